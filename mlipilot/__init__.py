@@ -1,0 +1,3 @@
+"""MLIPilot: auditable auto-research campaigns for machine-learned interatomic potentials."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,93 @@
+"""Publishing and hashing files so that a kill at any line leaves either the old state or the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make a rename inside `directory` durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Publish `data` as `path`: temporary sibling, fsync, rename, fsync of the directory.
+
+    Raises OSError (a full disk, say) with nothing half-written left behind.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Publish `value` as readable JSON with sorted keys; NaN and infinity are refused."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in a single write and make it durable.
+
+    Raises OSError when the line could not be written whole; the torn part is cut off again.
+    """
+    data = line.encode() + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(28, "No space left on device", str(path))
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Lower-case hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Lower-case hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_below(directory: Path) -> list[Path]:
+    """Every regular file and symbolic link below `directory`, sorted by its POSIX path; links are not followed."""
+    found = [
+        Path(root) / name
+        for root, folders, names in os.walk(directory)
+        for name in [*names, *(f for f in folders if (Path(root) / f).is_symlink())]
+    ]
+    return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
+
+
+def tree_digest(directory: Path) -> str:
+    """SHA-256 over the sorted `<sha256>  <path>` lines of a tree, as `sha256sum` would print them."""
+    lines = [
+        f"{sha256_file(path)}  {path.relative_to(directory).as_posix()}\n" for path in files_below(directory)
+    ]
+    return sha256_bytes("".join(lines).encode())

@@ -1,0 +1,71 @@
+"""`manifest-sha256.txt`: written last, it says that a directory is finished and what is in it.
+
+The syntax is that of `sha256sum -c` (and of BagIt, RFC 8493), so a stranger verifies it without MLIPilot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlipilot.audit.files import files_below, sha256_file, write_atomic
+
+MANIFEST = "manifest-sha256.txt"
+_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+
+
+def write_manifest(directory: Path, files: Iterable[Path] | None = None) -> str:
+    """Seal `directory` (all files below it, or just `files`) and return the manifest's own SHA-256.
+
+    Raises ValueError for a symbolic link or a file name with a line break: neither can be sealed.
+    """
+    target = directory / MANIFEST
+    lines = []
+    for path in sorted(files_below(directory) if files is None else files):
+        name = path.relative_to(directory).as_posix()
+        if path == target:
+            continue
+        if path.is_symlink() or "\n" in name or "\\" in name:
+            raise ValueError(f"cannot seal {path}: a link, or a name with a line break or backslash")
+        lines.append(f"{sha256_file(path)}  {name}\n")
+    write_atomic(target, "".join(lines))
+    return sha256_file(target)
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether `directory` was sealed."""
+    return (directory / MANIFEST).is_file()
+
+
+def read_manifest(directory: Path) -> dict[str, str]:
+    """The sealed files' SHA-256 by POSIX path. Raises ValueError naming a line that is not of the syntax."""
+    entries = {}
+    text = (directory / MANIFEST).read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"{directory / MANIFEST}:{number}: not a manifest line")
+        entries[match[2]] = match[1]
+    return entries
+
+
+def check_manifest(directory: Path, *, allow_extra: bool = False) -> list[str]:
+    """What differs from the seal, one line a file: changed, missing, or (unless `allow_extra`) unlisted."""
+    if not is_finished(directory):
+        return [f"{directory}: not finished ({MANIFEST} is missing)"]
+    try:
+        sealed = read_manifest(directory)
+    except ValueError as error:
+        return [str(error)]
+    problems = []
+    for name, digest in sealed.items():
+        path = directory / name
+        if path.is_symlink() or not path.is_file():
+            problems.append(f"{path}: missing")
+        elif sha256_file(path) != digest:
+            problems.append(f"{path}: changed (SHA-256 differs from {MANIFEST})")
+    if not allow_extra:
+        present = {path.relative_to(directory).as_posix() for path in files_below(directory)} - {MANIFEST}
+        problems += [f"{directory / name}: not in {MANIFEST}" for name in sorted(present - sealed.keys())]
+    return problems

@@ -1,0 +1,1 @@
+"""What to run: the campaign file's schema and the path of every file in a run."""

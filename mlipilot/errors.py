@@ -1,0 +1,38 @@
+"""The failures that a user can mend, each with its exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MlipilotError(Exception):
+    """A failure that is reported in one message, without a traceback."""
+
+    exit_status = 1
+
+
+class InputError(MlipilotError):
+    """The user's input is wrong: names the file, the line, the value and the mend."""
+
+    exit_status = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: Path | str | None = None,
+        line: int | None = None,
+        mend: str | None = None,
+    ) -> None:
+        place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
+        super().__init__(f"{place}{message}" + (f"\n  mend: {mend}" if mend else ""))
+
+
+class CheckFailedError(MlipilotError):
+    """A check that the user asked for (verify, a gate) did not hold."""
+
+
+class PausedError(MlipilotError):
+    """Something outside the run is missing for now (endpoint, disk); `mlipilot resume` goes on."""
+
+    exit_status = 75  # EX_TEMPFAIL of sysexits.h

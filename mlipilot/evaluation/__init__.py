@@ -1,0 +1,1 @@
+"""The trusted evaluator: rebuild a model from its hand-over, measure it, score it."""

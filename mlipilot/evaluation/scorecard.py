@@ -1,0 +1,214 @@
+"""The scorecard: hard gates first, then one objective; pure arithmetic over a metrics file.
+
+Gate violations are measured in natural-log units, ln(value/limit), so that a metric that is a hundred
+times too large does not drown the others; a metric that could not be computed counts as a fixed, large
+violation and is never a missing value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.yaml_io import load_yaml_model
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+Profile = Literal["smoke", "full"]
+
+
+def _known_metric(name: str) -> str:
+    if name not in CATALOG:
+        import difflib
+
+        near = difflib.get_close_matches(name, CATALOG, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown metric{hint}")
+    return name
+
+
+class Gate(BaseModel):
+    """A hard bound on one metric: at most `max`, or at least `min` (exactly one is given)."""
+
+    model_config = _STRICT
+
+    metric: str
+    max: float | None = Field(default=None, gt=0)
+    min: float | None = Field(default=None, gt=0)
+    why: str = ""
+
+    _metric = field_validator("metric")(_known_metric)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Gate:
+        if (self.max is None) == (self.min is None):
+            raise ValueError("give exactly one of 'max' and 'min'")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The bound as people write it, for tables."""
+        return f"≤ {self.max:g}" if self.max is not None else f"≥ {self.min:g}"
+
+    def violation(self, value: float | None, failed: float) -> float:
+        """How far `value` lies outside, in ln units; 0 inside; `failed` at most, and for no value."""
+        if value is None or not math.isfinite(value):
+            return failed
+        if self.max is not None:
+            return min(max(0.0, math.log(max(value, 1e-300) / self.max)), failed)
+        assert self.min is not None  # noqa: S101 - the validator above saw to it
+        return failed if value <= 0 else min(max(0.0, math.log(self.min / value)), failed)
+
+
+class ObjectiveTerm(BaseModel):
+    """One factor of the objective: (value / scale) ** weight."""
+
+    model_config = _STRICT
+
+    metric: str
+    weight: float = Field(gt=0)
+    scale: float = Field(gt=0)
+
+    _metric = field_validator("metric")(_known_metric)
+
+
+class Objective(BaseModel):
+    """Weighted geometric mean of metrics over their scales, to be minimised; without a unit."""
+
+    model_config = _STRICT
+
+    terms: list[ObjectiveTerm] = Field(min_length=1)
+
+    def log_value(self, values: Mapping[str, float | None]) -> float | None:
+        """ln of the objective, or None when a term's metric has no positive value."""
+        total = 0.0
+        for term in self.terms:
+            value = values.get(term.metric)
+            if value is None or not math.isfinite(value) or value <= 0:
+                return None
+            total += term.weight * math.log(value / term.scale)
+        return total / sum(term.weight for term in self.terms)
+
+
+class AcceptRule(BaseModel):
+    """When a gain counts: beyond the noise of repeated seeds at `confidence`, and at least `min_gain`."""
+
+    model_config = _STRICT
+
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_gain: float = Field(default=0.02, ge=0, lt=1)
+    failed_gate_violation: float = Field(default=5.0, gt=0)
+
+
+class ProfileOverride(BaseModel):
+    """What one profile changes: the measuring settings only, never a gate."""
+
+    model_config = _STRICT
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Scorecard(BaseModel):
+    """What a model is judged by. `settings` say how each metric is measured."""
+
+    model_config = _STRICT
+
+    name: str
+    dataset: str
+    settings: EvaluationSettings
+    gates: list[Gate] = Field(min_length=1)
+    objective: Objective
+    accept: AcceptRule = AcceptRule()
+    profiles: dict[Profile, ProfileOverride] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _profiles_are_valid(self) -> Scorecard:
+        for profile in self.profiles:
+            self.settings_for(profile)
+        return self
+
+    def settings_for(self, profile: Profile) -> EvaluationSettings:
+        """The measuring settings of a profile: the common ones with its overrides merged in."""
+        override = self.profiles.get(profile)
+        base = self.settings.model_dump()
+        return EvaluationSettings.model_validate(merge(base, override.settings if override else {}))
+
+
+class GateResult(BaseModel):
+    """One gate applied to one model."""
+
+    model_config = _STRICT
+
+    metric: str
+    bound: str
+    value: float | None
+    passed: bool
+    violation: float
+    reason: str | None = None
+
+
+class Score(BaseModel):
+    """What the scorecard says of one model (one seed)."""
+
+    model_config = _STRICT
+
+    feasible: bool
+    violation: float
+    log_objective: float | None
+    gates: list[GateResult]
+
+
+def merge(base: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `override` laid over it, mapping by mapping."""
+    merged = dict(base)
+    for key, value in override.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def load_scorecard(path: Path) -> Scorecard:
+    """The scorecard in `path`. Raises InputError naming line, value and mend."""
+    return load_yaml_model(path, Scorecard)
+
+
+def metric_values(metrics_file: Mapping[str, Any]) -> dict[str, float | None]:
+    """Values by name from a parsed `metrics.json`; None where the metric failed."""
+    return {
+        name: entry["value"] if entry["status"] == "ok" else None
+        for name, entry in metrics_file.get("metrics", {}).items()
+    }
+
+
+def score(card: Scorecard, metrics_file: Mapping[str, Any]) -> Score:
+    """Apply gates and objective to a parsed `metrics.json`. A refused hand-over fails every gate."""
+    values = metric_values(metrics_file)
+    reasons = {name: entry.get("reason") for name, entry in metrics_file.get("metrics", {}).items()}
+    gates = []
+    for gate in card.gates:
+        value = values.get(gate.metric)
+        violation = gate.violation(value, card.accept.failed_gate_violation)
+        reason = None
+        if value is None:
+            reason = reasons.get(gate.metric) or metrics_file.get("refused") or "not measured"
+        gates.append(
+            GateResult(
+                metric=gate.metric,
+                bound=gate.text,
+                value=value,
+                passed=violation == 0,
+                violation=violation,
+                reason=reason,
+            )
+        )
+    return Score(
+        feasible=all(gate.passed for gate in gates),
+        violation=sum(gate.violation for gate in gates),
+        log_objective=card.objective.log_value(values),
+        gates=gates,
+    )

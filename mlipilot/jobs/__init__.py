@@ -1,0 +1,1 @@
+"""How work runs: a job's directory, the worker that runs one attempt, the local backend."""

@@ -1,0 +1,1 @@
+"""Who proposes: the endpoint client, the tools, the turn, and the scripted pilot."""

@@ -1,0 +1,115 @@
+"""Reading the YAML files that people write: every error names the file, the line, the value and the mend."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from mlipilot.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_yaml(path: Path) -> Any:
+    """The file's content, mappings and sequences keeping their line numbers. Raises InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        guess = difflib.get_close_matches(path.name, near, n=1)
+        raise InputError(
+            "no such file", file=path, mend=f"did you mean {path.parent / guess[0]}?" if guess else None
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", file=path) from None
+    try:
+        return YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"not YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from None
+
+
+def load_yaml_model(path: Path, model: type[Model]) -> Model:
+    """`path` read as a `model`. Raises InputError."""
+    return validate(load_yaml(path), model, path)
+
+
+def validate(data: Any, model: type[Model], path: Path) -> Model:
+    """`data` (as `load_yaml` returned it) checked against `model`. Raises InputError for the first fault."""
+    if not isinstance(data, dict):
+        raise InputError(f"a mapping is expected, not {type(data).__name__}", file=path, line=1)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = first["loc"]
+        raise InputError(
+            _message(first, location),
+            file=path,
+            line=_line(data, location),
+            mend=_mend(first, model, location),
+        ) from None
+
+
+def _message(fault: Any, location: tuple[int | str, ...]) -> str:
+    where = ".".join(str(part) for part in location) or "the file"
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {where!r} (value: {_short(fault['input'])})"
+    if fault["type"] == "missing":
+        return f"{where!r} is missing"
+    return f"{where!r}: {fault['msg']} (value: {_short(fault['input'])})"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _line(data: Any, location: tuple[int | str, ...]) -> int | None:
+    """The line of the deepest part of `location` that the file has."""
+    line: int | None = 1
+    for part in location:
+        if isinstance(data, CommentedMap) and part in data:
+            line = data.lc.key(part)[0] + 1
+        elif isinstance(data, CommentedSeq) and isinstance(part, int) and part < len(data):
+            line = data.lc.item(part)[0] + 1
+        else:
+            break
+        data = data[part]
+    return line
+
+
+def _mend(fault: Any, model: type[BaseModel], location: tuple[int | str, ...]) -> str | None:
+    if fault["type"] != "extra_forbidden" or not location:
+        return None
+    owner = _owner(model, location[:-1])
+    if owner is None:
+        return None
+    keys = [field.alias or name for name, field in owner.model_fields.items()]
+    near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"the keys here are: {', '.join(keys)}"
+
+
+def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The model class that `location` lies in, looking through lists, options and unions."""
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int) or current is None:
+            continue
+        field = current.model_fields.get(str(part))
+        if field is not None:
+            current = _model_in(field.annotation)
+    return current
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for a in get_args(annotation) if (found := _model_in(a)) is not None), None)
