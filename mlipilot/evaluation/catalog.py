@@ -1,0 +1,130 @@
+"""Every metric by name: its unit, which way is better, and which measurement yields it.
+
+Importable in a few milliseconds: neither torch nor ASE is needed to name a metric.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Better = Literal["lower", "higher", "none"]
+Group = Literal[
+    "errors",
+    "lattice",
+    "elasticity",
+    "vacancy",
+    "compression",
+    "nve",
+    "nvt",
+    "invariance",
+    "finite_difference",
+    "throughput",
+    "size",
+]
+
+
+class MetricInfo(NamedTuple):
+    """What a metric's number means."""
+
+    unit: str
+    """As people write it; "1" for a pure number."""
+    better: Better
+    """"none" for a number that only informs."""
+    group: Group
+    """The measurement in `evaluation/metrics/<group>.py` that yields it."""
+    description: str
+
+
+def _lower(unit: str, group: Group, description: str) -> MetricInfo:
+    return MetricInfo(unit, "lower", group, description)
+
+
+def _informs(unit: str, group: Group, description: str) -> MetricInfo:
+    return MetricInfo(unit, "none", group, description)
+
+
+CATALOG: dict[str, MetricInfo] = {
+    "energy_mae_mev_per_atom": _lower("meV/atom", "errors", "mean absolute error of the energy per atom"),
+    "energy_rmse_mev_per_atom": _lower(
+        "meV/atom", "errors", "root mean squared error of the energy per atom"
+    ),
+    "energy_worst_mev_per_atom": _lower("meV/atom", "errors", "largest error of the energy per atom"),
+    "force_mae_mev_per_a": _lower("meV/Å", "errors", "mean absolute error of force components"),
+    "force_rmse_mev_per_a": _lower("meV/Å", "errors", "root mean squared error of force components"),
+    "force_worst_ev_per_a": _lower("eV/Å", "errors", "largest error of a force component"),
+    "stress_mae_gpa": _lower("GPa", "errors", "mean absolute error of the six stress components"),
+    "stress_rmse_gpa": _lower("GPa", "errors", "root mean squared error of the six stress components"),
+    "stress_worst_gpa": _lower("GPa", "errors", "largest error of a stress component"),
+    "large_cell_energy_mae_mev_per_atom": _lower(
+        "meV/atom", "errors", "mean absolute error of the energy per atom over the larger test cells"
+    ),
+    "large_cell_force_mae_mev_per_a": _lower(
+        "meV/Å", "errors", "mean absolute error of force components over the larger test cells"
+    ),
+    "lattice_constant_a": _informs("Å", "lattice", "cubic lattice constant at zero pressure"),
+    "lattice_constant_error_percent": _lower("%", "lattice", "error of the lattice constant"),
+    "bulk_modulus_gpa": _informs("GPa", "lattice", "bulk modulus from the equation of state"),
+    "bulk_modulus_error_percent": _lower("%", "lattice", "error of the bulk modulus"),
+    "c11_gpa": _informs("GPa", "elasticity", "elastic constant C11 of the cubic crystal"),
+    "c12_gpa": _informs("GPa", "elasticity", "elastic constant C12 of the cubic crystal"),
+    "c44_gpa": _informs("GPa", "elasticity", "elastic constant C44 of the cubic crystal"),
+    "elastic_constant_worst_error_percent": _lower(
+        "%", "elasticity", "largest relative error among C11, C12 and C44"
+    ),
+    "vacancy_formation_energy_ev": _informs("eV", "vacancy", "relaxed energy to take one atom out"),
+    "vacancy_formation_energy_error_ev": _lower(
+        "eV", "vacancy", "absolute error of the vacancy formation energy"
+    ),
+    "compressed_pair_energy_ev_per_atom": _informs(
+        "eV/atom", "compression", "energy of the strongly compressed crystal above its equilibrium"
+    ),
+    "compressed_pair_energy_error_percent": _lower(
+        "%", "compression", "error of the strongly compressed crystal's energy above its equilibrium"
+    ),
+    "nve_drift_mev_per_atom_per_ps": _lower(
+        "meV/atom/ps", "nve", "largest |slope| of the total energy in constant-energy dynamics"
+    ),
+    "nve_completed_fraction": MetricInfo(
+        "1", "higher", "nve", "share of the constant-energy steps done before the dynamics broke"
+    ),
+    "nvt_rdf_mae": _lower("1", "nvt", "mean |Δg(r)| against the reference in constant-temperature dynamics"),
+    "nvt_completed_fraction": MetricInfo(
+        "1", "higher", "nvt", "share of the constant-temperature steps done before the dynamics broke"
+    ),
+    "rotation_error_mev": _lower(
+        "meV",
+        "invariance",
+        "largest change of the energy (or, in meV/Å, of a co-rotated force) under rotation",
+    ),
+    "translation_error_mev": _lower(
+        "meV", "invariance", "largest change of the energy under translation across cell borders"
+    ),
+    "permutation_error_mev": _lower(
+        "meV", "invariance", "largest change of the energy when atoms are listed in another order"
+    ),
+    "extensivity_error_mev": _lower(
+        "meV", "invariance", "difference of a doubled cell's energy from twice the cell's energy"
+    ),
+    "finite_difference_force_error_mev_per_a": _lower(
+        "meV/Å", "finite_difference", "largest difference of a force from the numerical slope −dE/dx"
+    ),
+    "throughput_atom_steps_per_s": MetricInfo(
+        "atom·steps/s", "higher", "throughput", "atoms times dynamics steps per second on one thread"
+    ),
+    "relative_cost": _lower(
+        "1", "throughput", "time per atom and step over that of a pinned reference MACE, timed in turns"
+    ),
+    "peak_memory_mib": _lower(
+        "MiB", "size", "peak resident memory of the evaluating process above its imports"
+    ),
+    "parameter_count": _lower("1", "size", "number of trainable parameters"),
+}
+"""Every metric that a scorecard may name."""
+
+GROUPS: tuple[Group, ...] = tuple(dict.fromkeys(info.group for info in CATALOG.values()))
+"""The measurements, in the order in which the evaluator makes them."""
+
+
+def names_of(group: Group) -> list[str]:
+    """The metrics that one measurement yields."""
+    return [name for name, info in CATALOG.items() if info.group == group]
