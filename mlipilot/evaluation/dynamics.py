@@ -1,0 +1,130 @@
+"""Molecular dynamics that notices when it breaks.
+
+ASE's integrators; times are counted as steps × `timestep_fs`, so that ASE's own time unit (about 10.18 fs)
+enters in exactly one place, where the integrator is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
+
+from mlipilot.evaluation.settings import DynamicsLimits
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a trajectory came."""
+
+    steps_done: int
+    steps_asked: int
+    broken: str | None
+    """Why it stopped early; None when it did not."""
+
+    @property
+    def completed_fraction(self) -> float:
+        """Share of the asked steps; 1 exactly when nothing broke."""
+        return 1.0 if self.broken is None else min(self.steps_done / self.steps_asked, 1 - 1e-9)
+
+
+class _BrokenError(Exception):
+    pass
+
+
+def steps_in(duration_ps: float, timestep_fs: float) -> int:
+    """Whole steps in a duration; at least one."""
+    return max(1, round(duration_ps * 1000 / timestep_fs))
+
+
+def thermalised(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
+    """A copy with Maxwell-Boltzmann velocities and its centre of mass at rest."""
+    copy: Atoms = atoms.copy()
+    rng = np.random.default_rng(seed)
+    MaxwellBoltzmannDistribution(copy, temperature_K=temperature_k, rng=rng)
+    Stationary(copy)
+    return copy
+
+
+def run_nve(
+    atoms: Atoms,
+    timestep_fs: float,
+    steps: int,
+    temperature_k: float,
+    limits: DynamicsLimits,
+) -> tuple[Outcome, NDArray[np.float64]]:
+    """Velocity Verlet from the velocities that `atoms` have.
+
+    Returns the outcome and the total energy in eV at every step done, the start included.
+    `temperature_k` only scales the limit on the temperature.
+    """
+    energies: list[float] = []
+    integrator = VelocityVerlet(atoms, timestep=timestep_fs * units.fs)
+    outcome = _run(
+        integrator, atoms, steps, temperature_k, limits, lambda _: energies.append(atoms.get_total_energy())
+    )
+    return outcome, np.array(energies)
+
+
+def run_nvt(
+    atoms: Atoms,
+    timestep_fs: float,
+    steps: int,
+    temperature_k: float,
+    friction_per_ps: float,
+    seed: int,
+    limits: DynamicsLimits,
+    observe: Callable[[int], None],
+) -> Outcome:
+    """Langevin dynamics; `observe(step)` is called at every step done, the start included."""
+    integrator = Langevin(
+        atoms,
+        timestep=timestep_fs * units.fs,
+        temperature_K=temperature_k,
+        friction=friction_per_ps / (1000 * units.fs),
+        fixcm=False,
+        rng=np.random.default_rng(seed),
+    )
+    return _run(integrator, atoms, steps, temperature_k, limits, observe)
+
+
+def _run(
+    integrator: MolecularDynamics,
+    atoms: Atoms,
+    steps: int,
+    temperature_k: float,
+    limits: DynamicsLimits,
+    observe: Callable[[int], None],
+) -> Outcome:
+    def check() -> None:
+        fault = _fault(atoms, temperature_k, limits)
+        if fault:
+            raise _BrokenError(fault)
+        observe(integrator.nsteps)
+
+    integrator.attach(check, interval=1)
+    try:
+        integrator.run(steps)
+    except _BrokenError as error:
+        return Outcome(integrator.nsteps, steps, f"the dynamics broke at step {integrator.nsteps}: {error}")
+    return Outcome(steps, steps, None)
+
+
+def _fault(atoms: Atoms, temperature_k: float, limits: DynamicsLimits) -> str | None:
+    forces = atoms.get_forces()
+    if not (np.isfinite(forces).all() and np.isfinite(atoms.positions).all()):
+        return "a force or a position is not a finite number"
+    largest = float(np.abs(forces).max())
+    if largest > limits.max_force_ev_per_a:
+        return f"a force of {largest:.3g} eV/Å is above {limits.max_force_ev_per_a:g}"
+    temperature = float(atoms.get_temperature())
+    if temperature > limits.max_temperature_factor * temperature_k:
+        return f"{temperature:.4g} K is above {limits.max_temperature_factor:g} × {temperature_k:g} K"
+    return None

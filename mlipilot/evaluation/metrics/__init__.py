@@ -1,0 +1,1 @@
+"""One measurement a file: `measure(...)` gives its metrics' numbers, failures and curves."""

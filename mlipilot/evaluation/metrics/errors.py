@@ -1,0 +1,123 @@
+"""Errors of energy, forces and stress on labelled structures.
+
+For residuals d over all values of a quantity: MAE = mean |d|, RMSE = sqrt(mean d²), worst = max |d|.
+Energies count per atom and once a structure; forces by Cartesian component over all atoms; stresses by the
+six Voigt components. Units: meV/atom, meV/Å (worst: eV/Å), GPa; 1 eV/Å³ = 160.2177 GPa.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms, units
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from mlipilot.errors import InputError
+from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.subject import Subject
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Energies (S,) in eV/atom, forces (N, 3) in eV/Å and stresses (S, 6) in GPa of S structures, N atoms."""
+
+    energies_ev_per_atom: Array
+    forces_ev_per_a: Array
+    stresses_gpa: Array
+
+
+def read_labelled(path: Path) -> tuple[list[Atoms], Labels]:
+    """The structures of an extxyz file and their labels. Raises InputError when a label is missing."""
+    try:
+        structures = ase.io.read(path, ":", format="extxyz")
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise InputError(f"not readable as extxyz: {error}", file=path) from None
+    if not structures:
+        raise InputError("no structure in it", file=path)
+    for number, atoms in enumerate(structures):
+        absent = {"REF_energy", "REF_stress"} - atoms.info.keys() | {"REF_forces"} - atoms.arrays.keys()
+        if absent:
+            raise InputError(f"structure {number} has no {', '.join(sorted(absent))}", file=path)
+    return structures, Labels(
+        np.array([atoms.info["REF_energy"] / len(atoms) for atoms in structures]),
+        np.concatenate([atoms.arrays["REF_forces"] for atoms in structures]),
+        np.array([_voigt(atoms.info["REF_stress"]) for atoms in structures]) / units.GPa,
+    )
+
+
+def _voigt(stress: Array) -> Array:
+    values = np.asarray(stress, dtype=float)
+    if values.size == 6:
+        return values.reshape(6)
+    voigt: Array = full_3x3_to_voigt_6_stress(values.reshape(3, 3))
+    return voigt
+
+
+def measure(subject: Subject, labelled: Path) -> Measurement:
+    """The nine errors on the structures in `labelled`, with parity arrays as curves."""
+    structures, labels = read_labelled(labelled)
+    found = _predictions(subject, structures)
+    pairs = {
+        "energy": (labels.energies_ev_per_atom, found.energies_ev_per_atom),
+        "force": (labels.forces_ev_per_a, found.forces_ev_per_a),
+        "stress": (labels.stresses_gpa, found.stresses_gpa),
+    }
+    residuals = {name: predicted - true for name, (true, predicted) in pairs.items()}
+    values = {
+        **_spread(residuals["energy"] * 1000, "energy", "mev_per_atom"),
+        **_spread(residuals["force"] * 1000, "force", "mev_per_a"),
+        **_spread(residuals["stress"], "stress", "gpa"),
+    }
+    values["force_worst_ev_per_a"] = values.pop("force_worst_mev_per_a") / 1000
+    return Measurement(values, curves=_parity("", labels, found))
+
+
+def measure_large_cell(subject: Subject, labelled: Path) -> Measurement:
+    """Energy and force MAE on cells larger than any that was trained on."""
+    structures, labels = read_labelled(labelled)
+    found = _predictions(subject, structures)
+    return Measurement(
+        {
+            "large_cell_energy_mae_mev_per_atom": 1000
+            * float(np.abs(found.energies_ev_per_atom - labels.energies_ev_per_atom).mean()),
+            "large_cell_force_mae_mev_per_a": 1000
+            * float(np.abs(found.forces_ev_per_a - labels.forces_ev_per_a).mean()),
+        },
+        curves=_parity("large_cell_", labels, found),
+    )
+
+
+def _predictions(subject: Subject, structures: Sequence[Atoms]) -> Labels:
+    found = subject.predict(structures)
+    return Labels(
+        np.array([one.energy_ev / len(one.forces_ev_per_a) for one in found]),
+        np.concatenate([one.forces_ev_per_a for one in found]),
+        np.array([one.stress_ev_per_a3 for one in found]) / units.GPa,
+    )
+
+
+def _spread(residuals: Array, quantity: str, unit: str) -> dict[str, float]:
+    size = np.abs(residuals)
+    return {
+        f"{quantity}_mae_{unit}": float(size.mean()),
+        f"{quantity}_rmse_{unit}": float(np.sqrt((size**2).mean())),
+        f"{quantity}_worst_{unit}": float(size.max()),
+    }
+
+
+def _parity(prefix: str, labels: Labels, found: Labels) -> dict[str, Array]:
+    return {
+        f"{prefix}energy_reference_ev_per_atom": labels.energies_ev_per_atom,
+        f"{prefix}energy_model_ev_per_atom": found.energies_ev_per_atom,
+        f"{prefix}force_reference_ev_per_a": labels.forces_ev_per_a,
+        f"{prefix}force_model_ev_per_a": found.forces_ev_per_a,
+        f"{prefix}stress_reference_gpa": labels.stresses_gpa,
+        f"{prefix}stress_model_gpa": found.stresses_gpa,
+    }

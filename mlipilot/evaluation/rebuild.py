@@ -1,0 +1,180 @@
+"""Rebuild a MACE model from its hand-over, or refuse with a reason.
+
+Only two files are read, `config.json` and `weights.safetensors`; nothing is unpickled and no handed-over
+code is run. What the constructor computes (Clebsch-Gordan tensors, cutoffs, scales) must be in the weights
+as the configuration makes it, so that nothing but trained parameters can differ from a true MACE.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from mlipilot.evaluation.handover_config import HandoverConfig, HandoverError, parse_config
+from mlipilot.evaluation.model import RebuiltModel
+from mlipilot.handover import CONFIG, WEIGHTS, weights_digest
+
+__all__ = ["HandoverError", "build", "rebuild"]
+
+MAX_BYTES = {CONFIG: 64 * 1024, WEIGHTS: 256 * 1024 * 1024}
+_PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".model", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+
+
+def rebuild(model_dir: Path, device: str = "cpu") -> RebuiltModel:
+    """The model handed over in `model_dir`, in float64 and ready to evaluate.
+
+    Raises HandoverError when anything but a whole, finite, fitting hand-over is found.
+    """
+    files = _read_files(model_dir)
+    config = parse_config(files[CONFIG])
+    weights = _read_weights(files[WEIGHTS], config)
+    module = build(config)
+    _check_fit(module, weights)
+    module.load_state_dict(weights)  # copied into the float64 that the module was built in
+    return RebuiltModel(module, config, weights_digest(weights), device)
+
+
+def build(config: HandoverConfig, seed: int = 0) -> torch.nn.Module:
+    """A MACE module as `config` describes it, in float64, with random weights from `seed`.
+
+    Raises HandoverError when MACE itself cannot build it.
+    """
+    modules = _mace_modules()
+    from e3nn import o3  # after mace, which lets e3nn read its own tables under torch >= 2.6
+
+    arguments = config.arguments.model_dump(exclude_none=True)
+    arguments |= {
+        "num_elements": len(arguments["atomic_numbers"]),
+        "hidden_irreps": o3.Irreps(arguments["hidden_irreps"]),
+        "MLP_irreps": o3.Irreps(arguments["MLP_irreps"]),
+        "gate": modules.gate_dict[arguments["gate"]],
+        "interaction_cls": modules.interaction_classes[arguments["interaction_cls"]],
+        "interaction_cls_first": modules.interaction_classes[arguments["interaction_cls_first"]],
+    }
+    factory = {"MACE": modules.MACE, "ScaleShiftMACE": modules.ScaleShiftMACE}[config.model_class]
+    with _float64_default(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            module: torch.nn.Module = factory(**arguments)
+        # MACE and e3nn raise whatever comes for combinations that they do not support
+        except Exception as error:  # noqa: BLE001
+            raise HandoverError(f"MACE cannot be built from config.json: {error}") from None
+    return module
+
+
+def _mace_modules() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # e3nn and torch warn about each other's versions
+        from mace import modules
+    # mace turns unsafe loading on for the whole process, child processes included; nothing here needs it
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    return modules
+
+
+@contextmanager
+def _float64_default() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _read_files(model_dir: Path) -> dict[str, bytes]:
+    """The bytes of the two files, through one directory handle so that no path can change meanwhile."""
+    try:
+        handle = os.open(model_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise HandoverError(f"there is no {model_dir.name}/: the training wrote no model") from None
+    except OSError as error:
+        raise HandoverError(f"{model_dir.name}/ is no plain directory: {error.strerror}") from None
+    try:
+        for name in sorted(os.listdir(handle)):  # noqa: PTH208 - a handle, not a path
+            if name not in MAX_BYTES:
+                raise HandoverError(_stranger(name))
+        return {name: _read_file(handle, name, limit) for name, limit in MAX_BYTES.items()}
+    finally:
+        os.close(handle)
+
+
+def _stranger(name: str) -> str:
+    if Path(name).suffix.lower() in _PICKLE_SUFFIXES:
+        return f"{name!r} may hold a pickle, which is never loaded; hand over {CONFIG} and {WEIGHTS} only"
+    return f"{name!r} does not belong here; hand over {CONFIG} and {WEIGHTS} only"
+
+
+def _read_file(directory: int, name: str, limit: int) -> bytes:
+    try:
+        # a symbolic link is refused, and a named pipe does not block
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        raise HandoverError(f"{name} is missing") from None
+    except OSError as error:
+        raise HandoverError(f"{name} is a link or cannot be read: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise HandoverError(f"{name} is no regular file")
+        if found.st_size > limit:
+            raise HandoverError(f"{name} has {found.st_size} bytes; at most {limit} are read")
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise HandoverError(f"{name} grew beyond {limit} bytes while it was read")
+    return data
+
+
+def _read_weights(data: bytes, config: HandoverConfig) -> dict[str, torch.Tensor]:
+    try:
+        weights: dict[str, torch.Tensor] = load_safetensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise HandoverError(f"{WEIGHTS} is not safetensors: {error}") from None
+    allowed = {getattr(torch, config.dtype), torch.int64, torch.int32, torch.bool}
+    for name, tensor in weights.items():
+        if tensor.dtype not in allowed:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise HandoverError(f"{WEIGHTS}: {name} is {kind}, but config.json says {config.dtype}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise HandoverError(f"{WEIGHTS}: {name} has {bad} NaN or infinite values: the training diverged")
+    return weights
+
+
+def _check_fit(module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Names, shapes and kinds as the module has them, and every constant as the constructor made it."""
+    expected = module.state_dict()
+    trained = {name for name, _ in module.named_parameters()}
+    absent, strange = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    if absent or strange:
+        what = f"lacks {absent[0]}" if absent else f"has {strange[0]}, which the model does not have"
+        raise HandoverError(f"{WEIGHTS} {what}: config.json and the weights are of different models")
+    for name, tensor in expected.items():
+        given = weights[name]
+        if given.shape != tensor.shape:
+            raise HandoverError(
+                f"{WEIGHTS}: {name} has shape {list(given.shape)}, config.json makes it {list(tensor.shape)}"
+            )
+        if given.is_floating_point() != tensor.is_floating_point():
+            raise HandoverError(f"{WEIGHTS}: {name} has another kind of numbers than config.json makes it")
+        if name not in trained and not _same(given, tensor):
+            raise HandoverError(
+                f"{WEIGHTS}: the constant {name} differs from what config.json makes it; "
+                "give its value in the arguments instead of changing the built model"
+            )
+
+
+def _same(given: torch.Tensor, built: torch.Tensor) -> bool:
+    """Equal but for rounding to single precision."""
+    scale = float(built.abs().max()) if built.numel() and built.is_floating_point() else 1.0
+    tolerance = 1e-6 * scale if math.isfinite(scale) else 0.0
+    return torch.allclose(given.to(torch.float64), built.to(torch.float64), rtol=1e-6, atol=tolerance)

@@ -1,0 +1,48 @@
+"""What is measured: a calculator on the bench; a rebuilt model, or EMT itself as the exact oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from mlipilot.evaluation.crystal import Lattice, equilibrium
+from mlipilot.evaluation.model import Prediction, RebuiltModel
+from mlipilot.evaluation.settings import EvaluationSettings
+
+
+class Subject:
+    """A calculator with the settings it is measured by; remembers its equilibrium lattice.
+
+    `model` is the network behind the calculator, where there is one.
+    """
+
+    def __init__(
+        self, calculator: Calculator, settings: EvaluationSettings, model: RebuiltModel | None = None
+    ) -> None:
+        self.calculator = calculator
+        self.settings = settings
+        self.model = model
+
+    @classmethod
+    def of_model(cls, model: RebuiltModel, settings: EvaluationSettings) -> Subject:
+        """The subject for a rebuilt model."""
+        return cls(model.calculator(), settings, model)
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """Its own equilibrium crystal. Raises MeasurementError, each time it is asked, when it has none."""
+        return equilibrium(self.calculator, self.settings)
+
+    def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
+        """Energy, forces and stress of each structure."""
+        if self.model is not None:
+            return self.model.predict(structures, self.settings.errors.batch_size)
+        return [self._calculate(atoms) for atoms in structures]
+
+    def _calculate(self, atoms: Atoms) -> Prediction:
+        copy = atoms.copy()
+        copy.calc = self.calculator
+        return Prediction(copy.get_potential_energy(), copy.get_forces(), copy.get_stress())
