@@ -77,7 +77,8 @@ def _line(data: Any, location: tuple[int | str, ...]) -> int | None:
     line: int | None = 1
     for part in location:
         if isinstance(data, CommentedMap) and part in data:
-            line = data.lc.key(part)[0] + 1
+            # A key that `--set` brought in has no line of its own.
+            line = data.lc.key(part)[0] + 1 if part in (data.lc.data or {}) else None
         elif isinstance(data, CommentedSeq) and isinstance(part, int) and part < len(data):
             line = data.lc.item(part)[0] + 1
         else:

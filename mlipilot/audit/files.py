@@ -41,7 +41,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Publish `value` as readable JSON with sorted keys; NaN and infinity are refused."""
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_atomic(path, text + "\n")
 
 
 def append_line(path: Path, line: str) -> None:
@@ -76,7 +77,7 @@ def sha256_file(path: Path) -> str:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """Every regular file and symbolic link below `directory`, sorted by its POSIX path; links are not followed."""
+    """Every file and symbolic link below `directory`, sorted by POSIX path; links are not followed."""
     found = [
         Path(root) / name
         for root, folders, names in os.walk(directory)

@@ -5,6 +5,8 @@ The syntax is that of `sha256sum -c` (and of BagIt, RFC 8493), so a stranger ver
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,3 +71,19 @@ def check_manifest(directory: Path, *, allow_extra: bool = False) -> list[str]:
         present = {path.relative_to(directory).as_posix() for path in files_below(directory)} - {MANIFEST}
         problems += [f"{directory / name}: not in {MANIFEST}" for name in sorted(present - sealed.keys())]
     return problems
+
+
+def drop_unsealable(directory: Path) -> None:
+    """Remove what a manifest cannot hold: links, sockets, pipes, names with line breaks, empty folders.
+
+    For directories that code of a candidate wrote to.
+    """
+    for root, folders, names in os.walk(directory, topdown=False):
+        for path in (Path(root) / name for name in [*names, *folders]):
+            regular = not path.is_symlink() and path.is_file()
+            folder = not path.is_symlink() and path.is_dir()
+            if folder:
+                with contextlib.suppress(OSError):  # not empty: it stays
+                    path.rmdir()
+            elif not regular or "\n" in path.name or "\\" in path.name:
+                path.unlink()

@@ -1,0 +1,123 @@
+"""The ledger: a hash-chained, append-only JSON-lines file; the one source of a lineage's state.
+
+Each record is `{seq, prev, time, kind, body, hash}`; `hash` is the SHA-256 of the RFC 8785 canonical JSON
+of the other fields, and `prev` the hash of the record before. The chain is tamper-evident, not
+tamper-proof: whoever can write the directory can rewrite all of it, and a cut tail leaves a valid chain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from mlipilot.audit.files import append_line, sha256_bytes
+from mlipilot.errors import CheckFailedError
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True)
+class Record:
+    """One event of a lineage."""
+
+    seq: int
+    prev: str
+    time: str
+    kind: str
+    body: dict[str, Any]
+    hash: str
+
+
+class LedgerError(CheckFailedError):
+    """The chain is broken; the message names the file and the line."""
+
+
+def canonical_digest(value: Any) -> str:
+    """SHA-256 of the RFC 8785 canonical JSON of `value`."""
+    return sha256_bytes(rfc8785.dumps(value))
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return canonical_digest({key: fields[key] for key in ("seq", "prev", "time", "kind", "body")})
+
+
+def _parse(line: bytes, expected_seq: int, prev: str) -> Record:
+    """One checked record. Raises ValueError saying what is wrong with the line."""
+    try:
+        fields = json.loads(line)
+        record = Record(**fields)
+    except (ValueError, TypeError):
+        raise ValueError("not a ledger record") from None
+    if _digest(fields) != record.hash:
+        raise ValueError("the record does not match its hash")
+    if record.seq != expected_seq or record.prev != prev:
+        raise ValueError("the record does not follow the one before it")
+    # The line must be exactly what was written: a changed space or key order is a change too.
+    if line != _line(fields).encode():
+        raise ValueError("the line is not in the form in which it was written")
+    return record
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return rfc8785.dumps(dict(fields)).decode()
+
+
+def read_ledger(path: Path) -> list[Record]:
+    """Every record, the chain checked. A missing file is an empty ledger.
+
+    Raises LedgerError for the first record that breaks the chain, a torn last line included.
+    """
+    records, torn = _read(path)
+    if torn:
+        raise LedgerError(f"{path}:{len(records) + 1}: the last line is torn (not ended by a line break)")
+    return records
+
+
+def _read(path: Path) -> tuple[list[Record], bytes]:
+    """The checked records and the torn end of the file, if its last line was not finished."""
+    data = path.read_bytes() if path.is_file() else b""
+    *lines, torn = data.split(b"\n")
+    records: list[Record] = []
+    for line in lines:
+        try:
+            records.append(_parse(line, len(records), records[-1].hash if records else GENESIS))
+        except ValueError as error:
+            raise LedgerError(f"{path}:{len(records) + 1}: {error}") from None
+    return records, torn
+
+
+class Ledger:
+    """The writing end of a ledger. Only the holder of the lineage's lock may create one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records, torn = _read(path)
+        if torn:
+            self._cut(torn)
+
+    def _cut(self, torn: bytes) -> None:
+        """A kill or a full disk in mid-write leaves a torn last line: cut it off, and say so in the chain."""
+        with self.path.open("rb+") as stream:
+            stream.truncate(self.path.stat().st_size - len(torn))
+        self.append("ledger_repaired", {"bytes_cut": len(torn), "sha256": sha256_bytes(torn)})
+
+    def append(self, kind: str, body: Mapping[str, Any]) -> Record:
+        """Write one record durably and return it. Raises OSError with the file as it was before."""
+        fields: dict[str, Any] = {
+            "seq": len(self.records),
+            "prev": self.records[-1].hash if self.records else GENESIS,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "kind": kind,
+            "body": json.loads(json.dumps(body, allow_nan=False)),
+        }
+        fields["hash"] = _digest(fields)
+        append_line(self.path, _line(fields))
+        record = Record(**fields)
+        self.records.append(record)
+        return record

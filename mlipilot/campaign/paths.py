@@ -1,0 +1,142 @@
+"""The path of every file in a run, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+JobKind = Literal["train", "evaluate", "sealed"]
+
+
+@dataclass(frozen=True, order=True)
+class JobKey:
+    """Which job: the training or an evaluation of one iteration's candidate with one seed."""
+
+    iteration: int
+    seed: int
+    kind: JobKind
+
+    @property
+    def text(self) -> str:
+        """For people and logs, `0003/seed-1/train`."""
+        return f"{self.iteration:04d}/seed-{self.seed}/{self.kind}"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files that the lineages of a run share."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """The resolved campaign, as it was when the run began."""
+        return self.root / "campaign.lock.yaml"
+
+    @property
+    def scorecard(self) -> Path:
+        """The run's own copy of the scorecard."""
+        return self.root / "scorecard.yaml"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe that the run starts from (iteration 0)."""
+        return self.root / "recipe"
+
+    @property
+    def data(self) -> Path:
+        """The data set: `train/`, `test/`, `sealed/`, `reference.json`, `provenance.json`."""
+        return self.root / "data"
+
+    @property
+    def protected(self) -> Path:
+        """SHA-256 of every protected file, by name."""
+        return self.root / "protected.json"
+
+    @property
+    def report_html(self) -> Path:
+        """The report to open in a browser, in one file."""
+        return self.root / "report.html"
+
+    @property
+    def report_md(self) -> Path:
+        """The same report as Markdown; its pictures are in `figures/`."""
+        return self.root / "report.md"
+
+    @property
+    def figures(self) -> Path:
+        """The report's pictures."""
+        return self.root / "figures"
+
+    @property
+    def export(self) -> Path:
+        """The incumbent as a file that MACE's own calculator loads."""
+        return self.root / "export"
+
+    def lineage(self, number: int = 0) -> LineagePaths:
+        """The files of one lineage."""
+        return LineagePaths(self.root / f"lineage-{number}")
+
+    def lineages(self) -> list[LineagePaths]:
+        """Every lineage that has begun, by number."""
+        found = [path for path in self.root.glob("lineage-*") if path.name[8:].isdigit()]
+        return [LineagePaths(path) for path in sorted(found, key=lambda path: int(path.name[8:]))]
+
+
+@dataclass(frozen=True)
+class LineagePaths:
+    """The files of one lineage: only its controller writes them, its jobs excepted."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The hash-chained events."""
+        return self.root / "ledger.jsonl"
+
+    @property
+    def transcript(self) -> Path:
+        """Each request to and reply from the pilot's endpoint."""
+        return self.root / "transcript.jsonl"
+
+    @property
+    def draft(self) -> Path:
+        """The recipe that the pilot is editing now; gone when its turn ends."""
+        return self.root / "draft"
+
+    @property
+    def cancel(self) -> Path:
+        """A request to stop; its presence is the message."""
+        return self.root / "cancel"
+
+    @property
+    def incumbent(self) -> Path:
+        """A link to the incumbent's iteration."""
+        return self.root / "incumbent"
+
+    def iteration(self, number: int) -> Path:
+        """All that belongs to one hypothesis."""
+        return self.root / "iterations" / f"{number:04d}"
+
+    def recipe(self, number: int) -> Path:
+        """The candidate's recipe."""
+        return self.iteration(number) / "recipe"
+
+    def job(self, key: JobKey) -> Path:
+        """The directory of a job's attempts; that of a sealed check lies apart: iterations are finished."""
+        if key.kind == "sealed":
+            return self.root / "sealed-check" / f"{key.iteration:04d}" / f"seed-{key.seed}"
+        return self.iteration(key.iteration) / f"seed-{key.seed}" / key.kind
+
+    def attempt(self, key: JobKey, number: int) -> Path:
+        """The directory of one submission of a job."""
+        return self.job(key) / f"attempt-{number}"
+
+    def handover(self, key: JobKey, attempt: int) -> Path:
+        """What the training of `key`'s candidate and seed hands over."""
+        return self.attempt(JobKey(key.iteration, key.seed, "train"), attempt) / "output" / "model"
+
+    def metrics(self, key: JobKey, attempt: int) -> Path:
+        """What the evaluator measured."""
+        return self.attempt(key, attempt) / "output" / "metrics.json"

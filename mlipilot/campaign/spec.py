@@ -1,0 +1,203 @@
+"""The campaign file: its schema, its profiles, and the resolved form that a run keeps."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from mlipilot.datasets import DATASETS
+from mlipilot.errors import InputError
+from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
+from mlipilot.pilots.settings import PilotSettings
+from mlipilot.yaml_io import load_yaml, validate
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+RUN_FORMAT = 1
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+class DatasetSpec(BaseModel):
+    """Which data set, and its builder's options."""
+
+    model_config = _STRICT
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Budget(BaseModel):
+    """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result."""
+
+    model_config = _STRICT
+
+    iterations: int = Field(ge=0, description="hypotheses after the baseline")
+    optimizer_steps: int = Field(gt=0, description="of one training")
+    cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs; checked before each one")
+    wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
+
+
+class JobSettings(BaseModel):
+    """How jobs run."""
+
+    model_config = _STRICT
+
+    backend: Literal["local"] = "local"
+    device: Literal["cpu", "cuda"] = "cpu"
+    max_in_flight: int = Field(default=2, ge=1, description="jobs at a time, one thread each")
+    train_wall_limit_s: float = Field(default=900, gt=0)
+    evaluate_wall_limit_s: float = Field(default=900, gt=0)
+    max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")
+
+
+class CampaignSpec(BaseModel):
+    """One campaign, resolved: a profile merged in, paths taken relative to the campaign file."""
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    description: str = ""
+    dataset: DatasetSpec
+    recipe: str = Field(description="a recipe of the toolkit by name, or the path of a directory")
+    scorecard: str
+    pilot: PilotSettings
+    seeds: list[int] = Field(min_length=1, description="training seeds of every candidate")
+    budget: Budget
+    jobs: JobSettings = JobSettings()
+    profile: Profile = "smoke"
+    format: int = RUN_FORMAT
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds must be distinct and not negative")
+        return seeds
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A resolved campaign with what it names: ready to run."""
+
+    spec: CampaignSpec
+    scorecard: Scorecard
+    scorecard_path: Path
+    recipe_path: Path
+
+
+def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequence[str] = ()) -> Campaign:
+    """Read, resolve and check a campaign and all that it names.
+
+    `overrides` are `dotted.key=value` with YAML values; they win over the profile. Raises InputError.
+    """
+    raw = load_yaml(path)
+    if not isinstance(raw, CommentedMap):
+        raise InputError("a campaign is a mapping", file=path, line=1)
+    chosen = profile or raw.get("profile") or "smoke"
+    profiles = raw.pop("profiles", None) or CommentedMap()
+    if chosen not in profiles and profile is not None:
+        known = ", ".join(profiles) or "none"
+        raise InputError(f"there is no profile {chosen!r}", file=path, mend=f"the profiles are: {known}")
+    for name in profiles:
+        # Each profile is checked, not only the chosen one, so that a fault shows before the day it is used.
+        validate(_overlay(raw, profiles[name] or CommentedMap()), CampaignSpec, path)
+    data = _overlay(raw, profiles.get(chosen) or CommentedMap())
+    data["profile"] = chosen
+    for override in overrides:
+        _apply_override(data, override)
+    spec = validate(data, CampaignSpec, path)
+    _check_dataset(spec, data, path)
+    scorecard_path = (path.parent / spec.scorecard).resolve()
+    scorecard = load_scorecard(scorecard_path)
+    if scorecard.dataset != spec.dataset.name:
+        raise InputError(
+            f"the scorecard is for data set {scorecard.dataset!r}, the campaign's is {spec.dataset.name!r}",
+            file=path,
+            mend="name a scorecard that fits the data set",
+        )
+    return Campaign(spec, scorecard, scorecard_path, find_recipe(spec.recipe, path))
+
+
+def find_recipe(name: str, campaign_path: Path) -> Path:
+    """The recipe's directory: one of the toolkit's by name, or a path relative to the campaign file."""
+    shipped = sorted(entry.name for entry in RECIPES.iterdir() if (entry / "train.py").is_file())
+    found = RECIPES / name if name in shipped else (campaign_path.parent / name).resolve()
+    if not (found / "train.py").is_file():
+        near = difflib.get_close_matches(name, shipped, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else f"the shipped recipes are: {', '.join(shipped)}"
+        raise InputError(f"recipe {name!r} has no train.py at {found}", file=campaign_path, mend=mend)
+    return found
+
+
+def load_locked(path: Path) -> CampaignSpec:
+    """The spec that a run keeps. Raises InputError for a run of a newer version or a damaged file."""
+    raw = load_yaml(path)
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > RUN_FORMAT:
+        raise InputError(
+            f"this run was made by a newer version (run format {version}; this one reads up to {RUN_FORMAT})",
+            file=path,
+            mend="use the version that made it, or a newer one",
+        )
+    return validate(raw, CampaignSpec, path)
+
+
+def dump_spec(spec: CampaignSpec) -> str:
+    """The resolved spec as YAML, for `campaign.lock.yaml` and `plan`."""
+    return dump_yaml(spec.model_dump(mode="json"))
+
+
+def dump_yaml(value: Any) -> str:
+    """`value` as block-style YAML."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 100
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+def _check_dataset(spec: CampaignSpec, data: Any, path: Path) -> None:
+    if spec.dataset.name not in DATASETS:
+        near = difflib.get_close_matches(spec.dataset.name, DATASETS, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else f"the data sets are: {', '.join(DATASETS)}"
+        raise InputError(f"unknown data set {spec.dataset.name!r}", file=path, mend=mend)
+    options = data["dataset"].get("options") or {}
+    validate(options, DATASETS[spec.dataset.name].options, path)
+
+
+def _overlay(base: CommentedMap, override: CommentedMap) -> CommentedMap:
+    """`override` laid over a copy of `base`, each key keeping the line on which it was written."""
+    merged = CommentedMap()
+    for source in (base, override):
+        for key, value in source.items():
+            old = merged.get(key)
+            both_maps = isinstance(old, CommentedMap) and isinstance(value, CommentedMap)
+            merged[key] = _overlay(old, value) if both_maps else value
+            if key in (source.lc.data or {}):
+                merged.lc.add_kv_line_col(key, source.lc.data[key])
+    return merged
+
+
+def _apply_override(data: CommentedMap, override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise InputError(f"--set {override!r}: give it as dotted.key=value")
+    try:
+        value = YAML(typ="safe").load(text)
+    except YAMLError:
+        raise InputError(f"--set {override!r}: the value is not YAML") from None
+    for part in parts[:-1]:
+        data = data.setdefault(part, CommentedMap())
+        if not isinstance(data, CommentedMap):
+            raise InputError(f"--set {override!r}: {part!r} is not a mapping")
+    data[parts[-1]] = value

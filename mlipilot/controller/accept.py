@@ -1,0 +1,122 @@
+"""The accept rule: hard gates first, then the objective, and a gain counts only beyond the noise.
+
+Every candidate is trained with the same few seeds. The noise is the standard deviation of a score over
+seeds, pooled over the candidates measured so far (their means differ, their spread is taken as common):
+
+    s² = Σ_c Σ_i (x_ci − x̄_c)² / ν,   ν = Σ_c (n_c − 1)
+
+A gain must exceed  t(confidence, ν) · s · sqrt(1/n_incumbent + 1/n_candidate),  Student's one-sided
+quantile, and `min_gain`. Both scores are logarithms (ln objective; gate violation in ln units), so a gain
+is a relative one. With one seed there is no measured noise and only `min_gain` guards; the verdict says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import stdtrit
+
+from mlipilot.evaluation.scorecard import AcceptRule, Score
+
+Verdict = Literal["accepted", "reverted", "invalid"]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Pooled standard deviation over seeds, and its degrees of freedom."""
+
+    sd: float
+    degrees_of_freedom: int
+
+    def threshold(self, n_old: int, n_new: int, confidence: float) -> float:
+        """The smallest difference of two means that counts at `confidence`; 0 where no noise is known."""
+        if self.degrees_of_freedom == 0:
+            return 0.0
+        quantile = float(stdtrit(self.degrees_of_freedom, confidence))
+        return quantile * self.sd * math.sqrt(1 / n_old + 1 / n_new)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with the numbers that it rests on; gain and threshold in ln units."""
+
+    verdict: Verdict
+    reason: str
+    gain: float | None = None
+    threshold: float | None = None
+    measure: Literal["violation", "objective"] | None = None
+
+
+def pooled_noise(groups: Sequence[Sequence[float]]) -> Noise:
+    """The noise of repeated measurements, one group of values a candidate."""
+    squares = sum((x - mean(group)) ** 2 for group in groups for x in group)
+    freedom = sum(len(group) - 1 for group in groups if group)
+    return Noise(math.sqrt(squares / freedom) if freedom else 0.0, freedom)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return math.fsum(values) / len(values)
+
+
+def feasible(scores: Sequence[Score]) -> bool:
+    """A candidate is feasible if every seed passes every gate."""
+    return all(score.feasible for score in scores)
+
+
+def judge(rule: AcceptRule, history: Sequence[Sequence[Score]], incumbent: int, candidate: int) -> Judgement:
+    """Compare two candidates of `history` (scores by candidate, then by seed), both measured in full."""
+    old, new = history[incumbent], history[candidate]
+    if feasible(old) and not feasible(new):
+        return Judgement("reverted", "fails gates that the incumbent passes: " + failed_gates(new))
+    if feasible(new) and not feasible(old):
+        return Judgement("accepted", "passes every gate on every seed; the incumbent does not")
+    if feasible(new):
+        return _compare(rule, history, old, new, "objective")
+    return _compare(rule, history, old, new, "violation")
+
+
+def failed_gates(scores: Sequence[Score]) -> str:
+    """The names of the gates that fail on some seed."""
+    return ", ".join(dict.fromkeys(g.metric for s in scores for g in s.gates if not g.passed))
+
+
+def _values(scores: Sequence[Score], measure: str) -> list[float]:
+    if measure == "violation":
+        return [score.violation for score in scores]
+    return [score.log_objective for score in scores if score.log_objective is not None]
+
+
+def _compare(
+    rule: AcceptRule,
+    history: Sequence[Sequence[Score]],
+    old: Sequence[Score],
+    new: Sequence[Score],
+    measure: Literal["violation", "objective"],
+) -> Judgement:
+    before, after = _values(old, measure), _values(new, measure)
+    if len(after) < len(new):
+        return Judgement("reverted", "the objective cannot be computed on every seed", measure=measure)
+    if len(before) < len(old):
+        return Judgement("accepted", "the incumbent's objective cannot be computed", measure=measure)
+    noise = pooled_noise([_values(scores, measure) for scores in history])
+    gain = mean(before) - mean(after)
+    minimum = -math.log1p(-rule.min_gain)
+    threshold = max(minimum, noise.threshold(len(before), len(after), rule.confidence))
+    what = "total gate violation" if measure == "violation" else "objective"
+    if measure == "violation":
+        figures = f"{what} {mean(before):.3f} → {mean(after):.3f} ln units"
+    else:
+        figures = f"{what} {math.exp(mean(before)):.4g} → {math.exp(mean(after)):.4g}"
+    basis = (
+        f"noise s = {noise.sd:.3f} over {noise.degrees_of_freedom} degrees of freedom"
+        if noise.degrees_of_freedom
+        else "one seed: the noise is not known"
+    )
+    comparison = f"{figures}; gain {gain:+.3f}, needed > {threshold:.3f} ({basis})"
+    if gain > threshold:
+        return Judgement("accepted", comparison, gain, threshold, measure)
+    return Judgement("reverted", comparison, gain, threshold, measure)

@@ -1,0 +1,66 @@
+"""Grading a hypothesis from the metrics: held, refuted or unclear, effect by effect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlipilot.controller.accept import mean, pooled_noise
+from mlipilot.evaluation.scorecard import AcceptRule
+from mlipilot.pilots.hypothesis import Direction, ExpectedEffect, Grade
+
+SeedValues = Sequence[Mapping[str, float | None]]
+
+
+def grade_effects(
+    rule: AcceptRule, effects: Sequence[ExpectedEffect], history: Sequence[SeedValues], old: int, new: int
+) -> list[dict[str, Any]]:
+    """Each expected effect with its grade and the mean values before and after.
+
+    `history` holds metric values by candidate, then by seed. A metric moves only if it moves beyond the
+    noise of repeated seeds; a move expected and not seen is unclear, a move the other way is refuted.
+    """
+    return [_grade(rule, effect, history, old, new) for effect in effects]
+
+
+def _grade(
+    rule: AcceptRule, effect: ExpectedEffect, history: Sequence[SeedValues], old: int, new: int
+) -> dict[str, Any]:
+    groups = [_finite(seeds, effect.metric) for seeds in history]
+    before, after = groups[old], groups[new]
+    entry: dict[str, Any] = {
+        "metric": effect.metric,
+        "direction": effect.direction,
+        "before": mean(before) if before else None,
+        "after": mean(after) if after else None,
+        "grade": "unclear",
+    }
+    if before and after:
+        entry["grade"] = _verdict(effect.direction, _movement(rule, groups, old, new))
+    return entry
+
+
+def _finite(seeds: SeedValues, metric: str) -> list[float]:
+    values = [values.get(metric) for values in seeds]
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _movement(rule: AcceptRule, groups: Sequence[Sequence[float]], old: int, new: int) -> Direction:
+    # Relative changes are what people mean by "moves", so positive metrics are compared as logarithms.
+    positive = all(value > 0 for group in groups for value in group)
+    scaled = [[math.log(v) if positive else v for v in group] for group in groups]
+    before, after = scaled[old], scaled[new]
+    noise = pooled_noise([group for group in scaled if group])
+    minimum = -math.log1p(-rule.min_gain) * (1.0 if positive else abs(mean(before)))
+    threshold = max(minimum, noise.threshold(len(before), len(after), rule.confidence))
+    change = mean(after) - mean(before)
+    if abs(change) <= threshold:
+        return "unchanged"
+    return "increase" if change > 0 else "decrease"
+
+
+def _verdict(expected: Direction, moved: Direction) -> Grade:
+    if moved == expected:
+        return "held"
+    return "unclear" if moved == "unchanged" else "refuted"

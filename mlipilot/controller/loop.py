@@ -1,0 +1,210 @@
+"""The loop of one lineage: read the ledger, do what is due, write the outcome."""
+
+from __future__ import annotations
+
+import errno
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from mlipilot.audit.files import sha256_file, write_json
+from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.lock import controller_lock
+from mlipilot.audit.manifest import drop_unsealable, write_manifest
+from mlipilot.audit.protected import differences, hash_protected, read_protected
+from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.campaign.spec import load_locked
+from mlipilot.controller import steps
+from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.observer import Observer
+from mlipilot.controller.prepare import prepare_data, starting_body
+from mlipilot.controller.proposals import Proposals
+from mlipilot.controller.state import State, replay
+from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.errors import MlipilotError, PausedError
+from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.jobs import local
+
+_POLL_S = 0.2
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CancelledError(MlipilotError):
+    """`mlipilot cancel` asked for the end."""
+
+
+def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
+    """Carry lineage `number` of a prepared run to its end and return its last state.
+
+    Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, or InputError
+    when another controller holds the lineage. KeyboardInterrupt leaves running jobs to their workers.
+    """
+    lineage = run.lineage(number)
+    lineage.root.mkdir(parents=True, exist_ok=True)
+    with controller_lock(lineage), ExitStack() as resources:
+        try:
+            controller = Controller(run, lineage, observer, resources)
+        except OSError as error:
+            raise _paused(error) from error
+        try:
+            return controller.work(number)
+        except (PausedError, OSError) as error:
+            paused = error if isinstance(error, PausedError) else _paused(error)
+            controller.note_pause(str(paused))
+            raise paused from error
+
+
+def _paused(error: OSError) -> PausedError:
+    """A full disk is a pause; any other failure of the operating system is shown as it is."""
+    if error.errno not in _NO_SPACE:
+        raise error
+    return PausedError(f"no space is left for {error.filename or 'the run'}: free some, then resume")
+
+
+class Controller:
+    """One lineage, driven step by step. Holds nothing that the ledger does not."""
+
+    def __init__(
+        self, run: RunPaths, lineage: LineagePaths, observer: Observer, resources: ExitStack
+    ) -> None:
+        self.run, self.lineage, self.observer = run, lineage, observer
+        self.spec = load_locked(run.spec)
+        self.ledger = Ledger(lineage.ledger)
+        self.attempts = Attempts(run, lineage, self.spec)
+        self.resources = resources
+
+    def work(self, number: int) -> State:
+        """Take steps until the lineage is over."""
+        prepare_data(self.run, self.spec, self.observer)
+        card = load_scorecard(self.run.scorecard)
+        self.measurements = Measurements(self.lineage, self.spec, card)
+        self.proposals = Proposals(
+            self.run, self.lineage, self.spec, card, self.ledger, self.measurements, self.resources
+        )
+        self._check_protected()
+        if not self.ledger.records:
+            self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))
+            self.observer.event(
+                f"campaign {self.spec.name} begins: profile {self.spec.profile}, "
+                f"pilot {self.spec.pilot.kind}, {self.spec.budget.iterations} iterations, "
+                f"seeds {', '.join(map(str, self.spec.seeds))}"
+            )
+            self.observer.event(
+                "warning: jobs run as local processes: files and network of this machine are open to them"
+            )
+        elif (state := self.state()).finished is None:
+            self.ledger.append("resumed", {})
+            self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
+        self.proposals.recover_transcript()
+        while (state := self.state()).finished is None:
+            self._cancel_if_asked(state)
+            self._take(steps.next_step(state, self.spec, self._elapsed_s(state)), state)
+        return state
+
+    def state(self) -> State:
+        """The ledger, replayed."""
+        return replay(self.ledger.records)
+
+    def note_pause(self, reason: str) -> None:
+        """Write the pause into the ledger, if the ledger can still be written."""
+        self.observer.event(f"paused: {reason}")
+        try:
+            self.ledger.append("paused", {"reason": reason})
+        except OSError as error:
+            self.observer.event(f"the pause could not be written to the ledger: {error}")
+
+    def _elapsed_s(self, state: State) -> float:
+        if state.first_time is None:
+            return 0.0
+        return (datetime.now(UTC) - datetime.fromisoformat(state.first_time)).total_seconds()
+
+    def _take(self, step: steps.Step, state: State) -> None:
+        match step:
+            case steps.ProposeBaseline():
+                self.proposals.propose_baseline()
+                self.observer.event("iteration 0: the baseline")
+            case steps.AskPilot(iteration):
+                self._check_protected()
+                self.observer.event(f"iteration {iteration}: asking the pilot")
+                self.observer.event(f"iteration {iteration}: {self.proposals.ask(iteration, state)}")
+            case steps.SubmitJob(key, attempt):
+                self._check_protected()
+                # The intent comes first: after a kill the attempt is found not started, and is started.
+                body = {"iteration": key.iteration, "seed": key.seed, "job": key.kind, "attempt": attempt}
+                self.ledger.append("job_submitted", body)
+                self.attempts.ensure_started(self.state(), key, attempt)
+                again = f" (attempt {attempt})" if attempt > 1 else ""
+                self.observer.event(f"job {key.text} starts{again}")
+            case steps.AwaitJobs():
+                self._await_jobs(state)
+            case steps.Judge(iteration):
+                self._judge(iteration, state)
+            case steps.CompareSealed():
+                self.ledger.append("sealed_check", sealed_summary(state, self.measurements))
+            case steps.Pause(reason):
+                raise PausedError(reason)
+            case steps.Finish(reason):
+                self.ledger.append("finished", {"reason": reason, "incumbent": state.incumbent})
+                self.observer.event(f"finished: {reason}")
+
+    def _check_protected(self) -> None:
+        changed = differences(read_protected(self.run.protected), hash_protected(self.run.root))
+        if changed:
+            raise PausedError(
+                f"protected files are not as they were when the run began: {', '.join(changed[:5])}"
+                + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+                + "; restore them and resume, or begin a new run"
+            )
+
+    def _await_jobs(self, state: State) -> None:
+        """Return after at least one attempt in flight has ended (or a cancel request came)."""
+        while not self.lineage.cancel.exists():
+            over = False
+            for key, attempt in state.in_flight():
+                self.attempts.ensure_started(state, key, attempt.number)
+                body = self.attempts.collect(key, attempt.number)
+                if body is not None:
+                    self.ledger.append("job_finished", body)
+                    why = "" if body["outcome"] == "ok" else f": {body['reason']}"
+                    self.observer.event(f"job {key.text} {body['outcome']} in {body['wall_s']:.0f} s{why}")
+                    over = True
+            if over:
+                return
+            self.observer.jobs(self.attempts.running(state))
+            time.sleep(_POLL_S)
+
+    def _judge(self, number: int, state: State) -> None:
+        """Write `verdict.json`, seal the iteration, then record the verdict."""
+        directory = self.lineage.iteration(number)
+        body = compute_verdict(state, state.iterations[number], self.measurements)
+        write_json(directory / "verdict.json", body)
+        drop_unsealable(directory)
+        manifest = write_manifest(directory)
+        kept = ("verdict", "reason", "violation", "log_objective", "gain", "threshold", "measure", "effects")
+        record = {"iteration": number, "incumbent": body["incumbent"], "manifest_sha256": manifest}
+        record |= {key: body[key] for key in kept}
+        record["verdict_sha256"] = sha256_file(directory / "verdict.json")
+        self.ledger.append("verdict", record)
+        self._point_at_incumbent(body["incumbent"])
+        self.observer.event(f"iteration {number} {body['verdict']}: {body['reason']}")
+
+    def _point_at_incumbent(self, number: int | None) -> None:
+        if number is None:
+            return
+        fresh = self.lineage.root / ".incumbent"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self.lineage.iteration(number).relative_to(self.lineage.root))
+        fresh.replace(self.lineage.incumbent)
+
+    def _cancel_if_asked(self, state: State) -> None:
+        if not self.lineage.cancel.exists():
+            return
+        for key, attempt in state.in_flight():
+            directory = self.lineage.attempt(key, attempt.number)
+            local.cancel(directory)
+            body = self.attempts.collect(key, attempt.number)
+            if body is not None:
+                self.ledger.append("job_finished", body)
+        self.ledger.append("cancelled", {})
+        self.lineage.cancel.unlink()
+        raise CancelledError(f"cancelled on request; `mlipilot resume {self.run.root}` would go on")

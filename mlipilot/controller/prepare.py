@@ -1,0 +1,105 @@
+"""Setting up a run's directory: spec, scorecard, recipe, data, and the digests of all that is protected.
+
+Each part is published whole or not at all and is skipped when it is there, so `run` and `resume` call this
+again after a kill and it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mlipilot import __version__
+from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
+from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
+from mlipilot.audit.protected import hash_protected
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
+from mlipilot.controller.observer import Observer
+from mlipilot.datasets import DATASETS
+from mlipilot.errors import InputError, PausedError
+from mlipilot.pilots.prompts import prompts_digest
+
+_PACKAGES = ("ase", "e3nn", "mace-torch", "matcalc", "numpy", "scipy", "torch")
+
+
+def create_run(campaign: Campaign, run: RunPaths) -> None:
+    """Write what a run is: scorecard, starting recipe, and the resolved spec last. Raises InputError."""
+    if run.spec.exists():
+        raise InputError(
+            "there is a run of this name already",
+            file=run.root,
+            mend=f"`mlipilot resume {run.root}` goes on with it; `--set name=...` begins another",
+        )
+    run.root.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(campaign.scorecard_path, run.scorecard)
+    copy_recipe(campaign.recipe_path, run.recipe)
+    # Its presence makes the directory a run.
+    write_atomic(run.spec, dump_spec(campaign.spec))
+
+
+def copy_recipe(source: Path, target: Path) -> None:
+    """Copy a recipe's files; raises InputError for a link among them."""
+    staging = target.with_name(f".{target.name}.staging")
+    for leftover in (staging, target):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    for path in files_below(source):
+        if "__pycache__" in path.parts:
+            continue
+        if path.is_symlink():
+            raise InputError("a recipe holds regular files only", file=path, mend="copy what it links to")
+        copy = staging / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    staging.rename(target)
+
+
+def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
+    """Build the data set and the reference values, and record every protected file. Raises PausedError."""
+    if not is_finished(run.data):
+        observer.event(f"building the data set {spec.dataset.name}")
+        dataset = DATASETS[spec.dataset.name]
+        dataset.build(dataset.options.model_validate(spec.dataset.options), run.data, observer.data_progress)
+    if not (run.data / "reference.json").exists():
+        from mlipilot.evaluation.reference import write_reference
+
+        observer.event("computing the reference values")
+        write_reference(run.scorecard, spec.profile, run.data / "reference.json")
+        write_manifest(run.data)
+    if not run.protected.exists():
+        problems = check_manifest(run.data)
+        if problems:
+            raise PausedError(f"the data set does not match its manifest: {problems[0]}")
+        write_json(run.protected, hash_protected(run.root))
+
+
+def starting_body(run: RunPaths, spec: CampaignSpec, lineage: int) -> dict[str, Any]:
+    """What the first record of a lineage says: every digest that the run stands on."""
+    return {
+        "lineage": lineage,
+        "campaign": spec.name,
+        "profile": spec.profile,
+        "pilot": spec.pilot.kind,
+        "mlipilot": __version__,
+        "spec_sha256": sha256_file(run.spec),
+        "scorecard_sha256": sha256_file(run.scorecard),
+        "recipe_digest": tree_digest(run.recipe),
+        "data_manifest_sha256": sha256_file(run.data / MANIFEST),
+        "protected_sha256": sha256_file(run.protected),
+        "prompts_digest": prompts_digest(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "machine": machine(),
+    }
+
+
+def machine() -> str:
+    """The processor's name, for people who compare timings and digests."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line for line in lines if line.startswith("model name")]
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()

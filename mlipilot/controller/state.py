@@ -1,0 +1,151 @@
+"""A lineage's state: nothing but its ledger, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlipilot.audit.ledger import Record
+from mlipilot.campaign.paths import JobKey
+
+
+@dataclass
+class Attempt:
+    """One submission of a job, and how it ended once it has."""
+
+    number: int
+    ended: dict[str, Any] | None = None
+    forgiven: bool = False  # lost before a person resumed the run: counts no more
+
+    @property
+    def outcome(self) -> str | None:
+        """How the attempt ended, or None while it runs."""
+        return None if self.ended is None else str(self.ended["outcome"])
+
+
+@dataclass
+class Iteration:
+    """One candidate on its way from hypothesis to verdict."""
+
+    number: int
+    title: str = ""
+    hypothesis: dict[str, Any] | None = None
+    recipe_digest: str | None = None
+    no_proposal: str | None = None
+    verdict: dict[str, Any] | None = None
+
+    @property
+    def proposed(self) -> bool:
+        """Whether there is a recipe to train."""
+        return self.recipe_digest is not None
+
+    @property
+    def judged(self) -> bool:
+        """Whether the iteration is over."""
+        return self.verdict is not None or self.no_proposal is not None
+
+
+@dataclass
+class State:
+    """All that the controller knows."""
+
+    started: dict[str, Any] | None = None
+    iterations: list[Iteration] = field(default_factory=list)
+    jobs: dict[JobKey, list[Attempt]] = field(default_factory=dict)
+    incumbent: int | None = None
+    gave_up: str | None = None
+    sealed_check: dict[str, Any] | None = None
+    finished: str | None = None
+    paused: str | None = None
+    cancelled: bool = False
+    exchanges: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    first_time: str | None = None
+    last_time: str | None = None
+
+    def last(self, key: JobKey) -> Attempt | None:
+        """The newest attempt of a job."""
+        attempts = self.jobs.get(key)
+        return attempts[-1] if attempts else None
+
+    def in_flight(self) -> list[tuple[JobKey, Attempt]]:
+        """Submitted attempts whose end is not in the ledger yet."""
+        return [(key, a) for key, attempts in self.jobs.items() for a in attempts if a.ended is None]
+
+    @property
+    def phase(self) -> str:
+        """One word for status lines, as far as the ledger knows."""
+        if self.finished is not None:
+            return "finished"
+        if self.cancelled:
+            return "cancelled"
+        if self.paused is not None:
+            return "paused"
+        return "open" if self.started else "preparing"
+
+
+def replay(records: Iterable[Record]) -> State:
+    """Fold the ledger into a state."""
+    state = State()
+    for record in records:
+        state.first_time = state.first_time or record.time
+        state.last_time = record.time
+        _apply(state, record.kind, record.body)
+    return state
+
+
+def job_key(body: dict[str, Any]) -> JobKey:
+    """The job that a ledger body speaks of."""
+    return JobKey(body["iteration"], body["seed"], body["job"])
+
+
+def _iteration(state: State, number: int) -> Iteration:
+    while len(state.iterations) <= number:
+        state.iterations.append(Iteration(len(state.iterations)))
+    return state.iterations[number]
+
+
+def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
+    match kind:
+        case "campaign_started":
+            state.started = body
+        case "resumed":
+            state.paused, state.cancelled = None, False
+            for attempt in (a for attempts in state.jobs.values() for a in attempts):
+                attempt.forgiven = attempt.outcome == "lost"
+        case "exchange":
+            state.exchanges += 1
+            state.prompt_tokens += body["prompt_tokens"]
+            state.completion_tokens += body["completion_tokens"]
+        case "proposed":
+            iteration = _iteration(state, body["iteration"])
+            iteration.title, iteration.hypothesis = body["title"], body["hypothesis"]
+            iteration.recipe_digest = body["recipe_digest"]
+        case "no_proposal":
+            _iteration(state, body["iteration"]).no_proposal = body["reason"]
+        case "gave_up":
+            state.gave_up = body["reason"]
+        case "job_submitted":
+            state.jobs.setdefault(job_key(body), []).append(Attempt(body["attempt"]))
+        case "job_finished":
+            attempts = state.jobs[job_key(body)]
+            next(a for a in attempts if a.number == body["attempt"]).ended = body
+            state.cpu_seconds += body["cpu_s"]
+            state.gpu_seconds += body["gpu_s"]
+        case "verdict":
+            _iteration(state, body["iteration"]).verdict = body
+            state.incumbent = body["incumbent"]
+        case "sealed_check":
+            state.sealed_check = body
+        case "paused":
+            state.paused = body["reason"]
+        case "cancelled":
+            state.cancelled = True
+        case "finished":
+            state.finished = body["reason"]
+        case _:
+            pass  # `ledger_repaired` and kinds of later versions carry no state

@@ -1,0 +1,146 @@
+"""What is due: the next step as a pure function of state and spec.
+
+The loop replays the ledger, asks `next_step`, does it and writes the outcome; so a controller that was
+killed at any line takes up where the ledger ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlipilot.campaign.paths import JobKey
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.state import Iteration, State
+
+_LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
+
+
+@dataclass(frozen=True)
+class ProposeBaseline:
+    """Iteration 0: the recipe as it is."""
+
+
+@dataclass(frozen=True)
+class AskPilot:
+    """A turn of the pilot for a new iteration."""
+
+    iteration: int
+
+
+@dataclass(frozen=True)
+class SubmitJob:
+    """Start one attempt of a job."""
+
+    key: JobKey
+    attempt: int
+
+
+@dataclass(frozen=True)
+class AwaitJobs:
+    """Nothing can be started: wait until one of the attempts in flight is over."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """All that could be measured is: compute the verdict."""
+
+    iteration: int
+
+
+@dataclass(frozen=True)
+class CompareSealed:
+    """Write down how baseline and incumbent do on data that no verdict has used."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The machine keeps losing a job: stop and let a person look."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The lineage is over."""
+
+    reason: str
+
+
+Step = ProposeBaseline | AskPilot | SubmitJob | AwaitJobs | Judge | CompareSealed | Pause | Finish
+
+
+def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
+    """The one thing to do now. `elapsed_s` is the lineage's wall time so far."""
+    if not state.iterations:
+        return ProposeBaseline()
+    current = state.iterations[-1]
+    if not current.judged:
+        return _work(state, spec, _iteration_jobs(state, spec, current), Judge(current.number))
+    reason = _why_end(state, spec, elapsed_s)
+    if reason is None:
+        return AskPilot(len(state.iterations))
+    if state.sealed_check is None and state.incumbent is not None:
+        compared = sorted({0, state.incumbent})
+        keys = [JobKey(n, seed, "sealed") for n in compared for seed in spec.seeds]
+        return _work(state, spec, keys, CompareSealed())
+    return Finish(reason)
+
+
+def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
+    """Why no further hypothesis is asked for, or None."""
+    budget = spec.budget
+    if state.incumbent is None:
+        verdict = state.iterations[0].verdict or {}
+        return f"the baseline could not be measured: {verdict.get('reason', 'no verdict')}"
+    if state.gave_up is not None:
+        return f"the pilot gave up: {state.gave_up}"
+    if len(state.iterations) - 1 >= budget.iterations:
+        return f"the budget of {budget.iterations} iterations is used up"
+    if budget.cpu_seconds is not None and state.cpu_seconds >= budget.cpu_seconds:
+        return f"the budget of {budget.cpu_seconds:g} CPU-seconds is used up"
+    if budget.wall_seconds is not None and elapsed_s >= budget.wall_seconds:
+        return f"the budget of {budget.wall_seconds:g} s of wall time is used up"
+    silent = [i.no_proposal is not None for i in state.iterations[-_LONGEST_SILENCE:]]
+    if len(silent) == _LONGEST_SILENCE and all(silent):
+        return f"the pilot made no proposal in {_LONGEST_SILENCE} turns"
+    return None
+
+
+def _iteration_jobs(state: State, spec: CampaignSpec, iteration: Iteration) -> list[JobKey]:
+    """The jobs that an iteration still calls for: one seed that fails for good ends the others' waiting."""
+    keys = []
+    for seed in spec.seeds:
+        train = JobKey(iteration.number, seed, "train")
+        evaluate = JobKey(iteration.number, seed, "evaluate")
+        keys.append(train)
+        if _outcome(state, train) == "ok":
+            keys.append(evaluate)
+    if any(_failed(state, key) for key in keys):
+        return [key for key in keys if state.last(key) is not None]
+    return keys
+
+
+def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> Step:
+    """Start what is due, else wait for what runs, else go on with `then`."""
+    in_flight = state.in_flight()
+    if len(in_flight) < spec.jobs.max_in_flight:
+        for key in keys:
+            last = state.last(key)
+            if last is None:
+                return SubmitJob(key, 1)
+            if last.outcome in ("lost", "cancelled"):
+                lost = [a for a in state.jobs[key] if a.outcome == "lost" and not a.forgiven]
+                if len(lost) >= spec.jobs.max_attempts:
+                    return Pause(f"job {key.text} was lost {len(lost)} times without a result")
+                return SubmitJob(key, last.number + 1)
+    return AwaitJobs() if in_flight else then
+
+
+def _outcome(state: State, key: JobKey) -> str | None:
+    last = state.last(key)
+    return None if last is None else last.outcome
+
+
+def _failed(state: State, key: JobKey) -> bool:
+    """Whether a job ended by the candidate's own fault."""
+    return _outcome(state, key) in ("failed", "time_limit", "protected_changed")

@@ -1,0 +1,126 @@
+"""Judging an iteration: from metrics files and the ledger's state to `verdict.json`, by arithmetic only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from mlipilot.campaign.paths import JobKey, JobKind, LineagePaths
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean
+from mlipilot.controller.grade import grade_effects
+from mlipilot.controller.state import Iteration, State
+from mlipilot.evaluation.scorecard import Score, Scorecard, metric_values, score
+from mlipilot.jobs.order import read_json
+from mlipilot.pilots.hypothesis import Hypothesis
+
+
+class Measurements:
+    """The metrics files of a lineage's candidates, read once each."""
+
+    def __init__(self, lineage: LineagePaths, spec: CampaignSpec, card: Scorecard) -> None:
+        self.lineage, self.spec, self.card = lineage, spec, card
+        self._read: dict[JobKey, dict[str, Any]] = {}
+
+    def metrics(self, state: State, key: JobKey) -> dict[str, Any] | None:
+        """A finished evaluation's metrics file, or None where it did not end well."""
+        attempt = state.last(key)
+        if attempt is None or attempt.outcome != "ok":
+            return None
+        if key not in self._read:
+            found = read_json(self.lineage.metrics(key, attempt.number))
+            if not isinstance(found, dict):
+                raise ValueError(f"{self.lineage.metrics(key, attempt.number)}: not a mapping")
+            self._read[key] = found
+        return self._read[key]
+
+    def of_iteration(self, state: State, number: int, kind: JobKind = "evaluate") -> list[dict[str, Any]]:
+        """The metrics files of all seeds; fewer than the seeds when some could not be measured."""
+        keys = [JobKey(number, seed, kind) for seed in self.spec.seeds]
+        return [found for key in keys if (found := self.metrics(state, key)) is not None]
+
+    def scores(self, state: State, number: int) -> list[Score]:
+        """The scorecard's word on each seed of a candidate."""
+        return [score(self.card, metrics) for metrics in self.of_iteration(state, number)]
+
+    def measured(self, state: State) -> list[int]:
+        """The candidates for which every seed was measured."""
+        wanted = len(self.spec.seeds)
+        return [i.number for i in state.iterations if len(self.of_iteration(state, i.number)) == wanted]
+
+
+def compute_verdict(state: State, iteration: Iteration, measured: Measurements) -> dict[str, Any]:
+    """The content of `verdict.json`: the verdict, why, the scores of each seed and the graded effects."""
+    number = iteration.number
+    scores = measured.scores(state, number)
+    body: dict[str, Any] = {
+        "iteration": number,
+        "title": iteration.title,
+        "scores": {str(seed): s.model_dump() for seed, s in zip(measured.spec.seeds, scores, strict=False)},
+        "violation": mean([s.violation for s in scores]) if scores else None,
+        "log_objective": _mean_objective(scores),
+        "effects": [],
+    }
+    fault = _fault(state, number)
+    if fault is not None:
+        judgement = Judgement("invalid", fault)
+    elif number == 0:
+        judgement = Judgement("accepted", "the baseline; " + _feasibility(scores))
+    else:
+        judgement = _against_incumbent(state, iteration, measured, body)
+    body |= asdict(judgement)
+    body["incumbent"] = number if judgement.verdict == "accepted" else state.incumbent
+    return body
+
+
+def _against_incumbent(
+    state: State, iteration: Iteration, measured: Measurements, body: dict[str, Any]
+) -> Judgement:
+    if state.incumbent is None:
+        raise AssertionError("a candidate is judged only against an incumbent")
+    rule = measured.card.accept
+    candidates = [n for n in measured.measured(state) if n <= iteration.number]
+    old, new = candidates.index(state.incumbent), candidates.index(iteration.number)
+    if iteration.hypothesis is not None:
+        hypothesis = Hypothesis.model_validate(iteration.hypothesis)
+        values = [[metric_values(m) for m in measured.of_iteration(state, n)] for n in candidates]
+        body["effects"] = grade_effects(rule, hypothesis.expected_effect, values, old, new)
+    return judge(rule, [measured.scores(state, n) for n in candidates], old, new)
+
+
+def _fault(state: State, number: int) -> str | None:
+    """Why a candidate cannot be judged by its metrics: the first job that ended by its own fault."""
+    for key, attempts in sorted(state.jobs.items()):
+        last = attempts[-1]
+        of_candidate = key.iteration == number and key.kind != "sealed"
+        if of_candidate and last.ended is not None and last.outcome != "ok":
+            verb = "training" if key.kind == "train" else "evaluation"
+            return f"{verb} with seed {key.seed}: {last.ended['reason']}"
+    return None
+
+
+def _mean_objective(scores: list[Score]) -> float | None:
+    values = [s.log_objective for s in scores if s.log_objective is not None]
+    return mean(values) if values and len(values) == len(scores) else None
+
+
+def _feasibility(scores: list[Score]) -> str:
+    return "it passes every gate" if feasible(scores) else "it fails: " + failed_gates(scores)
+
+
+def sealed_summary(state: State, measured: Measurements) -> dict[str, Any]:
+    """Errors of baseline and incumbent on the sealed split, averaged over seeds, beside those on test."""
+    summary: dict[str, Any] = {}
+    for number in sorted({0, state.incumbent or 0}):
+        sealed = [metric_values(m) for m in measured.of_iteration(state, number, "sealed")]
+        test = [metric_values(m) for m in measured.of_iteration(state, number)]
+        names = sorted(sealed[0]) if sealed else []
+        summary[str(number)] = {
+            name: {"sealed": _mean_of(sealed, name), "test": _mean_of(test, name)} for name in names
+        }
+    return summary
+
+
+def _mean_of(seeds: list[dict[str, float | None]], name: str) -> float | None:
+    values = [v for s in seeds if (v := s.get(name)) is not None]
+    return mean(values) if values and len(values) == len(seeds) else None

@@ -1,0 +1,65 @@
+"""Reading a job's logs: text that hostile code may have written, so only printable characters pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_TAIL_BYTES = 64 * 1024
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """`text` on one line without control or escape characters, at most `limit` characters."""
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    clean = " ".join(clean.split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def tail_lines(path: Path) -> list[str]:
+    """The last lines of a log, however long it is; none when it is missing."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            return stream.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def json_events(lines: list[str]) -> list[dict[str, Any]]:
+    """The JSON objects with an `event` among the lines; everything else is passed over."""
+    events = []
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and isinstance(value.get("event"), str):
+            events.append(value)
+    return events
+
+
+def failure_reason(attempt: Path) -> str | None:
+    """Why a training says it failed: its own `failed` event, else the last line on stderr."""
+    for event in reversed(json_events(tail_lines(attempt / "stdout.log"))):
+        if event["event"] == "failed":
+            return printable(str(event.get("reason", "no reason given")))
+    lines = [line for line in tail_lines(attempt / "stderr.log") if line.strip()]
+    return printable(lines[-1]) if lines else None
+
+
+def progress(attempt: Path) -> tuple[float | None, str]:
+    """How far a job says it is (0…1, or None) and a few words."""
+    for event in reversed(json_events(tail_lines(attempt / "stdout.log"))):
+        step, total = event.get("step"), event.get("steps_total")
+        if event["event"] == "progress" and _number(step) and _number(total) and total > 0:
+            force = event.get("valid_force_mae_mev_per_a")
+            words = f"step {step:g}/{total:g}" + (f", force MAE {force:.1f} meV/Å" if _number(force) else "")
+            return min(max(step / total, 0.0), 1.0), printable(words, 60)
+    lines = [line for line in tail_lines(attempt / "stderr.log") if line.startswith("evaluate:")]
+    return None, printable(lines[-1].removeprefix("evaluate:"), 60) if lines else ""
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15

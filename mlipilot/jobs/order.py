@@ -1,0 +1,77 @@
+"""What one attempt of a job is told (`job.json`) and what it says when it is over (`result.json`).
+
+An attempt's directory: `job.json`, `worker.json` (who runs it), `stdout.log`, `stderr.log`, `output/`,
+`result.json`, and last `manifest-sha256.txt`. Without the manifest nothing in it counts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed"]
+
+
+class JobOrder(BaseModel):
+    """One attempt: a command line, where and with what it runs, and how long it may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="unique in the run, for people and queues")
+    argv: list[str]
+    cwd: str
+    environment: dict[str, str]
+    wall_limit_s: float
+    run: str = Field(description="the run's directory, whose protected files are hashed before and after")
+    protected: str = Field(description="file with the protected files' SHA-256 as they must be")
+    read_only: dict[str, str] = Field(description="digests of directories that the job must leave alone")
+    uses_gpu: bool = False
+
+
+class Isolation(BaseModel):
+    """What kept the job's code apart from the rest, as it was in force."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: Literal["local"] = "local"
+    filesystem: Literal["host"] = "host"
+    network: Literal["host"] = "host"
+    environment: Literal["scrubbed"] = "scrubbed"
+
+
+class JobResult(BaseModel):
+    """How one attempt ended."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    outcome: Outcome
+    exit_status: int | None = Field(description="negative: ended by that signal")
+    reason: str | None
+    wall_s: float
+    cpu_s: float
+    gpu_s: float
+    peak_memory_mib: float
+    changed: list[str] = Field(description="protected or read-only files that differ after the job")
+    isolation: Isolation
+    host: str
+
+
+def read_order(attempt: Path) -> JobOrder:
+    """The order in an attempt's directory."""
+    return JobOrder.model_validate_json((attempt / "job.json").read_text(encoding="utf-8"))
+
+
+def read_result(attempt: Path) -> JobResult:
+    """The result in a finished attempt's directory."""
+    return JobResult.model_validate_json((attempt / "result.json").read_text(encoding="utf-8"))
+
+
+def read_json(path: Path) -> object:
+    """A JSON file that a job left; raises ValueError naming the file when it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
