@@ -1,0 +1,258 @@
+"""Copper by EMT: fcc supercells that are rattled, strained, compressed, with vacancies, or from MD.
+
+Frames are made in groups (one supercell family or one trajectory each) and a group is in exactly one
+split, because neighbouring frames of a trajectory are almost the same frame.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk
+from ase.constraints import FixCom
+from ase.io import write
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlipilot.audit.files import sha256_file, write_json
+from mlipilot.audit.manifest import write_manifest
+from mlipilot.datasets.base import Group, Progress, check_groups, share
+from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
+from mlipilot.errors import InputError
+
+LATTICE_CONSTANT_A = 3.5898  # EMT's own minimum, so that zero strain means zero pressure
+_FILES = {
+    "train": "train/train.xyz",
+    "valid": "train/valid.xyz",
+    "test": "test/test.xyz",
+    "test_large": "test/test_large.xyz",
+    "sealed": "sealed/sealed.xyz",
+}
+# Shares of each kind in a split. Compressed cells teach the repulsive wall; they are in train only, since
+# one at 200 GPa would drown every other stress error of a split.
+_TRAIN_SHARES = {"md": 0.33, "rattled": 0.17, "strained": 0.23, "vacancy": 0.15, "compressed": 0.12}
+_OTHER_SHARES = {"md": 0.42, "rattled": 0.18, "strained": 0.25, "vacancy": 0.15}
+_LARGE_SHARES = {"md": 0.6, "rattled": 0.4}
+# No temperature is in two splits.
+_TEMPERATURES_K = {
+    "train": (300, 600, 900, 1200),
+    "valid": (500, 1000),
+    "test": (400, 700, 1100),
+    "test_large": (650, 950),
+    "sealed": (450, 800, 1050),
+}
+_FAMILY_SIZE = 5  # frames of one supercell family
+
+
+class Options(BaseModel):
+    """How many frames of each split, and the seed that they all come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=2026, ge=0)
+    train: int = Field(default=200, ge=5)
+    valid: int = Field(default=36, ge=4)
+    test: int = Field(default=60, ge=4)
+    test_large: int = Field(default=22, ge=2)
+    sealed: int = Field(default=40, ge=4)
+    md_interval_steps: int = Field(default=14, ge=1)
+    md_timestep_fs: float = Field(default=5.0, gt=0, le=5.0)
+
+
+def plan_groups(options: Options) -> list[Group]:
+    """Every group of every split: kind, name, number of frames and temperature (K, for MD)."""
+    groups = []
+    for split in _FILES:
+        shares = {"train": _TRAIN_SHARES, "test_large": _LARGE_SHARES}.get(split, _OTHER_SHARES)
+        for kind, frames in share(getattr(options, split), shares).items():
+            if kind == "md":
+                temperatures = _TEMPERATURES_K[split]
+                even = share(frames, dict.fromkeys(map(str, temperatures), 1 / len(temperatures)))
+                groups += [
+                    Group(split, kind, f"{split}-md-{kelvin}K", count, int(kelvin))
+                    for kelvin, count in even.items()
+                    if count
+                ]
+            else:
+                sizes = [min(_FAMILY_SIZE, frames - start) for start in range(0, frames, _FAMILY_SIZE)]
+                groups += [Group(split, kind, f"{split}-{kind}-{i}", n) for i, n in enumerate(sizes)]
+    return groups
+
+
+def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -> None:
+    """Make the data set in `out_dir` and seal it; all of it appears at once, or nothing.
+
+    Raises InputError if `out_dir` exists, CheckFailedError if the labels or the splits are not what they claim.
+    """
+    assert isinstance(options, Options)  # noqa: S101 - the registry pairs each builder with its own options
+    if out_dir.exists():
+        raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
+    try:
+        _write(options, temporary, progress or (lambda done, total, what: None))
+        temporary.chmod(0o755)
+        temporary.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write(options: Options, out_dir: Path, progress: Progress) -> None:
+    groups = plan_groups(options)
+    check_groups(groups)
+    frames: dict[str, list[Atoms]] = {split: [] for split in _FILES}
+    for done, (group, labelled) in enumerate(zip(groups, _label_all(groups, options), strict=True)):
+        progress(done, len(groups), group.name)
+        frames[group.split] += labelled
+    sample = [split[index] for split in frames.values() for index in (0, -1)]
+    deviation = check_labels(sample)
+    for split, name in _FILES.items():
+        (out_dir / name).parent.mkdir(exist_ok=True)
+        write(out_dir / name, frames[split], format="extxyz")
+    write_json(out_dir / "provenance.json", _provenance(options, groups, out_dir, deviation))
+    write_manifest(out_dir)
+    progress(len(groups), len(groups), "sealed")
+
+
+def _provenance(options: Options, groups: list[Group], out_dir: Path, deviation: float) -> dict[str, Any]:
+    return {
+        "format": "mlipilot-data/1",
+        "dataset": "cu_emt",
+        "labels": {"calculator": "ase.calculators.emt.EMT", "asap_cutoff": ASAP_CUTOFF},
+        "versions": {"ase": ase.__version__, "numpy": np.__version__},
+        "options": options.model_dump(),
+        "lattice_constant_a": LATTICE_CONSTANT_A,
+        "force_check_worst_ev_per_a": float(f"{deviation:.1e}"),
+        "splits": {
+            split: {
+                "file": name,
+                "sha256": sha256_file(out_dir / name),
+                "frames": sum(g.frames for g in groups if g.split == split),
+                "kinds": Counter[str](
+                    kind for g in groups if g.split == split for kind in [g.kind] * g.frames
+                ),
+                "groups": [g.name for g in groups if g.split == split],
+            }
+            for split, name in _FILES.items()
+        },
+    }
+
+
+def _label_all(groups: list[Group], options: Options) -> Iterator[list[Atoms]]:
+    """The frames of each group, in order; a group's bytes do not depend on which process makes it."""
+    work = partial(_label_group, options=options)
+    processes = min(len(os.sched_getaffinity(0)), 8) if sum(g.frames for g in groups) > 60 else 1
+    if processes == 1:
+        yield from map(work, groups)
+        return
+    # spawned, not forked: the caller may have threads
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, groups)
+
+
+def _label_group(group: Group, options: Options) -> list[Atoms]:
+    frames = [label(atoms) for atoms in _generate(group, options)]
+    for frame in frames:
+        frame.info |= {"config_type": group.kind, "group": group.name}
+    return frames
+
+
+def _generate(group: Group, options: Options) -> Iterator[Atoms]:
+    # the name seeds the group, so that more frames in one group leave the others as they were
+    rng = np.random.default_rng([options.seed, zlib.crc32(group.name.encode())])
+    repeats = 3 if group.split == "test_large" else 2
+    cell = bulk("Cu", "fcc", a=LATTICE_CONSTANT_A, cubic=True) * (repeats, repeats, repeats)
+    make = {
+        "md": _trajectory,
+        "rattled": _rattled,
+        "strained": _strained,
+        "vacancy": _vacancy,
+        "compressed": _compressed,
+    }[group.kind]
+    return make(cell, group, options, rng)
+
+
+def _trajectory(cell: Atoms, group: Group, options: Options, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Langevin NVT frames at the thermally expanded lattice; one trajectory in two starts from a vacancy."""
+    if rng.random() < 0.3 and group.split != "test_large":
+        del cell[int(rng.integers(len(cell)))]
+    expansion = 1 + 2.0e-5 * group.temperature_k  # EMT copper expands by about 2e-5 per kelvin
+    cell.set_cell(cell.cell * expansion, scale_atoms=True)
+    cell.calc = emt()
+    cell.set_constraint(FixCom())
+    # starting at twice the temperature: half of it goes into the springs within a few oscillations
+    MaxwellBoltzmannDistribution(cell, temperature_K=2 * group.temperature_k, rng=rng)
+    Stationary(cell)
+    dynamics = Langevin(
+        cell,
+        timestep=options.md_timestep_fs * units.fs,
+        temperature_K=group.temperature_k,
+        friction=0.02 / units.fs,
+        fixcm=False,  # ASE's own way is deprecated; the constraint does it
+        rng=rng,
+    )
+    dynamics.run(2 * options.md_interval_steps)
+    for _ in range(group.frames):
+        dynamics.run(options.md_interval_steps)
+        yield cell.copy()
+
+
+def _rattled(cell: Atoms, group: Group, options: Options, rng: np.random.Generator) -> Iterator[Atoms]:
+    """A family with its own small strain, its frames rattled from gently to strongly."""
+    _strain(cell, rng.uniform(-0.02, 0.02) * np.eye(3))
+    for _ in range(group.frames):
+        yield _rattle(cell, rng, rng.uniform(0.03, 0.15))
+
+
+def _strained(cell: Atoms, group: Group, options: Options, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Volumetric, uniaxial and shear strain of up to several percent with small displacements."""
+    for index in range(group.frames):
+        frame = cell.copy()
+        strain = rng.uniform(-0.05, 0.05) * np.eye(3)
+        if index % 2:
+            general = rng.uniform(-0.04, 0.04, size=(3, 3))
+            strain = 0.5 * strain + (general + general.T) / 2
+        _strain(frame, strain)
+        yield _rattle(frame, rng, rng.uniform(0.005, 0.06))
+
+
+def _vacancy(cell: Atoms, group: Group, options: Options, rng: np.random.Generator) -> Iterator[Atoms]:
+    """One atom missing, the others rattled, the cell slightly strained."""
+    del cell[int(rng.integers(len(cell)))]
+    _strain(cell, rng.uniform(-0.02, 0.02) * np.eye(3))
+    for _ in range(group.frames):
+        yield _rattle(cell, rng, rng.uniform(0.01, 0.10))
+
+
+def _compressed(cell: Atoms, group: Group, options: Options, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Uniform compression to nearest neighbours between 2.05 and 2.45 Å (at zero pressure 2.54 Å)."""
+    for _ in range(group.frames):
+        frame = cell.copy()
+        neighbour_a = rng.uniform(2.05, 2.45)
+        _strain(frame, (neighbour_a * np.sqrt(2) / LATTICE_CONSTANT_A - 1) * np.eye(3))
+        yield _rattle(frame, rng, rng.uniform(0.005, 0.05))
+
+
+def _strain(cell: Atoms, strain: np.ndarray) -> None:
+    cell.set_cell(cell.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+
+
+def _rattle(cell: Atoms, rng: np.random.Generator, sigma_a: float) -> Atoms:
+    frame = cell.copy()
+    frame.positions += rng.normal(scale=sigma_a, size=frame.positions.shape)
+    return frame
