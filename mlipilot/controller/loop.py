@@ -54,6 +54,13 @@ def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
             raise paused from error
 
 
+def cancel_idle_lineage(run: RunPaths, number: int, observer: Observer) -> None:
+    """End the jobs that an interrupted controller left, and say so in the ledger. Raises CancelledError."""
+    lineage = run.lineage(number)
+    with controller_lock(lineage), ExitStack() as resources:
+        Controller(run, lineage, observer, resources).cancel_if_asked()
+
+
 def _paused(error: OSError) -> PausedError:
     """A full disk is a pause; any other failure of the operating system is shown as it is."""
     if error.errno not in _NO_SPACE:
@@ -74,7 +81,9 @@ class Controller:
         self.resources = resources
 
     def work(self, number: int) -> State:
-        """Take steps until the lineage is over."""
+        """Take steps until the lineage is over; one that is over is left as it is."""
+        if (state := self.state()).finished is not None:
+            return state
         prepare_data(self.run, self.spec, self.observer)
         card = load_scorecard(self.run.scorecard)
         self.measurements = Measurements(self.lineage, self.spec, card)
@@ -92,12 +101,12 @@ class Controller:
             self.observer.event(
                 "warning: jobs run as local processes: files and network of this machine are open to them"
             )
-        elif (state := self.state()).finished is None:
+        else:
             self.ledger.append("resumed", {})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         self.proposals.recover_transcript()
         while (state := self.state()).finished is None:
-            self._cancel_if_asked(state)
+            self.cancel_if_asked()
             self._take(steps.next_step(state, self.spec, self._elapsed_s(state)), state)
         return state
 
@@ -196,10 +205,11 @@ class Controller:
         fresh.symlink_to(self.lineage.iteration(number).relative_to(self.lineage.root))
         fresh.replace(self.lineage.incumbent)
 
-    def _cancel_if_asked(self, state: State) -> None:
+    def cancel_if_asked(self) -> None:
+        """End every job in flight if `mlipilot cancel` asked for it. Raises CancelledError."""
         if not self.lineage.cancel.exists():
             return
-        for key, attempt in state.in_flight():
+        for key, attempt in self.state().in_flight():
             directory = self.lineage.attempt(key, attempt.number)
             local.cancel(directory)
             body = self.attempts.collect(key, attempt.number)

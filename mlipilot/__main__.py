@@ -1,0 +1,5 @@
+"""`python -m mlipilot`: the command line."""
+
+from mlipilot.cli import main
+
+main()

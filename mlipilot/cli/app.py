@@ -1,0 +1,58 @@
+"""The `mlipilot` command: its verbs, and the one place where failures become exit statuses.
+
+0 good · 1 a check failed · 2 the input is wrong · 75 paused, resume later · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mlipilot.cli import (
+    cancel,
+    data,
+    endpoint,
+    evaluate,
+    plan,
+    report,
+    resume,
+    run,
+    show,
+    status,
+    verify,
+)
+from mlipilot.errors import MlipilotError
+
+app = typer.Typer(
+    name="mlipilot",
+    help="Auditable auto-research campaigns for machine-learned interatomic potentials.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("status")(status.status)
+app.command("show")(show.show)
+app.command("report")(report.report)
+app.command("verify")(verify.verify)
+app.command("resume")(resume.resume)
+app.command("cancel")(cancel.cancel)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(data.app, name="data")
+app.command("endpoint")(endpoint.endpoint)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        app()
+    except MlipilotError as error:
+        sys.stderr.write(f"mlipilot: {error}\n")
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("mlipilot: interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader, `head` say, has seen enough

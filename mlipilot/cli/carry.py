@@ -1,0 +1,35 @@
+"""Carrying a run to its end and showing what came of it; `run` and `resume` share this."""
+
+from __future__ import annotations
+
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.cli.console import ConsoleObserver, stdout
+from mlipilot.controller.loop import run_lineage
+from mlipilot.errors import CheckFailedError
+
+
+def carry_on(run: RunPaths) -> None:
+    """Run the lineage to its end, then write the report and print the gates. Raises as `run_lineage` does."""
+    with ConsoleObserver() as observer:
+        try:
+            state = run_lineage(run, 0, observer)
+        except KeyboardInterrupt:
+            observer.event(
+                f"interrupted: running jobs go on by themselves; `mlipilot resume {run.root}` takes up here, "
+                f"`mlipilot cancel {run.root}` ends them"
+            )
+            raise
+        # The report imports torch and matplotlib: not before they are needed.
+        from mlipilot.report.write import write_report
+
+        observer.event("writing the report")
+        report = write_report(run)
+    from mlipilot.report.data import load_lineage
+    from mlipilot.report.tables import gate_table, iteration_table
+
+    view = load_lineage(run, run.lineage(0))
+    stdout.print(iteration_table(view))
+    stdout.print(gate_table(view))
+    stdout.print(f"report: {report}", soft_wrap=True)
+    if state.incumbent is None:
+        raise CheckFailedError(f"the campaign ended without a measured model: {state.finished}")

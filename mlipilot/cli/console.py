@@ -1,0 +1,89 @@
+"""Showing a run: progress bars on a terminal, one timestamped line an event elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from mlipilot.controller.observer import JobProgress
+
+stdout = Console(highlight=False)
+
+
+class ConsoleObserver:
+    """An observer that writes to standard output; use it as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or stdout
+        self._tasks: dict[str, TaskID] = {}
+        self._progress: Progress | None = None
+        if self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn("[cyan]{task.description}"),
+                BarColumn(bar_width=30),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[words]}", style="dim"),
+                console=self.console,
+                transient=True,
+            )
+
+    def __enter__(self) -> ConsoleObserver:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def event(self, text: str) -> None:
+        """One line: on a terminal the time of day, in a log the full timestamp."""
+        now = datetime.now().astimezone()
+        stamp = now.strftime("%H:%M:%S") if self.console.is_terminal else now.isoformat(timespec="seconds")
+        # Text, not markup: a pilot's words may hold square brackets.
+        line = Text.assemble((stamp, "dim"), " ", (text, _style(text)))
+        self.console.print(line, soft_wrap=not self.console.is_terminal)
+
+    def data_progress(self, done: int, total: int, what: str) -> None:
+        """A bar for the data set's builder, on a terminal only."""
+        self._draw("data", done / total if total else None, what)
+        if done >= total:
+            self._clear({"data"})
+
+    def jobs(self, running: Sequence[JobProgress]) -> None:
+        """A bar for each running job, on a terminal only."""
+        for job in running:
+            self._draw(job.name, job.fraction, job.text)
+        self._clear(self._tasks.keys() - {job.name for job in running})
+
+    def _draw(self, name: str, fraction: float | None, words: str) -> None:
+        if self._progress is None:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=None, words="")
+        total = None if fraction is None else 1.0
+        self._progress.update(self._tasks[name], total=total, completed=fraction or 0.0, words=words)
+
+    def _clear(self, names: set[str]) -> None:
+        for name in names & self._tasks.keys():
+            if self._progress is not None:
+                self._progress.remove_task(self._tasks.pop(name))
+
+
+def _style(text: str) -> str:
+    for word, style in (
+        ("accepted", "green"),
+        ("reverted", "yellow"),
+        ("invalid", "red"),
+        ("warning", "yellow"),
+    ):
+        if f" {word}" in text or text.startswith(word):
+            return style
+    return "red" if text.startswith("paused") else ""

@@ -1,0 +1,29 @@
+"""`mlipilot run`: begin a campaign and carry it to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.spec import load_campaign
+from mlipilot.cli.carry import carry_on
+from mlipilot.cli.types import CampaignFile, Overrides, ProfileName
+from mlipilot.controller.prepare import create_run
+
+
+def run(
+    campaign: CampaignFile,
+    profile: Annotated[ProfileName | None, typer.Option(help="Which profile of the campaign.")] = None,
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        Path, typer.Option(help="Where runs lie; this one in a directory of its name.")
+    ] = Path("runs"),
+) -> None:
+    """Run a campaign: baseline, hypotheses, verdicts, report."""
+    loaded = load_campaign(campaign, profile.value if profile else None, overrides or ())
+    paths = RunPaths((run_dir / loaded.spec.name).resolve())
+    create_run(loaded, paths)
+    carry_on(paths)

@@ -1,0 +1,33 @@
+"""`mlipilot show`: one iteration with its hypothesis, diff, metrics and verdict."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlipilot.cli.console import stdout
+from mlipilot.cli.types import AsJson, RunDirectory, existing_run, only_lineage, print_json
+from mlipilot.errors import InputError
+from mlipilot.report.data import load_lineage
+from mlipilot.report.tables import iteration_dict, iteration_panel
+
+
+def show(
+    run: RunDirectory,
+    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The iteration; 0 is the baseline.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one iteration: hypothesis, diff, metrics, verdict and why."""
+    paths = existing_run(run)
+    view = load_lineage(paths, only_lineage(paths))
+    if number >= len(view.iterations):
+        raise InputError(
+            f"there is no iteration {number}",
+            file=paths.root,
+            mend=f"the run has iterations 0 to {len(view.iterations) - 1}" if view.iterations else None,
+        )
+    if as_json:
+        print_json(iteration_dict(view, number))
+    else:
+        stdout.print(iteration_panel(view, number))

@@ -1,0 +1,44 @@
+"""`mlipilot verify`: recompute every digest and every verdict of a run."""
+
+from __future__ import annotations
+
+from mlipilot.audit.verify import verify_run
+from mlipilot.cli.console import stdout
+from mlipilot.cli.types import AsJson, RunDirectory, existing_run, print_json
+from mlipilot.controller.recheck import recheck_verdicts
+from mlipilot.errors import CheckFailedError, MlipilotError
+
+
+def verify(run: RunDirectory, as_json: AsJson = False) -> None:
+    """Recompute all digests and verdicts; name each file that differs."""
+    paths = existing_run(run)
+    found = verify_run(paths)
+    for lineage in paths.lineages():
+        try:
+            found.problems += recheck_verdicts(paths, lineage)
+        except MlipilotError as error:
+            found.problems.append(str(error))
+    problems = list(dict.fromkeys(found.problems))
+    if as_json:
+        print_json(
+            {
+                "ok": not problems,
+                "problems": problems,
+                "notes": found.notes,
+                "files": len(found.accounted),
+                "records": found.records,
+            }
+        )
+    else:
+        for note in found.notes:
+            stdout.print(f"note: {note}", markup=False, soft_wrap=True)
+        for problem in problems:
+            stdout.print(f"FAILED {problem}", markup=False, soft_wrap=True, style="red")
+        if not problems:
+            stdout.print(
+                f"verified: {len(found.accounted)} files and {found.records} ledger records; "
+                "every verdict recomputed",
+                style="green",
+            )
+    if problems:
+        raise CheckFailedError(f"{len(problems)} of the run's files or records do not verify")

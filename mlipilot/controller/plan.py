@@ -1,0 +1,67 @@
+"""What a campaign would run, counted from its spec alone."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.campaign.spec import Campaign
+from mlipilot.jobs import commands
+
+
+def make_plan(campaign: Campaign) -> dict[str, Any]:
+    """Upper bounds and example command lines; JSON-able.
+
+    Bounds hold for jobs that are not lost: an attempt lost by the machine is run again.
+    """
+    spec = campaign.spec
+    candidates = spec.budget.iterations + 1
+    seeds = len(spec.seeds)
+    trainings = candidates * seeds
+    evaluations = trainings + 2 * seeds  # the sealed check of baseline and incumbent
+    train_s, evaluate_s = spec.jobs.train_wall_limit_s, spec.jobs.evaluate_wall_limit_s
+    job_s = trainings * train_s + evaluations * evaluate_s
+    if spec.budget.cpu_seconds is not None:
+        # The budget is checked before each hypothesis: one candidate may still run past it.
+        job_s = min(job_s, spec.budget.cpu_seconds + seeds * (train_s + 2 * evaluate_s) + seeds * evaluate_s)
+    pilot_requests = spec.budget.iterations * spec.pilot.requests_per_turn
+    return {
+        "campaign": spec.name,
+        "profile": spec.profile,
+        "pilot": spec.pilot.kind,
+        "bounds": {
+            "candidates (the baseline included)": candidates,
+            "training seeds of each": seeds,
+            "trainings": trainings,
+            "optimiser steps of each training": spec.budget.optimizer_steps,
+            "evaluations": evaluations,
+            "job-hours (sum of the time limits)": round(job_s / 3600, 2),
+            "wall hours of jobs": round(job_s / 3600 / min(spec.jobs.max_in_flight, seeds), 2),
+            "requests to the pilot": pilot_requests,
+            "completion tokens of the pilot": pilot_requests * spec.pilot.max_tokens,
+        },
+        "commands": [shlex.join(argv) for argv in _example_commands(campaign)],
+        "spec": spec.model_dump(mode="json"),
+    }
+
+
+def _example_commands(campaign: Campaign) -> list[list[str]]:
+    """The command lines of the baseline's first training and evaluation, relative to the run."""
+    run = RunPaths(Path("runs") / campaign.spec.name)
+    key = JobKey(0, campaign.spec.seeds[0], "train")
+    lineage = run.lineage(0)
+    return [
+        commands.train_argv(
+            run.data, lineage.attempt(key, 1) / "output", key.seed, campaign.spec.budget.optimizer_steps
+        ),
+        commands.evaluate_argv(
+            model=lineage.handover(key, 1),
+            data=run.data,
+            scorecard=run.scorecard,
+            profile=campaign.spec.profile,
+            output=lineage.attempt(JobKey(0, key.seed, "evaluate"), 1) / "output",
+            split="test",
+        ),
+    ]
