@@ -143,8 +143,10 @@ class ThroughputSettings(BaseModel):
 
     model_config = _STRICT
 
-    repeats: Repeats = 2
-    rounds: int = Field(default=12, ge=3, le=1000)
+    repeats: Repeats = 3
+    rounds: int = Field(default=8, ge=3, le=1000)
+    max_relative_cost: float = Field(default=60.0, gt=1)
+    """A model dearer than this is measured no further: its other metrics fail with that reason."""
 
 
 class SizeSettings(BaseModel):

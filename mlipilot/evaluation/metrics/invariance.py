@@ -1,0 +1,73 @@
+"""Laws that the energy of any atomistic system obeys, as deviations in meV.
+
+Rotation: E(R x) = E(x) and F(R x) = R F(x), the larger deviation of the two (forces in meV/Å);
+translation: E(x + t) = E(x) with atoms wrapped across borders; permutation: E does not know the order of
+atoms; extensivity: E(two cells) = 2 E(one cell). MACE obeys them to rounding, about 1e-10 meV in float64: a
+larger number shows a model that is none. The laws are those of ML-PEG (2025).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from mlipilot.evaluation.crystal import rattled_cell
+from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.subject import Subject
+
+Array = NDArray[np.float64]
+
+
+def measure(subject: Subject) -> Measurement:
+    """The largest deviation of each kind over the trials."""
+    settings = subject.settings
+    rng = np.random.default_rng(settings.invariance.seed)
+    atoms = rattled_cell(
+        settings.crystal,
+        settings.crystal.lattice_constant_guess_a,
+        2,
+        settings.invariance.rattle_a,
+        settings.invariance.seed,
+    )
+    energy, forces = _evaluate(subject, atoms)
+    deviations: dict[str, list[float]] = {name: [] for name in ("rotation", "translation", "permutation")}
+    for _ in range(settings.invariance.trials):
+        rotation = Rotation.from_quat(rng.normal(size=4)).as_matrix()
+        turned_energy, turned_forces = _evaluate(subject, rotated(atoms, rotation))
+        deviations["rotation"] += [
+            abs(turned_energy - energy),
+            float(np.abs(turned_forces - forces @ rotation.T).max()),
+        ]
+        deviations["translation"].append(abs(_evaluate(subject, translated(atoms, rng))[0] - energy))
+        order = rng.permutation(len(atoms))
+        deviations["permutation"].append(abs(_evaluate(subject, atoms[order])[0] - energy))
+    doubled = _evaluate(subject, atoms.repeat((2, 1, 1)))[0]
+    return Measurement(
+        {
+            **{f"{name}_error_mev": 1000 * float(np.max(found)) for name, found in deviations.items()},
+            "extensivity_error_mev": 1000 * abs(doubled - 2 * energy),
+        }
+    )
+
+
+def rotated(atoms: Atoms, rotation: Array) -> Atoms:
+    """Positions and cell turned by a (3, 3) rotation matrix."""
+    copy: Atoms = atoms.copy()
+    copy.set_cell(atoms.cell.array @ rotation.T)
+    copy.positions = atoms.positions @ rotation.T
+    return copy
+
+
+def translated(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """All atoms moved by one random vector of about a cell's length, then wrapped back."""
+    copy: Atoms = atoms.copy()
+    copy.positions += rng.uniform(0, 1, 3) @ atoms.cell.array
+    copy.wrap()
+    return copy
+
+
+def _evaluate(subject: Subject, atoms: Atoms) -> tuple[float, Array]:
+    (found,) = subject.predict([atoms])
+    return found.energy_ev, found.forces_ev_per_a

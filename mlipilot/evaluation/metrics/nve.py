@@ -1,0 +1,60 @@
+"""Energy drift in constant-energy dynamics: |slope| of a straight line through E_total(t), in meV/atom/ps.
+
+E_total = E_potential + E_kinetic at every step of velocity Verlet; the line is fitted by least squares. A
+symplectic integrator on conservative forces does not drift, so that a drift shows forces that are no
+gradient, or an energy surface with kinks. Of several temperatures the largest slope and the smallest
+completed fraction count. Starts are equilibrated snapshots of the reference, the same for every model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlipilot.evaluation.dynamics import run_nve, steps_in
+from mlipilot.evaluation.reference_values import ReferenceValues
+from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.subject import Subject
+
+
+def drift_mev_per_atom_per_ps(
+    total_energies_ev: NDArray[np.float64], timestep_fs: float, atoms: int
+) -> float:
+    """Slope of total energies (steps,) sampled at every step; signed."""
+    times_ps = np.arange(len(total_energies_ev)) * timestep_fs / 1000
+    slope_ev_per_ps = np.polyfit(times_ps, total_energies_ev - total_energies_ev[0], 1)[0]
+    return float(slope_ev_per_ps) * 1000 / atoms
+
+
+def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
+    """The drift over all temperatures and the completed fraction; energy traces as curves."""
+    settings = subject.settings.nve
+    steps = steps_in(settings.duration_ps, settings.timestep_fs)
+    drifts: list[float] = []
+    fractions: list[float] = []
+    broken: list[str] = []
+    curves: dict[str, NDArray[np.float64]] = {}
+    for start in reference.nve_starts:
+        atoms = start.atoms(subject.settings.crystal)
+        atoms.calc = subject.calculator
+        outcome, energies = run_nve(atoms, settings.timestep_fs, steps, start.temperature_k, settings.limits)
+        fractions.append(outcome.completed_fraction)
+        curves |= _trace(start.temperature_k, energies, settings.timestep_fs, len(atoms))
+        if outcome.broken:
+            broken.append(f"{start.temperature_k:g} K: {outcome.broken}")
+        else:
+            drifts.append(abs(drift_mev_per_atom_per_ps(energies, settings.timestep_fs, len(atoms))))
+    values = {"nve_completed_fraction": min(fractions)}
+    if broken:
+        return Measurement(values, {"nve_drift_mev_per_atom_per_ps": "; ".join(broken)}, curves)
+    return Measurement({**values, "nve_drift_mev_per_atom_per_ps": float(np.max(drifts))}, curves=curves)
+
+
+def _trace(
+    temperature_k: float, energies_ev: NDArray[np.float64], timestep_fs: float, atoms: int
+) -> dict[str, NDArray[np.float64]]:
+    start = energies_ev[0] if len(energies_ev) else 0.0
+    return {
+        f"nve_{temperature_k:g}k_time_ps": np.arange(len(energies_ev)) * timestep_fs / 1000,
+        f"nve_{temperature_k:g}k_energy_mev_per_atom": (energies_ev - start) * 1000 / atoms,
+    }
