@@ -1,0 +1,69 @@
+"""What goes into one turn of a pilot, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlipilot.pilots.hypothesis import Hypothesis
+
+
+@dataclass(frozen=True)
+class TurnInput:
+    """All that a pilot is told for one iteration."""
+
+    iteration: int
+    """The number of this iteration; 0 was the baseline."""
+    draft: Path
+    """A copy of the incumbent's recipe; the pilot edits it in place."""
+    incumbent: Path
+    """The incumbent's recipe, to tell whether the draft differs."""
+    history: list[dict[str, Any]]
+    """One entry an iteration, the baseline first: iteration, title, hypothesis, verdict, reason, effects
+    (metric, direction, grade, before, after), metrics (value by name), diff."""
+    logs: Mapping[str, Path]
+    """Training logs by `log_key(iteration, seed)`."""
+    scorecard: dict[str, Any]
+    """`gates`: metric, bound, value of the incumbent (or None) and passed, for each; optionally `objective`:
+    value of the incumbent (or None) and terms (metric, weight, scale)."""
+    max_steps: int
+    """Optimiser steps of one training."""
+    seeds: int = 1
+    """How many seeds every candidate is trained with."""
+    iterations_left: int | None = None
+    """How many experiments, this one included, the lineage may still make; None when it is not limited."""
+    log_lines: int = 60
+    """How many of a log's last lines the pilot is shown."""
+    briefing: Mapping[str, str] = field(default_factory=dict)
+    """Plain facts for the task's text, by title, such as the data set's description."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The pilot submitted an experiment: the draft is the candidate."""
+
+    hypothesis: Hypothesis
+
+
+@dataclass(frozen=True)
+class GaveUp:
+    """The pilot says that it has nothing more to try."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class NoProposal:
+    """The turn ended by rule without an experiment."""
+
+    reason: str
+
+
+Outcome = Proposal | GaveUp | NoProposal
+
+
+def log_key(iteration: int, seed: int) -> str:
+    """The key of a training log in `TurnInput.logs`."""
+    return f"{iteration}/{seed}"

@@ -1,0 +1,72 @@
+"""The texts that a language model is given: Jinja files in `prompts/`; an undefined name is an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mlipilot.audit.files import sha256_bytes
+from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.pilots.outcomes import TurnInput
+from mlipilot.pilots.tools import tool_schemas
+from mlipilot.pilots.untrusted import one_line
+
+_FOLDER = Path(__file__).parent / "prompts"
+Nudge = Literal["cut_off", "no_call", "repeated"]
+
+
+def first_messages(turn: TurnInput, requests_per_turn: int) -> list[dict[str, Any]]:
+    """The conversation that a turn begins with: what the pilot is, and what it knows."""
+    system = _render("system.jinja", max_steps=turn.max_steps, seeds=turn.seeds)
+    task = _render(
+        "task.jinja",
+        iteration=turn.iteration,
+        iterations_left=turn.iterations_left,
+        requests_per_turn=requests_per_turn,
+        briefing=turn.briefing,
+        gates=turn.scorecard["gates"],
+        objective=turn.scorecard.get("objective"),
+        history=turn.history,
+        logs=sorted(turn.logs),
+    )
+    return [{"role": "system", "content": system}, {"role": "user", "content": task}]
+
+
+def nudge(kind: Nudge) -> str:
+    """What a pilot is told when a reply of its led nowhere."""
+    return _render("nudges.jinja", kind=kind)
+
+
+def prompts_digest() -> str:
+    """SHA-256 over every text that shapes a pilot: the prompt files and the tools' schemas."""
+    files = {path.name: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.jinja"))}
+    return sha256_bytes(json.dumps({"files": files, "tools": tool_schemas()}, sort_keys=True).encode())
+
+
+def _render(name: str, **values: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - plain text for a model, no HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+    environment.filters |= {"line": _line, "number": _number, "unit": _unit}
+    return environment.get_template(name).render(**values).strip()
+
+
+def _line(value: object, limit: int = 200) -> str:
+    return "" if value is None else one_line(str(value), limit)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4g}"
+
+
+def _unit(metric: str) -> str:
+    unit = CATALOG[metric].unit if metric in CATALOG else ""
+    return "" if unit == "1" else unit

@@ -1,0 +1,155 @@
+"""What the scripted pilot does next: textbook moves in a fixed order, decided from the conversation alone.
+
+It is no language model and is called scripted wherever it shows. It keeps no state: the same conversation
+always gets the same answer.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mlipilot.pilots.edits import replace_once
+from mlipilot.pilots.hypothesis import Hypothesis
+from mlipilot.pilots.yaml_places import edit_for, find_place
+from mlipilot.yaml_io import load_yaml_model
+
+MOVES = Path(__file__).parent / "scripted_moves.yaml"
+RECIPE = "recipe.yaml"
+NEEDED_TOOLS = frozenset(
+    {"show_history", "list_files", "read_file", "replace_in_file", "submit_experiment", "give_up"}
+)
+
+
+class Edit(BaseModel):
+    """One value of recipe.yaml to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(pattern=r"^\w+(\.\w+)*$")
+    value: Any
+
+    @field_validator("value")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """Without the YAML reader's own types, which remember how a number was written."""
+        return json.loads(json.dumps(value))
+
+
+class Move(Hypothesis):
+    """A textbook hypothesis with the edits that test it."""
+
+    edits: list[Edit] = Field(min_length=1)
+
+
+class MoveList(BaseModel):
+    """The moves in the order in which they are tried."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    moves: list[Move]
+
+
+class Call(NamedTuple):
+    """A tool call; `result` is the text that came back, or None when it has yet to be made."""
+
+    name: str
+    arguments: dict[str, Any]
+    result: str | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the tool said no."""
+        return (self.result or "").startswith("error:")
+
+
+def load_moves(path: Path = MOVES) -> list[Move]:
+    """The moves in a file. Raises InputError."""
+    return load_yaml_model(path, MoveList).moves
+
+
+def next_call(messages: list[Any], moves: list[Move]) -> Call:
+    """The next call of the scripted pilot in a conversation."""
+    made = calls_made(messages)
+    refused = next((call for call in reversed(made) if call.is_refused), None)
+    if refused is not None:
+        return _give_up(f"{refused.name} was refused: {refused.result}")
+    for name, arguments in (("show_history", {}), ("list_files", {}), ("read_file", {"path": RECIPE})):
+        if _last(made, name) is None:
+            return Call(name, arguments)
+        if name == "list_files" and RECIPE not in (_last(made, name) or "").splitlines():
+            return _give_up(f"there is no {RECIPE} among the files")
+    titles = _titles(_last(made, "show_history") or "")
+    if titles is None:
+        return _give_up("the history is not in a form that it can read")
+    return _play(_last(made, "read_file") or "", titles, moves, made)
+
+
+def calls_made(messages: list[Any]) -> list[Call]:
+    """Every tool call of a conversation that has its answer, in order."""
+    asked: dict[str, tuple[str, dict[str, Any]]] = {}
+    made = []
+    for message in messages:
+        for entry in message.get("tool_calls") or []:
+            arguments = json.loads(entry["function"]["arguments"] or "{}")
+            asked[entry["id"]] = (entry["function"]["name"], arguments)
+        if message.get("role") == "tool" and message.get("tool_call_id") in asked:
+            made.append(Call(*asked[message["tool_call_id"]], result=str(message.get("content"))))
+    return made
+
+
+def _last(made: list[Call], name: str) -> str | None:
+    return next((call.result for call in reversed(made) if call.name == name), None)
+
+
+def _titles(history: str) -> set[str] | None:
+    try:
+        return {str(entry["title"]) for entry in json.loads(history)}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _play(read: str, titles: set[str], moves: list[Move], made: list[Call]) -> Call:
+    """The next edit of the first move that is new and changes anything, or its submission."""
+    for move in moves:
+        if move.title in titles:
+            continue
+        places = {edit.key: find_place(read, edit.key) for edit in move.edits}
+        missing = [key for key, place in places.items() if place is None]
+        if missing:
+            return _give_up(f"{RECIPE} has no key {missing[0]!r}, which the move {move.title!r} sets")
+        if all(place is not None and place.value == edit.value for edit, place in _paired(move, places)):
+            continue
+        return _next_edit(_as_edited(read, made), move)
+    return _give_up("every textbook move has been tried")
+
+
+def _paired(move: Move, places: dict[str, Any]) -> list[tuple[Edit, Any]]:
+    return [(edit, places[edit.key]) for edit in move.edits]
+
+
+def _as_edited(text: str, made: list[Call]) -> str:
+    """The recipe as it stands after the edits of this conversation."""
+    for call in made:
+        if call.name == "replace_in_file":
+            text = replace_once(text, call.arguments["search"], call.arguments["replace"])
+    return text
+
+
+def _next_edit(text: str, move: Move) -> Call:
+    for edit in move.edits:
+        place = find_place(text, edit.key)
+        if place is None or place.value == edit.value:
+            continue
+        found = edit_for(text, place, edit.value)
+        if found is None:
+            return _give_up(f"the value of {edit.key!r} in {RECIPE} is not on one line")
+        return Call("replace_in_file", {"path": RECIPE, "search": found[0], "replace": found[1]})
+    return Call("submit_experiment", move.model_dump(exclude={"edits"}))
+
+
+def _give_up(reason: str) -> Call:
+    return Call("give_up", {"reason": f"scripted pilot: {reason}"})

@@ -1,0 +1,226 @@
+"""The tools that a pilot calls: their schemas, the check of arguments, and what each one does."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from pydantic import ValidationError
+
+from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.hypothesis import Hypothesis
+from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
+from mlipilot.pilots.untrusted import as_data, clean, clip, one_line, tail
+from mlipilot.pilots.workbench import Workbench
+
+FULL_ENTRIES = 5
+"""How many of the newest history entries are shown with diff and metrics; older ones keep their verdict."""
+
+_Schema = dict[str, Any]
+_TEXT: _Schema = {"type": "string"}
+_PATH: _Schema = {"type": "string", "description": "a file of the recipe, such as recipe.yaml"}
+_ITERATION: _Schema = {"type": "integer", "minimum": 0}
+_CLAIM = {
+    "title": "a short name of the move, unlike those in the history",
+    "hypothesis": "what was changed, and what it will do",
+    "mechanism": "why it will do so",
+    "expected_effect": "which metrics will move which way relative to the incumbent",
+}
+
+
+def _object(required: dict[str, _Schema], optional: dict[str, _Schema] | None = None) -> _Schema:
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _hypothesis_schema() -> _Schema:
+    """The schema of `Hypothesis`, without references (not every endpoint follows them) and with guidance."""
+    schema = Hypothesis.model_json_schema()
+    effect = schema["$defs"]["ExpectedEffect"]
+    properties = {name: _untitled(part) for name, part in schema["properties"].items()}
+    properties["expected_effect"]["items"] = _object(
+        {name: _untitled(part) for name, part in effect["properties"].items()}
+    )
+    for name, description in _CLAIM.items():
+        properties[name]["description"] = description
+    return _object(properties)
+
+
+def _untitled(schema: _Schema) -> _Schema:
+    return {key: value for key, value in schema.items() if key != "title"}
+
+
+PARAMETERS: dict[str, tuple[str, _Schema]] = {
+    "list_files": ("List the recipe's files.", _object({})),
+    "read_file": ("Read a file of the recipe.", _object({"path": _PATH})),
+    "replace_in_file": (
+        "Replace one place in a file of the recipe. `search` is text copied from the file that occurs there "
+        "exactly once; give whole lines.",
+        _object({"path": _PATH, "search": _TEXT, "replace": _TEXT}),
+    ),
+    "write_file": (
+        "Write a whole file of the recipe, new or not. For small changes use replace_in_file.",
+        _object({"path": _PATH, "content": _TEXT}),
+    ),
+    "show_history": (
+        "Show every experiment so far with its verdict, as JSON; with `iteration`, one of them in full.",
+        _object({}, {"iteration": _ITERATION}),
+    ),
+    "read_log": (
+        "Read the end of a training's log.",
+        _object({"iteration": _ITERATION}, {"seed": {"type": "integer", "minimum": 0}}),
+    ),
+    "submit_experiment": (
+        "Submit the edited recipe as an experiment; ends the turn. The claim is recorded before the training "
+        "and graded afterwards from the metrics.",
+        _hypothesis_schema(),
+    ),
+    "give_up": ("End the work: there is nothing more worth trying.", _object({"reason": _TEXT})),
+}
+"""Each tool's description and the JSON schema of its arguments."""
+
+
+def tool_schemas() -> list[_Schema]:
+    """The tools as `/chat/completions` takes them."""
+    return [
+        {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+        for name, (description, parameters) in PARAMETERS.items()
+    ]
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a call came to: the text for the model, and the turn's outcome when the call ended it."""
+
+    text: str
+    outcome: Outcome | None = None
+    edited: bool = False
+
+
+class Toolbox:
+    """The tools of one turn, bound to its draft, history and logs."""
+
+    def __init__(self, turn: TurnInput) -> None:
+        self._turn = turn
+        self._workbench = Workbench(turn.draft, turn.incumbent)
+        self._tools: dict[str, Callable[..., ToolResult]] = {
+            "list_files": self._list_files,
+            "read_file": self._read_file,
+            "replace_in_file": self._replace_in_file,
+            "write_file": self._write_file,
+            "show_history": self._show_history,
+            "read_log": self._read_log,
+            "submit_experiment": self._submit_experiment,
+            "give_up": self._give_up,
+        }
+
+    def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        """Carry out one call. A call that is refused gives a text that begins with `error:`."""
+        try:
+            check_arguments(name, arguments)
+            return self._tools[name](**arguments)
+        except RefusedError as refusal:
+            return ToolResult(f"error: {refusal}")
+
+    def _list_files(self) -> ToolResult:
+        return ToolResult("\n".join(self._workbench.names()))
+
+    def _read_file(self, path: str) -> ToolResult:
+        return ToolResult(self._workbench.read(path))
+
+    def _replace_in_file(self, path: str, search: str, replace: str) -> ToolResult:
+        self._workbench.replace(path, search, replace)
+        return ToolResult(f"ok: {path} was edited", edited=True)
+
+    def _write_file(self, path: str, content: str) -> ToolResult:
+        self._workbench.write(path, content)
+        return ToolResult(f"ok: {path} was written", edited=True)
+
+    def _show_history(self, iteration: int | None = None) -> ToolResult:
+        entries = self._turn.history
+        if iteration is not None:
+            chosen = [entry for entry in entries if entry.get("iteration") == iteration]
+            if not chosen:
+                raise RefusedError(f"there is no iteration {iteration} in the history")
+            return ToolResult(_as_json([_shown(chosen[0], full=True)]))
+        oldest_full = len(entries) - FULL_ENTRIES
+        return ToolResult(_as_json([_shown(e, full=at >= oldest_full) for at, e in enumerate(entries)]))
+
+    def _read_log(self, iteration: int, seed: int | None = None) -> ToolResult:
+        logs, iteration = self._turn.logs, int(iteration)
+        own = [key for key in sorted(logs) if key.partition("/")[0] == str(iteration)]
+        key = log_key(iteration, int(seed)) if seed is not None else next(iter(own), "")
+        if key not in logs:
+            known = ", ".join(own or sorted(logs)) or "none"
+            raise RefusedError(f"there is no such log; the logs (iteration/seed) are: {known}")
+        try:
+            text = tail(logs[key], self._turn.log_lines)
+        except OSError:
+            raise RefusedError(f"the log of {key} cannot be read") from None
+        return ToolResult(as_data(text or "(empty)", f"the end of the training log of iteration/seed {key}"))
+
+    def _submit_experiment(self, **claim: Any) -> ToolResult:
+        hypothesis = _hypothesis(claim)
+        if self._workbench.is_unchanged():
+            raise RefusedError("the recipe is the incumbent's, unchanged: edit it before you submit")
+        return ToolResult("ok: submitted", outcome=Proposal(hypothesis))
+
+    def _give_up(self, reason: str) -> ToolResult:
+        text = one_line(reason, 1000) or "no reason was given"
+        return ToolResult("ok: the work ends", outcome=GaveUp(text))
+
+
+def check_arguments(name: str, arguments: dict[str, Any]) -> None:
+    """Whether `arguments` fit the tool's schema. Raises RefusedError naming the first fault."""
+    if name not in PARAMETERS:
+        raise RefusedError(f"there is no tool {name[:60]!r}; the tools are: {', '.join(PARAMETERS)}")
+    fault = best_match(Draft202012Validator(PARAMETERS[name][1]).iter_errors(arguments))
+    if fault is not None:
+        place = ".".join(str(part) for part in fault.absolute_path) or "arguments"
+        raise RefusedError(f"{name}: {place}: {one_line(fault.message, 400)}{_nearest(fault)}")
+
+
+def _nearest(fault: Any) -> str:
+    if fault.validator != "enum" or not isinstance(fault.instance, str):
+        return ""
+    near = difflib.get_close_matches(fault.instance[:100], fault.validator_value, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _hypothesis(claim: dict[str, Any]) -> Hypothesis:
+    texts = {key: clean(value).strip() for key, value in claim.items() if isinstance(value, str)}
+    if "title" in texts:
+        texts["title"] = one_line(texts["title"])
+    try:
+        hypothesis = Hypothesis.model_validate({**claim, **texts})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise RefusedError(f"submit_experiment: {place}: {fault['msg']}") from None
+    named = [effect.metric for effect in hypothesis.expected_effect]
+    if len(set(named)) != len(named):
+        raise RefusedError("submit_experiment: expected_effect names a metric twice")
+    return hypothesis
+
+
+def _shown(entry: dict[str, Any], *, full: bool) -> dict[str, Any]:
+    """A history entry as the model sees it: texts cleaned, and long ones clipped."""
+    shown = {key: value for key, value in entry.items() if full or key not in ("diff", "metrics")}
+    limits = {"diff": 3000, "reason": 600, "hypothesis": 1000, "title": 200}
+    return {
+        key: clip(clean(value), limits.get(key, 1000)) if isinstance(value, str) else value
+        for key, value in shown.items()
+    }
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)

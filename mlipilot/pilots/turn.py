@@ -1,0 +1,125 @@
+"""One turn of a pilot: a conversation over tools that ends in a proposal, or in why there is none."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from mlipilot.pilots.client import Endpoint, Exchange
+from mlipilot.pilots.outcomes import (
+    GaveUp,
+    NoProposal,
+    Outcome,
+    Proposal,
+    TurnInput,
+    log_key,
+)
+from mlipilot.pilots.parsing import ParsedReply, ToolCall, parse_message
+from mlipilot.pilots.prompts import Nudge, first_messages, nudge
+from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
+from mlipilot.pilots.untrusted import clip, one_line
+
+__all__ = [
+    "Exchange",
+    "GaveUp",
+    "NoProposal",
+    "Outcome",
+    "Proposal",
+    "TurnInput",
+    "log_key",
+    "take_turn",
+]
+
+IDLE_REPLIES = 3
+"""So many replies in a row without a tool call that can be read end the turn."""
+SAME_CALLS = 3
+"""A call made this often while nothing changed ends the turn; from the second on it is not carried out."""
+_KEPT_TEXT = 4000
+"""How much of a reply's prose stays in the conversation, in characters."""
+
+
+def take_turn(endpoint: Endpoint, turn: TurnInput, record: Callable[[Exchange], None]) -> Outcome:
+    """Let the model behind `endpoint` edit `turn.draft` and submit it.
+
+    `record` is given every exchange before anything in it is acted upon. Raises PausedError when the
+    endpoint cannot be had; the draft is then in whatever state the last call left it.
+    """
+    conversation = _Conversation(turn, endpoint.settings.requests_per_turn)
+    for _ in range(endpoint.settings.requests_per_turn):
+        exchange = endpoint.complete(conversation.messages, conversation.tools)
+        record(exchange)
+        outcome = conversation.take(exchange)
+        if outcome is not None:
+            return outcome
+    return NoProposal(f"no experiment within {endpoint.settings.requests_per_turn} replies")
+
+
+class _Conversation:
+    """The messages so far, and what the rules of a turn need to remember."""
+
+    def __init__(self, turn: TurnInput, requests_per_turn: int) -> None:
+        self.messages = first_messages(turn, requests_per_turn)
+        self.tools = tool_schemas()
+        self._toolbox = Toolbox(turn)
+        self._idle = 0
+        self._calls = 0
+        self._edits = 0
+        self._made: Counter[tuple[str, str, int]] = Counter()
+
+    def take(self, exchange: Exchange) -> Outcome | None:
+        """Act upon one reply; the turn's outcome, or None when it goes on."""
+        reply = parse_message(exchange.message, self._calls)
+        if exchange.finish_reason == "length":
+            return self._without_call(reply, "cut_off")
+        if not reply.calls:
+            return self._without_call(reply, "no_call")
+        self._idle = 0 if any(call.problem is None for call in reply.calls) else self._idle + 1
+        self._calls += len(reply.calls)
+        self.messages.append(_assistant(reply))
+        for call in reply.calls:
+            result = self._carried_out(call)
+            self.messages.append({"role": "tool", "tool_call_id": call.id, "content": result.text})
+            if result.outcome is not None:
+                return result.outcome
+        return self._idle_end()
+
+    def _without_call(self, reply: ParsedReply, kind: Nudge) -> Outcome | None:
+        self._idle += 1
+        self.messages.append({"role": "assistant", "content": clip(reply.text, _KEPT_TEXT) or "(no text)"})
+        self.messages.append({"role": "user", "content": nudge(kind)})
+        return self._idle_end(reply.text)
+
+    def _idle_end(self, text: str = "") -> Outcome | None:
+        if self._idle < IDLE_REPLIES:
+            return None
+        said = f"; the last said: {one_line(text)}" if text.strip() else ""
+        return NoProposal(f"{self._idle} replies in a row without a complete tool call{said}")
+
+    def _carried_out(self, call: ToolCall) -> ToolResult:
+        if call.problem is not None:
+            return ToolResult(f"error: {one_line(call.problem, 400)}")
+        key = (call.name, json.dumps(call.arguments, sort_keys=True), self._edits)
+        self._made[key] += 1
+        if self._made[key] >= SAME_CALLS:
+            reason = f"the same call {SAME_CALLS} times: {one_line(f'{call.name} {key[1]}', 200)}"
+            return ToolResult("error: the turn has ended", outcome=NoProposal(reason))
+        if self._made[key] > 1:
+            return ToolResult(nudge("repeated"))
+        result = self._toolbox.call(call.name, call.arguments)
+        self._edits += result.edited
+        return result
+
+
+def _assistant(reply: ParsedReply) -> dict[str, Any]:
+    """The reply as the endpoint will see it again: always valid JSON, whatever it looked like."""
+    calls = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+        }
+        for call in reply.calls
+    ]
+    return {"role": "assistant", "content": clip(reply.text, _KEPT_TEXT), "tool_calls": calls}

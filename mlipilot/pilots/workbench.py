@@ -1,0 +1,121 @@
+"""The draft recipe that a pilot edits: which paths it may touch, and what may be written there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from mlipilot.audit.files import files_below, write_atomic
+from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
+from mlipilot.pilots.untrusted import clean
+
+MAX_FILE_BYTES = 64 * 1024
+MAX_FILES = 64
+MAX_DEPTH = 4
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+class Workbench:
+    """Reads and edits the draft recipe at `draft`; `incumbent` is the recipe that it started from."""
+
+    def __init__(self, draft: Path, incumbent: Path) -> None:
+        self._draft = draft.resolve()
+        self._incumbent = incumbent
+
+    def names(self) -> list[str]:
+        """POSIX paths of the files that may be read and edited."""
+        return [name for name in _regular_files(self._draft) if _is_visible(name)]
+
+    def read(self, path: str) -> str:
+        """The text of a file of the draft. Raises RefusedError."""
+        place = self._place(path)
+        if not place.is_file():
+            raise RefusedError(f"there is no file {path!r}; the files are: {', '.join(self.names())}")
+        return _text_of(place, path)
+
+    def replace(self, path: str, search: str, replace: str) -> None:
+        """Replace the one place in a file that `search` means. Raises RefusedError."""
+        self._write(path, replace_once(self.read(path), search, replace))
+
+    def write(self, path: str, content: str) -> None:
+        """Write a whole file, new or not. Raises RefusedError."""
+        place = self._place(path)
+        if place.is_dir():
+            raise RefusedError(f"{path!r} is a directory")
+        if place.is_file() and _text_of(place, path) == content:
+            raise RefusedError(f"the edit changes nothing: {path} holds this text already")
+        if not place.is_file() and len(self.names()) >= MAX_FILES:
+            raise RefusedError(f"a recipe has at most {MAX_FILES} files")
+        self._write(path, content)
+
+    def is_unchanged(self) -> bool:
+        """Whether the draft says the same as the incumbent's recipe, file by file."""
+        draft, incumbent = _regular_files(self._draft), _regular_files(self._incumbent)
+        return draft == incumbent and all(
+            (self._draft / name).read_bytes() == (self._incumbent / name).read_bytes() for name in draft
+        )
+
+    def _write(self, path: str, content: str) -> None:
+        place = self._place(path)
+        _check_text(content, path)
+        check_syntax(path, content)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise RefusedError(f"a part of {path!r} is a file, not a directory") from None
+        write_atomic(place, content)
+
+    def _place(self, path: str) -> Path:
+        """Where `path` lies in the draft. Raises RefusedError for whatever is not plainly inside."""
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith(("/", "~")) or "\\" in path or ".." in parts:
+            raise RefusedError(
+                f"path {path[:200]!r} is not allowed: give one relative to the recipe, without '..'"
+            )
+        if any(part.startswith(".") or part == "__pycache__" for part in parts):
+            raise RefusedError(f"path {path[:200]!r} is not allowed: hidden files are not part of a recipe")
+        if len(parts) > MAX_DEPTH or not all(_NAME.fullmatch(part) for part in parts):
+            raise RefusedError(
+                f"path {path[:200]!r} is not allowed: "
+                f"at most {MAX_DEPTH} plain names of letters, digits, '_', '.', '+', '-'"
+            )
+        place = self._draft.joinpath(*parts)
+        if any(self._draft.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
+            raise RefusedError(f"path {path!r} is not allowed: it is, or lies behind, a symbolic link")
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            raise RefusedError(f"path {path!r} is not allowed: it is not a regular file")
+        return place
+
+
+def _regular_files(directory: Path) -> list[str]:
+    found = [path for path in files_below(directory) if path.is_file() and not path.is_symlink()]
+    names = [path.relative_to(directory).as_posix() for path in found]
+    return [name for name in names if "__pycache__" not in PurePosixPath(name).parts]
+
+
+def _is_visible(name: str) -> bool:
+    return not any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def _text_of(place: Path, path: str) -> str:
+    if place.stat().st_size > MAX_FILE_BYTES:
+        raise RefusedError(f"{path} is larger than {MAX_FILE_BYTES // 1024} KiB")
+    try:
+        text = place.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise RefusedError(f"{path} is binary") from None
+    if _BINARY.search(text):
+        raise RefusedError(f"{path} is binary")
+    return text
+
+
+def _check_text(content: str, path: str) -> None:
+    try:
+        size = len(content.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise RefusedError(f"the content for {path} is not valid Unicode text") from None
+    if size > MAX_FILE_BYTES:
+        raise RefusedError(f"{path} would be larger than {MAX_FILE_BYTES // 1024} KiB")
+    if clean(content) != content.replace("\r\n", "\n"):  # what no reader of a diff would see
+        raise RefusedError(f"the content for {path} holds control or invisible characters: write plain text")
