@@ -48,7 +48,8 @@ def validate(data: Any, model: type[Model], path: Path) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key also shows as a missing one: the misspelling is what the reader wants to see.
+        first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         location = first["loc"]
         raise InputError(
             _message(first, location),

@@ -65,7 +65,7 @@ def _parse(line: bytes, expected_seq: int, prev: str) -> Record:
 
 
 def _line(fields: Mapping[str, Any]) -> str:
-    return rfc8785.dumps(dict(fields)).decode()
+    return bytes(rfc8785.dumps(dict(fields))).decode()
 
 
 def read_ledger(path: Path) -> list[Record]:

@@ -41,7 +41,7 @@ def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
     """
     lineage = run.lineage(number)
     lineage.root.mkdir(parents=True, exist_ok=True)
-    with controller_lock(lineage), ExitStack() as resources:
+    with controller_lock(lineage.root), ExitStack() as resources:
         try:
             controller = Controller(run, lineage, observer, resources)
         except OSError as error:
@@ -57,7 +57,7 @@ def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
 def cancel_idle_lineage(run: RunPaths, number: int, observer: Observer) -> None:
     """End the jobs that an interrupted controller left, and say so in the ledger. Raises CancelledError."""
     lineage = run.lineage(number)
-    with controller_lock(lineage), ExitStack() as resources:
+    with controller_lock(lineage.root), ExitStack() as resources:
         Controller(run, lineage, observer, resources).cancel_if_asked()
 
 

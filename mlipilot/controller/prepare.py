@@ -21,6 +21,7 @@ from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError, PausedError
+from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.pilots.prompts import prompts_digest
 
 _PACKAGES = ("ase", "e3nn", "mace-torch", "matcalc", "numpy", "scipy", "torch")
@@ -61,14 +62,17 @@ def copy_recipe(source: Path, target: Path) -> None:
 def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
     """Build the data set and the reference values, and record every protected file. Raises PausedError."""
     if not is_finished(run.data):
+        for leftover in run.root.glob(f".{run.data.name}.*"):  # of a build that was killed
+            shutil.rmtree(leftover)
         observer.event(f"building the data set {spec.dataset.name}")
         dataset = DATASETS[spec.dataset.name]
         dataset.build(dataset.options.model_validate(spec.dataset.options), run.data, observer.data_progress)
     if not (run.data / "reference.json").exists():
-        from mlipilot.evaluation.reference import write_reference
+        from mlipilot.evaluation import reference  # heavy: not before it is needed
 
         observer.event("computing the reference values")
-        write_reference(run.scorecard, spec.profile, run.data / "reference.json")
+        settings = load_scorecard(run.scorecard).settings_for(spec.profile)
+        reference.write(settings, run.data / reference.FILE_NAME)
         write_manifest(run.data)
     if not run.protected.exists():
         problems = check_manifest(run.data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,11 +25,13 @@ from mlipilot.controller.accept import mean
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements
+from mlipilot.datasets import DATASETS
 from mlipilot.evaluation.scorecard import Scorecard, metric_values
+from mlipilot.jobs.logs import job_events
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.client import Endpoint
 from mlipilot.pilots.hypothesis import Hypothesis
-from mlipilot.pilots.turn import Exchange, GaveUp, NoProposal, Proposal, TurnInput, take_turn
+from mlipilot.pilots.turn import Exchange, GaveUp, NoProposal, Proposal, TurnInput, log_key, take_turn
 
 
 class Proposals:
@@ -65,6 +68,10 @@ class Proposals:
             history=[self._history_entry(state, i.number) for i in state.iterations if i.judged],
             logs=self._logs(state),
             scorecard=self._scorecard_view(state),
+            max_steps=self.spec.budget.optimizer_steps,
+            seeds=len(self.spec.seeds),
+            iterations_left=self.spec.budget.iterations - iteration + 1,
+            briefing={"Data set": DATASETS[self.spec.dataset.name].description},
         )
         if self._endpoint is None:
             self._endpoint = self.resources.enter_context(open_pilot(self.spec.pilot))
@@ -172,14 +179,15 @@ class Proposals:
         return means
 
     def _logs(self, state: State) -> dict[str, Path]:
-        """Readable logs by `iteration/seed/job`: what a training printed, and why it failed."""
+        """Training logs: what a training printed, or its errors when it failed without a word."""
         found = {}
         for key, attempts in state.jobs.items():
-            directory = self.lineage.attempt(key, attempts[-1].number)
-            name = f"{key.iteration}/{key.seed}/{key.kind}"
             if key.kind == "train":
-                found[name] = directory / "stdout.log"
-                found[f"{name}/stderr"] = directory / "stderr.log"
+                directory = self.lineage.attempt(key, attempts[-1].number)
+                said = any(e["event"] == "failed" for e in job_events(directory))
+                silent_failure = attempts[-1].outcome == "failed" and not said
+                name = "stderr.log" if silent_failure else "stdout.log"
+                found[log_key(key.iteration, key.seed)] = directory / name
         return found
 
     def _scorecard_view(self, state: State) -> dict[str, Any]:
@@ -198,11 +206,12 @@ class Proposals:
                     "passed": worst.passed if worst else False,
                 }
             )
-        return {
-            "gates": gates,
-            "objective": [term.model_dump() for term in self.card.objective.terms],
-            "optimizer_steps": self.spec.budget.optimizer_steps,
+        logs = [s.log_objective for s in scores if s.log_objective is not None]
+        objective = {
+            "value": math.exp(mean(logs)) if logs and len(logs) == len(scores) else None,
+            "terms": [term.model_dump() for term in self.card.objective.terms],
         }
+        return {"gates": gates, "objective": objective}
 
 
 def verdict_word(state: State, number: int) -> str:

@@ -40,9 +40,14 @@ def json_events(lines: list[str]) -> list[dict[str, Any]]:
     return events
 
 
+def job_events(attempt: Path) -> list[dict[str, Any]]:
+    """The last events that an attempt's job printed."""
+    return json_events(tail_lines(attempt / "stdout.log"))
+
+
 def failure_reason(attempt: Path) -> str | None:
     """Why a training says it failed: its own `failed` event, else the last line on stderr."""
-    for event in reversed(json_events(tail_lines(attempt / "stdout.log"))):
+    for event in reversed(job_events(attempt)):
         if event["event"] == "failed":
             return printable(str(event.get("reason", "no reason given")))
     lines = [line for line in tail_lines(attempt / "stderr.log") if line.strip()]
@@ -51,7 +56,7 @@ def failure_reason(attempt: Path) -> str | None:
 
 def progress(attempt: Path) -> tuple[float | None, str]:
     """How far a job says it is (0…1, or None) and a few words."""
-    for event in reversed(json_events(tail_lines(attempt / "stdout.log"))):
+    for event in reversed(job_events(attempt)):
         step, total = event.get("step"), event.get("steps_total")
         if event["event"] == "progress" and _number(step) and _number(total) and total > 0:
             force = event.get("valid_force_mae_mev_per_a")

@@ -56,8 +56,8 @@ def run_attempt(attempt: Path) -> None:
     order = read_order(attempt)
     changed = changed_files(order)
     if changed:
-        reason = "protected files differ before the job: " + ", ".join(changed)
-        _seal(attempt, order, "protected_changed", None, reason, changed, started=time.monotonic())
+        before = "protected files differ before the job: " + ", ".join(changed)
+        _seal(attempt, order, "protected_changed", None, before, changed, started=time.monotonic())
         return
     (attempt / "output").mkdir(exist_ok=True)
     (attempt / "home").mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ class ExpectedEffect(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metric: str = Field(json_schema_extra={"enum": sorted(CATALOG)})
+    metric: str = Field(json_schema_extra={"enum": [*sorted(CATALOG)]})
     direction: Direction
 
 

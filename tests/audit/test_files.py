@@ -1,0 +1,52 @@
+"""Publication: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import append_line, files_below, tree_digest, write_atomic, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "x.json", {"x": float("inf")})
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_append_line_appends(tmp_path: Path) -> None:
+    append_line(tmp_path / "log", "one")
+    append_line(tmp_path / "log", "two")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_tree_digest_sees_content_and_names(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    first = tree_digest(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    second = tree_digest(tmp_path)
+    (tmp_path / "b").write_text("y")
+    assert len({first, second, tree_digest(tmp_path)}) == 3
+
+
+def test_links_to_folders_are_listed_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert files_below(tmp_path) == [tmp_path / "loop"]

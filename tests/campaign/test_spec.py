@@ -1,0 +1,119 @@
+"""Campaign files: profiles, overrides, and faults that name line and mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlipilot.campaign.spec import dump_spec, load_campaign, load_locked
+from mlipilot.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CU_EMT = REPOSITORY / "campaigns" / "cu_emt.yaml"
+MINIMAL = f"""\
+name: tiny
+dataset:
+  name: cu_emt
+recipe: mace
+scorecard: {REPOSITORY / "scorecards" / "cu_emt.yaml"}
+pilot:
+  kind: scripted
+seeds: [1]
+budget:
+  iterations: 2
+  optimizer_steps: 10
+"""
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("profile", ["smoke", "full"])
+def test_the_shipped_campaign_loads_in_both_profiles(profile: str) -> None:
+    campaign = load_campaign(CU_EMT, profile)  # type: ignore[arg-type]
+    assert campaign.spec.profile == profile
+    assert (campaign.recipe_path / "train.py").is_file()
+
+
+def test_profile_then_override_win(tmp_path: Path) -> None:
+    path = _write(tmp_path, MINIMAL + "profiles:\n  full:\n    budget: {iterations: 9}\n")
+    assert load_campaign(path).spec.budget.iterations == 2
+    assert load_campaign(path, "full").spec.budget.iterations == 9
+    both = load_campaign(path, "full", ["budget.iterations=4", "seeds=[3, 5]"]).spec
+    assert (both.budget.iterations, both.budget.optimizer_steps, both.seeds) == (4, 10, [3, 5])
+
+
+def test_the_locked_spec_reads_back(tmp_path: Path) -> None:
+    spec = load_campaign(CU_EMT, "full").spec
+    (tmp_path / "lock.yaml").write_text(dump_spec(spec))
+    assert load_locked(tmp_path / "lock.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (("seeds: [1]", "seeds: [1, 1]"), [":8:", "distinct"]),
+        (("iterations: 2", "iteratoins: 2"), [":10:", "iteratoins", "did you mean 'iterations'"]),
+        (("optimizer_steps: 10", "optimizer_steps: many"), [":11:", "'many'"]),
+        (("recipe: mace", "recipe: maze"), ["maze", "did you mean 'mace'"]),
+        (("name: cu_emt", "name: cu_emd"), ["cu_emd", "did you mean 'cu_emt'"]),
+        (("name: cu_emt", "name: cu_emt\n  options: {trian: 5}"), [":4:", "trian", "did you mean 'train'"]),
+        (("kind: scripted", "kind: openai"), ["base_url", "OPENAI_BASE_URL"]),
+        (("kind: scripted", "kind: oracle"), [":7:", "'oracle'"]),
+        (("name: tiny", "name: ../escape"), [":1:", "../escape"]),
+        (("cu_emt.yaml", "cu_emtt.yaml"), ["no such file", "did you mean", "cu_emt.yaml"]),
+    ],
+)
+def test_faults_name_line_value_and_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], parts: list[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    path = _write(tmp_path, MINIMAL.replace(*change, 1))
+    with pytest.raises(InputError) as caught:
+        load_campaign(path)
+    for part in parts:
+        assert part in str(caught.value), str(caught.value)
+
+
+def test_a_fault_in_a_profile_that_is_not_chosen_is_found_on_its_line(tmp_path: Path) -> None:
+    path = _write(tmp_path, MINIMAL + "profiles:\n  full:\n    budget: {iterations: none}\n")
+    with pytest.raises(InputError, match=r":14: .*iterations"):
+        load_campaign(path, None)
+
+
+def test_an_unknown_metric_in_the_scorecard_is_named(tmp_path: Path) -> None:
+    card = (REPOSITORY / "scorecards" / "cu_emt.yaml").read_text()
+    (tmp_path / "card.yaml").write_text(card.replace("force_mae_mev_per_a", "force_mea_mev_per_a", 1))
+    path = _write(tmp_path, MINIMAL.replace(str(REPOSITORY / "scorecards" / "cu_emt.yaml"), "card.yaml"))
+    with pytest.raises(
+        InputError, match=r"card\.yaml:\d+: .*unknown metric; did you mean 'force_mae_mev_per_a'"
+    ):
+        load_campaign(path)
+
+
+@pytest.mark.parametrize("override", ["budget.iterations", "=3", "budget..x=1", "name.x=1", "seeds=[1"])
+def test_bad_overrides_are_named(override: str) -> None:
+    with pytest.raises(InputError, match="--set"):
+        load_campaign(CU_EMT, None, [override])
+
+
+def test_an_unknown_key_by_override_is_named() -> None:
+    with pytest.raises(InputError, match=r"budget\.iteration"):
+        load_campaign(CU_EMT, None, ["budget.iteration=3"])
+
+
+def test_a_missing_profile_lists_the_others(tmp_path: Path) -> None:
+    path = _write(tmp_path, MINIMAL + "profiles:\n  full: {}\n")
+    with pytest.raises(InputError, match=r"no profile .smoke.*\n.*full"):
+        load_campaign(path, "smoke")
+
+
+def test_a_run_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    spec = dump_spec(load_campaign(CU_EMT).spec).replace("format: 1", "format: 2\nnovelty: yes")
+    (tmp_path / "lock.yaml").write_text(spec)
+    with pytest.raises(InputError, match="newer version"):
+        load_locked(tmp_path / "lock.yaml")

@@ -1,0 +1,138 @@
+"""The next step as a pure function of the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlipilot.audit.ledger import Record
+from mlipilot.campaign.paths import JobKey
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller import steps
+from mlipilot.controller.state import replay
+from mlipilot.controller.steps import next_step
+
+Event = tuple[str, dict[str, Any]]
+
+
+def _spec(**changes: Any) -> CampaignSpec:
+    fields: dict[str, Any] = {
+        "name": "x",
+        "dataset": {"name": "cu_emt"},
+        "recipe": "mace",
+        "scorecard": "s.yaml",
+        "pilot": {"kind": "scripted"},
+        "seeds": [1, 2],
+        "budget": {"iterations": 2, "optimizer_steps": 10},
+    }
+    return CampaignSpec.model_validate(fields | changes)
+
+
+def _step(events: list[Event], spec: CampaignSpec | None = None, elapsed_s: float = 0.0) -> steps.Step:
+    records = [Record(i, "", f"t{i}", kind, body, "") for i, (kind, body) in enumerate(events)]
+    return next_step(replay(records), spec or _spec(), elapsed_s)
+
+
+def _proposed(iteration: int) -> Event:
+    return "proposed", {"iteration": iteration, "title": "t", "hypothesis": None, "recipe_digest": "d"}
+
+
+def _submitted(iteration: int, seed: int, job: str, attempt: int = 1) -> Event:
+    return "job_submitted", {"iteration": iteration, "seed": seed, "job": job, "attempt": attempt}
+
+
+def _ended(iteration: int, seed: int, job: str, outcome: str = "ok", attempt: int = 1) -> list[Event]:
+    submitted = _submitted(iteration, seed, job, attempt)
+    return [submitted, ("job_finished", submitted[1] | {"outcome": outcome, "cpu_s": 10.0, "gpu_s": 0.0})]
+
+
+def _done(iteration: int, verdict: str = "accepted", incumbent: int | None = 0) -> list[Event]:
+    events = [_proposed(iteration)]
+    for seed in (1, 2):
+        events += _ended(iteration, seed, "train") + _ended(iteration, seed, "evaluate")
+    body = {"iteration": iteration, "verdict": verdict, "incumbent": incumbent, "reason": "r"}
+    return [*events, ("verdict", body)]
+
+
+def test_an_empty_ledger_begins_with_the_baseline() -> None:
+    assert _step([]) == steps.ProposeBaseline()
+
+
+def test_both_seeds_train_at_once_then_are_waited_for() -> None:
+    events = [_proposed(0)]
+    assert _step(events) == steps.SubmitJob(JobKey(0, 1, "train"), 1)
+    events.append(_submitted(0, 1, "train"))
+    assert _step(events) == steps.SubmitJob(JobKey(0, 2, "train"), 1)
+    events.append(_submitted(0, 2, "train"))
+    assert _step(events) == steps.AwaitJobs()
+
+
+def test_a_seed_is_evaluated_as_soon_as_it_is_trained() -> None:
+    events = [_proposed(0), *_ended(0, 1, "train"), _submitted(0, 2, "train")]
+    assert _step(events) == steps.SubmitJob(JobKey(0, 1, "evaluate"), 1)
+
+
+def test_in_flight_is_bounded() -> None:
+    spec = _spec(jobs={"max_in_flight": 1})
+    assert _step([_proposed(0), _submitted(0, 1, "train")], spec) == steps.AwaitJobs()
+
+
+def test_all_measured_is_judged() -> None:
+    assert _step(_done(0)[:-1]) == steps.Judge(0)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "time_limit", "protected_changed"])
+def test_a_candidates_own_fault_is_judged_without_more_jobs(outcome: str) -> None:
+    assert _step([_proposed(0), *_ended(0, 1, "train", outcome)]) == steps.Judge(0)
+    running = [_proposed(0), _submitted(0, 2, "train"), *_ended(0, 1, "train", outcome)]
+    assert _step(running) == steps.AwaitJobs()
+
+
+def test_a_lost_job_is_tried_again_and_then_a_person_is_asked() -> None:
+    events = [_proposed(0), *_ended(0, 1, "train", "lost")]
+    assert _step(events) == steps.SubmitJob(JobKey(0, 1, "train"), 2)
+    events += _ended(0, 1, "train", "lost", 2) + _ended(0, 1, "train", "lost", 3)
+    assert isinstance(_step(events), steps.Pause)
+    assert _step([*events, ("resumed", {})]) == steps.SubmitJob(JobKey(0, 1, "train"), 4)
+
+
+def test_the_pilot_is_asked_until_the_iterations_are_used_up() -> None:
+    assert _step(_done(0)) == steps.AskPilot(1)
+    assert _step(_done(0) + _done(1, "reverted")) == steps.AskPilot(2)
+    over = _step(_done(0) + _done(1, "reverted") + _done(2, "accepted", 2))
+    assert over == steps.SubmitJob(JobKey(0, 1, "sealed"), 1)
+
+
+def test_the_sealed_split_is_looked_at_once_at_the_end_for_baseline_and_incumbent() -> None:
+    events = _done(0) + _done(1) + _done(2, "accepted", 2)
+    for iteration in (0, 2):
+        for seed in (1, 2):
+            assert _step(events) == steps.SubmitJob(JobKey(iteration, seed, "sealed"), 1)
+            events += _ended(iteration, seed, "sealed")
+    assert _step(events) == steps.CompareSealed()
+    assert isinstance(_step([*events, ("sealed_check", {})]), steps.Finish)
+
+
+def test_a_baseline_that_cannot_be_measured_ends_the_lineage() -> None:
+    body = {"iteration": 0, "verdict": "invalid", "incumbent": None, "reason": "training: NaN"}
+    step = _step([_proposed(0), *_ended(0, 1, "train", "failed"), ("verdict", body)])
+    assert isinstance(step, steps.Finish)
+    assert "NaN" in step.reason
+
+
+def test_a_silent_pilot_ends_the_lineage() -> None:
+    silence: list[Event] = [("no_proposal", {"iteration": n, "reason": "chatter"}) for n in (1, 2)]
+    spec = _spec(budget={"iterations": 9, "optimizer_steps": 1})
+    assert _step(_done(0) + silence[:1], spec) == steps.AskPilot(2)
+    assert _step(_done(0) + silence, spec) == steps.SubmitJob(JobKey(0, 1, "sealed"), 1)
+
+
+@pytest.mark.parametrize(("budget", "elapsed_s"), [({"cpu_seconds": 40}, 0.0), ({"wall_seconds": 60}, 61.0)])
+def test_budgets_end_the_lineage_before_the_next_hypothesis(
+    budget: dict[str, float], elapsed_s: float
+) -> None:
+    spec = _spec(budget={"iterations": 9, "optimizer_steps": 1} | budget)
+    assert isinstance(_step(_done(0), spec, elapsed_s), steps.SubmitJob)
+    wider = _spec(budget={"iterations": 9, "optimizer_steps": 1, "cpu_seconds": 41, "wall_seconds": 99})
+    assert _step(_done(0), wider, elapsed_s) == steps.AskPilot(1)

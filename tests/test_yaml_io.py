@@ -1,0 +1,59 @@
+"""Bad YAML gets the file, the line, the value and the likely right key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from mlipilot.errors import InputError
+from mlipilot.yaml_io import load_yaml_model
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    learning_rate: float = 0.1
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    inner: Inner = Inner()
+    many: list[Inner] = []
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("name: x\ninner:\n  learnin_rate: 3\n", [":3:", "'inner.learnin_rate'", "3", "'learning_rate'"]),
+        ("name: x\ninner:\n  learning_rate: fast\n", [":3:", "'fast'", "number"]),
+        ("inner: {}\n", ["'name' is missing"]),
+        ("name: x\nmany:\n  - learning_rate: 1\n  - rate: 2\n", [":4:", "many.1.rate", "learning_rate"]),
+        ("name: [unclosed\n", ["not YAML", ":2:"]),
+        ("- a\n- b\n", [":1:", "a mapping is expected"]),
+        ("name: x\nname: y\n", ["not YAML", "duplicate key"]),
+        ("", ["a mapping is expected"]),
+    ],
+)
+def test_fault_names_line_value_and_mend(tmp_path: Path, text: str, parts: list[str]) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_yaml_model(path, Outer)
+    message = str(caught.value)
+    assert str(path) in message
+    for part in parts:
+        assert part in message, message
+
+
+def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "cu_emt.yaml").touch()
+    with pytest.raises(InputError, match=r"did you mean .*cu_emt\.yaml"):
+        load_yaml_model(tmp_path / "cu_emd.yaml", Outer)
+
+
+def test_binary_is_not_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_yaml_model(tmp_path / "x.yaml", Outer)
