@@ -1,0 +1,52 @@
+"""Golden command lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mlipilot.jobs.commands import evaluate_argv, job_environment, train_argv
+
+
+def test_train() -> None:
+    assert train_argv(Path("/run/data"), Path("/run/out"), 3, 500) == [
+        sys.executable,
+        *["-s", "-B", "-u", "train.py", "--recipe", "recipe.yaml", "--data", "/run/data/train"],
+        *["--output", "/run/out", "--seed", "3", "--max-steps", "500"],
+    ]
+
+
+def test_evaluate() -> None:
+    argv = evaluate_argv(Path("/m"), Path("/d"), Path("/s.yaml"), "smoke", Path("/o"), "sealed")
+    assert argv == [
+        sys.executable,
+        *[
+            "-s",
+            "-B",
+            "-u",
+            "-m",
+            "mlipilot.evaluation",
+            "--model",
+            "/m",
+            "--data",
+            "/d",
+            "--scorecard",
+            "/s.yaml",
+        ],
+        *["--profile", "smoke", "--output", "/o", "--split", "sealed"],
+    ]
+
+
+def test_environment_keeps_a_few_names_only() -> None:
+    inherited = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "OPENAI_API_KEY": "sk",
+        "SLURM_JOB_ID": "1",
+        "SSH_AUTH_SOCK": "/s",
+        "CUDA_VISIBLE_DEVICES": "1",
+    }
+    cpu = job_environment(inherited, Path("/a/home"), use_gpu=False)
+    assert cpu["HOME"] == "/a/home" and cpu["PATH"] == "/bin" and cpu["CUDA_VISIBLE_DEVICES"] == ""
+    assert not {"OPENAI_API_KEY", "SLURM_JOB_ID", "SSH_AUTH_SOCK"} & cpu.keys()
+    assert job_environment(inherited, Path("/a/home"), use_gpu=True)["CUDA_VISIBLE_DEVICES"] == "1"

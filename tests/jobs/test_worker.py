@@ -1,0 +1,164 @@
+"""The worker on real processes: every way in which a job ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.manifest import check_manifest
+from mlipilot.jobs import local
+from mlipilot.jobs.order import JobOrder, JobResult, read_result
+from mlipilot.jobs.processes import claim, identify, read_claim
+from tests.jobs.conftest import wait
+
+MakeOrder = Callable[..., JobOrder]
+
+
+def _finish(run: Path, order: JobOrder) -> JobResult:
+    attempt = run / "attempt"
+    local.submit(attempt, order)
+    assert wait(attempt) == "finished"
+    assert check_manifest(attempt) == []
+    return read_result(attempt)
+
+
+def test_a_good_job_is_sealed_with_its_output_and_costs(run: Path, make_order: MakeOrder) -> None:
+    code = "import time, pathlib; pathlib.Path('../attempt/output/x').write_text('y')\n"
+    code += "t = time.process_time()\nwhile time.process_time() - t < 0.3: pass\nprint('done')"
+    result = _finish(run, make_order(code))
+    assert (result.outcome, result.exit_status, result.reason) == ("ok", 0, None)
+    assert result.cpu_s >= 0.3 and result.wall_s >= 0.3 and result.peak_memory_mib > 1
+    assert (run / "attempt" / "stdout.log").read_text() == "done\n"
+    assert result.isolation.network == "host"
+
+
+def test_a_failing_job_says_how(run: Path, make_order: MakeOrder) -> None:
+    result = _finish(run, make_order("import sys; print('boom', file=sys.stderr); sys.exit(3)"))
+    assert (result.outcome, result.exit_status) == ("failed", 3)
+    assert "boom" in (run / "attempt" / "stderr.log").read_text()
+
+
+def test_a_job_killed_by_a_signal_says_which(run: Path, make_order: MakeOrder) -> None:
+    result = _finish(run, make_order("import os; os.kill(os.getpid(), 11)"))
+    assert (result.outcome, result.exit_status, result.reason) == ("failed", -11, "ended by signal 11")
+
+
+def test_a_command_that_is_not_there(run: Path, make_order: MakeOrder) -> None:
+    order = make_order("").model_copy(update={"argv": ["/nowhere/python"]})
+    result = _finish(run, order)
+    assert result.outcome == "failed" and "could not be started" in (result.reason or "")
+
+
+def test_the_time_limit_ends_the_whole_family(run: Path, make_order: MakeOrder) -> None:
+    # A child in a session of its own and deaf to SIGTERM would outlive a kill of the process group.
+    code = """
+import os, signal, subprocess, sys, time
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    result = _finish(run, make_order(code, limit_s=1.0))
+    assert result.outcome == "time_limit" and "limit of 1 s" in (result.reason or "")
+    assert identify(int((run / "attempt" / "stdout.log").read_text())) is None
+
+
+def test_a_daemon_does_not_outlive_its_job(run: Path, make_order: MakeOrder) -> None:
+    code = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(child.pid, flush=True)
+"""
+    assert _finish(run, make_order(code)).outcome == "ok"
+    assert identify(int((run / "attempt" / "stdout.log").read_text())) is None
+
+
+def test_the_environment_holds_no_secret_and_one_thread(run: Path, make_order: MakeOrder) -> None:
+    _finish(run, make_order("import os; print(dict(os.environ))"))
+    seen = (run / "attempt" / "stdout.log").read_text()
+    assert "sk-secret" not in seen and "OPENAI" not in seen and "PROXY" not in seen
+    assert "'OMP_NUM_THREADS': '1'" in seen and str(run / "attempt" / "home") in seen
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [("../data/train.xyz", "run/data/train.xyz"), ("../scorecard.yaml", "run/scorecard.yaml")],
+)
+def test_a_change_of_a_protected_file_is_seen(
+    run: Path, make_order: MakeOrder, target: str, named: str
+) -> None:
+    result = _finish(run, make_order(f"open({target!r}, 'a').write('!')"))
+    assert result.outcome == "protected_changed"
+    assert result.changed == [named] and named in (result.reason or "")
+
+
+def test_a_change_of_the_own_recipe_is_seen(run: Path, make_order: MakeOrder) -> None:
+    result = _finish(run, make_order("open('train.py', 'a').write('#')"))
+    assert result.outcome == "protected_changed"
+
+
+def test_nothing_runs_when_protected_files_differ_before(run: Path, make_order: MakeOrder) -> None:
+    (run / "data" / "train.xyz").write_text("other labels")
+    result = _finish(run, make_order("print('ran')"))
+    assert result.outcome == "protected_changed" and result.cpu_s == 0
+    assert not (run / "attempt" / "stdout.log").exists()
+
+
+def test_what_cannot_be_sealed_is_dropped(run: Path, make_order: MakeOrder) -> None:
+    code = "import os; os.chdir('../attempt/output'); os.symlink('/etc/passwd', 'l'); os.mkfifo('p')"
+    assert _finish(run, make_order(code)).outcome == "ok"
+    assert not (run / "attempt" / "output").exists()
+
+
+def test_of_two_workers_one_runs_the_job(run: Path, make_order: MakeOrder) -> None:
+    order = make_order("open('../attempt/output/count', 'a').write('x')")
+    for _ in range(4):
+        local.submit(run / "attempt", order)
+    assert wait(run / "attempt") == "finished"
+    time.sleep(1.0)  # for the workers that came second
+    assert (run / "attempt" / "output" / "count").read_text() == "x"
+
+
+def test_cancel_ends_the_job_and_seals_what_there_is(run: Path, make_order: MakeOrder) -> None:
+    local.submit(run / "attempt", make_order("import time; print('on', flush=True); time.sleep(60)"))
+    log = run / "attempt" / "stdout.log"
+    deadline = time.monotonic() + 20
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    local.cancel(run / "attempt")
+    assert local.state(run / "attempt") == "finished"
+    assert read_result(run / "attempt").outcome == "cancelled"
+
+
+def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: MakeOrder) -> None:
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    worker = local.submit(run / "attempt", make_order(code))
+    log = run / "attempt" / "stdout.log"
+    deadline = time.monotonic() + 20
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    assert local.state(run / "attempt") == "lost"
+    time.sleep(0.2)
+    assert identify(int(log.read_text())) is None
+
+
+def test_a_claim_is_made_once_and_says_who(tmp_path: Path) -> None:
+    assert claim(tmp_path / "worker.json")
+    assert not claim(tmp_path / "worker.json")
+    owner = read_claim(tmp_path / "worker.json")
+    assert owner == identify(os.getpid()) and owner is not None and owner.alive
+
+
+def test_a_process_id_of_another_boot_is_not_alive(tmp_path: Path) -> None:
+    claim(tmp_path / "worker.json")
+    other = (tmp_path / "worker.json").read_text().replace('"boot_id": "', '"boot_id": "f')
+    (tmp_path / "worker.json").write_text(other)
+    owner = read_claim(tmp_path / "worker.json")
+    assert owner is not None and not owner.alive
