@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from mlipilot.evaluation.crystal import Lattice, equilibrium
 from mlipilot.evaluation.model import Prediction, RebuiltModel
+from mlipilot.evaluation.results import MeasurementError
 from mlipilot.evaluation.settings import EvaluationSettings
 
 
@@ -25,16 +25,24 @@ class Subject:
         self.calculator = calculator
         self.settings = settings
         self.model = model
+        self._lattice: Lattice | MeasurementError | None = None
 
     @classmethod
     def of_model(cls, model: RebuiltModel, settings: EvaluationSettings) -> Subject:
         """The subject for a rebuilt model."""
         return cls(model.calculator(), settings, model)
 
-    @cached_property
+    @property
     def lattice(self) -> Lattice:
-        """Its own equilibrium crystal. Raises MeasurementError, each time it is asked, when it has none."""
-        return equilibrium(self.calculator, self.settings)
+        """Its own equilibrium crystal, sought once. Raises MeasurementError when it has none."""
+        if self._lattice is None:
+            try:
+                self._lattice = equilibrium(self.calculator, self.settings)
+            except MeasurementError as error:
+                self._lattice = error
+        if isinstance(self._lattice, MeasurementError):
+            raise self._lattice
+        return self._lattice
 
     def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
         """Energy, forces and stress of each structure."""
