@@ -1,0 +1,53 @@
+"""The command line's manners: exit statuses, one clear message, no traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _mlipilot(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mlipilot", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "campaigns/cu_emtt.yaml"], "did you mean campaigns/cu_emt.yaml?"),
+        (["run", "campaigns/cu_emt.yaml", "--profile", "huge"], "huge"),
+        (["plan", "campaigns/cu_emt.yaml", "--set", "budget.iteratons=1"], "did you mean 'iterations'?"),
+        (["status", "runs/none"], "there is no run here"),
+        (["verify", "mlipilot"], "there is no run here"),
+        (["data", "build", "cu_emd"], "did you mean 'cu_emt'?"),
+        (["endpoint"], "mlipilot endpoint --scripted"),
+        (["evaluate", "nowhere", "--scorecard", "scorecards/none.yaml"], "no such file"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_wrong_input_is_one_message_and_status_2(arguments: list[str], said: str) -> None:
+    done = _mlipilot(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plan_is_json_for_scripts() -> None:
+    done = _mlipilot("plan", "campaigns/cu_emt.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pilot"] == "scripted"
+
+
+def test_every_verb_of_the_readme_has_help() -> None:
+    verbs = "run plan status show report verify resume cancel evaluate data endpoint".split()  # noqa: SIM905
+    help_text = _mlipilot("--help").stdout
+    for verb in verbs:
+        assert verb in help_text
+        assert _mlipilot(verb, "--help").returncode == 0

@@ -1,0 +1,88 @@
+"""A campaign small enough for a test, with real training, real evaluation, a real HTTP endpoint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.spec import dump_yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# As short as each measurement can be: these tests are about the loop, not about copper.
+QUICK_SETTINGS = {
+    "lattice": {"points": 5},
+    "vacancy": {"repeats": 1, "max_steps": 2},
+    "nve": {"repeats": 1, "duration_ps": 0.02},
+    "nvt": {"repeats": 1, "duration_ps": 0.04, "equilibration_ps": 0.02, "rdf_max_a": 3.0},
+    "throughput": {"repeats": 1, "rounds": 3},
+    "size": {"repeats": 1},
+    "invariance": {"trials": 1},
+    "finite_difference": {"components": 3},
+}
+
+
+def write_campaign(directory: Path, **changes: Any) -> Path:
+    """A campaign file and its scorecard in `directory`; `changes` replace top-level keys."""
+    yaml = YAML(typ="safe")
+    card = yaml.load((REPOSITORY / "scorecards" / "cu_emt.yaml").read_text())
+    for name, quick in QUICK_SETTINGS.items():
+        card["settings"][name] = card["settings"].get(name, {}) | quick
+    card.pop("profiles")
+    (directory / "scorecard.yaml").write_text(dump_yaml(card))
+    spec: dict[str, Any] = {
+        "name": "tiny",
+        "dataset": {
+            "name": "cu_emt",
+            "options": {"train": 16, "valid": 4, "test": 6, "test_large": 2, "sealed": 4},
+        },
+        "recipe": "mace",
+        "scorecard": "scorecard.yaml",
+        "pilot": {"kind": "scripted"},
+        "seeds": [1, 2],
+        "budget": {"iterations": 2, "optimizer_steps": 12},
+        "jobs": {"max_in_flight": 2, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300},
+    }
+    path = directory / "tiny.yaml"
+    path.write_text(dump_yaml(spec | changes))
+    return path
+
+
+def mlipilot(
+    *arguments: str | Path, cwd: Path, check: int | None = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own; its exit status must be `check`."""
+    done = subprocess.run(
+        command(arguments),
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    if check is not None:
+        assert done.returncode == check, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def command(arguments: Sequence[str | Path]) -> list[str]:
+    """The argument vector of `mlipilot ARGUMENTS`."""
+    return [sys.executable, "-m", "mlipilot", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """A tiny campaign, run to its end without any fault."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    campaign = write_campaign(directory)
+    mlipilot("run", campaign, cwd=directory)
+    return RunPaths(directory / "runs" / "tiny")

@@ -1,0 +1,166 @@
+"""Kills, a second controller, a dead endpoint, a full disk: nothing is lost, nothing runs twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlipilot.audit.ledger import read_ledger
+from mlipilot.audit.verify import verify_run
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.controller.state import State, replay
+from tests.end_to_end.conftest import command, mlipilot, write_campaign
+
+pytestmark = pytest.mark.slow
+
+
+def _state(run: RunPaths) -> State:
+    return replay(read_ledger(run.lineage(0).ledger))
+
+
+def _outcome(state: State) -> list[Any]:
+    """What must not depend on disturbances: recipes, verdicts, and the trained models' scores."""
+    kept = ("verdict", "violation", "log_objective", "incumbent")
+    return [
+        (i.title, i.recipe_digest, [i.verdict[key] for key in kept] if i.verdict else None)
+        for i in state.iterations
+    ]
+
+
+def _start(arguments: list[str | Path], cwd: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command(arguments),
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def test_a_controller_killed_again_and_again_reaches_the_same_end(
+    undisturbed: RunPaths, tmp_path: Path
+) -> None:
+    campaign = write_campaign(tmp_path)
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    dice = random.Random(20)
+    process = _start(["run", campaign], tmp_path)
+    kills = 0
+    while True:
+        try:
+            process.wait(timeout=dice.uniform(1.5, 9.0) if kills < 10 else 600)
+            break
+        except subprocess.TimeoutExpired:
+            # The second signal in three is what Ctrl-C sends; the others cannot be caught.
+            os.kill(process.pid, signal.SIGINT if kills % 3 == 1 else signal.SIGKILL)
+            process.wait()
+            kills += 1
+            process = _start(["resume", run.root] if run.spec.exists() else ["run", campaign], tmp_path)
+    assert process.returncode == 0 and kills >= 5
+    state = _state(run)
+    assert _outcome(state) == _outcome(_state(undisturbed))
+    assert {len(attempts) for attempts in state.jobs.values()} == {1}, "a job ran twice"
+    assert verify_run(run).problems == []
+
+
+def test_a_second_controller_is_refused_and_cancel_ends_the_first(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 100_000}, seeds=[1])
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    first = _start(["run", campaign], tmp_path)
+    try:
+        training = run.lineage(0).root / "iterations/0000/seed-1/train/attempt-1"
+        _wait_for(lambda: b'"progress"' in _read(training / "stdout.log"))
+        refused = mlipilot("resume", run.root, cwd=tmp_path, check=2)
+        assert f"process {first.pid}" in refused.stderr
+        mlipilot("cancel", run.root, cwd=tmp_path)
+        assert first.wait(timeout=30) == 1
+    finally:
+        if first.poll() is None:
+            first.kill()
+    state = _state(run)
+    assert state.cancelled and not state.in_flight()
+    assert verify_run(run).problems == []
+
+
+def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 100_000}, seeds=[1])
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    first = _start(["run", campaign], tmp_path)
+    training = run.lineage(0).root / "iterations/0000/seed-1/train/attempt-1"
+    _wait_for(lambda: b'"progress"' in _read(training / "stdout.log"))
+    os.kill(first.pid, signal.SIGINT)
+    assert first.wait(timeout=30) == 130
+    mlipilot("cancel", run.root, cwd=tmp_path)
+    assert _state(run).cancelled
+    assert b'"cancelled"' in _read(training / "result.json")
+
+
+def test_a_dead_endpoint_pauses_and_resume_goes_on(undisturbed: RunPaths, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    pilot = {"kind": "openai", "model": "scripted", "max_retries": 1, "backoff_s": 0.1}
+    campaign = write_campaign(
+        tmp_path, pilot=pilot, seeds=[1], budget={"iterations": 1, "optimizer_steps": 12}
+    )
+    done = mlipilot(
+        "run", campaign, cwd=tmp_path, check=75, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-very-secret"
+    )
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    assert _state(run).paused and url in done.stderr
+    port = url.rsplit(":", 1)[1].removesuffix("/v1")
+    server = _start(["endpoint", "--scripted", "--port", port], tmp_path)
+    try:
+        _wait_for(lambda: _listens(int(port)))
+        mlipilot("resume", run.root, cwd=tmp_path, OPENAI_API_KEY="sk-very-secret")
+    finally:
+        server.terminate()
+        server.wait()
+    assert _state(run).iterations[1].verdict is not None
+    for path in run.root.rglob("*"):
+        if path.is_file():
+            assert b"sk-very-secret" not in path.read_bytes(), path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_pauses_and_resume_goes_on(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 12}, seeds=[1])
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    run = RunPaths(disk / "tiny")
+    try:
+        filler = disk / "filler"
+        filler.write_bytes(b"\0" * (24 * 1024 * 1024 - 64 * 1024))
+        done = mlipilot("run", campaign, "--run-dir", disk, cwd=tmp_path, check=75)
+        assert "no space" in done.stderr
+        filler.unlink()
+        again = ["resume", run.root] if run.spec.exists() else ["run", campaign, "--run-dir", disk]
+        mlipilot(*again, cwd=tmp_path)
+        assert _state(run).finished and verify_run(run).problems == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def _wait_for(condition: Any, patience_s: float = 120) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
