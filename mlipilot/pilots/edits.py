@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import difflib
 import warnings
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from mlipilot.pilots.untrusted import clip, one_line
+
+MAX_YAML_DEPTH = 20
 
 
 class RefusedError(Exception):
@@ -198,13 +200,26 @@ def _check_python(name: str, text: str) -> None:
         place = f"{name}, line {error.lineno}" if error.lineno else name
         raise RefusedError(f"{place} would not be Python any more: {one_line(error.msg)}") from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes; nesting beyond the parser's depth
-        raise RefusedError(f"{name} would not be Python any more: {one_line(str(error))}") from None
+        problem = one_line(str(error)) or "it is nested too deeply"
+        raise RefusedError(f"{name} would not be Python any more: {problem}") from None
+
+
+def _check_yaml_shape(name: str, text: str) -> None:
+    """Refuse what a reader needs hours for: deep nesting, and aliases, which can grow without bound."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if isinstance(event, AliasEvent):
+            line = event.start_mark.line + 1
+            raise RefusedError(f"{name}, line {line}: write the value out; a recipe has no YAML aliases (*)")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_YAML_DEPTH:
+            raise RefusedError(f"{name} is nested more than {MAX_YAML_DEPTH} deep")
 
 
 def _check_yaml(name: str, text: str) -> None:
-    load: Callable[[str], object] = YAML(typ="safe", pure=True).load
     try:
-        load(text)
+        _check_yaml_shape(name, text)
+        YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}, line {mark.line + 1}" if mark else name

@@ -56,7 +56,9 @@ def parse_message(message: dict[str, Any], first_id: int = 0) -> ParsedReply:
     parsed = []
     for at, (name, raw) in enumerate(found[:MAX_CALLS]):
         arguments, problem = _arguments(raw)
-        parsed.append(ToolCall(f"call{(first_id + at) % 100000:05d}", name, arguments, problem))
+        # Servers refuse a conversation, for good, once a call in it has a name of other characters.
+        plain_name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
+        parsed.append(ToolCall(f"call{(first_id + at) % 100000:05d}", plain_name, arguments, problem))
     return ParsedReply(prose, parsed)
 
 
@@ -147,6 +149,10 @@ def _arguments(raw: Any) -> tuple[dict[str, Any], str | None]:
         raw = {}
     if not isinstance(raw, dict):
         return {}, "the arguments must be a JSON object"
+    try:  # escapes may hide half a character, and 1e999 is read as infinity
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        return {}, "the arguments hold a number or a character that JSON has no form for"
     return {key: value for key, value in raw.items() if value is not None}, None
 
 

@@ -144,7 +144,7 @@ def _next_edit(text: str, move: Move) -> Call:
         place = find_place(text, edit.key)
         if place is None or place.value == edit.value:
             continue
-        found = edit_for(text, place, edit.value)
+        found = edit_for(text, edit.key, edit.value)
         if found is None:
             return _give_up(f"the value of {edit.key!r} in {RECIPE} is not on one line")
         return Call("replace_in_file", {"path": RECIPE, "search": found[0], "replace": found[1]})

@@ -28,24 +28,26 @@ def find_place(text: str, key: str) -> Place | None:
         value = yaml.load(text)
     except YAMLError:
         return None
+    after_key = 0
     for part in key.split("."):
-        node = _child(node, part)
-        if node is None or not isinstance(value, dict):
+        if not isinstance(node, MappingNode) or not isinstance(value, dict) or part not in value:
             return None
-        value = value.get(part)
+        pair = next((pair for pair in node.value if pair[0].value == part), None)
+        if pair is None:  # it comes by a merge from elsewhere
+            return None
+        name, node = pair
+        after_key, value = name.end_mark.index, value[part]
     assert node is not None  # noqa: S101 - a key has at least one part
+    if node.start_mark.index == node.end_mark.index:  # no value: its mark may lie anywhere behind the colon
+        colon = text.index(":", after_key)
+        return Place(colon + 1, colon + 1, None)
     return Place(node.start_mark.index, node.end_mark.index, value)
 
 
-def _child(node: Node | None, key: str) -> Node | None:
-    if not isinstance(node, MappingNode):
-        return None
-    return next((value for name, value in node.value if name.value == key), None)
-
-
-def edit_for(text: str, place: Place, value: Any) -> tuple[str, str] | None:
-    """(search, replace) in whole lines that set `place` to `value`; None when it takes up several lines."""
-    if "\n" in text[place.start : place.end]:
+def edit_for(text: str, key: str, value: Any) -> tuple[str, str] | None:
+    """(search, replace) in whole lines that set `key` to `value`; None when its value is not on one line."""
+    place = find_place(text, key)
+    if place is None or "\n" in text[place.start : place.end]:
         return None
     written = _written(value)
     if text[place.start - 1 : place.start] == ":":  # a key without a value

@@ -1,0 +1,265 @@
+"""The scripted pilot over real HTTP: textbook moves one by one, and honest words when it cannot go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+import mlipilot
+from mlipilot.errors import InputError, PausedError
+from mlipilot.pilots import open_pilot
+from mlipilot.pilots.client import Endpoint, Exchange
+from mlipilot.pilots.scripted import ScriptedServer, serve_forever
+from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.textbook import NEEDED_TOOLS, load_moves
+from mlipilot.pilots.tools import tool_schemas
+from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
+from mlipilot.pilots.yaml_places import find_place
+from tests.pilots import faulty_server as faulty
+from tests.pilots.conftest import history_entry
+from tests.pilots.faulty_server import FaultyServer
+
+MakeTurn = Callable[..., TurnInput]
+_EFFECT = [{"metric": "force_mae_mev_per_a", "direction": "decrease"}]
+
+
+def move(title: str, **edits: Any) -> dict[str, Any]:
+    return {
+        "title": title,
+        "hypothesis": "It gets better by this.",
+        "mechanism": "As every textbook says.",
+        "expected_effect": _EFFECT,
+        "edits": [{"key": key.replace("__", "."), "value": value} for key, value in edits.items()],
+    }
+
+
+MOVES = [
+    move("Forces", loss__forces=10, loss__stage_two__forces=50.0),
+    move("Nothing new", schedule__kind="constant", loss__stress=0.0),
+    move("Schedule", schedule__kind="one_cycle", ema__decay=0.99),
+    move("Width", model__hidden_irreps="16x0e + 4x1o", loss__stress=1000.0),
+]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Outcome]:
+    def played(
+        turn: TurnInput, moves: list[dict[str, Any]], record: Callable[[Exchange], None] = lambda _: None
+    ) -> Outcome:
+        path = tmp_path / "moves.yaml"
+        path.write_text(json.dumps({"moves": moves}))
+        with ScriptedServer(moves=path) as server:
+            endpoint = Endpoint(server.base_url, "scripted", None, PilotSettings(trust_env=False))
+            return take_turn(endpoint, turn, record)
+
+    return played
+
+
+def test_a_turn_ends_in_a_proposal_with_the_draft_edited_and_comments_kept(
+    play: Callable[..., Outcome], make_turn: MakeTurn, draft: Path
+) -> None:
+    exchanges: list[Exchange] = []
+    outcome = play(make_turn(), MOVES, exchanges.append)
+    assert isinstance(outcome, Proposal)
+    assert outcome.hypothesis.title == "Forces"
+    text = (draft / "recipe.yaml").read_text()
+    assert "  forces: 10            # weight of the forces\n" in text
+    assert "  stage_two: {forces: 50.0, stress: 1000.0}\n" in text
+    called = [e.message["tool_calls"][0]["function"]["name"] for e in exchanges]
+    assert called == [
+        "show_history", "list_files", "read_file", "replace_in_file", "replace_in_file", "submit_experiment"
+    ]  # fmt: skip
+    assert all(e.prompt_tokens > 100 and e.completion_tokens > 5 for e in exchanges)
+
+
+def test_the_history_decides_which_move_comes_next(play: Callable[..., Outcome], make_turn: MakeTurn) -> None:
+    history = [history_entry(0, "baseline")]
+    titles = []
+    for verdict in ("accepted", "reverted", "invalid"):
+        turn = make_turn(history=history)
+        outcome = play(turn, MOVES)
+        assert isinstance(outcome, Proposal)
+        titles.append(outcome.hypothesis.title)
+        history.append(history_entry(len(titles), titles[-1], verdict=verdict))
+        shutil.copytree(turn.incumbent, turn.draft, dirs_exist_ok=True)
+    assert titles == ["Forces", "Schedule", "Width"]
+    assert play(make_turn(history=history), MOVES) == GaveUp(
+        "scripted pilot: every textbook move has been tried"
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (
+            "loss:\n  forces: 1\n",
+            "recipe.yaml has no key 'loss.stage_two.forces', which the move 'Forces' sets",
+        ),
+        ("loss: [1, 2]\n", "no key 'loss.forces'"),
+        ("just text\n", "no key 'loss.forces'"),
+        (
+            "loss:\n  forces:\n    - 1\n    - 2\n  stage_two: {forces: 1}\n",
+            "'loss.forces' in recipe.yaml is not on one line",
+        ),
+        (None, "there is no recipe.yaml among the files"),
+        ("\x00", "read_file was refused: error: recipe.yaml is binary"),
+    ],
+)
+def test_a_recipe_that_it_cannot_edit_is_said_so(
+    play: Callable[..., Outcome], make_turn: MakeTurn, draft: Path, recipe: str | None, says: str
+) -> None:
+    (draft / "recipe.yaml").unlink()
+    if recipe is not None:
+        (draft / "recipe.yaml").write_text(recipe)
+    outcome = play(make_turn(), MOVES)
+    assert isinstance(outcome, GaveUp)
+    assert outcome.reason.startswith("scripted pilot: ")
+    assert says in outcome.reason
+
+
+def test_a_line_that_stands_twice_is_told_apart_by_those_above(
+    play: Callable[..., Outcome], make_turn: MakeTurn, draft: Path
+) -> None:
+    (draft / "recipe.yaml").write_text("a:\n  x: 1\n  y: 2\nb:\n  x: 1\n  y: 2\nc:\n")
+    assert isinstance(play(make_turn(), [move("Move b", b__y=3, c="on", a__x=[1, 2])]), Proposal)
+    assert (draft / "recipe.yaml").read_text() == "a:\n  x: [1, 2]\n  y: 2\nb:\n  x: 1\n  y: 3\nc: on\n"
+
+
+def test_the_shipped_moves_set_keys_that_the_shipped_recipe_has() -> None:
+    recipe = Path(mlipilot.__file__).parent / "recipes" / "mace" / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    moves = load_moves()
+    for shipped in moves:
+        for edit in shipped.edits:
+            assert find_place(text, edit.key) is not None, f"{shipped.title}: {edit.key}"
+    assert len({shipped.title for shipped in moves}) == len(moves) >= 4
+    assert "baseline" not in {shipped.title for shipped in moves}
+
+
+def test_every_tool_that_it_uses_exists() -> None:
+    assert {tool["function"]["name"] for tool in tool_schemas()} >= NEEDED_TOOLS
+
+
+def test_the_same_request_gets_the_same_answer_byte_for_byte() -> None:
+    request = {"model": "scripted", "messages": [{"role": "user", "content": "go"}], "tools": tool_schemas()}
+    answers = []
+    for _ in range(2):
+        with ScriptedServer() as server:
+            answers.append(
+                requests.post(f"{server.base_url}/chat/completions", json=request, timeout=10).content
+            )
+    assert answers[0] == answers[1]
+    usage = json.loads(answers[0])["usage"]
+    assert usage["prompt_tokens"] == 1 + len(json.dumps(request)) // 4
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "status", "says"),
+    [
+        (b"{", 400, "not JSON"),
+        (b"[]", 400, "messages must be a list"),
+        (b'{"messages": 3}', 400, "messages must be a list"),
+        (b'{"messages": [], "stream": true}', 400, "does not stream"),
+        (b'{"messages": [], "tools": [3]}', 400, "cannot be read"),
+        (b"[" * 100_000, 400, "not JSON"),
+    ],
+)
+def test_a_wrong_request_gets_an_openai_error(request_body: bytes, status: int, says: str) -> None:
+    with ScriptedServer() as server:
+        answer = requests.post(f"{server.base_url}/chat/completions", data=request_body, timeout=10)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+
+
+def test_without_tools_it_says_what_it_is() -> None:
+    with ScriptedServer() as server:
+        body = {"messages": [{"role": "user", "content": "hi"}]}
+        answer = requests.post(f"{server.base_url}/chat/completions", json=body, timeout=10).json()
+        health = requests.get(server.base_url.replace("/v1", "/health"), timeout=10).json()
+        missing = requests.get(f"{server.base_url}/nothing", timeout=10)
+    assert answer["choices"][0]["message"]["content"].startswith("I am the scripted pilot")
+    assert health == {"status": "ok"}
+    assert missing.status_code == 404
+
+
+def test_the_openai_client_is_content_with_it() -> None:
+    openai = pytest.importorskip("openai")
+    with ScriptedServer() as server:
+        client = openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
+        assert [model.id for model in client.models.list()] == ["scripted"]
+        messages = [{"role": "user", "content": "go"}]
+        reply = client.chat.completions.create(model="scripted", messages=messages, tools=tool_schemas())
+        (call,) = reply.choices[0].message.tool_calls
+        assert (call.function.name, call.function.arguments) == ("show_history", "{}")
+        assert reply.choices[0].finish_reason == "tool_calls"
+        assert reply.usage.total_tokens > 100
+        with pytest.raises(openai.BadRequestError, match="does not stream"):
+            client.chat.completions.create(model="scripted", messages=messages, stream=True)
+
+
+def test_a_taken_port_is_the_users_to_mend() -> None:
+    with ScriptedServer() as server:
+        port = int(server.base_url.rpartition(":")[2].removesuffix("/v1"))
+        with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}[\s\S]*choose another --port"):
+            serve_forever(port, print)
+
+
+def test_it_can_be_served_on_its_own() -> None:
+    addresses: list[str] = []
+    ready = threading.Event()
+
+    def announce(url: str) -> None:
+        addresses.append(url)
+        ready.set()
+
+    threading.Thread(target=serve_forever, args=(0, announce), daemon=True).start()
+    assert ready.wait(10)
+    models = requests.get(f"{addresses[0]}/models", timeout=10).json()
+    assert models["data"][0]["id"] == "scripted"
+
+
+def test_moves_of_a_wrong_form_are_the_users_to_mend(tmp_path: Path) -> None:
+    path = tmp_path / "moves.yaml"
+    path.write_text(json.dumps({"moves": [move("Forces", loss__forces=1) | {"edit": []}]}))
+    with pytest.raises(InputError, match="unknown key"):
+        ScriptedServer(moves=path)
+
+
+def test_open_pilot_serves_the_scripted_one_and_never_asks_a_proxy(
+    make_turn: MakeTurn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    with open_pilot(PilotSettings()) as endpoint:
+        assert endpoint.model == "scripted"
+        assert endpoint.models() == ["scripted"]
+    with pytest.raises(PausedError, match="Connection refused"):
+        Endpoint(endpoint.base_url, "scripted", None, PilotSettings(max_retries=0, trust_env=False)).models()
+
+
+def test_open_pilot_takes_key_and_model_from_where_the_settings_say(
+    faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_KEY", "sk-of-the-site\n")
+    settings = PilotSettings(
+        kind="openai", base_url=faulty_server.base_url, api_key_env="SITE_KEY", trust_env=False, max_retries=0
+    )
+    faulty_server.answers(faulty.json_body({"data": [{"id": "qwen"}]}))
+    with open_pilot(settings) as endpoint:
+        assert endpoint.model == "qwen"
+    assert faulty_server.headers[0]["Authorization"] == "Bearer sk-of-the-site"
+    faulty_server.answers(faulty.json_body({"data": [{"id": "b"}, {"id": "a"}]}))
+    with pytest.raises(InputError, match=r"serves 2 models[\s\S]*it has a, b"), open_pilot(settings):
+        pass
+    faulty_server.answers(faulty.json_body({"data": [3]}))
+    with pytest.raises(PausedError, match="no list of models"), open_pilot(settings):
+        pass

@@ -1,0 +1,138 @@
+"""The path policy: the draft recipe's own plain text files, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.workbench import MAX_FILE_BYTES, MAX_FILES, Workbench
+from tests.pilots.conftest import RECIPE_YAML
+
+
+@pytest.fixture
+def bench(draft: Path, incumbent: Path) -> Workbench:
+    return Workbench(draft, incumbent)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../incumbent/recipe.yaml", "sub/../../x", "..", "", ".", "~/x", "sub\\x", ".hidden",
+     "sub/.git/config", "__pycache__/x.py", "a\nb", "a\x00b", "a" * 300, "a/b/c/d/e", "-rf", "x y"],
+)  # fmt: skip
+def test_a_path_that_is_not_plainly_inside_is_refused(bench: Workbench, path: str) -> None:
+    with pytest.raises(RefusedError, match="not allowed"):
+        bench.read(path)
+    with pytest.raises(RefusedError, match="not allowed"):
+        bench.write(path, "x: 1\n")
+
+
+def test_symbolic_links_are_neither_read_nor_written_nor_listed(bench: Workbench, draft: Path) -> None:
+    outside = draft.parent / "outside"
+    outside.mkdir()
+    (outside / "secret.yaml").write_text("secret: 1\n")
+    (draft / "link.yaml").symlink_to(outside / "secret.yaml")
+    (draft / "folder").symlink_to(outside)
+    (draft / "dangling.yaml").symlink_to(outside / "new.yaml")
+    (draft / "loop.yaml").symlink_to(draft / "loop.yaml")
+    for path in ("link.yaml", "folder/secret.yaml", "dangling.yaml", "loop.yaml", "folder/new.yaml"):
+        with pytest.raises(RefusedError, match="symbolic link"):
+            bench.read(path)
+        with pytest.raises(RefusedError, match="symbolic link"):
+            bench.write(path, "x: 1\n")
+    assert bench.names() == ["recipe.yaml", "train.py"]
+    assert sorted(path.name for path in outside.iterdir()) == ["secret.yaml"]
+
+
+def test_a_pipe_is_refused_and_does_not_hang(bench: Workbench, draft: Path) -> None:
+    os.mkfifo(draft / "pipe.yaml")
+    with pytest.raises(RefusedError, match="not a regular file"):
+        bench.read("pipe.yaml")
+
+
+def test_a_hard_link_to_the_incumbent_is_replaced_and_not_written_through(
+    draft: Path, incumbent: Path, bench: Workbench
+) -> None:
+    (draft / "recipe.yaml").unlink()
+    os.link(incumbent / "recipe.yaml", draft / "recipe.yaml")
+    bench.replace("recipe.yaml", "decay: 0.0", "decay: 0.9")
+    assert (incumbent / "recipe.yaml").read_text() == RECIPE_YAML
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"a\x00b", b"x" * (MAX_FILE_BYTES + 1)])
+def test_binary_and_large_files_are_not_read(bench: Workbench, draft: Path, data: bytes) -> None:
+    (draft / "weights.txt").write_bytes(data)
+    with pytest.raises(RefusedError, match=r"binary|larger than 64 KiB"):
+        bench.read("weights.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("x" * (MAX_FILE_BYTES + 1), "larger than 64 KiB"),
+        ("a\x00b", "control or invisible"),
+        ("x = 1 # \u202e\u2066 admin", "control or invisible"),
+        ("a\rb", "control or invisible"),
+        ("a\u2028b", "control or invisible"),
+        ("\x1b[31mred", "control or invisible"),
+        ("\ud800", "not valid Unicode"),
+    ],
+)
+def test_what_a_reader_of_the_diff_could_not_see_is_not_written(
+    bench: Workbench, draft: Path, content: str, says: str
+) -> None:
+    with pytest.raises(RefusedError, match=says):
+        bench.write("notes.txt", content)
+    assert not (draft / "notes.txt").exists()
+
+
+def test_edits_that_break_a_file_leave_it_as_it_was(bench: Workbench, draft: Path) -> None:
+    with pytest.raises(RefusedError, match="would not be YAML"):
+        bench.replace("recipe.yaml", "schedule:", "schedule: [")
+    with pytest.raises(RefusedError, match="would not be Python"):
+        bench.write("train.py", "def f(:")
+    with pytest.raises(RefusedError, match="changes nothing"):
+        bench.write("recipe.yaml", RECIPE_YAML)
+    assert bench.is_unchanged()
+
+
+def test_a_missing_file_is_answered_with_those_that_there_are(bench: Workbench) -> None:
+    with pytest.raises(RefusedError, match=r"the files are: recipe\.yaml, train\.py"):
+        bench.read("recipes.yaml")
+
+
+def test_files_may_be_added_in_folders_but_not_without_end(bench: Workbench) -> None:
+    bench.write("layers/radial.py", "x = 1\n")
+    assert bench.names() == ["layers/radial.py", "recipe.yaml", "train.py"]
+    assert not bench.is_unchanged()
+    with pytest.raises(RefusedError, match="is a directory"):
+        bench.write("layers", "x")
+    with pytest.raises(RefusedError, match="is a file, not a directory"):
+        bench.write("train.py/x.py", "x = 1\n")
+    for number in range(MAX_FILES - 3):
+        bench.write(f"n{number}.txt", "x")
+    with pytest.raises(RefusedError, match="at most 64 files"):
+        bench.write("one_more.txt", "x")
+
+
+def test_what_python_leaves_behind_is_no_change(bench: Workbench, draft: Path) -> None:
+    (draft / "__pycache__").mkdir()
+    (draft / "__pycache__" / "train.cpython-311.pyc").write_bytes(b"\x00")
+    assert bench.is_unchanged()
+    (draft / "train.py").unlink()
+    assert not bench.is_unchanged()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.text("./~\\ab-\x00 \n\u202eé\ud800", max_size=12))
+def test_no_path_whatever_reaches_outside(bench: Workbench, draft: Path, path: str) -> None:
+    try:
+        bench.write(path, "content\n")
+    except RefusedError:
+        return
+    finally:
+        assert sorted(entry.name for entry in draft.parent.iterdir()) == ["draft", "incumbent"]
