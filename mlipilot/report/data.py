@@ -1,0 +1,265 @@
+"""Reading a lineage for display: at any moment of a run, and wary of every text that an agent wrote."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.lock import holder
+from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.campaign.spec import CampaignSpec, load_locked
+from mlipilot.controller.state import Iteration, State, replay
+from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
+from mlipilot.jobs.order import read_json
+from mlipilot.untrusted import clean, clip, one_line, tail
+from mlipilot.report.training import read_training_curve
+from mlipilot.report.view import (
+    Cost,
+    EffectView,
+    IterationView,
+    LineageView,
+    MetricView,
+    SeedView,
+    Status,
+)
+
+MAX_DIFF_LINES = 600
+_MAX_DIFF_BYTES = 256 * 1024
+_MAX_LINE = 400
+_MAX_TITLE = 120
+_MAX_PROSE = 2500
+_MAX_REASON = 1200
+_LOG_LINES = 15
+
+Line = Annotated[str, AfterValidator(one_line)]
+
+
+class _Entry(BaseModel):
+    """One metric as the evaluator wrote it."""
+
+    value: float | None
+    unit: Line = ""
+    status: Literal["ok", "failed"]
+    reason: Line | None = None
+
+
+class _Model(BaseModel):
+    """What a metrics file says of the model."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weights_digest: Line | None = None
+
+
+class _MetricsFile(BaseModel):
+    """The parts of `metrics.json` that are shown."""
+
+    metrics: dict[str, _Entry] = Field(default_factory=dict)
+    refused: Line | None = None
+    model: _Model = _Model()
+    versions: dict[Line, Line] = Field(default_factory=dict)
+
+
+def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
+    """All that there is to show of a lineage, however far it has come.
+
+    Raises InputError when `run` is no run, LedgerError when the ledger's chain is broken. Anything else that
+    is missing or unreadable is left out and named in `problems`.
+    """
+    spec, card = load_locked(run.spec), load_scorecard(run.scorecard)
+    records, problems = read_records(lineage.ledger)
+    state = replay(records)
+    reader = _Reader(lineage, spec, card, state, problems)
+    costs = _costs(records)
+    iterations = [reader.iteration(i, costs.pop(i.number, Cost())) for i in state.iterations]
+    return LineageView(
+        run=run,
+        lineage=lineage,
+        spec=spec,
+        card=card,
+        state=state,
+        records=records,
+        iterations=iterations,
+        isolation=_isolation(records),
+        controller=_controller(lineage),
+        running=[key.text for key, _ in state.in_flight()],
+        sealed_cost=costs.pop(_SEALED, Cost()),
+        pending_cost=sum(costs.values(), Cost()),
+        problems=problems,
+    )
+
+
+def read_records(path: Path) -> tuple[list[Record], list[str]]:
+    """The ledger's records, a torn last line left out and told. Raises LedgerError for a broken chain."""
+    try:
+        return read_ledger(path), []
+    except LedgerError as error:
+        data = path.read_bytes()
+        if data.endswith(b"\n"):
+            raise
+        whole, _, _ = data.rpartition(b"\n")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            copy.write_bytes(whole + b"\n" if whole else b"")
+            try:
+                records = read_ledger(copy)
+            except LedgerError:
+                raise error from None
+    return records, ["the ledger's last line is not whole: a write was cut short, or is going on now"]
+
+
+class _Reader:
+    """Reads what belongs to each iteration of one lineage."""
+
+    def __init__(
+        self, lineage: LineagePaths, spec: CampaignSpec, card: Scorecard, state: State, problems: list[str]
+    ) -> None:
+        self.lineage, self.spec, self.card, self.state, self.problems = lineage, spec, card, state, problems
+
+    def iteration(self, iteration: Iteration, cost: Cost) -> IterationView:
+        verdict = iteration.verdict or {}
+        stated = iteration.hypothesis or {}
+        reason = iteration.no_proposal or verdict.get("reason") or ""
+        return IterationView(
+            number=iteration.number,
+            title=one_line(iteration.title or "no proposal", _MAX_TITLE),
+            status=_status(iteration),
+            reason=one_line(str(reason), _MAX_REASON),
+            hypothesis=_prose(stated.get("hypothesis")),
+            mechanism=_prose(stated.get("mechanism")),
+            effects=_effects(verdict, stated),
+            diff=self._diff(iteration.number),
+            seeds=[self._seed(iteration.number, seed) for seed in self.spec.seeds]
+            if iteration.proposed
+            else [],
+            incumbent_after=verdict.get("incumbent"),
+            recipe_digest=iteration.recipe_digest,
+            cost=cost,
+        )
+
+    def _diff(self, number: int) -> str:
+        path = self.lineage.iteration(number) / "patch.diff"
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(_MAX_DIFF_BYTES + 1)
+        except OSError:
+            return ""
+        lines = clean(data[:_MAX_DIFF_BYTES].decode("utf-8", errors="replace")).splitlines()
+        shown = [clip(line, _MAX_LINE) for line in lines[:MAX_DIFF_LINES]]
+        if len(lines) > MAX_DIFF_LINES or len(data) > _MAX_DIFF_BYTES:
+            shown.append(f"… cut here; the whole diff is in {path.relative_to(self.lineage.root)}")
+        return "\n".join(shown)
+
+    def _seed(self, number: int, seed: int) -> SeedView:
+        train, evaluate = JobKey(number, seed, "train"), JobKey(number, seed, "evaluate")
+        view = SeedView(seed=seed, faults=self._faults([train, evaluate]))
+        trained, evaluated = self.state.last(train), self.state.last(evaluate)
+        if trained is not None:
+            directory = self.lineage.attempt(train, trained.number)
+            ok = trained.outcome == "ok"
+            view = replace(
+                view,
+                curve=read_training_curve(directory / "stdout.log"),
+                handover=self.lineage.handover(train, trained.number) if ok else None,
+                log_tail=_tail(directory / "stderr.log") if trained.ended and not ok else "",
+            )
+        if evaluated is not None and evaluated.outcome == "ok":
+            return self._measured(view, self.lineage.metrics(evaluate, evaluated.number))
+        return view
+
+    def _measured(self, view: SeedView, path: Path) -> SeedView:
+        try:
+            raw = read_json(path)
+            found = _MetricsFile.model_validate(raw)
+            scored = score(self.card, found.model_dump())
+        except (ValueError, ValidationError) as error:
+            problem = one_line(f"{path.relative_to(self.lineage.root)}: {error}", _MAX_REASON)
+            self.problems.append(problem)
+            return replace(view, faults=[*view.faults, "its metrics file cannot be read"])
+        model = raw.get("model") if isinstance(raw, Mapping) else None
+        return replace(
+            view,
+            metrics={
+                name: MetricView(entry.value if entry.status == "ok" else None, entry.unit, entry.reason)
+                for name, entry in found.metrics.items()
+            },
+            score=scored,
+            weights_digest=found.model.weights_digest,
+            model=model if isinstance(model, Mapping) else {},
+            versions=found.versions,
+            curves_file=path.parent / "curves.npz",
+        )
+
+    def _faults(self, keys: list[JobKey]) -> list[str]:
+        faults = []
+        for key in keys:
+            last = self.state.last(key)
+            if last is not None and last.ended is not None and last.outcome != "ok":
+                verb = "training" if key.kind == "train" else "evaluation"
+                faults.append(one_line(f"{verb} with seed {key.seed}: {last.ended['reason']}", _MAX_REASON))
+        return faults
+
+
+def _status(iteration: Iteration) -> Status:
+    if iteration.no_proposal is not None:
+        return "no proposal"
+    word = (iteration.verdict or {}).get("verdict")
+    return word if word in ("accepted", "reverted", "invalid") else "running"
+
+
+def _effects(verdict: dict[str, Any], stated: dict[str, Any]) -> list[EffectView]:
+    graded = verdict.get("effects") or []
+    if graded:
+        return [EffectView(e["metric"], e["direction"], e["grade"], e["before"], e["after"]) for e in graded]
+    return [EffectView(e["metric"], e["direction"], None) for e in stated.get("expected_effect", [])]
+
+
+def _prose(text: Any) -> str:
+    return clip(clean(str(text or "")).strip(), _MAX_PROSE)
+
+
+def _tail(path: Path) -> str:
+    try:
+        return tail(path, _LOG_LINES)
+    except OSError:
+        return ""
+
+
+_SEALED = -1
+
+
+def _costs(records: list[Record]) -> dict[int, Cost]:
+    """What each iteration cost; that of the sealed check under _SEALED."""
+    costs: defaultdict[int, Cost] = defaultdict(Cost)
+    for record in records:
+        body = record.body
+        if record.kind == "exchange":
+            costs[body["iteration"]] += Cost(
+                prompt_tokens=body["prompt_tokens"],
+                completion_tokens=body["completion_tokens"],
+                exchanges=1,
+            )
+        elif record.kind == "job_finished":
+            number = _SEALED if body["job"] == "sealed" else body["iteration"]
+            costs[number] += Cost(body["cpu_s"], body["gpu_s"], body["wall_s"], jobs=1)
+    return dict(costs)
+
+
+def _isolation(records: list[Record]) -> list[dict[str, str]]:
+    """The kinds of isolation that the jobs' results name, each once, in order of appearance."""
+    found = [record.body.get("isolation") for record in records if record.kind == "job_finished"]
+    return [dict(items) for items in dict.fromkeys(tuple(sorted(kind.items())) for kind in found if kind)]
+
+
+def _controller(lineage: LineagePaths) -> str | None:
+    try:
+        return holder(lineage.root)
+    except OSError:  # an archive that cannot be written to has no controller
+        return None

@@ -1,0 +1,144 @@
+"""The incumbent as a file for users: a MACE `.model` that MACE's own calculator loads, and its model card.
+
+The file is a pickle, as MACE's format is; it is written from the module that trusted code rebuilt, so that
+nothing in it comes from a recipe.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlipilot.audit.files import sha256_bytes, write_atomic
+from mlipilot.audit.ledger import Record
+from mlipilot.campaign.spec import dump_yaml
+from mlipilot.report.view import IterationView, LineageView, SeedView
+
+if TYPE_CHECKING:
+    from mlipilot.evaluation.model import RebuiltModel
+
+CARD = "model-card.yaml"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported, or why nothing was."""
+
+    model: Path | None = None
+    card: Path | None = None
+    seed: int | None = None
+    sha256: str = ""
+    size_bytes: int = 0
+    missing: str = ""
+
+
+def export_incumbent(view: LineageView, directory: Path) -> Export:
+    """Write the incumbent's first seed as `<campaign>-seed<N>.model`, and its card, into `directory`."""
+    incumbent = view.incumbent
+    if incumbent is None:
+        return Export(missing="there is no incumbent yet")
+    first = incumbent.seeds[0]
+    if first.handover is None:
+        return Export(missing=f"seed {first.seed} of the incumbent has handed no model over")
+    if first.weights_digest is None:
+        return Export(missing=f"seed {first.seed} of the incumbent has not been evaluated")
+
+    from mlipilot.evaluation.rebuild import HandoverError, rebuild  # torch: seconds
+
+    try:
+        model = rebuild(first.handover)
+    except HandoverError as error:
+        return Export(missing=f"the hand-over cannot be rebuilt: {error}")
+    if model.weights_digest != first.weights_digest:
+        return Export(missing="the hand-over's weights are not those that were evaluated")
+    directory.mkdir(exist_ok=True)
+    data = serialised(model)
+    target = directory / f"{view.spec.name}-seed{first.seed}.model"
+    write_atomic(target, data)
+    digest = sha256_bytes(data)
+    card = directory / CARD
+    write_atomic(card, dump_yaml(model_card(view, incumbent, first, model, target.name, digest)))
+    return Export(target, card, first.seed, digest, len(data))
+
+
+def serialised(model: RebuiltModel) -> bytes:
+    """The module as `torch.save` writes it, float64 on the CPU.
+
+    Into memory first: torch's archives depend on the name of the file that they are written to.
+    """
+    import torch
+
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit's word on what it thinks of e3nn's scripts
+        torch.save(model.module.cpu(), stream)
+    return stream.getvalue()
+
+
+def model_card(
+    view: LineageView, incumbent: IterationView, seed: SeedView, model: RebuiltModel, file: str, sha256: str
+) -> dict[str, Any]:
+    """What the file is, in the keys that Matbench Discovery's model cards have, and our own below them."""
+    from ase.data import chemical_symbols
+
+    arguments = model.config.arguments
+    started = view.state.started or {}
+    return {
+        "model_name": f"{view.spec.name} (MACE), seed {seed.seed}",
+        "model_key": f"{view.spec.name}-seed{seed.seed}",
+        "model_version": f"iteration-{incumbent.number}",
+        "model_type": "MLIP",
+        "architecture": model.config.model_class,
+        "date_added": _date(view.records, incumbent.number),
+        "model_params": model.parameter_count,
+        "n_estimators": 1,
+        "targets": "EFS_G",  # energies; forces and stresses as their gradients
+        "elements": [chemical_symbols[number] for number in arguments.atomic_numbers],
+        "units": {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"},
+        "cutoff_a": arguments.r_max,
+        "dtype": "float64",
+        "hyperparams": arguments.model_dump(exclude_none=True),
+        "training_set": {
+            "name": view.spec.dataset.name,
+            "manifest_sha256": started.get("data_manifest_sha256"),
+        },
+        "training": {
+            "seed": seed.seed,
+            "optimizer_steps_limit": view.spec.budget.optimizer_steps,
+            "recipe_digest": incumbent.recipe_digest,
+        },
+        "requirements": dict(seed.versions) or started.get("versions", {}),
+        "file": {"name": file, "sha256": sha256, "weights_digest": seed.weights_digest},
+        "loading": f"mace.calculators.MACECalculator(model_paths={file!r}, default_dtype='float64')",
+        "scorecard": {
+            "name": view.card.name,
+            "sha256": started.get("scorecard_sha256"),
+            "profile": view.spec.profile,
+            "gates_passed": sum(gate.passed for gate in seed.score.gates) if seed.score else None,
+            "gates_total": len(view.gates),
+        },
+        "metrics": {
+            name: {"value": metric.value, "unit": metric.unit}
+            | ({"failed": metric.reason} if metric.reason else {})
+            for name, metric in seed.metrics.items()
+        },
+        "provenance": {
+            "campaign": view.spec.name,
+            "pilot": view.spec.pilot.kind,
+            "iteration": incumbent.number,
+            "title": incumbent.title,
+            "ledger_head": view.records[-1].hash if view.records else None,
+            "mlipilot": started.get("mlipilot"),
+        },
+    }
+
+
+def _date(records: list[Record], number: int) -> str | None:
+    """The day of an iteration's verdict."""
+    for record in records:
+        if record.kind == "verdict" and record.body["iteration"] == number:
+            return record.time[:10]
+    return None

@@ -1,0 +1,79 @@
+"""The report's figures: each drawn for light and for dark pages, or a word on what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from mlipilot.report.figures.gates import gates_figure
+from mlipilot.report.figures.models import dynamics_figure, parity_figure
+from mlipilot.report.figures.progress import progress_figure
+from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, Theme, render
+from mlipilot.report.figures.training import training_figure
+from mlipilot.report.view import LineageView
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the report."""
+
+    name: str
+    title: str
+    caption: str
+    light: bytes = b""
+    """PNG for light pages; empty when the figure could not be drawn."""
+    dark: bytes = b""
+    missing: str = ""
+    """Why it could not be drawn."""
+
+
+_FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
+    "progress": (
+        "Progress",
+        "Total gate violation and objective of every candidate: mean over seeds, bars of one standard "
+        "deviation, a dash for each seed. Filled marks pass every gate, hollow ones fail some. While the "
+        "incumbent fails gates (shaded), the violation decides; after that, the objective.",
+        progress_figure,
+    ),
+    "gates": (
+        "Gates before and after",
+        "Each gated metric relative to its bound, on a logarithmic axis; right of 1 the gate fails. "
+        "Marks are means over seeds, bands their range, arrows lead from the baseline to the incumbent. "
+        "A gate holds only if it holds on every seed.",
+        gates_figure,
+    ),
+    "parity": (
+        "Energies and forces on the test split",
+        "Model against reference for structures that no training has seen, with the distribution of errors "
+        "on a scale that both models share.",
+        parity_figure,
+    ),
+    "training": (
+        "Training",
+        "As the recipes print them, one line a seed; numbers at the lines' ends name the iteration. "
+        "Losses are comparable only between recipes with the same loss; the force error always is.",
+        training_figure,
+    ),
+    "dynamics": (
+        "Molecular dynamics",
+        "Left: radial distribution beside the reference's, from the same start and the same random forces. "
+        "Right: total energy per atom without a thermostat; what matters is its slope.",
+        dynamics_figure,
+    ),
+}
+
+
+def draw_all(view: LineageView) -> list[Picture]:
+    """Every figure of the report, in order."""
+    return [_picture(name, view) for name in _FIGURES]
+
+
+def _picture(name: str, view: LineageView) -> Picture:
+    title, caption, draw = _FIGURES[name]
+    try:
+        light, dark = (render(lambda theme: draw(view, theme), theme) for theme in (LIGHT, DARK))
+    except MissingDataError as error:
+        return Picture(name, title, caption, missing=str(error))
+    return Picture(name, title, caption, light, dark)

@@ -1,0 +1,194 @@
+"""The models' figures from the evaluator's `curves.npz`: parity, radial distribution, energy trace."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mlipilot.report.figures.style import MissingDataError, Theme, new_figure, note
+from mlipilot.report.text import number
+from mlipilot.report.view import IterationView, LineageView
+
+Array = NDArray[np.float64]
+Curves = Mapping[str, Array]
+_MAX_FILE_BYTES = 256 * 1024 * 1024
+_MAX_POINTS = 20_000
+_NVE = re.compile(r"nve_(?P<kelvin>\d+(?:\.\d+)?)k_time_ps")
+
+
+def read_curves(iteration: IterationView | None) -> tuple[int, Curves] | None:
+    """The first seed that has curves, and its arrays by name; None when there are none to read."""
+    for seed in iteration.seeds if iteration is not None else []:
+        path = seed.curves_file
+        try:
+            if path is None or path.stat().st_size > _MAX_FILE_BYTES:
+                continue
+            with np.load(path, allow_pickle=False) as arrays:
+                return seed.seed, {name: np.asarray(arrays[name], dtype=float) for name in arrays.files}
+        except (OSError, ValueError, zipfile.BadZipFile):
+            continue  # missing, torn or not numbers
+    return None
+
+
+def _candidates(view: LineageView, theme: Theme) -> list[tuple[str, str, Curves]]:
+    """Name, colour and curves of the baseline and, if there is another, the incumbent."""
+    wanted = [("baseline", view.baseline, theme.baseline)]
+    if view.improved:
+        wanted.append((f"incumbent (iteration {view.state.incumbent})", view.incumbent, theme.incumbent))
+    found = [(name, read_curves(iteration), color) for name, iteration, color in wanted]
+    return [(f"{name}, seed {f[0]}", color, f[1]) for name, f, color in found if f is not None]
+
+
+def parity_figure(view: LineageView, theme: Theme) -> Figure:
+    """Model against EMT labels on the test split: energies and force components."""
+    candidates = [c for c in _candidates(view, theme) if _pair(c[2], "energy") and _pair(c[2], "force")]
+    if not candidates:
+        raise MissingDataError("no evaluation has left its parity data yet")
+    figure = new_figure(0.3 + 3.7 * len(candidates))
+    grid = figure.subplots(len(candidates), 2, squeeze=False)
+    for column, quantity in enumerate(("energy", "force")):
+        pairs = [_pair(curves, quantity) for _, _, curves in candidates]
+        widest = max(float(np.nanpercentile(np.abs(p[1] - p[0]), 99.0)) for p in pairs if p) or 1e-12
+        values = np.concatenate([array for pair in pairs if pair for array in pair])
+        for row, (name, color, curves) in enumerate(candidates):
+            axes, pair = grid[row][column], _pair(curves, quantity)
+            if pair:
+                _draw_parity(axes, quantity, *pair, color, theme, limits=_limits(values))
+                _draw_residuals(axes, quantity, pair[1] - pair[0], color, widest)
+            if column == 0:
+                axes.set_title(name, color=color)
+    return figure
+
+
+def _pair(curves: Curves, quantity: str) -> tuple[Array, Array] | None:
+    """Reference and model values of a quantity, finite ones only, thinned."""
+    unit = {"energy": "ev_per_atom", "force": "ev_per_a"}[quantity]
+    true, found = (curves.get(f"{quantity}_{who}_{unit}") for who in ("reference", "model"))
+    if true is None or found is None or true.shape != found.shape or not true.size:
+        return None
+    true, found = true.ravel(), found.ravel()
+    keep = np.isfinite(true) & np.isfinite(found)
+    true, found = true[keep], found[keep]
+    stride = max(1, -(-true.size // _MAX_POINTS))
+    return (true[::stride], found[::stride]) if true.size else None
+
+
+def _limits(values: Array) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or 1e-3
+    return low - margin, high + margin
+
+
+def _draw_parity(
+    axes: Axes,
+    quantity: str,
+    true: Array,
+    found: Array,
+    color: str,
+    theme: Theme,
+    limits: tuple[float, float],
+) -> None:
+    unit = {"energy": "eV/atom", "force": "eV/Å"}[quantity]
+    axes.plot(limits, limits, color=theme.muted, lw=0.9, zorder=1)
+    dense = true.size > 500
+    axes.plot(
+        true, found, ".", color=color, ms=3 if dense else 6, alpha=0.35 if dense else 0.7, mew=0, zorder=2
+    )
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.grid()
+    what = "energy" if quantity == "energy" else "force component"
+    axes.set_xlabel(f"{what}, reference ({unit})")
+    axes.set_ylabel(f"{what}, model ({unit})")
+    error = 1000 * (found - true)
+    small = {"energy": "meV/atom", "force": "meV/Å"}[quantity]
+    mae, rmse = float(np.abs(error).mean()), float(np.sqrt((error**2).mean()))
+    note(axes, f"MAE {number(mae)} {small}\nRMSE {number(rmse)} {small}", theme)
+
+
+def _draw_residuals(axes: Axes, quantity: str, residuals: Array, color: str, widest: float) -> None:
+    """A small histogram of errors on a scale that all candidates share."""
+    inset = axes.inset_axes((0.60, 0.10, 0.37, 0.24))
+    edges = np.linspace(-widest, widest, 32) * 1000
+    inset.hist(np.clip(residuals * 1000, edges[0], edges[-1]), bins=list(edges), color=color)
+    inset.set_yticks([])
+    inset.tick_params(axis="x", labelsize=7.5, length=2)
+    inset.spines["left"].set_visible(False)
+    inset.patch.set_alpha(0.85)
+    unit = {"energy": "meV/atom", "force": "meV/Å"}[quantity]
+    inset.set_title(f"error ({unit})", fontsize=8, fontweight="normal", loc="center", pad=3)
+
+
+def dynamics_figure(view: LineageView, theme: Theme) -> Figure:
+    """Radial distribution at constant temperature beside EMT's; total energy at constant energy."""
+    candidates = _candidates(view, theme)
+    with_rdf = [c for c in candidates if {"rdf_distance_a", "rdf_model", "rdf_reference"} <= c[2].keys()]
+    with_nve = [c for c in candidates if _traces(c[2])]
+    if not with_rdf and not with_nve:
+        raise MissingDataError("no evaluation has left its molecular dynamics yet")
+    figure = new_figure(3.7)
+    left, right = figure.subplots(1, 2)
+    _draw_rdf(left, with_rdf, theme)
+    _draw_nve(right, with_nve, theme)
+    handles, labels = left.get_legend_handles_labels()
+    if not handles:
+        handles, labels = right.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _draw_rdf(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
+    axes.set_title("Radial distribution, NVT dynamics")
+    axes.set_xlabel("distance r (Å)")
+    axes.set_ylabel("g(r)")
+    axes.grid()
+    if not candidates:
+        note(axes, "missing", theme)
+        return
+    first = candidates[0][2]
+    truth = first["rdf_reference"]
+    axes.plot(first["rdf_distance_a"], truth, color=theme.ink, lw=3.2, alpha=0.3, label="EMT")
+    for name, color, curves in candidates:
+        style = "-" if name.startswith("incumbent") else "--"
+        axes.plot(curves["rdf_distance_a"], curves["rdf_model"], color=color, lw=1.4, ls=style, label=name)
+    occupied = np.nonzero(truth > 0.01)[0]
+    if occupied.size:
+        axes.set_xlim(left=max(0.0, float(first["rdf_distance_a"][occupied[0]]) - 0.5))
+    axes.set_ylim(bottom=0)
+
+
+def _traces(curves: Curves) -> dict[float, tuple[Array, Array]]:
+    """Times (ps) and total energies (meV/atom) by temperature (K)."""
+    found: dict[float, tuple[Array, Array]] = {}
+    for name in curves:
+        match = _NVE.fullmatch(name)
+        energy: Any = curves.get(name.replace("_time_ps", "_energy_mev_per_atom"))
+        if match and energy is not None and energy.size > 1 and energy.shape == curves[name].shape:
+            found[float(match["kelvin"])] = (curves[name], energy)
+    return found
+
+
+def _draw_nve(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
+    axes.set_title("Total energy, NVE dynamics")
+    axes.set_xlabel("time (ps)")
+    axes.set_ylabel("change since the start (meV/atom)")
+    axes.grid()
+    if not candidates:
+        note(axes, "missing", theme)
+        return
+    for name, color, curves in candidates:
+        traces = _traces(curves)
+        for kelvin, (time, energy) in sorted(traces.items()):
+            style = "-" if name.startswith("incumbent") else "--"
+            axes.plot(time, energy, color=color, lw=1.1, ls=style, alpha=0.9, label=name)
+            if len(traces) > 1:
+                axes.annotate(f"{kelvin:g} K", (time[-1], energy[-1]), fontsize=8, color=color)
+    kelvins = sorted({kelvin for _, _, curves in candidates for kelvin in _traces(curves)})
+    if len(kelvins) == 1:
+        note(axes, f"{kelvins[0]:g} K", theme)

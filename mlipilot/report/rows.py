@@ -1,0 +1,233 @@
+"""The report's tables as plain data: the terminal and the page draw the same rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
+from mlipilot.report.view import Cost, EffectView, IterationView, LineageView
+
+SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal": "–", "running": "…"}
+"""A sign for each status, so that none is told by colour alone."""
+
+
+@dataclass(frozen=True)
+class GateCell:
+    """What a gate says of one candidate."""
+
+    text: str
+    """Mean ± standard deviation over seeds, or "failed"."""
+    passed: bool | None
+    """None where the candidate was not measured."""
+    note: str = ""
+    """Why there is no value, or on how many seeds the gate fails."""
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate, before and after."""
+
+    metric: str
+    label: str
+    unit: str
+    bound: str
+    why: str
+    baseline: GateCell
+    incumbent: GateCell
+
+
+@dataclass(frozen=True)
+class IterationRow:
+    """One iteration in a line."""
+
+    number: int
+    title: str
+    status: str
+    objective: str
+    violation: str
+    effects: str
+    reason: str
+    is_incumbent: bool
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What one iteration cost."""
+
+    what: str
+    cpu: str
+    gpu: str
+    wall: str
+    jobs: int
+    tokens: str
+
+
+@dataclass(frozen=True)
+class SealedRow:
+    """An error metric on data that no verdict has used, beside the test split."""
+
+    metric: str
+    label: str
+    unit: str
+    baseline_test: str
+    baseline_sealed: str
+    incumbent_test: str
+    incumbent_sealed: str
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of one candidate, seed by seed."""
+
+    metric: str
+    label: str
+    unit: str
+    values: list[str]
+    """By seed, in the order of the campaign's seeds."""
+    summary: str
+    reason: str
+
+
+def gate_rows(view: LineageView) -> list[GateRow]:
+    """Every gate with the baseline's and the incumbent's values."""
+    return [
+        GateRow(
+            metric=gate.metric,
+            label=metric_label(gate.metric),
+            unit=metric_unit(gate.metric),
+            bound=gate.text,
+            why=gate.why,
+            baseline=gate_cell(view.baseline, index),
+            incumbent=gate_cell(view.incumbent, index),
+        )
+        for index, gate in enumerate(view.gates)
+    ]
+
+
+def gate_cell(iteration: IterationView | None, index: int) -> GateCell:
+    """Gate number `index` applied to a candidate: it passes if every seed passes."""
+    results = iteration.gate_results(index) if iteration is not None else []
+    if iteration is None or not results:
+        return GateCell("—", None, "not measured")
+    failed = [result for result in results if not result.passed]
+    missing = [result for result in results if result.value is None]
+    values = [result.value for result in results if result.value is not None]
+    notes = [f"{missing[0].reason}"] if missing else []
+    if failed and len(results) > 1 and len(failed) < len(results):
+        notes.append(f"fails on {len(failed)} of {len(results)} seeds")
+    if len(results) < len(iteration.seeds):
+        notes.append(f"{len(results)} of {len(iteration.seeds)} seeds measured")
+    text = mean_sd(values) if len(missing) < len(results) else "failed"
+    complete = len(results) == len(iteration.seeds)
+    return GateCell(text, not failed if complete or failed else None, "; ".join(notes))
+
+
+def iteration_rows(view: LineageView) -> list[IterationRow]:
+    """Every iteration in a line, the baseline first."""
+    return [
+        IterationRow(
+            number=iteration.number,
+            title=iteration.title,
+            status=iteration.status,
+            objective=objective_text(iteration),
+            violation=mean_sd(iteration.violations) if iteration.violations else "—",
+            effects=effects_text(iteration.effects),
+            reason=iteration.reason,
+            is_incumbent=iteration.number == view.state.incumbent,
+        )
+        for iteration in view.iterations
+    ]
+
+
+def objective_text(iteration: IterationView) -> str:
+    """The objective with its spread over seeds."""
+    if iteration.objective is None:
+        return "—"
+    return mean_sd([math.exp(value) for value in iteration.log_objectives])
+
+
+def effects_text(effects: list[EffectView]) -> str:
+    """How many expectations held, were refuted, stayed unclear: "2 held, 1 refuted"."""
+    grades = [effect.grade or "not graded" for effect in effects]
+    return ", ".join(f"{grades.count(grade)} {grade}" for grade in dict.fromkeys(sorted(grades)))
+
+
+def cost_rows(view: LineageView) -> list[CostRow]:
+    """What each iteration, the sealed check and all of it cost."""
+    named = [(f"iteration {i.number}" if i.number else "baseline", i.cost) for i in view.iterations]
+    if view.pending_cost.exchanges:
+        named.append(("turn under way", view.pending_cost))
+    if view.sealed_cost.jobs:
+        named.append(("sealed check", view.sealed_cost))
+    return [_cost_row(what, cost) for what, cost in [*named, ("total", view.total_cost)]]
+
+
+def _cost_row(what: str, cost: Cost) -> CostRow:
+    def seconds(value: float) -> str:
+        return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+    tokens = f"{cost.prompt_tokens:,} + {cost.completion_tokens:,}".replace(",", "\u202f")
+    return CostRow(
+        what,
+        seconds(cost.cpu_s),
+        seconds(cost.gpu_s),
+        seconds(cost.wall_s),
+        cost.jobs,
+        tokens if cost.exchanges else "—",
+    )
+
+
+def elapsed_s(view: LineageView) -> float:
+    """From the ledger's first to its last record, pauses included."""
+    first, last = view.state.first_time, view.state.last_time
+    if first is None or last is None:
+        return 0.0
+    return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+
+
+def sealed_rows(view: LineageView) -> list[SealedRow]:
+    """The sealed check beside the test split; none before it was made."""
+    check: dict[str, Any] = view.state.sealed_check or {}
+    baseline = check.get("0") or {}
+    incumbent = check.get(str(view.state.incumbent)) or {}
+    names = [name for name in CATALOG if name in baseline or name in incumbent]
+    return [
+        SealedRow(
+            metric=name,
+            label=metric_label(name),
+            unit=metric_unit(name),
+            baseline_test=number(baseline.get(name, {}).get("test")),
+            baseline_sealed=number(baseline.get(name, {}).get("sealed")),
+            incumbent_test=number(incumbent.get(name, {}).get("test")),
+            incumbent_sealed=number(incumbent.get(name, {}).get("sealed")),
+        )
+        for name in names
+    ]
+
+
+def metric_rows(iteration: IterationView) -> list[MetricRow]:
+    """Every metric of a candidate by seed; failures with their reasons."""
+    found = {name for seed in iteration.seeds for name in seed.metrics}
+    rows = []
+    for name in [known for known in CATALOG if known in found]:
+        entries = [seed.metrics.get(name) for seed in iteration.seeds]
+        values = [entry.value if entry else None for entry in entries]
+        reasons = [entry.reason for entry in entries if entry and entry.reason]
+        rows.append(
+            MetricRow(
+                metric=name,
+                label=metric_label(name),
+                unit=metric_unit(name),
+                values=[
+                    "not measured" if entry is None else "failed" if entry.value is None else number(value)
+                    for entry, value in zip(entries, values, strict=True)
+                ],
+                summary=mean_sd([value for value in values if value is not None]),
+                reason="; ".join(dict.fromkeys(reasons)),
+            )
+        )
+    return rows

@@ -1,0 +1,114 @@
+"""How a run, or one iteration of it, stands: as JSON, and in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mlipilot.controller.accept import mean
+from mlipilot.errors import InputError
+from mlipilot.report.rows import elapsed_s
+from mlipilot.report.text import count, duration, standard_deviation
+from mlipilot.report.view import IterationView, LineageView
+
+
+def status_dict(view: LineageView) -> dict[str, Any]:
+    """How a run stands, as JSON: for `mlipilot status --json`."""
+    state, cost = view.state, view.total_cost
+    return {
+        "run": str(view.run.root),
+        "campaign": view.spec.name,
+        "profile": view.spec.profile,
+        "phase": view.phase,
+        "reason": state.finished or state.paused,
+        "controller": view.controller,
+        "iteration": max(len(view.iterations) - 1, 0),
+        "iterations_budget": view.spec.budget.iterations,
+        "incumbent": state.incumbent,
+        "running_jobs": view.running,
+        "verdicts": {
+            status: sum(i.status == status for i in view.iterations[1:])
+            for status in ("accepted", "reverted", "invalid", "no proposal")
+        },
+        "gates": {
+            "total": len(view.gates),
+            "baseline_passed": view.gates_passed(view.baseline),
+            "incumbent_passed": view.gates_passed(view.incumbent),
+        },
+        "violation": {"baseline": _violation(view.baseline), "incumbent": _violation(view.incumbent)},
+        "objective": {
+            "baseline": view.baseline.objective if view.baseline else None,
+            "incumbent": view.incumbent.objective if view.incumbent else None,
+        },
+        "tokens": {"prompt": cost.prompt_tokens, "completion": cost.completion_tokens},
+        "cpu_seconds": round(cost.cpu_s, 3),
+        "gpu_seconds": round(cost.gpu_s, 3),
+        "elapsed_s": round(elapsed_s(view), 3),
+        "pilot": view.spec.pilot.kind,
+        "problems": view.problems,
+    }
+
+
+def _violation(iteration: IterationView | None) -> float | None:
+    return mean(iteration.violations) if iteration and iteration.measured else None
+
+
+def status_line(found: Mapping[str, Any]) -> str:
+    """What `status_dict` found, in one line: phase, iteration, gates of baseline and incumbent, cost."""
+    gates = found["gates"]
+    parts = [f"{found['campaign']}: {found['phase']}"]
+    parts.append(f"iteration {found['iteration']} of {found['iterations_budget']}")
+    if gates["incumbent_passed"] is not None:
+        before, after = gates["baseline_passed"], gates["incumbent_passed"]
+        parts.append(f"gates passed {before} → {after} of {gates['total']}")
+    parts.append(f"{duration(found['cpu_seconds'])} of CPU time")
+    if any(found["tokens"].values()):
+        parts.append(count(sum(found["tokens"].values()), "token"))
+    if found["running_jobs"]:
+        parts.append("running: " + ", ".join(found["running_jobs"]))
+    line = " · ".join(parts)
+    return f"{line}\n{found['reason']}" if found["reason"] else line
+
+
+def find_iteration(view: LineageView, number: int) -> IterationView:
+    """Iteration `number`. Raises InputError when there is none."""
+    if 0 <= number < len(view.iterations):
+        return view.iterations[number]
+    last = len(view.iterations) - 1
+    mend = f"the run has iterations 0 to {last}" if last >= 0 else "none has begun yet"
+    raise InputError(f"there is no iteration {number}", file=view.run.root, mend=mend)
+
+
+def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
+    """One iteration as JSON: for `mlipilot show --json`. Raises InputError when there is none."""
+    iteration = find_iteration(view, number)
+    names = dict.fromkeys(name for seed in iteration.seeds for name in seed.metrics)
+    return {
+        "iteration": iteration.number,
+        "title": iteration.title,
+        "status": iteration.status,
+        "reason": iteration.reason,
+        "hypothesis": iteration.hypothesis,
+        "mechanism": iteration.mechanism,
+        "effects": [asdict(effect) for effect in iteration.effects],
+        "diff": iteration.diff,
+        "feasible": iteration.feasible if iteration.measured else None,
+        "violation": _violation(iteration),
+        "objective": iteration.objective,
+        "metrics": {name: _metric(iteration, name) for name in names},
+        "faults": {str(seed.seed): seed.faults for seed in iteration.seeds if seed.faults},
+        "weights_digests": {str(s.seed): s.weights_digest for s in iteration.seeds if s.weights_digest},
+        "cost": asdict(iteration.cost),
+    }
+
+
+def _metric(iteration: IterationView, name: str) -> dict[str, Any]:
+    entries = {str(seed.seed): seed.metrics[name] for seed in iteration.seeds if name in seed.metrics}
+    return {
+        "unit": next(iter(entries.values())).unit,
+        "mean": iteration.mean_value(name),
+        "sd": standard_deviation(iteration.values(name)),
+        "by_seed": {seed: entry.value for seed, entry in entries.items()},
+        "reasons": {seed: entry.reason for seed, entry in entries.items() if entry.reason},
+    }

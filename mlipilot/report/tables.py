@@ -1,0 +1,207 @@
+"""Tables and panels for a terminal. Texts of agents are shown as `Text`, never as markup."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mlipilot.report.rows import (
+    SYMBOLS,
+    GateCell,
+    gate_cell,
+    gate_rows,
+    iteration_rows,
+    metric_rows,
+    objective_text,
+)
+from mlipilot.report.status import find_iteration, iteration_dict, status_dict, status_line
+from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
+from mlipilot.report.view import EffectView, IterationView, LineageView
+
+__all__ = [
+    "gate_table",
+    "iteration_dict",
+    "iteration_panel",
+    "iteration_table",
+    "status_dict",
+    "status_line",
+]
+
+_STATUS_STYLE = {
+    "accepted": "bold green",
+    "reverted": "yellow",
+    "invalid": "red",
+    "no proposal": "dim",
+    "running": "cyan",
+}
+_GRADE_STYLE = {"held": "green", "refuted": "red", "unclear": "yellow"}
+_ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
+_DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+
+
+def gate_table(view: LineageView) -> Table:
+    """The gates with the baseline's values beside the incumbent's."""
+    table = Table(title="Gates", title_justify="left", title_style="bold", pad_edge=False, box=None)
+    table.add_column("gate")
+    table.add_column("bound", justify="right")
+    table.add_column("unit", style="dim")
+    table.add_column("baseline", justify="right")
+    number_text = f"incumbent (iteration {view.state.incumbent})" if view.improved else "incumbent"
+    table.add_column(number_text, justify="right")
+    for row in gate_rows(view):
+        table.add_row(row.label, row.bound, Text(row.unit), _cell(row.baseline), _cell(row.incumbent))
+    table.add_section()
+    table.add_row(
+        Text("gates passed", style="bold"),
+        "",
+        "",
+        _passed(view, view.baseline),
+        _passed(view, view.incumbent),
+    )
+    table.add_row(
+        Text("objective", style="bold"), "", "", _objective(view.baseline), _objective(view.incumbent)
+    )
+    return table
+
+
+def _cell(cell: GateCell) -> Text:
+    if cell.passed is None:
+        return Text(cell.text, style="dim")
+    return Text(f"{cell.text} {'✓' if cell.passed else '✗'}", style="green" if cell.passed else "bold red")
+
+
+def _passed(view: LineageView, iteration: IterationView | None) -> Text:
+    passed, total = view.gates_passed(iteration), len(view.gates)
+    if passed is None:
+        return Text("—", style="dim")
+    good = passed == total
+    return Text(f"{passed}/{total} {'✓' if good else '✗'}", style="bold green" if good else "bold red")
+
+
+def _objective(iteration: IterationView | None) -> Text:
+    return Text(objective_text(iteration) if iteration else "—")
+
+
+def iteration_table(view: LineageView) -> Table:
+    """One line an iteration."""
+    table = Table(title="Iterations", title_justify="left", title_style="bold", pad_edge=False, box=None)
+    table.add_column("#", justify="right")
+    table.add_column("title", max_width=40, overflow="ellipsis", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("violation", justify="right", no_wrap=True)
+    table.add_column("objective", justify="right", no_wrap=True)
+    table.add_column("effects", overflow="fold")
+    for row in iteration_rows(view):
+        style = _STATUS_STYLE[row.status]
+        mark = " ★" if row.is_incumbent else ""
+        table.add_row(
+            str(row.number),
+            Text(row.title),
+            Text(f"{SYMBOLS[row.status]} {row.status}{mark}", style=style),
+            row.violation,
+            row.objective,
+            Text(row.effects),
+        )
+    return table
+
+
+def iteration_panel(view: LineageView, iteration_number: int) -> RenderableType:
+    """One iteration in full: hypothesis, effects, diff, metrics by seed, gates, verdict and why.
+
+    Raises InputError when there is no such iteration.
+    """
+    iteration = find_iteration(view, iteration_number)
+    title = Text.assemble((f"iteration {iteration.number}: ", "bold"), iteration.title)
+    style = _STATUS_STYLE[iteration.status]
+    return Panel(
+        Group(*_parts(view, iteration)), title=title, title_align="left", border_style=style, padding=(1, 2)
+    )
+
+
+def _parts(view: LineageView, iteration: IterationView) -> list[RenderableType]:
+    style = _STATUS_STYLE[iteration.status]
+    parts: list[RenderableType] = [
+        Text.assemble((f"{SYMBOLS[iteration.status]} {iteration.status}", style), f"  {iteration.reason}")
+    ]
+    for heading, prose in (("Hypothesis", iteration.hypothesis), ("Mechanism", iteration.mechanism)):
+        if prose:
+            parts += [_heading(heading), Text(prose)]
+    if iteration.effects:
+        parts += [_heading("Expected effects"), _effects(iteration.effects)]
+    for seed in iteration.seeds:
+        parts += [Text(fault, style="red") for fault in seed.faults if fault != iteration.reason]
+        if seed.log_tail:
+            parts += [
+                _heading(f"End of the error output, seed {seed.seed}"),
+                Text(seed.log_tail, style="dim"),
+            ]
+    if iteration.diff:
+        parts += [_heading("Change of the recipe"), _diff(iteration.diff)]
+    if iteration.scores:
+        parts += [_heading("Gates"), _gates(view, iteration)]
+        parts += [_heading("Metrics by seed"), _metrics(iteration)]
+    return parts
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold underline")
+
+
+def _effects(effects: list[EffectView]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("metric", "expected", "before", "after", "grade"):
+        table.add_column(heading, justify="right" if heading in ("before", "after") else "left")
+    for effect in effects:
+        unit = metric_unit(effect.metric)
+        table.add_row(
+            Text(f"{metric_label(effect.metric)}{f' ({unit})' if unit else ''}"),
+            Text(f"{_ARROWS.get(effect.direction, '')} {effect.direction}"),
+            number(effect.before),
+            number(effect.after),
+            Text(effect.grade or "not graded", style=_GRADE_STYLE.get(effect.grade or "", "dim")),
+        )
+    return table
+
+
+def _diff(diff: str) -> Text:
+    """A unified diff in colour, line by line."""
+    text = Text()
+    for line in diff.splitlines():
+        style = next((style for prefix, style in _DIFF_STYLES if line.startswith(prefix)), "")
+        text.append(line + "\n", style=style)
+    text.rstrip()
+    return text
+
+
+def _gates(view: LineageView, iteration: IterationView) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("gate")
+    table.add_column("bound", justify="right")
+    table.add_column("unit", style="dim")
+    table.add_column("mean ± sd", justify="right")
+    table.add_column("", overflow="fold")
+    for index, gate in enumerate(view.gates):
+        cell = gate_cell(iteration, index)
+        unit = metric_unit(gate.metric)
+        table.add_row(
+            metric_label(gate.metric), gate.text, Text(unit), _cell(cell), Text(cell.note, style="dim")
+        )
+    violation = Text(mean_sd(iteration.violations))
+    table.add_row(Text("total violation", style="bold"), "", Text("ln units"), violation, Text(""))
+    table.add_row(Text("objective", style="bold"), "", "", _objective(iteration), Text(""))
+    return table
+
+
+def _metrics(iteration: IterationView) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric")
+    table.add_column("unit", style="dim")
+    for seed in iteration.seeds:
+        table.add_column(f"seed {seed.seed}", justify="right")
+    table.add_column("", overflow="fold")
+    for row in metric_rows(iteration):
+        values = [Text(value, style="red" if value == "failed" else "") for value in row.values]
+        table.add_row(row.label, Text(row.unit), *values, Text(row.reason, style="dim"))
+    return table

@@ -1,0 +1,223 @@
+"""What there is to show of a lineage, as plain data: every table, figure and sentence is made from this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mlipilot.audit.ledger import Record
+from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.accept import mean
+from mlipilot.controller.state import State
+from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
+from mlipilot.report.training import TrainingCurve
+
+Status = Literal["accepted", "reverted", "invalid", "no proposal", "running"]
+
+
+@dataclass(frozen=True)
+class MetricView:
+    """One entry of a metrics file."""
+
+    value: float | None
+    unit: str
+    reason: str | None
+    """Why there is no value."""
+
+
+@dataclass(frozen=True)
+class SeedView:
+    """A candidate trained with one seed."""
+
+    seed: int
+    metrics: Mapping[str, MetricView] = field(default_factory=dict)
+    """Empty until the evaluation ended well."""
+    score: Score | None = None
+    weights_digest: str | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """What the evaluator says of the model: class, dtype, arguments, number of parameters."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the software that measured."""
+    curve: TrainingCurve = field(default_factory=TrainingCurve)
+    curves_file: Path | None = None
+    """The evaluator's `curves.npz`."""
+    handover: Path | None = None
+    """The directory `model/` of a training that ended well."""
+    faults: list[str] = field(default_factory=list)
+    """Jobs that did not end well, and why."""
+    log_tail: str = ""
+    """The end of a failed training's error output, cleaned."""
+
+
+@dataclass(frozen=True)
+class EffectView:
+    """What a hypothesis expected of a metric and what was measured: means over seeds."""
+
+    metric: str
+    direction: str
+    grade: str | None
+    """held, refuted or unclear; None before the verdict."""
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent. CPU and GPU time of jobs; `wall_s` sums over jobs that may have run side by side."""
+
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+    wall_s: float = 0.0
+    jobs: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    exchanges: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.cpu_s + other.cpu_s,
+            self.gpu_s + other.gpu_s,
+            self.wall_s + other.wall_s,
+            self.jobs + other.jobs,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.exchanges + other.exchanges,
+        )
+
+
+@dataclass(frozen=True)
+class IterationView:
+    """One hypothesis, what was tried for it and what came of it. All texts are cleaned."""
+
+    number: int
+    title: str
+    status: Status
+    reason: str
+    hypothesis: str = ""
+    mechanism: str = ""
+    effects: list[EffectView] = field(default_factory=list)
+    diff: str = ""
+    seeds: list[SeedView] = field(default_factory=list)
+    incumbent_after: int | None = None
+    """The lineage's incumbent once this iteration was judged."""
+    recipe_digest: str | None = None
+    cost: Cost = Cost()
+
+    @property
+    def scores(self) -> list[Score]:
+        """Scores of the seeds measured so far."""
+        return [seed.score for seed in self.seeds if seed.score is not None]
+
+    @property
+    def measured(self) -> bool:
+        """Whether every seed has its score."""
+        return bool(self.seeds) and len(self.scores) == len(self.seeds)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every seed was measured and passes every gate."""
+        return self.measured and all(score.feasible for score in self.scores)
+
+    @property
+    def violations(self) -> list[float]:
+        """Total gate violation by seed, ln units."""
+        return [score.violation for score in self.scores]
+
+    @property
+    def log_objectives(self) -> list[float]:
+        """ln of the objective by seed, where it could be computed."""
+        return [score.log_objective for score in self.scores if score.log_objective is not None]
+
+    @property
+    def objective(self) -> float | None:
+        """The geometric mean over seeds, or None while a seed lacks one."""
+        logs = self.log_objectives
+        return math.exp(mean(logs)) if logs and len(logs) == len(self.seeds) else None
+
+    def values(self, metric: str) -> list[float]:
+        """A metric's value by seed, where there is one."""
+        found = [seed.metrics[metric].value for seed in self.seeds if metric in seed.metrics]
+        return [value for value in found if value is not None]
+
+    def mean_value(self, metric: str) -> float | None:
+        """The mean over all seeds, or None when one of them lacks the metric."""
+        values = self.values(metric)
+        return mean(values) if values and len(values) == len(self.seeds) else None
+
+    def gate_results(self, index: int) -> list[GateResult]:
+        """The scorecard's gate number `index` applied to each measured seed."""
+        return [score.gates[index] for score in self.scores]
+
+
+@dataclass(frozen=True)
+class LineageView:
+    """Everything that is shown of a lineage."""
+
+    run: RunPaths
+    lineage: LineagePaths
+    spec: CampaignSpec
+    card: Scorecard
+    state: State
+    records: list[Record]
+    iterations: list[IterationView]
+    isolation: list[dict[str, str]] = field(default_factory=list)
+    """Each kind of isolation that jobs ran under."""
+    controller: str | None = None
+    """Who holds the lineage now."""
+    running: list[str] = field(default_factory=list)
+    """Jobs in flight."""
+    sealed_cost: Cost = Cost()
+    pending_cost: Cost = Cost()
+    """Of a turn of the pilot that has led to no iteration yet."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be read."""
+
+    @property
+    def baseline(self) -> IterationView | None:
+        """Iteration 0."""
+        return self.iterations[0] if self.iterations else None
+
+    @property
+    def incumbent(self) -> IterationView | None:
+        """The best accepted iteration, the baseline included."""
+        number = self.state.incumbent
+        return None if number is None else self.iterations[number]
+
+    @property
+    def improved(self) -> bool:
+        """Whether some hypothesis was accepted."""
+        return bool(self.state.incumbent)
+
+    @property
+    def gates(self) -> list[Gate]:
+        """The scorecard's gates."""
+        return self.card.gates
+
+    @property
+    def phase(self) -> str:
+        """One word: preparing, running, interrupted, paused, cancelled or finished."""
+        phase = self.state.phase
+        if phase in ("open", "preparing") and self.controller is None:
+            return "interrupted" if self.state.started else "preparing"
+        return "running" if phase == "open" else phase
+
+    @property
+    def total_cost(self) -> Cost:
+        """Of everything so far."""
+        return sum((i.cost for i in self.iterations), self.sealed_cost + self.pending_cost)
+
+    def gates_passed(self, iteration: IterationView | None) -> int | None:
+        """How many gates hold on every seed; None for a candidate that is not fully measured."""
+        if iteration is None or not iteration.measured:
+            return None
+        passed = [all(g.passed for g in iteration.gate_results(i)) for i in range(len(self.gates))]
+        return sum(passed)

@@ -1,0 +1,328 @@
+"""A small run on disk, made with the toolkit's own writers, so that a report can be made without training."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_json
+from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.manifest import MANIFEST, write_manifest
+from mlipilot.audit.protected import hash_protected
+from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec, dump_yaml
+from mlipilot.controller.prepare import copy_recipe, starting_body
+from mlipilot.controller.state import replay
+from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.jobs.order import Isolation
+
+SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
+STEPS = 400
+
+# Plausible metrics of a candidate of quality 0 (the baseline) to 1; the values in between are geometric.
+_RANGES = {
+    "energy_mae_mev_per_atom": (12.0, 1.55),
+    "energy_rmse_mev_per_atom": (15.0, 2.1),
+    "energy_worst_mev_per_atom": (48.0, 6.9),
+    "force_mae_mev_per_a": (63.0, 9.8),
+    "force_rmse_mev_per_a": (92.0, 14.1),
+    "force_worst_ev_per_a": (2.9, 0.14),
+    "stress_mae_gpa": (0.60, 0.09),
+    "large_cell_force_mae_mev_per_a": (79.0, 18.7),
+    "lattice_constant_a": (3.5905, 3.5899),
+    "lattice_constant_error_percent": (0.07, 0.03),
+    "bulk_modulus_gpa": (153.0, 135.2),
+    "bulk_modulus_error_percent": (14.0, 0.7),
+    "elastic_constant_worst_error_percent": (20.0, 1.5),
+    "vacancy_formation_energy_error_ev": (0.25, 0.13),
+    "compressed_pair_energy_error_percent": (88.0, 7.0),
+    "nve_drift_mev_per_atom_per_ps": (0.013, 0.008),
+    "nve_completed_fraction": (1.0, 1.0),
+    "nvt_rdf_mae": (0.035, 0.014),
+    "nvt_completed_fraction": (1.0, 1.0),
+    "rotation_error_mev": (2e-11, 1e-11),
+    "translation_error_mev": (1e-11, 1e-11),
+    "permutation_error_mev": (1e-11, 1e-11),
+    "extensivity_error_mev": (3e-11, 2e-11),
+    "finite_difference_force_error_mev_per_a": (4e-4, 8e-4),
+    "relative_cost": (0.6, 1.2),
+    "throughput_atom_steps_per_s": (5200.0, 2300.0),
+    "parameter_count": (1812.0, 9012.0),
+}
+
+
+def make_spec(**changes: Any) -> CampaignSpec:
+    """A campaign of two seeds with the scripted pilot."""
+    content = {
+        "name": "cu_emt",
+        "dataset": {"name": "cu_emt"},
+        "recipe": "mace",
+        "scorecard": "scorecard.yaml",
+        "pilot": {"kind": "scripted"},
+        "seeds": [1, 2, 3],
+        "budget": {"iterations": 4, "optimizer_steps": STEPS},
+    }
+    return CampaignSpec.model_validate(content | changes)
+
+
+class SyntheticRun:
+    """Writes a run as the controller would; each method takes the lineage one event further."""
+
+    def __init__(self, root: Path, spec: CampaignSpec | None = None) -> None:
+        self.run = RunPaths(root)
+        self.lineage: LineagePaths = self.run.lineage(0)
+        self.spec = spec or make_spec()
+        root.mkdir(parents=True)
+        write_atomic(self.run.spec, dump_spec(self.spec))
+        shutil.copyfile(SCORECARD, self.run.scorecard)
+        self.card = load_scorecard(self.run.scorecard)
+        copy_recipe(RECIPES / "mace", self.run.recipe)
+        (self.run.data / "train").mkdir(parents=True)
+        write_json(self.run.data / "provenance.json", {"dataset": "cu_emt", "seed": 2026})
+        write_manifest(self.run.data)
+        write_json(self.run.protected, hash_protected(self.run.root))
+        self.lineage.root.mkdir()
+        self.ledger = Ledger(self.lineage.ledger)
+        self.ledger.append("campaign_started", starting_body(self.run, self.spec, 0))
+
+    def propose(self, number: int, hypothesis: dict[str, Any] | None, edits: dict[str, str]) -> None:
+        """Publish a candidate: the baseline's recipe.yaml with texts replaced."""
+        directory = self.lineage.iteration(number)
+        copy_recipe(self.run.recipe, directory / "recipe") if directory.mkdir(parents=True) is None else None
+        recipe = directory / "recipe" / "recipe.yaml"
+        text = recipe.read_text(encoding="utf-8")
+        for old, new in edits.items():
+            assert old in text
+            text = text.replace(old, new)
+        recipe.write_text(text, encoding="utf-8")
+        from mlipilot.controller.proposals import recipe_diff
+
+        write_atomic(directory / "patch.diff", recipe_diff(self.run.recipe, directory / "recipe"))
+        write_atomic(directory / "hypothesis.yaml", dump_yaml(hypothesis or {"title": "baseline"}))
+        if number:
+            for _ in range(3):
+                body = {"iteration": number, "prompt_tokens": 1800, "completion_tokens": 150}
+                self.ledger.append("exchange", body | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
+        self.ledger.append(
+            "proposed",
+            {
+                "iteration": number,
+                "title": hypothesis["title"] if hypothesis else "baseline",
+                "hypothesis": hypothesis,
+                "recipe_digest": tree_digest(directory / "recipe"),
+                "patch_sha256": sha256_file(directory / "patch.diff"),
+                "hypothesis_sha256": sha256_file(directory / "hypothesis.yaml"),
+            },
+        )
+
+    def start(self, key: JobKey) -> Path:
+        """Submit a job; returns its attempt's directory."""
+        body = {"iteration": key.iteration, "seed": key.seed, "job": key.kind, "attempt": 1}
+        self.ledger.append("job_submitted", body)
+        attempt = self.lineage.attempt(key, 1)
+        (attempt / "output").mkdir(parents=True)
+        return attempt
+
+    def finish(self, key: JobKey, cpu_s: float, failed: str | None = None) -> None:
+        """Seal a job's attempt and record its end."""
+        attempt = self.lineage.attempt(key, 1)
+        write_manifest(attempt)
+        self.ledger.append(
+            "job_finished",
+            {
+                "iteration": key.iteration,
+                "seed": key.seed,
+                "job": key.kind,
+                "attempt": 1,
+                "outcome": "failed" if failed else "ok",
+                "exit_status": 3 if failed else 0,
+                "reason": failed,
+                "cpu_s": cpu_s,
+                "gpu_s": 0.0,
+                "wall_s": cpu_s * 1.05,
+                "isolation": Isolation().model_dump(),
+                "manifest_sha256": sha256_file(attempt / MANIFEST),
+            },
+        )
+
+    def train(self, number: int, seed: int, quality: float, failed: str | None = None) -> None:
+        """One training with its log."""
+        key = JobKey(number, seed, "train")
+        attempt = self.start(key)
+        write_atomic(attempt / "stdout.log", training_log(seed, quality, diverges=failed is not None))
+        write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
+        self.finish(key, 31.0 + seed, failed)
+
+    def evaluate(self, number: int, seed: int, quality: float, broken: tuple[str, ...] = ()) -> None:
+        """One evaluation with metrics and curves; the metrics in `broken` failed."""
+        key = JobKey(number, seed, "evaluate")
+        attempt = self.start(key)
+        write_json(attempt / "output" / "metrics.json", metrics_file(number, seed, quality, broken))
+        with (attempt / "output" / "curves.npz").open("wb") as stream:
+            np.savez_compressed(stream, **curves(seed, quality))
+        self.finish(key, 21.0)
+
+    def candidate(self, number: int, quality: float, broken: tuple[str, ...] = ()) -> None:
+        """Train, evaluate and judge with every seed."""
+        for seed in self.spec.seeds:
+            self.train(number, seed, quality)
+            self.evaluate(number, seed, quality, broken)
+        self.judge(number)
+
+    def judge(self, number: int) -> None:
+        """Write the verdict as the controller does."""
+        state = replay(self.ledger.records)
+        measured = Measurements(self.lineage, self.spec, self.card)
+        body = compute_verdict(state, state.iterations[number], measured)
+        directory = self.lineage.iteration(number)
+        write_json(directory / "verdict.json", body)
+        record = {key: body[key] for key in body if key not in ("title", "scores")}
+        record["manifest_sha256"] = write_manifest(directory)
+        self.ledger.append("verdict", record | {"verdict_sha256": sha256_file(directory / "verdict.json")})
+
+    def sealed_check(self) -> None:
+        """Measure baseline and incumbent on the sealed split."""
+        state = replay(self.ledger.records)
+        for number in sorted({0, state.incumbent or 0}):
+            for seed in self.spec.seeds:
+                key = JobKey(number, seed, "sealed")
+                attempt = self.start(key)
+                content = metrics_file(number, seed, 0.97 if number else 0.0, ())
+                names = [name for name, info in CATALOG.items() if info.group == "errors"]
+                content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
+                write_json(attempt / "output" / "metrics.json", content)
+                self.finish(key, 4.0)
+        measured = Measurements(self.lineage, self.spec, self.card)
+        self.ledger.append("sealed_check", sealed_summary(replay(self.ledger.records), measured))
+
+    def end(self, reason: str) -> None:
+        """Record the end."""
+        incumbent = replay(self.ledger.records).incumbent
+        self.ledger.append("finished", {"reason": reason, "incumbent": incumbent})
+
+
+def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]) -> dict[str, Any]:
+    """A `metrics.json`, a little different for each seed."""
+    rng = np.random.default_rng(1000 * number + seed)
+    metrics = {}
+    for name, (bad, good) in _RANGES.items():
+        noise = 1.0 if bad == good else math.exp(min(0.06, abs(bad - good) / bad) * rng.standard_normal())
+        value = float(bad ** (1 - quality) * good**quality * noise)
+        failed = name in broken
+        metrics[name] = {
+            "value": None if failed else value,
+            "unit": CATALOG[name].unit,
+            "status": "failed" if failed else "ok",
+            "reason": "the dynamics broke: a force of 61 eV/Å at step 42" if failed else None,
+            "cost_s": 0.5,
+        }
+    return {
+        "format": "mlipilot-metrics/1",
+        "split": "test",
+        "metrics": metrics,
+        "model": {"model_class": "ScaleShiftMACE", "weights_digest": f"{number:02d}{seed:02d}" * 16},
+        "versions": {"torch": "2.13.0", "mace-torch": "0.3.16"},
+        "wall_s": 22.0,
+        "cpu_s": 21.0,
+    }
+
+
+def training_log(seed: int, quality: float, *, diverges: bool = False) -> str:
+    """Progress events as the recipe prints them."""
+    rng = np.random.default_rng(seed)
+    final = 60.0 ** (1 - quality) * 9.0**quality
+    lines = [json.dumps({"event": "start", "seed": seed, "steps_total": STEPS})]
+    last = STEPS // 4 if diverges else STEPS
+    for step in range(20, last + 1, 20):
+        decay = math.exp(-6.0 * step / STEPS)
+        row = {"event": "progress", "step": step, "steps_total": STEPS}
+        row["train_loss"] = float((0.02 + 4 * decay) * final / 30 * math.exp(0.2 * rng.standard_normal()))
+        if step % 50 == 0 or step % 100 == 0:
+            row["valid_force_mae_mev_per_a"] = float(final + 400 * decay)
+            row["valid_energy_mae_mev_per_atom"] = float(final / 6 + 50 * decay)
+        lines.append(json.dumps(row))
+    if diverges:
+        lines.append(json.dumps({"event": "failed", "reason": "the loss is nan"}))
+    return "\n".join(lines) + "\n"
+
+
+def curves(seed: int, quality: float) -> dict[str, Any]:
+    """Arrays by the evaluator's names."""
+    rng = np.random.default_rng(seed)
+    error = 0.1 ** (1 - quality) * 0.012**quality
+    energies = rng.uniform(-0.01, 0.35, 60)
+    forces = rng.standard_normal((480, 3)) * 0.9
+    distance = np.linspace(0.05, 4.95, 50)
+    shells = np.exp(-((distance - 2.58) ** 2) / 0.05) * 3.2 + np.exp(-((distance - 3.66) ** 2) / 0.09) * 1.1
+    rdf = shells + np.exp(-((distance - 4.47) ** 2) / 0.12) * 1.8
+    time = np.arange(150) * 0.004
+    return {
+        "energy_reference_ev_per_atom": energies,
+        "energy_model_ev_per_atom": energies + rng.standard_normal(60) * error / 8,
+        "force_reference_ev_per_a": forces,
+        "force_model_ev_per_a": forces + rng.standard_normal((480, 3)) * error,
+        "rdf_distance_a": distance,
+        "rdf_model": rdf * (1 + (1 - quality) * 0.1 * np.sin(distance * 4)),
+        "rdf_reference": rdf,
+        "nve_600k_time_ps": time,
+        "nve_600k_energy_mev_per_atom": np.sin(time * 60) * 0.02 * (1.5 - quality) + 0.01 * time,
+    }
+
+
+LOSS = {
+    "title": "Balance energy, force and stress in the loss",
+    "hypothesis": "Weighting forces and stress up, per atom, lowers force and stress errors several times.",
+    "mechanism": "The default loss is dominated by total energies: gradients of forces hardly reach Adam.",
+    "expected_effect": [
+        {"metric": "force_mae_mev_per_a", "direction": "decrease"},
+        {"metric": "stress_mae_gpa", "direction": "decrease"},
+        {"metric": "nve_drift_mev_per_atom_per_ps", "direction": "unchanged"},
+    ],
+}
+SCHEDULE = {
+    "title": "One-cycle schedule with a running mean of the weights",
+    "hypothesis": "A decaying learning rate and EMA remove the noise of the last steps.",
+    "mechanism": "At constant rate Adam keeps jumping around the minimum; annealing and averaging settle it.",
+    "expected_effect": [
+        {"metric": "energy_mae_mev_per_atom", "direction": "decrease"},
+        {"metric": "relative_cost", "direction": "unchanged"},
+    ],
+}
+HOT = {
+    "title": "A learning rate ten times higher",
+    "hypothesis": "A higher rate reaches a lower loss in the same number of steps.",
+    "mechanism": "Larger steps travel further in a fixed budget.",
+    "expected_effect": [{"metric": "force_mae_mev_per_a", "direction": "decrease"}],
+}
+WIDE = {
+    "title": "Sixteen channels without normalisation",
+    "hypothesis": "More channels describe the many-body part better.",
+    "mechanism": "Capacity grows with the number of channels.",
+    "expected_effect": [{"metric": "energy_mae_mev_per_atom", "direction": "decrease"}],
+}
+
+
+def finished_run(root: Path) -> SyntheticRun:
+    """Baseline fails gates; one better but infeasible, one feasible, one worse, one that diverges."""
+    run = SyntheticRun(root)
+    run.propose(0, None, {})
+    run.candidate(0, 0.0, broken=("nvt_rdf_mae",))
+    run.propose(1, LOSS, {"forces: 0.01 ": "forces: 10.0 ", "energy_per_atom: false": "energy_per_atom: true"})
+    run.candidate(1, 0.45)
+    run.propose(2, SCHEDULE, {"kind: constant": "kind: one_cycle", "ema:\n  decay: 0.0": "ema:\n  decay: 0.99"})
+    run.candidate(2, 0.97)
+    run.propose(3, HOT, {"learning_rate: 0.05": "learning_rate: 0.5"})
+    run.candidate(3, 0.7)
+    run.propose(4, WIDE, {"hidden_irreps: 4x0e": "hidden_irreps: 16x0e"})
+    run.train(4, 1, 0.1, failed="the loss is nan at step 100 of 400: training diverged (exit status 3)")
+    run.judge(4)
+    run.sealed_check()
+    run.end("the budget of 4 iterations is used up")
+    return run
