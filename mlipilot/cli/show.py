@@ -8,9 +8,9 @@ import typer
 
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, RunDirectory, existing_run, only_lineage, print_json
-from mlipilot.errors import InputError
 from mlipilot.report.data import load_lineage
-from mlipilot.report.tables import iteration_dict, iteration_panel
+from mlipilot.report.status import iteration_dict
+from mlipilot.report.tables import iteration_panel
 
 
 def show(
@@ -21,12 +21,6 @@ def show(
     """Show one iteration: hypothesis, diff, metrics, verdict and why."""
     paths = existing_run(run)
     view = load_lineage(paths, only_lineage(paths))
-    if number >= len(view.iterations):
-        raise InputError(
-            f"there is no iteration {number}",
-            file=paths.root,
-            mend=f"the run has iterations 0 to {len(view.iterations) - 1}" if view.iterations else None,
-        )
     if as_json:
         print_json(iteration_dict(view, number))
     else:

@@ -16,6 +16,7 @@ from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.state import State
 from mlipilot.jobs import commands, local, logs
 from mlipilot.jobs.order import JobOrder, read_json, read_result
+from mlipilot.untrusted import one_line
 
 
 class Attempts:
@@ -120,7 +121,7 @@ class Attempts:
             return None
         found = read_json(metrics)
         refused = found.get("refused") if isinstance(found, dict) else None
-        return logs.printable(f"the hand-over was refused: {refused}") if refused else None
+        return one_line(f"the hand-over was refused: {refused}") if refused else None
 
     def running(self, state: State) -> list[JobProgress]:
         """What the jobs in flight say of themselves."""

@@ -1,4 +1,4 @@
-"""Reading a job's logs: text that hostile code may have written, so only printable characters pass."""
+"""Reading a job's logs: text that hostile code may have written, so it is cleaned before it is used."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mlipilot.untrusted import one_line, tail
+
 _TAIL_BYTES = 64 * 1024
-
-
-def printable(text: str, limit: int = 400) -> str:
-    """`text` on one line without control or escape characters, at most `limit` characters."""
-    clean = "".join(c if c.isprintable() else " " for c in text)
-    clean = " ".join(clean.split())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+_TAIL_LINES = 400
 
 
 def tail_lines(path: Path) -> list[str]:
-    """The last lines of a log, however long it is; none when it is missing."""
+    """The last lines of a log, cleaned; none when it is missing or no regular file."""
     try:
-        with path.open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
-            return stream.read().decode("utf-8", errors="replace").splitlines()
+        return tail(path, _TAIL_LINES, _TAIL_BYTES).splitlines()
     except OSError:
         return []
 
@@ -49,9 +42,9 @@ def failure_reason(attempt: Path) -> str | None:
     """Why a training says it failed: its own `failed` event, else the last line on stderr."""
     for event in reversed(job_events(attempt)):
         if event["event"] == "failed":
-            return printable(str(event.get("reason", "no reason given")))
+            return one_line(str(event.get("reason", "no reason given")))
     lines = [line for line in tail_lines(attempt / "stderr.log") if line.strip()]
-    return printable(lines[-1]) if lines else None
+    return one_line(lines[-1]) if lines else None
 
 
 def progress(attempt: Path) -> tuple[float | None, str]:
@@ -61,9 +54,9 @@ def progress(attempt: Path) -> tuple[float | None, str]:
         if event["event"] == "progress" and _number(step) and _number(total) and total > 0:
             force = event.get("valid_force_mae_mev_per_a")
             words = f"step {step:g}/{total:g}" + (f", force MAE {force:.1f} meV/Å" if _number(force) else "")
-            return min(max(step / total, 0.0), 1.0), printable(words, 60)
+            return min(max(step / total, 0.0), 1.0), one_line(words, 60)
     lines = [line for line in tail_lines(attempt / "stderr.log") if line.startswith("evaluate:")]
-    return None, printable(lines[-1].removeprefix("evaluate:"), 60) if lines else ""
+    return None, one_line(lines[-1].removeprefix("evaluate:"), 60) if lines else ""
 
 
 def _number(value: Any) -> bool:

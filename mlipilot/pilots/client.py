@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.transport import Connection, RawReply, TransportError, send
-from mlipilot.pilots.untrusted import one_line
+from mlipilot.untrusted import one_line
 
 MAX_WAIT_S = 60.0
 """The longest wait of the backoff."""

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-from mlipilot.pilots.untrusted import clip, one_line
+from mlipilot.untrusted import clip, one_line
 
 MAX_YAML_DEPTH = 20
 

@@ -12,7 +12,7 @@ from mlipilot.audit.files import sha256_bytes
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.pilots.outcomes import TurnInput
 from mlipilot.pilots.tools import tool_schemas
-from mlipilot.pilots.untrusted import one_line
+from mlipilot.untrusted import one_line
 
 _FOLDER = Path(__file__).parent / "prompts"
 Nudge = Literal["cut_off", "no_call", "repeated"]

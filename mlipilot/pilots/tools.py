@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
-from mlipilot.pilots.untrusted import as_data, clean, clip, one_line, tail
 from mlipilot.pilots.workbench import Workbench
+from mlipilot.untrusted import as_data, clean, clip, one_line, tail
 
 FULL_ENTRIES = 5
 """How many of the newest history entries are shown with diff and metrics; older ones keep their verdict."""

@@ -19,7 +19,7 @@ from mlipilot.pilots.outcomes import (
 from mlipilot.pilots.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.prompts import Nudge, first_messages, nudge
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
-from mlipilot.pilots.untrusted import clip, one_line
+from mlipilot.untrusted import clip, one_line
 
 __all__ = [
     "Exchange",

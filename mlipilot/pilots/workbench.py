@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
-from mlipilot.pilots.untrusted import clean
+from mlipilot.untrusted import clean
 
 MAX_FILE_BYTES = 64 * 1024
 MAX_FILES = 64

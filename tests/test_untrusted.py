@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlipilot.pilots.untrusted import as_data, clean, clip, one_line, tail
+from mlipilot.untrusted import as_data, clean, clip, one_line, tail
 
 
 @pytest.mark.parametrize(
