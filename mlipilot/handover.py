@@ -23,7 +23,7 @@ CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each tensor, sorted by name; independent of file layout."""
+    """SHA-256 over name, dtype, shape and bytes of each tensor, sorted by name; no file layout enters."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

@@ -44,7 +44,7 @@ def label(atoms: Atoms) -> Atoms:
 
 
 def force_deviation_ev_per_a(frame: Atoms, step_a: float = 1e-4) -> float:
-    """Largest |F + ΔE/Δx| (eV/Å) of the labelled forces of three atoms, by central differences of EMT energies."""
+    """Largest |F + ΔE/Δx| in eV/Å for the labels of a few atoms, by central differences of EMT energies."""
     probe = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True, calculator=emt())
     worst = 0.0
     for index in range(0, len(probe), max(1, len(probe) // 3)):

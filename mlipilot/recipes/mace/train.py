@@ -11,40 +11,42 @@ import math
 import sys
 import time
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
-warnings.filterwarnings("ignore")  # imports below warn about optional accelerators
+import ase.io
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from torch_ema import ExponentialMovingAverage  # type: ignore[import-untyped]
 
-import ase.io  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402, N812
-from mace import data, modules, tools  # noqa: E402  (before e3nn: its import needs mace's set-up)
-from mace.tools.torch_geometric.dataloader import DataLoader  # noqa: E402
-from e3nn import o3  # noqa: E402, I001
-from ruamel.yaml import YAML, YAMLError  # noqa: E402
-from torch_ema import ExponentialMovingAverage  # noqa: E402
+with redirect_stdout(sys.stderr):  # MACE prints while it is imported; stdout is for our JSON lines alone
+    from mace import data, modules, tools
+    from mace.tools.torch_geometric.dataloader import DataLoader
 
-from mlipilot.handover import write_handover  # noqa: E402
+# isort: split
+from e3nn import o3  # after mace: importing it first crashes on torch >= 2.6
+
+from mlipilot.handover import write_handover
 
 KEYS = data.KeySpecification(
     info_keys={"energy": "REF_energy", "stress": "REF_stress"}, arrays_keys={"forces": "REF_forces"}
 )
 EV_PER_A3_IN_GPA = 160.21766208
-# Every key of the recipe: its type, or the values to choose from.
+# Every key of the recipe but those of the model: its type, or the values to choose from.
+WEIGHTS = {"energy": float, "forces": float, "stress": float}
 SCHEMA = {
-    "model": {
-        "hidden_irreps": str, "readout_irreps": str, "num_interactions": int, "max_ell": int,
-        "correlation": int, "r_max_a": float, "num_bessel": int, "num_polynomial_cutoff": int,
-        "radial_mlp": list,
-    },
+    "model": dict,  # MACE's own argument names; MACE checks them
     "normalisation": {
         "atomic_energy": ("isolated_atom", "least_squares", "zero"), "isolated_atom_ev": dict,
         "scale": ("one", "rms_forces"), "avg_num_neighbors": ("one", "measured"),
     },
-    "loss": {
-        "kind": ("mse", "huber"), "huber_delta": float, "energy_per_atom": bool, "energy": float,
-        "forces": float, "stress": float, "stage_two_from": float, "stage_two": dict,
+    "loss": WEIGHTS | {
+        "kind": ("mse", "huber"), "huber_delta": float, "energy_per_atom": bool,
+        "stage_two_from": float, "stage_two": WEIGHTS,
     },
     "optimiser": {
         "amsgrad": bool, "learning_rate": float, "weight_decay": float, "clip_gradient_norm": float,
@@ -65,225 +67,205 @@ class TrainingError(Exception):
     """Training cannot go on."""
 
 
-def say(event, **values):
+def say(event: str, **values: Any) -> None:
     """One JSON line on stdout, the only channel to whoever started this."""
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-def read_recipe(path):
-    """The recipe as nested dictionaries. Raises RecipeError naming the key and the mend."""
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe. Raises RecipeError naming the key, the value and what is wrong with it."""
     try:
         recipe = YAML(typ="safe").load(path.read_text())
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise RecipeError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from None
-    check_keys(recipe, SCHEMA, "")
-    for section, keys in SCHEMA.items():
-        check_keys(recipe[section], keys, f"{section}.")
-        for key, rule in keys.items():
-            check_value(f"{section}.{key}", recipe[section][key], rule)
-    return recipe
+    check(recipe, SCHEMA, "the recipe")
+    return dict(recipe)
 
 
-def check_keys(found, wanted, prefix):
-    """Exactly the wanted keys, or RecipeError with the nearest one."""
-    if not isinstance(found, dict):
-        raise RecipeError(f"{prefix or 'the recipe'} must be a mapping")
-    for key in found:
-        if key not in wanted:
-            near = difflib.get_close_matches(str(key), wanted, n=1)
-            raise RecipeError(f"unknown key {prefix}{key}" + (f"; did you mean {prefix}{near[0]}?" if near else ""))
-    if missing := [key for key in wanted if key not in found]:
-        raise RecipeError(f"missing key {prefix}{missing[0]}")
-
-
-def check_value(name, value, rule):
-    """A value of the right type and a finite, non-negative number, or RecipeError."""
+def check(found: Any, rule: Any, name: str) -> None:
+    """Exactly the keys of the schema with values that fit, or RecipeError."""
     if isinstance(rule, tuple):
-        if value not in rule:
-            raise RecipeError(f"{name} is {value!r}: choose one of {', '.join(rule)}")
-    elif rule in (int, float):
-        numeric = isinstance(value, int if rule is int else (int, float)) and not isinstance(value, bool)
-        if not (numeric and math.isfinite(value) and value >= 0):
-            raise RecipeError(f"{name} is {value!r}: a non-negative {rule.__name__} is expected")
-    elif not isinstance(value, rule):
-        raise RecipeError(f"{name} is {value!r}: a {rule.__name__} is expected")
+        good, wanted = found in rule, f"one of {', '.join(rule)}"
+    elif rule is int:
+        good, wanted = type(found) is int and found > 0, "a positive integer"
+    elif rule is float:
+        good, wanted = type(found) in (int, float) and 0 <= found < math.inf, "a non-negative number"
+    else:
+        kind = bool if rule is bool else dict
+        good, wanted = isinstance(found, kind), "true or false" if rule is bool else "a mapping"
+    if not good:
+        raise RecipeError(f"{name} is {str(found)[:60]!r} but must be {wanted}")
+    if isinstance(rule, dict):
+        prefix = "" if rule is SCHEMA else f"{name}."
+        for key in [*found, *rule]:
+            if key not in rule:
+                near = difflib.get_close_matches(str(key), rule, n=1)
+                raise RecipeError(
+                    f"unknown key {prefix}{key}" + (f"; did you mean {near[0]}?" if near else "")
+                )
+            if key not in found:
+                raise RecipeError(f"missing key {prefix}{key}")
+            check(found[key], rule[key], prefix + key)
 
 
-def load(path, r_max):
-    """Labelled frames as graphs; the neighbour lists are made once."""
-    graphs = []
+def load(path: Path, r_max: float) -> tuple[list[ase.Atoms], list[data.AtomicData], list[int]]:
+    """Labelled frames, their graphs (neighbour lists are made once), and the elements in them."""
     frames = ase.io.read(path, index=":")
     table = tools.AtomicNumberTable(sorted({int(z) for atoms in frames for z in atoms.numbers}))
-    for atoms in frames:
-        config = data.config_from_atoms(atoms, key_specification=KEYS)
-        graphs.append(data.AtomicData.from_config(config, z_table=table, cutoff=r_max))
-    return frames, graphs, table.zs
+    configs = [data.config_from_atoms(atoms, key_specification=KEYS) for atoms in frames]
+    return frames, [data.AtomicData.from_config(c, z_table=table, cutoff=r_max) for c in configs], table.zs
 
 
-def atomic_energies(frames, numbers, normalisation):
+def atomic_energies(frames: list[ase.Atoms], numbers: list[int], norm: dict[str, Any]) -> list[float]:
     """The energy zero of each element in eV."""
-    if normalisation["atomic_energy"] == "zero":
+    if norm["atomic_energy"] == "zero":
         return [0.0] * len(numbers)
-    if normalisation["atomic_energy"] == "isolated_atom":
-        given = normalisation["isolated_atom_ev"]
-        return [float(given[ase.data.chemical_symbols[z]]) for z in numbers]
+    if norm["atomic_energy"] == "isolated_atom":
+        return [float(norm["isolated_atom_ev"][ase.data.chemical_symbols[z]]) for z in numbers]
     counts = np.array([[np.sum(atoms.numbers == z) for z in numbers] for atoms in frames])
     energies = np.array([atoms.info["REF_energy"] for atoms in frames])
-    return np.linalg.lstsq(counts, energies, rcond=None)[0].tolist()
+    return [float(energy) for energy in np.linalg.lstsq(counts, energies, rcond=None)[0]]
 
 
-def model_arguments(recipe, frames, graphs, numbers):
+def model_arguments(recipe: dict[str, Any], frames: list[ase.Atoms], graphs: Any, numbers: list[int]) -> Any:
     """Constructor arguments of ScaleShiftMACE as plain JSON."""
-    model, norm = recipe["model"], recipe["normalisation"]
-    edges = sum(graph.edge_index.shape[1] for graph in graphs) / sum(len(atoms) for atoms in frames)
-    forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
-    return {
-        "r_max": float(model["r_max_a"]),
-        "num_bessel": model["num_bessel"],
-        "num_polynomial_cutoff": model["num_polynomial_cutoff"],
-        "max_ell": model["max_ell"],
-        "interaction_cls": "RealAgnosticResidualInteractionBlock",
-        "interaction_cls_first": "RealAgnosticInteractionBlock",
-        "num_interactions": model["num_interactions"],
-        "hidden_irreps": model["hidden_irreps"],
-        "MLP_irreps": model["readout_irreps"],
-        "radial_MLP": model["radial_mlp"],
-        "radial_type": "bessel",
-        "gate": "silu",
-        "correlation": model["correlation"],
+    norm = recipe["normalisation"]
+    neighbours = sum(graph.edge_index.shape[1] for graph in graphs) / sum(map(len, frames))
+    rms_forces = np.sqrt(np.mean(np.concatenate([atoms.arrays["REF_forces"] for atoms in frames]) ** 2))
+    return recipe["model"] | {
+        "r_max": float(recipe["model"]["r_max"]),
         "atomic_numbers": numbers,
         "atomic_energies": atomic_energies(frames, numbers, norm),
-        "avg_num_neighbors": edges if norm["avg_num_neighbors"] == "measured" else 1.0,
-        "atomic_inter_scale": float(np.sqrt(np.mean(forces**2))) if norm["scale"] == "rms_forces" else 1.0,
+        "avg_num_neighbors": neighbours if norm["avg_num_neighbors"] == "measured" else 1.0,
+        "atomic_inter_scale": float(rms_forces) if norm["scale"] == "rms_forces" else 1.0,
         "atomic_inter_shift": 0.0,
     }
 
 
-def build_model(arguments):
-    """ScaleShiftMACE in torch's default dtype."""
-    return modules.ScaleShiftMACE(
-        **arguments
-        | {
-            "num_elements": len(arguments["atomic_numbers"]),
-            "hidden_irreps": o3.Irreps(arguments["hidden_irreps"]),
-            "MLP_irreps": o3.Irreps(arguments["MLP_irreps"]),
-            "gate": F.silu,
-            "atomic_energies": np.array(arguments["atomic_energies"]),
-            "interaction_cls": modules.interaction_classes[arguments["interaction_cls"]],
-            "interaction_cls_first": modules.interaction_classes[arguments["interaction_cls_first"]],
-        }
-    )
+def build_model(arguments: dict[str, Any]) -> torch.nn.Module:
+    """ScaleShiftMACE in torch's default dtype. Raises RecipeError for arguments that MACE refuses."""
+    made: dict[str, Any] = {"num_elements": len(arguments["atomic_numbers"])}
+    try:
+        for name in ("interaction_cls", "interaction_cls_first"):
+            made[name] = modules.interaction_classes[arguments[name]]
+        for name in ("hidden_irreps", "MLP_irreps"):
+            made[name] = o3.Irreps(arguments[name])
+        made["gate"] = modules.gate_dict[arguments["gate"]]
+        made["atomic_energies"] = np.array(arguments["atomic_energies"])
+        model: torch.nn.Module = modules.ScaleShiftMACE(**arguments | made)
+    # MACE has no error of its own for impossible arguments: any of these, or an assertion
+    except (KeyError, TypeError, ValueError, IndexError, AssertionError, RuntimeError) as error:
+        raise RecipeError(f"MACE refuses the model section: {type(error).__name__}: {error}") from None
+    return model
 
 
-def predict(model, batch, training=False):
+def predict(model: torch.nn.Module, batch: Any, training: bool = False) -> dict[str, torch.Tensor]:
     """Energy, forces and stress of a batch. MACE writes into its input, hence the copy."""
-    return model(dict(batch.to_dict()), training=training, compute_force=True, compute_stress=True)
+    out: dict[str, torch.Tensor] = model(dict(batch.to_dict()), training=training, compute_stress=True)
+    return out
 
 
-def loss_value(batch, predicted, loss, weights):
+def loss_value(batch: Any, predicted: Any, loss: dict[str, Any], weights: dict[str, float]) -> torch.Tensor:
     """Weighted sum of the mean energy, force and stress losses."""
     atoms = (batch.ptr[1:] - batch.ptr[:-1]) if loss["energy_per_atom"] else 1.0
-    pairs = {
-        "energy": (predicted["energy"] / atoms, batch.energy / atoms),
-        "forces": (predicted["forces"], batch.forces),
-        "stress": (predicted["stress"], batch.stress),
-    }
-    if loss["kind"] == "huber":
-        terms = {name: F.huber_loss(*pair, delta=loss["huber_delta"]) for name, pair in pairs.items()}
-    else:
-        terms = {name: F.mse_loss(*pair) for name, pair in pairs.items()}
-    return sum(weights[name] * term for name, term in terms.items() if weights[name])
+    total = torch.zeros(())
+    for name, weight in ((name, weights[name]) for name in WEIGHTS if weights[name]):
+        per = atoms if name == "energy" else 1.0
+        pair = predicted[name] / per, batch[name] / per
+        huber = loss["kind"] == "huber"
+        total = total + weight * (
+            F.huber_loss(*pair, delta=loss["huber_delta"]) if huber else F.mse_loss(*pair)
+        )
+    return total
 
 
-def learning_rate_factor(step, steps, schedule):
+def learning_rate_factor(step: int, steps: int, schedule: dict[str, Any]) -> float:
     """The learning rate at `step` as a fraction of the highest."""
     done = step / steps
     if schedule["kind"] == "constant":
         return 1.0
     warmup = schedule["warmup_fraction"] if schedule["kind"] == "one_cycle" else 0.0
     if done < warmup:
-        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / warmup))
-    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+        return 0.52 - 0.48 * math.cos(math.pi * done / warmup)
+    return max(1e-4, 0.5 + 0.5 * math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
-def validate(model, loader):
+def validate(model: torch.nn.Module, batches: list[Any]) -> dict[str, float]:
     """Mean absolute errors on the validation set."""
-    energy, forces, stress = [], [], []
-    for batch in loader:
+    errors: dict[str, list[torch.Tensor]] = {"energy": [], "forces": [], "stress": []}
+    for batch in batches:
         predicted = predict(model, batch)
-        atoms = batch.ptr[1:] - batch.ptr[:-1]
-        energy.append(((predicted["energy"] - batch.energy) / atoms).detach().abs())
-        forces.append((predicted["forces"] - batch.forces).detach().abs().flatten())
-        stress.append((predicted["stress"] - batch.stress).detach().abs().flatten())
+        for name, found in errors.items():
+            per = (batch.ptr[1:] - batch.ptr[:-1]) if name == "energy" else 1.0
+            found.append(((predicted[name] - batch[name]) / per).detach().abs().flatten())
+    mean = {name: torch.cat(found).mean().item() for name, found in errors.items()}
     return {
-        "valid_energy_mae_mev_per_atom": 1000 * torch.cat(energy).mean().item(),
-        "valid_force_mae_mev_per_a": 1000 * torch.cat(forces).mean().item(),
-        "valid_stress_mae_gpa": EV_PER_A3_IN_GPA * torch.cat(stress).mean().item(),
+        "valid_energy_mae_mev_per_atom": 1000 * mean["energy"],
+        "valid_force_mae_mev_per_a": 1000 * mean["forces"],
+        "valid_stress_mae_gpa": EV_PER_A3_IN_GPA * mean["stress"],
     }
 
 
-def train(model, recipe, graphs, valid_graphs, steps, seed):
+def train(model: torch.nn.Module, recipe: dict[str, Any], graphs: Any, valid_graphs: Any, steps: int) -> None:
     """Optimise `model` in place for `steps` optimiser steps; its weights end as those to hand over."""
-    loss, optimiser, device = recipe["loss"], recipe["optimiser"], recipe["device"]["name"]
-    order = torch.Generator().manual_seed(seed)
-    loader = DataLoader(graphs, recipe["budget"]["batch_size"], shuffle=True, drop_last=True, generator=order)
-    valid_loader = [b.to(device) for b in DataLoader(valid_graphs, 12)]
+    settings, device, decay = recipe["optimiser"], recipe["device"]["name"], recipe["ema"]["decay"]
+    batch_size = min(recipe["budget"]["batch_size"], len(graphs))
+    loader = DataLoader(graphs, batch_size, shuffle=True, drop_last=True)
+    valid_batches = [batch.to(device) for batch in DataLoader(valid_graphs, 12)]
     adam = torch.optim.AdamW(
-        model.parameters(),
-        lr=optimiser["learning_rate"],
-        amsgrad=optimiser["amsgrad"],
-        weight_decay=optimiser["weight_decay"],
+        model.parameters(), amsgrad=settings["amsgrad"], weight_decay=settings["weight_decay"]
     )
-    ema = ExponentialMovingAverage(model.parameters(), recipe["ema"]["decay"]) if recipe["ema"]["decay"] else None
-    every = max(1, steps // max(1, recipe["reporting"]["validations"]))
+    ema = ExponentialMovingAverage(model.parameters(), decay) if decay else None
+    every = max(1, steps // recipe["reporting"]["validations"])
     batches, started = iter(loader), time.monotonic()
     for step in range(1, steps + 1):
         batch = next(batches, None)
-        if batch is None:
+        if batch is None:  # an epoch has ended
             batches = iter(loader)
             batch = next(batches)
         batch = batch.to(device)
+        rate = settings["learning_rate"] * learning_rate_factor(step - 1, steps, recipe["schedule"])
         for group in adam.param_groups:
-            group["lr"] = optimiser["learning_rate"] * learning_rate_factor(step - 1, steps, recipe["schedule"])
-        weights = loss["stage_two"] if step > loss["stage_two_from"] * steps else loss
-        value = loss_value(batch, predict(model, batch, training=True), loss, weights)
-        if not torch.isfinite(value):
-            raise TrainingError(f"the loss is {value.item()} at step {step} of {steps}: training diverged")
+            group["lr"] = rate
+        stage_two = step > recipe["loss"]["stage_two_from"] * steps
+        weights = recipe["loss"]["stage_two"] if stage_two else recipe["loss"]
+        loss = loss_value(batch, predict(model, batch, training=True), recipe["loss"], weights)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss is {loss.item()} at step {step} of {steps}: training diverged")
         adam.zero_grad()
-        value.backward()
-        if optimiser["clip_gradient_norm"]:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), optimiser["clip_gradient_norm"])
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings["clip_gradient_norm"]:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip_gradient_norm"])
         adam.step()
         if ema:
             ema.update()
-        if step % every == 0 or step == steps or step % max(1, recipe["reporting"]["log_every_steps"]) == 0:
-            row = {"step": step, "steps_total": steps, "train_loss": value.item()}
-            if step % every == 0 or step == steps:
-                if ema:
-                    ema.store()
-                    ema.copy_to()
-                row |= validate(model, valid_loader)
-                if ema and step < steps:
-                    ema.restore()
-            rate = adam.param_groups[0]["lr"]
-            say("progress", **row, learning_rate=rate, elapsed_s=round(time.monotonic() - started, 3))
+        measured = {}
+        if step % every == 0 or step == steps:
+            if ema:
+                ema.store()
+                ema.copy_to()
+            measured = validate(model, valid_batches)
+            if ema and step < steps:
+                ema.restore()
+        if measured or step % recipe["reporting"]["log_every_steps"] == 0:
+            row = {"step": step, "steps_total": steps, "train_loss": loss.item(), "learning_rate": rate}
+            say("progress", **row, **measured, elapsed_s=round(time.monotonic() - started, 3))
 
 
-def run(options):
+def run(options: argparse.Namespace) -> None:
     """Read, train, hand over."""
     recipe = read_recipe(options.recipe)
     steps = min(recipe["budget"]["steps"], options.max_steps)
-    torch.set_num_threads(max(1, recipe["device"]["threads"]))
+    torch.set_num_threads(recipe["device"]["threads"])
     torch.manual_seed(options.seed)
-    np.random.seed(options.seed)  # noqa: NPY002
     torch.set_default_dtype(getattr(torch, recipe["device"]["train_dtype"]))
-    frames, graphs, numbers = load(options.data / "train.xyz", recipe["model"]["r_max_a"])
-    _, valid_graphs, _ = load(options.data / "valid.xyz", recipe["model"]["r_max_a"])
+    frames, graphs, numbers = load(options.data / "train.xyz", recipe["model"]["r_max"])
+    _, valid_graphs, _ = load(options.data / "valid.xyz", recipe["model"]["r_max"])
     arguments = model_arguments(recipe, frames, graphs, numbers)
     model = build_model(arguments).to(recipe["device"]["name"])
     parameters = sum(p.numel() for p in model.parameters())
     say("start", seed=options.seed, steps_total=steps, train_frames=len(graphs), parameters=parameters)
-    train(model, recipe, graphs, valid_graphs, steps, options.seed)
+    train(model, recipe, graphs, valid_graphs, steps)
     # Constants of the model (Clebsch–Gordan coefficients, say) are made anew in float64; only what was
     # learnt comes from training.
     torch.set_default_dtype(torch.float64)
@@ -294,8 +276,9 @@ def run(options):
     say("done", weights_digest=write_handover(options.output, "ScaleShiftMACE", arguments, final))
 
 
-def main():
+def main() -> int:
     """Parse the command line; turn every expected failure into one event and an exit status."""
+    warnings.filterwarnings("ignore")  # of the libraries: each is known and harmless here
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("recipe", "data", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)

@@ -1,0 +1,223 @@
+"""Measure how far apart the baseline, each scripted move and the gates are, on several seeds.
+
+    python ci/calibrate.py --work runs/calibration
+
+Trains the shipped recipe, then the recipe after each scripted move, and evaluates each of them
+on the test split. A move that the accept rule rejects is undone before the next, as in a campaign. What is
+finished is not repeated: stop it at any time and start it again. The table goes to docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from mlipilot.audit.files import tree_digest, write_atomic, write_json
+from mlipilot.audit.manifest import is_finished
+from mlipilot.controller.accept import judge
+from mlipilot.datasets import DATASETS
+from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "mlipilot/recipes/mace"
+MOVES = ROOT / "mlipilot/pilots/scripted_moves.yaml"
+BEGIN, END = "<!-- calibration:begin -->", "<!-- calibration:end -->"
+# Shown besides the gated metrics.
+EXTRA = ["energy_rmse_mev_per_atom", "relative_cost", "parameter_count", "peak_memory_mib"]
+
+
+@dataclass
+class Arm:
+    """One recipe that is measured on every seed."""
+
+    title: str
+    edits: list[dict[str, Any]]  # cumulative, on top of the shipped recipe
+    verdict: str = "start"
+
+
+def main() -> None:
+    """Measure what is missing and write the table."""
+    options = _options()
+    card = load_scorecard(options.scorecard)
+    data = options.work / "data"
+    if not is_finished(data):
+        dataset = DATASETS[card.dataset]
+        dataset.build(dataset.options(), data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
+    moves = YAML(typ="safe").load(MOVES.read_text())["moves"] if MOVES.is_file() else []
+    arms: list[Arm] = [Arm("baseline", [])]
+    results = [_measure(arms[0], data, card, options)]
+    incumbent = 0
+    for number, move in enumerate(moves, start=1):
+        arm = Arm(f"{number} {move['title']}", arms[incumbent].edits + move["edits"])
+        arms.append(arm)
+        results.append(_measure(arm, data, card, options))
+        history = [[score(card, run) for run in runs] for runs in results]
+        judgement = judge(card.accept, history, incumbent, len(arms) - 1)
+        arm.verdict = judgement.verdict
+        _say(f"{arm.title}: {judgement.verdict}, {judgement.reason}")
+        if judgement.verdict == "accepted":
+            incumbent = len(arms) - 1
+    _publish(_table(arms, results, card, options))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, default=ROOT / "runs/calibration", help="where runs are kept")
+    parser.add_argument("--scorecard", type=Path, default=ROOT / "scorecards/cu_emt.yaml")
+    parser.add_argument("--profile", choices=["smoke", "full"], default="smoke")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
+    options = parser.parse_args()
+    options.work = options.work.resolve()
+    options.work.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def _measure(arm: Arm, data: Path, card: Scorecard, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The parsed metrics files of one arm, one a seed, with the training wall time as `train_wall_s`."""
+    recipe = _recipe(arm, options.work)
+    settings = json.dumps(card.settings_for(options.profile).model_dump(mode="json"), sort_keys=True)
+    mark = hashlib.sha256(f"{settings} {tree_digest(data)}".encode()).hexdigest()[:8]
+
+    def one(seed: int) -> dict[str, Any]:
+        run = recipe.parent / f"seed-{seed}-{mark}"
+        if not (run / "result.json").is_file():
+            shutil.rmtree(run, ignore_errors=True)
+            run.mkdir()
+            write_json(run / "result.json", _run(run, recipe, data, seed, options))
+        result: dict[str, Any] = json.loads((run / "result.json").read_text())
+        wall = f"training {result['train_wall_s']:.0f} s, evaluation {result['wall_s']:.0f} s"
+        _say(f"{arm.title} seed {seed}: {wall}")
+        return result
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        return list(pool.map(one, options.seeds))
+
+
+def _recipe(arm: Arm, work: Path) -> Path:
+    """The recipe of an arm in a directory named after its content."""
+    yaml = YAML()
+    content = yaml.load((RECIPE / "recipe.yaml").read_text())
+    for edit in arm.edits:
+        *sections, key = edit["key"].split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[key] = edit["value"]
+    temporary = work / "recipe"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    shutil.copy(RECIPE / "train.py", temporary)
+    with (temporary / "recipe.yaml").open("w") as stream:
+        yaml.dump(content, stream)
+    target = work / tree_digest(temporary)[:12] / "recipe"
+    if not target.exists():
+        target.parent.mkdir(exist_ok=True)
+        shutil.copytree(temporary, target)
+    return target
+
+
+def _run(run: Path, recipe: Path, data: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    train = [sys.executable, "train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
+    train += ["--output", str(run / "train"), "--seed", str(seed), "--max-steps", "1000000000"]
+    started = time.monotonic()
+    _call(train, run / "train.log", recipe)
+    train_wall_s = time.monotonic() - started
+    evaluate = [sys.executable, "-m", "mlipilot.evaluation", "--model", str(run / "train/model")]
+    evaluate += ["--data", str(data), "--scorecard", str(options.scorecard.resolve())]
+    evaluate += ["--profile", options.profile, "--output", str(run / "evaluate")]
+    _call(evaluate, run / "evaluate.log", run)
+    result: dict[str, Any] = json.loads((run / "evaluate/metrics.json").read_text())
+    return result | {"train_wall_s": round(train_wall_s, 1)}
+
+
+def _call(command: list[str], log: Path, directory: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with log.open("w") as stream:
+        status = subprocess.run(
+            command, cwd=directory, stdout=stream, stderr=subprocess.STDOUT, env=environment
+        )
+    if status.returncode:
+        raise SystemExit(f"{command[1]} ended with status {status.returncode}: see {log}")
+
+
+def _table(
+    arms: list[Arm], results: list[list[dict[str, Any]]], card: Scorecard, options: argparse.Namespace
+) -> str:
+    bounds = {gate.metric: gate.text for gate in card.gates}
+    rows = [["metric", "gate", *(arm.title for arm in arms)], ["---"] * (len(arms) + 2)]
+    rows.append(["verdict of the accept rule", "", *(arm.verdict for arm in arms)])
+    failed = [[sum(not g.passed for g in score(card, run).gates) for run in runs] for runs in results]
+    rows.append(["gates failed, each seed", "0", *(", ".join(map(str, row)) for row in failed)])
+    objectives = [[score(card, run).log_objective for run in runs] for runs in results]
+    rows.append(["ln objective", "", *(_mean_sd(row) for row in objectives)])
+    for name in [*bounds, *(name for name in EXTRA if name not in bounds)]:
+        gate = next((gate for gate in card.gates if gate.metric == name), None)
+        cells = []
+        for runs in results:
+            values = [run["metrics"][name]["value"] for run in runs]
+            fails = sum(gate.violation(value, 1.0) > 0 for value in values) if gate else 0
+            cells.append(_mean_sd(values) + (f" ✗{fails}" if fails else ""))
+        label = f"{name} ({CATALOG[name].unit})" if CATALOG[name].unit else name
+        rows.append([label, bounds.get(name, ""), *cells])
+    for title, key in (("training wall time (s)", "train_wall_s"), ("evaluation wall time (s)", "wall_s")):
+        rows.append([title, "", *(_mean_sd([run[key] for run in runs]) for runs in results)])
+    about = (
+        f"Made by `python ci/calibrate.py --profile {options.profile}`: mean ± standard deviation over seeds "
+        f"{', '.join(map(str, options.seeds))}; ✗n: the gate fails on n of {len(options.seeds)} seeds. "
+        f"Machine: {_cpu()}, one thread a job, {options.jobs} at a time. Versions: Python "
+        f"{platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("torch", "mace-torch", "ase", "numpy", "matcalc"))
+        + "."
+    )
+    return about + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _mean_sd(values: list[float | None]) -> str:
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return f"{len(values) - len(numbers)} of {len(values)} not measured"
+    spread = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    return f"{statistics.fmean(numbers):.3g} ± {spread:.1g}"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _publish(table: str) -> None:
+    page = ROOT / "docs/benchmarks.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_atomic(page, f"{before}{BEGIN}\n{table}{END}{after}")
+    _say(f"{page} written")
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

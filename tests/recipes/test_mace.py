@@ -1,0 +1,165 @@
+"""The MACE recipe as the controller starts it: JSON lines on stdout and a clear exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import mlipilot
+from mlipilot.datasets import cu_emt
+
+SOURCE = Path(mlipilot.__file__).parent / "recipes" / "mace"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("built") / "data"
+    options = cu_emt.Options(train=6, valid=4, test=4, test_large=2, sealed=4, md_interval_steps=1)
+    cu_emt.build(options, out, None)
+    return out
+
+
+def recipe(tmp_path: Path, **changes: Any) -> Path:
+    """A copy of the recipe with a tiny model and some keys (section__key) changed."""
+    folder = tmp_path / "recipe"
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    yaml = YAML()
+    content = yaml.load((folder / "recipe.yaml").read_text())
+    tiny = {"model__hidden_irreps": "2x0e", "model__radial_MLP": [8], "budget__batch_size": 2}
+    for dotted, value in (tiny | changes).items():
+        section, key = dotted.split("__")
+        content[section][key] = value
+    with (folder / "recipe.yaml").open("w") as stream:
+        yaml.dump(content, stream)
+    return folder
+
+
+Events = list[dict[str, Any]]
+
+
+def train(folder: Path, data: Path, out: Path, seed: int = 1, steps: int = 6) -> tuple[int, Events]:
+    command = [sys.executable, "train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
+    command += ["--output", str(out), "--seed", str(seed), "--max-steps", str(steps)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(mlipilot.__file__).parents[1])}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=environment)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_two_processes_with_one_seed_end_with_the_same_weights(tmp_path: Path, data: Path) -> None:
+    folder = recipe(tmp_path, ema__decay=0.9, schedule__kind="one_cycle")
+    status, first = train(folder, data, tmp_path / "a")
+    assert status == 0
+    assert [event["event"] for event in first] == ["start"] + ["progress"] * (len(first) - 2) + ["done"]
+    assert first[-2]["step"] == first[-2]["steps_total"] == 6
+    measured = {"valid_energy_mae_mev_per_atom", "valid_force_mae_mev_per_a", "valid_stress_mae_gpa"}
+    assert measured <= first[-2].keys()
+    _, again = train(folder, data, tmp_path / "b")
+    _, other = train(folder, data, tmp_path / "c", seed=2)
+    assert again[-1]["weights_digest"] == first[-1]["weights_digest"] != other[-1]["weights_digest"]
+    assert sorted(p.name for p in (tmp_path / "a/model").iterdir()) == ["config.json", "weights.safetensors"]
+
+
+def test_every_option_trains(tmp_path: Path, data: Path) -> None:
+    folder = recipe(
+        tmp_path,
+        normalisation__atomic_energy="least_squares",
+        normalisation__scale="rms_forces",
+        normalisation__avg_num_neighbors="measured",
+        loss__kind="huber",
+        loss__energy_per_atom=True,
+        loss__stress=10.0,
+        loss__stage_two_from=0.5,
+        optimiser__clip_gradient_norm=1.0,
+        schedule__kind="cosine",
+        device__train_dtype="float64",
+    )
+    status, events = train(folder, data, tmp_path / "out", steps=4)
+    assert (status, events[-1]["event"]) == (0, "done")
+    arguments = json.loads((tmp_path / "out/model/config.json").read_text())["arguments"]
+    assert arguments["avg_num_neighbors"] > 10
+    assert abs(arguments["atomic_energies"][0]) < 2
+
+
+def test_divergence_stops_with_its_reason(tmp_path: Path, data: Path) -> None:
+    status, events = train(recipe(tmp_path, optimiser__learning_rate=1e30), data, tmp_path / "out")
+    assert status == 3
+    assert events[-1]["event"] == "failed"
+    assert "diverged" in events[-1]["reason"]
+    assert not (tmp_path / "out/model").exists()
+
+
+def load_reader() -> Any:
+    import runpy
+
+    return runpy.run_path(str(SOURCE / "train.py"), run_name="recipe")
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    return load_reader()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("model: [", "cannot be read"),
+        ("just text", "must be a mapping"),
+        ("modle: {}", "unknown key modle; did you mean model"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, script: Any, text: str, reason: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(script["RecipeError"], match=reason):
+        script["read_recipe"](tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"loss__enery": 1.0}, "unknown key loss.enery; did you mean energy"),
+        ({"loss__energy": "high"}, "loss.energy is 'high'"),
+        ({"loss__energy": float("nan")}, "loss.energy is 'nan'"),
+        ({"budget__steps": True}, "budget.steps is 'True'"),
+        ({"budget__batch_size": -1}, "budget.batch_size is '-1'"),
+        (
+            {"schedule__kind": "onecycle"},
+            "schedule.kind is 'onecycle' but must be one of constant, one_cycle",
+        ),
+    ],
+)
+def test_a_wrong_value_names_its_key(
+    tmp_path: Path, script: Any, change: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(script["RecipeError"], match=reason):
+        script["read_recipe"](recipe(tmp_path, **change) / "recipe.yaml")
+
+
+def test_a_bad_recipe_ends_with_status_2_and_one_event(tmp_path: Path, data: Path) -> None:
+    status, events = train(recipe(tmp_path, loss__enery=1.0), data, tmp_path / "out")
+    assert status == 2
+    assert [event["event"] for event in events] == ["failed"]
+
+
+def test_a_model_that_mace_cannot_build_is_a_bad_recipe(tmp_path: Path, data: Path) -> None:
+    status, events = train(recipe(tmp_path, model__gate="relu"), data, tmp_path / "out")
+    assert (status, events[-1]["event"]) == (2, "failed")
+    assert "MACE refuses the model section: KeyError: 'relu'" in events[-1]["reason"]
+
+
+def test_more_data_than_one_epoch_and_batches_larger_than_the_set(tmp_path: Path, data: Path) -> None:
+    status, events = train(recipe(tmp_path, budget__batch_size=50), data, tmp_path / "out", steps=2)
+    assert (status, events[-1]["event"]) == (0, "done")
+
+
+def test_the_recipe_imports_nothing_of_mlipilot_but_the_hand_over() -> None:
+    lines = [line.strip() for line in (SOURCE / "train.py").read_text().splitlines()]
+    imports = [line for line in lines if line.startswith(("import mlipilot", "from mlipilot"))]
+    assert imports == ["from mlipilot.handover import write_handover"]
