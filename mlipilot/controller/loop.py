@@ -105,6 +105,7 @@ class Controller:
             self.ledger.append("resumed", {})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         self.proposals.recover_transcript()
+        self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
         while (state := self.state()).finished is None:
             self.cancel_if_asked()
             self._take(steps.next_step(state, self.spec, self._elapsed_s(state)), state)
