@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,6 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.eos import EquationOfState
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.results import MeasurementError
@@ -53,30 +53,51 @@ def rattled_cell(
 def equilibrium(calculator: Calculator, settings: EvaluationSettings) -> Lattice:
     """Lattice constant (Å), bulk modulus (GPa) and energy (eV/atom) where the pressure is zero.
 
-    Birch-Murnaghan equation of state (Birch, Phys. Rev. 71, 809 (1947)) fitted by ASE to energies of
-    evenly strained cells; the scan is moved until its centre lies at the minimum.
-    Raises MeasurementError when there is no such minimum near the guess.
+    The Birch-Murnaghan equation of state (Birch, Phys. Rev. 71, 809 (1947)) is fitted to energies of evenly
+    strained cells; the scan is moved until its centre lies at the minimum.
+    Raises MeasurementError when there is no minimum near the guess.
     """
-    centre = settings.crystal.lattice_constant_guess_a
+    guess = centre = settings.crystal.lattice_constant_guess_a
+    strains = np.linspace(-1, 1, settings.lattice.points) * settings.lattice.max_abs_strain
+    atoms_in_cell = len(cubic_cell(settings.crystal, centre))
     for _ in range(_MAX_SCANS):
-        strains = np.linspace(-1, 1, settings.lattice.points) * settings.lattice.max_abs_strain
         volumes, energies = _scan(calculator, settings.crystal, centre * (1 + strains))
-        lowest = centre * (1 + strains[int(energies.argmin())])
-        if lowest in (centre * (1 + strains[0]), centre * (1 + strains[-1])):
-            centre = lowest  # still downhill at the border
+        lowest = int(energies.argmin())
+        if lowest in (0, len(strains) - 1):
+            centre *= 1 + strains[lowest]  # still downhill at the border
             continue
-        volume, energy, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit(warn=False)
-        atoms_in_cell = len(cubic_cell(settings.crystal, centre))
+        volume, energy, modulus = birch_murnaghan(volumes, energies)
         found = float(np.cbrt(volume * atoms_in_cell))
-        if not modulus > 0:
-            raise MeasurementError(f"the bulk modulus is {modulus / units.GPa:.3g} GPa: no stable crystal")
         if abs(found / centre - 1) < _CENTRED:
-            return Lattice(found, float(modulus / units.GPa), float(energy), volumes, energies)
+            return Lattice(found, modulus / units.GPa, energy, volumes, energies)
         centre = found
     raise MeasurementError(
-        f"no energy minimum near the lattice constant {settings.crystal.lattice_constant_guess_a:g} Å "
-        f"(the search went to {centre:.3g} Å)"
+        f"no energy minimum near the lattice constant {guess:g} Å (the search went to {centre:.3g} Å)"
     )
+
+
+def birch_murnaghan(
+    volumes_a3: NDArray[np.float64], energies_ev: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Volume (Å³), energy (eV) and bulk modulus (eV/Å³) at the minimum of the third-order equation.
+
+    The equation is a cubic polynomial in x = V^(−2/3), so that its least squares are linear and need no
+    start values (ASE's iterative fit fails for energies near zero). At the minimum, where dE/dx = 0,
+    B = V d²E/dV² = 4/9 V^(−7/3) d²E/dx². Raises MeasurementError when no minimum lies between the volumes.
+    """
+    x = volumes_a3 ** (-2 / 3)
+    centre = float(x.mean())
+    cubic = np.polyfit(x / centre - 1, energies_ev, 3)  # in t = x/centre − 1, which is well conditioned
+    c, b, a = np.polyder(cubic)  # dE/dt = a + b t + c t²
+    discriminant = b * b - 4 * a * c
+    if discriminant > 0 and b + math.sqrt(discriminant) > 0:
+        # the root where dE/dt rises, in the form that stays exact when the cubic term vanishes
+        t = -2 * a / (b + math.sqrt(discriminant))
+        volume = float((centre * (1 + t)) ** -1.5) if t > -1 else math.inf
+        if volumes_a3.min() <= volume <= volumes_a3.max():
+            curvature = math.sqrt(discriminant) / centre**2
+            return volume, float(np.polyval(cubic, t)), float(4 / 9 * volume ** (-7 / 3) * curvature)
+    raise MeasurementError("the equation of state has no minimum: the crystal is not stable")
 
 
 def _scan(

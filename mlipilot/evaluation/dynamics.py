@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
@@ -48,7 +48,7 @@ def thermalised(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
     """A copy with Maxwell-Boltzmann velocities and its centre of mass at rest."""
     copy: Atoms = atoms.copy()
     rng = np.random.default_rng(seed)
-    MaxwellBoltzmannDistribution(copy, temperature_K=temperature_k, rng=rng)
+    thermalize_momenta(copy, temperature_K=temperature_k, rng=rng)
     Stationary(copy)
     return copy
 

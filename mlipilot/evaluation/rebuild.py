@@ -122,10 +122,11 @@ def _read_file(directory: int, name: str, limit: int) -> bytes:
         raise HandoverError(f"{name} is missing") from None
     except OSError as error:
         raise HandoverError(f"{name} is a link or cannot be read: {error.strerror}") from None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise HandoverError(f"{name} is no regular file")
     with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise HandoverError(f"{name} is no regular file")
         if found.st_size > limit:
             raise HandoverError(f"{name} has {found.st_size} bytes; at most {limit} are read")
         data = stream.read(limit + 1)

@@ -1,7 +1,7 @@
 """Lattice constant (Å) and bulk modulus B = V d²E/dV² (GPa) at zero pressure, with their errors in per cent.
 
-From a Birch-Murnaghan fit by ASE to energies at evenly spaced linear strains (`crystal.equilibrium`).
-ASE's fit also gives the volume at the minimum, which matcalc's equation of state keeps to itself.
+From a Birch-Murnaghan fit to energies at evenly spaced linear strains (`crystal.equilibrium`). Not matcalc's
+equation of state: that gives the modulus only, and relaxes each cell, which cubic symmetry makes needless.
 """
 
 from __future__ import annotations

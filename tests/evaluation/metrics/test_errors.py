@@ -1,0 +1,80 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms, units
+
+from mlipilot.errors import InputError
+from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.metrics import errors
+from mlipilot.evaluation.model import Prediction
+from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.subject import Subject
+
+from ..conftest import write_labelled
+
+
+class Shifted(Subject):
+    """Predicts the labels and a known error."""
+
+    def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
+        found = []
+        for index, atoms in enumerate(structures):
+            forces = atoms.arrays["REF_forces"].copy()
+            forces[0, 0] += 0.3  # eV/Å, one component of 4 atoms × 3
+            sign = (-1) ** index
+            stress = atoms.info["REF_stress"].reshape(3, 3)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            stress = stress + sign * 2.0 * units.GPa
+            energy = atoms.info["REF_energy"] + sign * (index + 1) * 0.004 * len(atoms)
+            found.append(Prediction(energy, forces, stress))
+        return found
+
+
+@pytest.fixture
+def subject() -> Shifted:
+    settings = EvaluationSettings()
+    return Shifted(reference_calculator(settings.crystal), settings)
+
+
+def test_known_residuals_give_known_errors_in_their_units(subject: Shifted, data_dir: Path) -> None:
+    values = errors.measure(subject, data_dir / "test" / "test.xyz").values
+    assert values["energy_mae_mev_per_atom"] == pytest.approx((4 + 8 + 12) / 3)
+    assert values["energy_rmse_mev_per_atom"] == pytest.approx(np.sqrt((16 + 64 + 144) / 3))
+    assert values["energy_worst_mev_per_atom"] == pytest.approx(12)
+    assert values["force_mae_mev_per_a"] == pytest.approx(300 / 12)
+    assert values["force_rmse_mev_per_a"] == pytest.approx(300 / np.sqrt(12))
+    assert values["force_worst_ev_per_a"] == pytest.approx(0.3)
+    for kind in ("mae", "rmse", "worst"):
+        assert values[f"stress_{kind}_gpa"] == pytest.approx(2.0)
+
+
+def test_the_calculator_that_labelled_has_no_error(data_dir: Path) -> None:
+    settings = EvaluationSettings()
+    emt = Subject(reference_calculator(settings.crystal), settings)
+    for found in (
+        errors.measure(emt, data_dir / "test" / "test.xyz"),
+        errors.measure_large_cell(emt, data_dir / "test" / "test_large.xyz"),
+    ):
+        assert max(found.values.values()) < 1e-3  # the file holds eight decimals
+
+
+def test_parity_curves_have_one_row_a_structure_or_atom(subject: Shifted, data_dir: Path) -> None:
+    curves = errors.measure(subject, data_dir / "test" / "test.xyz").curves
+    assert curves["energy_model_ev_per_atom"].shape == (3,)
+    assert curves["force_model_ev_per_a"].shape == curves["force_reference_ev_per_a"].shape == (12, 3)
+    assert curves["stress_model_gpa"].shape == (3, 6)
+
+
+def test_structures_without_labels_are_bad_input(subject: Shifted, tmp_path: Path) -> None:
+    path = tmp_path / "test.xyz"
+    write_labelled(path, 1, 1)
+    atoms = ase.io.read(path)
+    del atoms.arrays["REF_forces"]
+    ase.io.write(path, atoms, format="extxyz")
+    with pytest.raises(InputError, match="structure 0 has no REF_forces"):
+        errors.measure(subject, path)
+    path.write_text("not\nextxyz\n")
+    with pytest.raises(InputError, match="extxyz"):
+        errors.measure(subject, path)

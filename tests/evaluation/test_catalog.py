@@ -1,0 +1,34 @@
+import subprocess
+import sys
+
+from mlipilot.evaluation.catalog import CATALOG, GROUPS, names_of
+
+
+def test_a_metric_can_be_named_without_torch_or_ase() -> None:
+    heavy = "{'torch', 'ase', 'mace'} & sys.modules.keys()"
+    code = f"import sys, mlipilot.evaluation.runner; sys.exit(bool({heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_metric_belongs_to_one_group_and_every_group_has_metrics() -> None:
+    assert sorted(name for group in GROUPS for name in names_of(group)) == sorted(CATALOG)
+
+
+def test_units_are_in_the_public_names() -> None:
+    suffixes = {
+        "meV/atom": "_mev_per_atom",
+        "meV/Å": "_mev_per_a",
+        "eV/Å": "_ev_per_a",
+        "GPa": "_gpa",
+        "Å": "_a",
+        "%": "_percent",
+        "eV": "_ev",
+        "eV/atom": "_ev_per_atom",
+        "meV": "_mev",
+        "meV/atom/ps": "_mev_per_atom_per_ps",
+        "atom·steps/s": "_atom_steps_per_s",
+        "MiB": "_mib",
+    }
+    for name, info in CATALOG.items():
+        if info.unit != "1":
+            assert name.endswith(suffixes[info.unit]), name
