@@ -59,6 +59,8 @@ class RebuiltModel:
     def _graph(self, atoms: Atoms) -> dict[str, Any]:
         from mace.data.neighborhood import get_neighborhood
 
+        if not np.isfinite(atoms.positions).all():
+            raise ValueError("a position is not a finite number")  # the neighbour list would crash
         species = self._index[atoms.numbers]
         if (species < 0).any():
             unknown = sorted(set(atoms.numbers[species < 0].tolist()))

@@ -70,6 +70,13 @@ def test_an_element_that_the_model_does_not_know_is_named(model_dir: Path) -> No
         rebuild(model_dir).predict([atoms])
 
 
+def test_positions_that_are_no_numbers_are_refused(model_dir: Path) -> None:
+    atoms = rattled_cell(CrystalSettings(), 3.6, 1, 0.0, seed=0)
+    atoms.positions[0, 0] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        rebuild(model_dir).predict([atoms])
+
+
 def test_loading_does_not_leave_unsafe_torch_load_switched_on(model_dir: Path) -> None:
     rebuild(model_dir)
     assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.metrics import size, throughput
+from mlipilot.evaluation.rebuild import rebuild
+from mlipilot.evaluation.results import MeasurementError
+from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.subject import Subject
+
+
+def test_the_pinned_reference_costs_as_much_as_itself() -> None:
+    settings = EvaluationSettings.model_validate({"throughput": {"repeats": 2, "rounds": 7}})
+    found = throughput.measure(Subject.of_model(throughput.pinned_reference(29), settings)).values
+    assert found["relative_cost"] == pytest.approx(1.0, abs=0.4)  # on a busy machine
+    assert found["throughput_atom_steps_per_s"] > 10
+
+
+def test_size_counts_parameters_and_finds_some_memory(pristine_handover: Path) -> None:
+    model = rebuild(pristine_handover)
+    found = size.measure(Subject.of_model(model, EvaluationSettings())).values
+    assert found["parameter_count"] == model.parameter_count
+    assert 0 <= found["peak_memory_mib"] < 2000
+
+
+@pytest.mark.parametrize("measure", [size.measure, throughput.measure])
+def test_a_calculator_that_is_no_network_has_neither(measure: object, settings: EvaluationSettings) -> None:
+    assert callable(measure)
+    with pytest.raises(MeasurementError):
+        measure(Subject(reference_calculator(settings.crystal), settings))

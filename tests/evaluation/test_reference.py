@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from mlipilot.evaluation import reference
+from mlipilot.evaluation.reference_values import ReferenceValues, percent_error, settings_digest
+from mlipilot.evaluation.settings import EvaluationSettings
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, scorecard: Path) -> Path:
+    path = tmp_path_factory.mktemp("reference") / reference.FILE_NAME
+    assert reference.main(["--scorecard", str(scorecard), "--output", str(path)]) == 0
+    return path
+
+
+def test_values_kept_beside_the_data_come_back_exactly(kept: Path, settings: EvaluationSettings) -> None:
+    values, source = reference.obtain(kept.parent, settings, lambda _: None)
+    assert source == "file"
+    assert values == reference.compute(settings)
+
+
+def test_values_made_with_other_settings_are_not_used(
+    kept: Path, settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = ReferenceValues.model_validate_json(kept.read_bytes())
+    monkeypatch.setattr(reference, "compute", lambda _: fresh)
+    other = settings.model_copy(update={"compression": settings.compression.model_copy(
+        update={"neighbour_distance_a": 2.2})})  # fmt: skip
+    said: list[str] = []
+    assert reference.obtain(kept.parent, other, said.append)[1] == "computed"
+    assert "other settings" in said[0]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format": "mlipilot-reference/1", "rdf": [NaN]}'])
+def test_a_file_that_is_not_readable_is_not_used(
+    text: str, kept: Path, settings: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / reference.FILE_NAME).write_text(text)
+    fresh = ReferenceValues.model_validate_json(kept.read_bytes())
+    monkeypatch.setattr(reference, "compute", lambda _: fresh)
+    assert reference.obtain(tmp_path, settings, lambda _: None)[1] == "computed"
+
+
+def test_the_digest_follows_what_the_values_depend_on_and_nothing_else(settings: EvaluationSettings) -> None:
+    def changed(group: str, **change: object) -> str:
+        part = getattr(settings, group).model_copy(update=change)
+        return settings_digest(settings.model_copy(update={group: part}))
+
+    assert changed("throughput", rounds=99) == settings_digest(settings)
+    assert changed("crystal", emt_asap_cutoff=True) != settings_digest(settings)
+    assert changed("nve", temperatures_k=(700.0,)) != settings_digest(settings)
+
+
+def test_a_wrong_scorecard_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "reference.json"
+    assert reference.main(["--scorecard", str(tmp_path / "no.yaml"), "--output", str(output)]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_percent_errors_are_relative_to_the_truth() -> None:
+    assert percent_error(110.0, 100.0) == pytest.approx(10.0)
+    assert percent_error(-90.0, -100.0) == pytest.approx(10.0)

@@ -1,0 +1,149 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlipilot.errors import InputError
+from mlipilot.evaluation import __main__ as command
+from mlipilot.evaluation import reference
+from mlipilot.evaluation.catalog import CATALOG, names_of
+from mlipilot.evaluation.results import Measurement, MeasurementError
+from mlipilot.evaluation.runner import Task, evaluate, make
+from mlipilot.evaluation.scorecard import load_scorecard, score
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def raising(error: Exception) -> Any:
+    def measure() -> Measurement:
+        raise error
+
+    return measure
+
+
+def run(model: Path, data: Path, scorecard: Path, output: Path, *more: str) -> int:
+    paths = ["--model", model, "--data", data, "--scorecard", scorecard, "--output", output]
+    return command.main([str(part) for part in paths] + list(more))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MeasurementError("the lattice fell apart"), "the lattice fell apart"),
+        (RuntimeError("bad\nweights"), "RuntimeError: bad weights"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (MemoryError("16 GiB"), "MemoryError: 16 GiB"),
+    ],
+)
+def test_a_measurement_that_raises_is_a_failed_metric_with_its_reason(error: Exception, reason: str) -> None:
+    tasks = [
+        Task("nve", names_of("nve"), raising(error)),
+        Task(
+            "vacancy",
+            ["vacancy_formation_energy_ev"],
+            lambda: Measurement({"vacancy_formation_energy_ev": 1.0}),
+        ),
+    ]
+    entries, _ = make(tasks, 60.0, silent)
+    for name in names_of("nve"):
+        assert entries[name]["status"] == "failed"
+        assert reason in entries[name]["reason"]
+    assert entries["vacancy_formation_energy_ev"]["value"] == 1.0  # the others are measured all the same
+
+
+def test_wrong_data_are_not_blamed_on_the_model() -> None:
+    with pytest.raises(InputError):
+        make([Task("errors", names_of("errors"), raising(InputError("no labels")))], 60.0, silent)
+
+
+def test_a_model_that_is_too_dear_is_measured_no_further() -> None:
+    tasks = [
+        Task("throughput", ["relative_cost"], lambda: Measurement({"relative_cost": 61.0})),
+        Task("nve", names_of("nve"), raising(AssertionError("must not be called"))),
+    ]
+    entries, _ = make(tasks, 60.0, silent)
+    assert entries["relative_cost"]["value"] == 61.0
+    assert "61 times" in entries["nve_completed_fraction"]["reason"]
+
+
+def test_a_whole_evaluation_gives_every_metric_and_is_repeatable(
+    pristine_handover: Path,
+    data_dir: Path,
+    scorecard: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(pristine_handover, data_dir, scorecard, tmp_path / "one") == 0
+    first = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert first["metrics"].keys() == CATALOG.keys()
+    assert first["format"] == "mlipilot-metrics/1"
+    assert first["split"] == "test"
+    assert first["reference"]["source"] == "computed"
+    for name, entry in first["metrics"].items():
+        assert entry["unit"] == CATALOG[name].unit
+        assert (entry["status"] == "ok") == (entry["value"] is not None) == (entry["reason"] is None)
+        assert entry["cost_s"] >= 0
+    assert "evaluate: nvt " in capfd.readouterr().err
+    with np.load(tmp_path / "one" / "curves.npz", allow_pickle=False) as curves:
+        assert curves["force_model_ev_per_a"].shape == (12, 3)
+    assert not score(load_scorecard(scorecard), first).feasible  # its weights are random
+
+    reference.write(load_scorecard(scorecard).settings_for("smoke"), data_dir / reference.FILE_NAME)
+    try:
+        second = evaluate(pristine_handover, data_dir, scorecard, "smoke", "test", tmp_path / "two")
+    finally:
+        (data_dir / reference.FILE_NAME).unlink()
+    assert second["reference"]["source"] == "file"
+    timed = {"throughput_atom_steps_per_s", "relative_cost", "peak_memory_mib"}
+    for name in CATALOG.keys() - timed:
+        assert second["metrics"][name]["value"] == first["metrics"][name]["value"], name
+    assert second["model"]["weights_digest"] == first["model"]["weights_digest"]
+
+
+def test_the_sealed_split_gives_errors_only(
+    pristine_handover: Path, data_dir: Path, scorecard: Path, tmp_path: Path
+) -> None:
+    assert run(pristine_handover, data_dir, scorecard, tmp_path, "--split", "sealed") == 0
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    assert report["split"] == "sealed"
+    assert len(report["metrics"]) == 9
+    assert all(CATALOG[name].group == "errors" for name in report["metrics"])
+
+
+def test_a_refused_handover_is_written_down_and_exits_3(
+    model_dir: Path, data_dir: Path, scorecard: Path, tmp_path: Path
+) -> None:
+    (model_dir / "model.pt").write_bytes(b"\x80\x04")
+    assert run(model_dir, data_dir, scorecard, tmp_path / "out") == 3
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert "pickle" in report["refused"]
+    assert "metrics" not in report
+    judged = score(load_scorecard(scorecard), report)
+    assert not judged.feasible
+    assert "pickle" in str(judged.gates[0].reason)
+
+
+def test_bad_input_exits_2_and_writes_nothing(
+    pristine_handover: Path,
+    data_dir: Path,
+    scorecard: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert run(pristine_handover, tmp_path, scorecard, out) == 2
+    assert "test/test.xyz" in capsys.readouterr().err
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(scorecard.read_text().replace("force_mae_mev_per_a", "force_mea_mev_per_a"))
+    assert run(pristine_handover, data_dir, wrong, out) == 2
+    assert "did you mean 'force_mae_mev_per_a'" in capsys.readouterr().err
+    spoilt = tmp_path / "data"
+    shutil.copytree(data_dir, spoilt)
+    (spoilt / "test" / "test.xyz").write_text("2\nno labels\nCu 0 0 0\nCu 0 0 1.8\n")
+    assert run(pristine_handover, spoilt, scorecard, out) == 2
+    assert not (out / "metrics.json").exists()
