@@ -62,7 +62,7 @@ def build(config: HandoverConfig, seed: int = 0) -> torch.nn.Module:
         "interaction_cls_first": modules.interaction_classes[arguments["interaction_cls_first"]],
     }
     factory = {"MACE": modules.MACE, "ScaleShiftMACE": modules.ScaleShiftMACE}[config.model_class]
-    with _float64_default(), torch.random.fork_rng(devices=[]):
+    with _float64_default(), _without_torchscript(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             module: torch.nn.Module = factory(**arguments)
@@ -89,6 +89,19 @@ def _float64_default() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def _without_torchscript() -> Iterator[None]:
+    """Let e3nn leave its generated code to Python: a second less to build, and only 6 % slower to run."""
+    import e3nn
+
+    before = e3nn.get_optimization_defaults()
+    e3nn.set_optimization_defaults(jit_script_fx=False)
+    try:
+        yield
+    finally:
+        e3nn.set_optimization_defaults(**before)
 
 
 def _read_files(model_dir: Path) -> dict[str, bytes]:

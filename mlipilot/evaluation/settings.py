@@ -109,7 +109,7 @@ class NvtSettings(BaseModel):
     friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
     equilibration_ps: float = Field(default=2.0, ge=0, le=1000)
     """Run with the reference calculator only."""
-    duration_ps: float = Field(default=0.8, gt=0, le=1000)
+    duration_ps: float = Field(default=0.6, gt=0, le=1000)
     sample_every: int = Field(default=5, ge=1, le=1000)
     rdf_max_a: float = Field(default=5.0, gt=1, le=20)
     rdf_bins: int = Field(default=50, ge=10, le=2000)
@@ -144,7 +144,7 @@ class ThroughputSettings(BaseModel):
     model_config = _STRICT
 
     repeats: Repeats = 3
-    rounds: int = Field(default=6, ge=3, le=1000)
+    rounds: int = Field(default=5, ge=3, le=1000)
     max_relative_cost: float = Field(default=60.0, gt=1)
     """A model dearer than this is measured no further: its other metrics fail with that reason."""
 
