@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.untrusted import one_line
 
-_MAX_REASON = 300
+MAX_REASON = 300
 
 
 class MeasurementError(Exception):
@@ -28,17 +28,6 @@ class Measurement:
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def printable(text: str) -> str:
-    """`text` on one line without control or format characters, cut to a readable length."""
-    kept = "".join(
-        " " if char.isspace() else char
-        for char in text
-        if char.isspace() or unicodedata.category(char)[0] != "C"
-    )
-    line = " ".join(kept.split())
-    return line if len(line) <= _MAX_REASON else line[: _MAX_REASON - 3] + "..."
-
-
 def entry(name: str, measurement: Measurement, cost_s: float) -> dict[str, Any]:
     """One entry of `metrics.json`. NaN, infinity and absence are failures, never values."""
     value = measurement.values.get(name)
@@ -51,6 +40,6 @@ def entry(name: str, measurement: Measurement, cost_s: float) -> dict[str, Any]:
         "value": None if reason else value,
         "unit": CATALOG[name].unit,
         "status": "failed" if reason else "ok",
-        "reason": printable(reason) if reason else None,
+        "reason": one_line(reason, MAX_REASON) if reason else None,
         "cost_s": round(cost_s, 4),
     }

@@ -19,6 +19,7 @@ from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import Group, names_of
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.reference_values import ReferenceValues
@@ -97,14 +98,14 @@ def _evaluate(
     import torch
 
     from mlipilot.evaluation.rebuild import HandoverError, rebuild
-    from mlipilot.evaluation.results import printable
+    from mlipilot.evaluation.results import MAX_REASON
     from mlipilot.evaluation.subject import Subject
 
     torch.set_num_threads(1)  # steady timings, and the same sums on every run
     try:
         model = rebuild(model_dir, device)
     except HandoverError as error:
-        reason = printable(str(error))
+        reason = one_line(str(error), MAX_REASON)
         progress(f"refused: {reason}")
         return {"refused": reason}, {}
     progress(f"rebuild {time.perf_counter() - start:.1f} s")
