@@ -43,9 +43,10 @@ def tail(path: Path, lines: int, max_bytes: int = 32768) -> str:
     Raises OSError when it cannot be read, and when it is no regular file: a job may have put a link there.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path.name} is not a regular file")
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path.name} is not a regular file")
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - max_bytes))
         data = stream.read(max_bytes)

@@ -45,6 +45,7 @@ class Attempts:
                 profile=self.spec.profile,
                 output=attempt / "output",
                 split="sealed" if key.kind == "sealed" else "test",
+                device=self.spec.jobs.device,
             )
             cwd, read_only, limit = attempt, [recipe], self.spec.jobs.evaluate_wall_limit_s
         return JobOrder(

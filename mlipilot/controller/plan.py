@@ -63,5 +63,6 @@ def _example_commands(campaign: Campaign) -> list[list[str]]:
             profile=campaign.spec.profile,
             output=lineage.attempt(JobKey(0, key.seed, "evaluate"), 1) / "output",
             split="test",
+            device=campaign.spec.jobs.device,
         ),
     ]

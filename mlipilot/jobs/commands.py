@@ -25,7 +25,7 @@ def train_argv(data: Path, output: Path, seed: int, max_steps: int) -> list[str]
 
 
 def evaluate_argv(
-    model: Path, data: Path, scorecard: Path, profile: Profile, output: Path, split: str
+    model: Path, data: Path, scorecard: Path, profile: Profile, output: Path, split: str, device: str
 ) -> list[str]:
     """Evaluate a hand-over with the trusted evaluator."""
     return [
@@ -36,6 +36,7 @@ def evaluate_argv(
         *("--profile", profile),
         *("--output", str(output)),
         *("--split", split),
+        *("--device", device),
     ]
 
 

@@ -17,7 +17,7 @@ def test_train() -> None:
 
 
 def test_evaluate() -> None:
-    argv = evaluate_argv(Path("/m"), Path("/d"), Path("/s.yaml"), "smoke", Path("/o"), "sealed")
+    argv = evaluate_argv(Path("/m"), Path("/d"), Path("/s.yaml"), "smoke", Path("/o"), "sealed", "cpu")
     assert argv == [
         sys.executable,
         *[
@@ -33,7 +33,7 @@ def test_evaluate() -> None:
             "--scorecard",
             "/s.yaml",
         ],
-        *["--profile", "smoke", "--output", "/o", "--split", "sealed"],
+        *["--profile", "smoke", "--output", "/o", "--split", "sealed", "--device", "cpu"],
     ]
 
 

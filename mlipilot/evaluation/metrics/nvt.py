@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from matscipy.neighbours import neighbour_list  # type: ignore[import-untyped]  # ASE's costs 30 ms a call
+from matscipy.neighbours import neighbour_list  # ASE's costs 30 ms a call
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.dynamics import Outcome, run_nvt, steps_in
