@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from torch_ema import ExponentialMovingAverage  # type: ignore[import-untyped]
+from torch_ema import ExponentialMovingAverage
 
 with redirect_stdout(sys.stderr):  # MACE prints while it is imported; stdout is for our JSON lines alone
     from mace import data, modules, tools
