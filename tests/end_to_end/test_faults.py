@@ -143,7 +143,8 @@ def test_a_full_disk_pauses_and_resume_goes_on(tmp_path: Path) -> None:
         done = mlipilot("run", campaign, "--run-dir", disk, cwd=tmp_path, check=75)
         assert "no space" in done.stderr
         filler.unlink()
-        again = ["resume", run.root] if run.spec.exists() else ["run", campaign, "--run-dir", disk]
+        begun = run.spec.exists()
+        again: list[str | Path] = ["resume", run.root] if begun else ["run", campaign, "--run-dir", disk]
         mlipilot(*again, cwd=tmp_path)
         assert _state(run).finished and verify_run(run).problems == []
     finally:

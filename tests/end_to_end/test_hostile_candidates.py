@@ -56,7 +56,9 @@ class _Villain(BaseHTTPRequestHandler):
         number = int(re.findall(r"This is iteration (\d+)", text)[0])
         done = sum(message["role"] == "tool" for message in request["messages"])
         name, code, _ = CANDIDATES[number - 1]
-        calls = [("write_file", {"path": "train.py", "content": code + "\n"})]
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("write_file", {"path": "train.py", "content": code + "\n"})
+        ]
         if name == "nan":
             original = Path(__file__).parents[2] / "mlipilot/recipes/mace/train.py"
             calls.insert(0, ("write_file", {"path": "original.py", "content": original.read_text()}))
@@ -67,10 +69,14 @@ class _Villain(BaseHTTPRequestHandler):
             "expected_effect": [{"metric": "force_mae_mev_per_a", "direction": "decrease"}],
         }
         calls.append(("submit_experiment", claim))
-        self._answer(*calls[done], id_=f"call{done}")
+        self._answer(calls[done][0], calls[done][1], f"call{done}")
 
-    def _answer(self, name: str, arguments: dict[str, Any], id_: str) -> None:
-        call = {"id": id_, "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    def _answer(self, name: str, arguments: dict[str, Any], identity: str) -> None:
+        call = {
+            "id": identity,
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         body = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
         data = json.dumps(body).encode()
