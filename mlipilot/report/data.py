@@ -18,7 +18,6 @@ from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import Iteration, State, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.order import read_json
-from mlipilot.untrusted import clean, clip, one_line, tail
 from mlipilot.report.training import read_training_curve
 from mlipilot.report.view import (
     Cost,
@@ -29,6 +28,7 @@ from mlipilot.report.view import (
     SeedView,
     Status,
 )
+from mlipilot.untrusted import clean, clip, one_line, tail
 
 MAX_DIFF_LINES = 600
 _MAX_DIFF_BYTES = 256 * 1024

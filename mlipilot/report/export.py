@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ def export_incumbent(view: LineageView, directory: Path) -> Export:
     from mlipilot.evaluation.rebuild import HandoverError, rebuild  # torch: seconds
 
     try:
-        model = rebuild(first.handover)
+        with redirect_stdout(io.StringIO()):  # MACE prints which accelerators it has not
+            model = rebuild(first.handover)
     except HandoverError as error:
         return Export(missing=f"the hand-over cannot be rebuilt: {error}")
     if model.weights_digest != first.weights_digest:

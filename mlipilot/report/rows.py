@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,10 @@ from mlipilot.report.view import Cost, EffectView, IterationView, LineageView
 
 SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal": "–", "running": "…"}
 """A sign for each status, so that none is told by colour alone."""
+
+
+ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
+"""A sign for each direction that a hypothesis may expect."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class MetricRow:
     metric: str
     label: str
     unit: str
-    values: list[str]
+    values_by_seed: list[str]
     """By seed, in the order of the campaign's seeds."""
     summary: str
     reason: str
@@ -147,7 +150,7 @@ def objective_text(iteration: IterationView) -> str:
     """The objective with its spread over seeds."""
     if iteration.objective is None:
         return "—"
-    return mean_sd([math.exp(value) for value in iteration.log_objectives])
+    return mean_sd(iteration.objectives)
 
 
 def effects_text(effects: list[EffectView]) -> str:
@@ -222,7 +225,7 @@ def metric_rows(iteration: IterationView) -> list[MetricRow]:
                 metric=name,
                 label=metric_label(name),
                 unit=metric_unit(name),
-                values=[
+                values_by_seed=[
                     "not measured" if entry is None else "failed" if entry.value is None else number(value)
                     for entry, value in zip(entries, values, strict=True)
                 ],

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlipilot.report.rows import (
+    ARROWS,
     SYMBOLS,
     GateCell,
     gate_cell,
@@ -37,7 +38,6 @@ _STATUS_STYLE = {
     "running": "cyan",
 }
 _GRADE_STYLE = {"held": "green", "refuted": "red", "unclear": "yellow"}
-_ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
 _DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
 
 
@@ -63,6 +63,14 @@ def gate_table(view: LineageView) -> Table:
     table.add_row(
         Text("objective", style="bold"), "", "", _objective(view.baseline), _objective(view.incumbent)
     )
+    notes = [
+        f"{row.label}, {who}: {cell.note}"
+        for row in gate_rows(view)
+        for who, cell in (("baseline", row.baseline), ("incumbent", row.incumbent))
+        if cell.text == "failed" and (who == "baseline" or view.improved)
+    ]
+    table.caption = Text("\n".join(notes), style="dim") if notes else None
+    table.caption_justify = "left"
     return table
 
 
@@ -157,7 +165,7 @@ def _effects(effects: list[EffectView]) -> Table:
         unit = metric_unit(effect.metric)
         table.add_row(
             Text(f"{metric_label(effect.metric)}{f' ({unit})' if unit else ''}"),
-            Text(f"{_ARROWS.get(effect.direction, '')} {effect.direction}"),
+            Text(f"{ARROWS.get(effect.direction, '')} {effect.direction}"),
             number(effect.before),
             number(effect.after),
             Text(effect.grade or "not graded", style=_GRADE_STYLE.get(effect.grade or "", "dim")),
@@ -202,6 +210,6 @@ def _metrics(iteration: IterationView) -> Table:
         table.add_column(f"seed {seed.seed}", justify="right")
     table.add_column("", overflow="fold")
     for row in metric_rows(iteration):
-        values = [Text(value, style="red" if value == "failed" else "") for value in row.values]
+        values = [Text(value, style="red" if value == "failed" else "") for value in row.values_by_seed]
         table.add_row(row.label, Text(row.unit), *values, Text(row.reason, style="dim"))
     return table

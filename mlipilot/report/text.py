@@ -20,6 +20,8 @@ _BAR = 1e-300  # below: zero for every purpose here
 def metric_label(name: str) -> str:
     """A metric's name without its unit: `force_mae_mev_per_a` is "force MAE"."""
     words = _UNIT_ENDINGS.sub("", name).split("_")
+    if "worst" in words:
+        words = ["worst", *(word for word in words if word not in ("worst", "error")), "error"]
     text = " ".join(_ACRONYMS.get(word) or _ELASTIC.sub(r"C\1", word) for word in words)
     return text.replace("finite difference", "finite-difference").replace("large cell", "large-cell")
 

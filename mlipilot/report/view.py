@@ -138,6 +138,11 @@ class IterationView:
         return [score.log_objective for score in self.scores if score.log_objective is not None]
 
     @property
+    def objectives(self) -> list[float]:
+        """The objective by seed, where it could be computed."""
+        return [math.exp(value) for value in self.log_objectives]
+
+    @property
     def objective(self) -> float | None:
         """The geometric mean over seeds, or None while a seed lacks one."""
         logs = self.log_objectives

@@ -17,6 +17,7 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec, dump_yaml
 from mlipilot.controller.prepare import copy_recipe, starting_body
+from mlipilot.controller.proposals import recipe_diff
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG
@@ -59,7 +60,7 @@ _RANGES = {
 
 
 def make_spec(**changes: Any) -> CampaignSpec:
-    """A campaign of two seeds with the scripted pilot."""
+    """A campaign of three seeds with the scripted pilot."""
     content = {
         "name": "cu_emt",
         "dataset": {"name": "cu_emt"},
@@ -95,15 +96,14 @@ class SyntheticRun:
     def propose(self, number: int, hypothesis: dict[str, Any] | None, edits: dict[str, str]) -> None:
         """Publish a candidate: the baseline's recipe.yaml with texts replaced."""
         directory = self.lineage.iteration(number)
-        copy_recipe(self.run.recipe, directory / "recipe") if directory.mkdir(parents=True) is None else None
+        directory.mkdir(parents=True)
+        copy_recipe(self.run.recipe, directory / "recipe")
         recipe = directory / "recipe" / "recipe.yaml"
         text = recipe.read_text(encoding="utf-8")
         for old, new in edits.items():
             assert old in text
             text = text.replace(old, new)
         recipe.write_text(text, encoding="utf-8")
-        from mlipilot.controller.proposals import recipe_diff
-
         write_atomic(directory / "patch.diff", recipe_diff(self.run.recipe, directory / "recipe"))
         write_atomic(directory / "hypothesis.yaml", dump_yaml(hypothesis or {"title": "baseline"}))
         if number:
@@ -274,55 +274,3 @@ def curves(seed: int, quality: float) -> dict[str, Any]:
         "nve_600k_time_ps": time,
         "nve_600k_energy_mev_per_atom": np.sin(time * 60) * 0.02 * (1.5 - quality) + 0.01 * time,
     }
-
-
-LOSS = {
-    "title": "Balance energy, force and stress in the loss",
-    "hypothesis": "Weighting forces and stress up, per atom, lowers force and stress errors several times.",
-    "mechanism": "The default loss is dominated by total energies: gradients of forces hardly reach Adam.",
-    "expected_effect": [
-        {"metric": "force_mae_mev_per_a", "direction": "decrease"},
-        {"metric": "stress_mae_gpa", "direction": "decrease"},
-        {"metric": "nve_drift_mev_per_atom_per_ps", "direction": "unchanged"},
-    ],
-}
-SCHEDULE = {
-    "title": "One-cycle schedule with a running mean of the weights",
-    "hypothesis": "A decaying learning rate and EMA remove the noise of the last steps.",
-    "mechanism": "At constant rate Adam keeps jumping around the minimum; annealing and averaging settle it.",
-    "expected_effect": [
-        {"metric": "energy_mae_mev_per_atom", "direction": "decrease"},
-        {"metric": "relative_cost", "direction": "unchanged"},
-    ],
-}
-HOT = {
-    "title": "A learning rate ten times higher",
-    "hypothesis": "A higher rate reaches a lower loss in the same number of steps.",
-    "mechanism": "Larger steps travel further in a fixed budget.",
-    "expected_effect": [{"metric": "force_mae_mev_per_a", "direction": "decrease"}],
-}
-WIDE = {
-    "title": "Sixteen channels without normalisation",
-    "hypothesis": "More channels describe the many-body part better.",
-    "mechanism": "Capacity grows with the number of channels.",
-    "expected_effect": [{"metric": "energy_mae_mev_per_atom", "direction": "decrease"}],
-}
-
-
-def finished_run(root: Path) -> SyntheticRun:
-    """Baseline fails gates; one better but infeasible, one feasible, one worse, one that diverges."""
-    run = SyntheticRun(root)
-    run.propose(0, None, {})
-    run.candidate(0, 0.0, broken=("nvt_rdf_mae",))
-    run.propose(1, LOSS, {"forces: 0.01 ": "forces: 10.0 ", "energy_per_atom: false": "energy_per_atom: true"})
-    run.candidate(1, 0.45)
-    run.propose(2, SCHEDULE, {"kind: constant": "kind: one_cycle", "ema:\n  decay: 0.0": "ema:\n  decay: 0.99"})
-    run.candidate(2, 0.97)
-    run.propose(3, HOT, {"learning_rate: 0.05": "learning_rate: 0.5"})
-    run.candidate(3, 0.7)
-    run.propose(4, WIDE, {"hidden_irreps: 4x0e": "hidden_irreps: 16x0e"})
-    run.train(4, 1, 0.1, failed="the loss is nan at step 100 of 400: training diverged (exit status 3)")
-    run.judge(4)
-    run.sealed_check()
-    run.end("the budget of 4 iterations is used up")
-    return run

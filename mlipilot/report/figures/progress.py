@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.artist import Artist
@@ -34,7 +33,7 @@ def progress_figure(view: LineageView, theme: Theme) -> Figure:
         axes.grid(axis="y")
         axes.set_xlim(-0.5, last + 0.5)
     violations = {i.number: i.violations for i in view.iterations if i.scores}
-    objectives = {i.number: _objectives(i) for i in view.iterations if i.log_objectives}
+    objectives = {i.number: i.objectives for i in view.iterations if i.log_objectives}
     _draw_measure(above, view, violations, theme)
     _draw_measure(below, view, objectives, theme)
     above.set_ylabel("total gate violation\n(ln units; 0: none)")
@@ -56,10 +55,6 @@ def progress_figure(view: LineageView, theme: Theme) -> Figure:
         handletextpad=0.4,
     )
     return figure
-
-
-def _objectives(iteration: IterationView) -> list[float]:
-    return [math.exp(value) for value in iteration.log_objectives]
 
 
 def _incumbents(view: LineageView) -> list[int]:

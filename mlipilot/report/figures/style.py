@@ -7,6 +7,7 @@ which differ in lightness, too; shapes and labels repeat what colour says.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from mlipilot.report.text import number
+from mlipilot.report.text import number, power
 
 WIDTH_IN = 8.0
 """Drawn at 100 pixels an inch on the page, so 800 pixels wide; the file has twice as many."""
@@ -159,7 +160,9 @@ def decimal_log_axis(axis: Any) -> None:
     """Labels of a logarithmic axis as plain numbers where they are short, else as powers of ten."""
 
     def label(value: float, _position: int) -> str:
-        return number(value, 1)
+        exponent = round(math.log10(value)) if value > 0 else 0
+        bare = value > 0 and abs(exponent) > 3 and math.isclose(value, 10.0**exponent)
+        return power(exponent) if bare else number(value, 1)
 
     axis.set_major_formatter(FuncFormatter(label))
     axis.set_minor_formatter(NullFormatter())

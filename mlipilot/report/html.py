@@ -1,0 +1,40 @@
+"""The page `report.html`: one file, no script, nothing from outside.
+
+Hypotheses, titles, diffs and logs are hostile text: autoescaping is on for every value, and a strict
+Content-Security-Policy allows the page's own style sheet (by its digest) and embedded pictures, nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mlipilot.report.page import FILTERS
+
+
+def render_html(context: dict[str, Any]) -> str:
+    """The page for a `page.context`."""
+    environment = Environment(
+        loader=PackageLoader("mlipilot.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {**FILTERS, "data_uri": _data_uri}
+    loader = environment.loader
+    assert loader is not None  # noqa: S101 - given above
+    style, _, _ = loader.get_source(environment, "report.css")
+    style = "\n" + style.strip() + "\n"
+    # The digest covers exactly the text between <style> and </style>.
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    template = environment.get_template("report.html.j2")
+    return template.render(**context, style=Markup(style), style_digest=digest)  # noqa: S704 - our own file
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,188 @@
+"""What the report says, gathered once for the HTML page and the Markdown text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlipilot.report import rows
+from mlipilot.report.export import Export
+from mlipilot.report.figures import Picture
+from mlipilot.report.summary import pilot_text, summary
+from mlipilot.report.text import duration, joined, metric_label, metric_unit, number
+from mlipilot.report.view import LineageView
+from mlipilot.untrusted import one_line
+
+_ISOLATION_WARNING = (
+    "The jobs ran as local processes: the code of candidates could reach the files and the network of this "
+    "machine. Protected files were hashed before and after every job, which shows a change but does not "
+    "prevent one."
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number that sums something up."""
+
+    label: str
+    before: str
+    after: str
+    note: str
+    good: bool | None
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name with its value, such as a digest."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class DiffLine:
+    """One line of a diff and what it is: file, hunk, add, del or same."""
+
+    kind: str
+    text: str
+
+
+def context(view: LineageView, pictures: list[Picture], export: Export) -> dict[str, Any]:
+    """Everything that the templates name. Texts are cleaned of control characters, not yet escaped."""
+    return {
+        "name": view.spec.name,
+        "description": one_line(view.spec.description, 300),
+        "phase": view.phase,
+        "pilot": pilot_text(view),
+        "profile": view.spec.profile,
+        "summary": summary(view),
+        "problems": [one_line(problem, 400) for problem in view.problems],
+        "tiles": _tiles(view),
+        "pictures": {picture.name: picture for picture in pictures},
+        "gates": rows.gate_rows(view),
+        "gate_notes": _gate_notes(view),
+        "iterations": view.iterations,
+        "iteration_rows": rows.iteration_rows(view),
+        "symbols": rows.SYMBOLS,
+        "arrows": rows.ARROWS,
+        "diff_lines": diff_lines,
+        "metric_rows": rows.metric_rows,
+        "spread": _spread(view),
+        "costs": rows.cost_rows(view),
+        "elapsed": duration(rows.elapsed_s(view)),
+        "sealed": rows.sealed_rows(view),
+        "improved": view.improved,
+        "incumbent": view.state.incumbent,
+        "isolation": [_isolation_text(kind) for kind in view.isolation],
+        "isolation_warning": _warning(view),
+        "export": export,
+        "digests": _digests(view),
+        "weights": _weights(view),
+        "versions": _versions(view),
+        "times": _times(view),
+    }
+
+
+FILTERS = {"label": metric_label, "unit": metric_unit, "number": number}
+"""How the templates write a metric's name, its unit and a value."""
+
+
+def diff_lines(diff: str) -> list[DiffLine]:
+    """A unified diff, line by line."""
+    prefixes = (("+++", "file"), ("---", "file"), ("@@", "hunk"), ("+", "add"), ("-", "del"))
+    return [
+        DiffLine(next((kind for prefix, kind in prefixes if line.startswith(prefix)), "same"), line)
+        for line in diff.splitlines()
+    ]
+
+
+def _tiles(view: LineageView) -> list[Tile]:
+    baseline, incumbent, total = view.baseline, view.incumbent, len(view.gates)
+    before, after = view.gates_passed(baseline), view.gates_passed(incumbent)
+    tried = view.iterations[1:]
+    accepted = sum(iteration.status == "accepted" for iteration in tried)
+    cost = view.total_cost
+    gpu = f"{duration(cost.gpu_s)} of GPU time, " if cost.gpu_s else ""
+    return [
+        Tile(
+            "gates passed",
+            "—" if before is None else str(before),
+            "—" if after is None else str(after),
+            f"of {total}",
+            None if after is None else after == total,
+        ),
+        Tile(
+            "objective",
+            rows.objective_text(baseline) if baseline else "—",
+            rows.objective_text(incumbent) if incumbent else "—",
+            "lower is better",
+            None,
+        ),
+        Tile("hypotheses accepted", "", f"{accepted}", f"of {len(tried)} tried", None),
+        Tile("CPU time of jobs", "", duration(cost.cpu_s), f"{gpu}{cost.jobs} jobs", None),
+    ]
+
+
+def _spread(view: LineageView) -> str:
+    seeds = [str(seed) for seed in view.spec.seeds]
+    if len(seeds) == 1:
+        return f"One training seed ({seeds[0]}): the noise is not known."
+    return (
+        f"Mean ± sample standard deviation over the training seeds {joined(seeds)}. "
+        "A gate holds (✓) only if it holds on every seed."
+    )
+
+
+def _gate_notes(view: LineageView) -> list[str]:
+    """Why a gated metric has no value, or on which share of the seeds it fails."""
+    notes = []
+    for row in rows.gate_rows(view):
+        cells = [("baseline", row.baseline)] + ([("incumbent", row.incumbent)] if view.improved else [])
+        notes += [f"{row.label}, {who}: {cell.note}" for who, cell in cells if cell.note]
+    return notes
+
+
+def _isolation_text(kind: dict[str, str]) -> str:
+    return ", ".join(f"{what} {value}" for what, value in kind.items())
+
+
+def _warning(view: LineageView) -> str:
+    open_kinds = [k for k in view.isolation if "host" in (k.get("filesystem"), k.get("network"))]
+    return _ISOLATION_WARNING if open_kinds else ""
+
+
+def _digests(view: LineageView) -> list[Fact]:
+    started = view.state.started or {}
+    named = {
+        "campaign.lock.yaml": "spec_sha256",
+        "scorecard.yaml": "scorecard_sha256",
+        "data manifest": "data_manifest_sha256",
+        "protected files": "protected_sha256",
+        "starting recipe (tree)": "recipe_digest",
+        "prompts": "prompts_digest",
+    }
+    facts = [Fact(name, str(started[key])) for name, key in named.items() if started.get(key)]
+    if view.incumbent is not None and view.incumbent.recipe_digest:
+        facts.append(Fact("incumbent's recipe (tree)", view.incumbent.recipe_digest))
+    if view.records:
+        facts.append(Fact(f"ledger head ({len(view.records)} records)", view.records[-1].hash))
+    return facts
+
+
+def _weights(view: LineageView) -> list[Fact]:
+    seeds = view.incumbent.seeds if view.incumbent else []
+    return [Fact(f"seed {seed.seed}", seed.weights_digest) for seed in seeds if seed.weights_digest]
+
+
+def _versions(view: LineageView) -> list[Fact]:
+    started = view.state.started or {}
+    facts = [Fact(name, str(started[name])) for name in ("mlipilot", "python") if started.get(name)]
+    facts += [Fact(name, str(value)) for name, value in sorted((started.get("versions") or {}).items())]
+    if started.get("machine"):
+        facts.append(Fact("machine", one_line(str(started["machine"]), 120)))
+    return facts
+
+
+def _times(view: LineageView) -> list[Fact]:
+    pairs = (("first record", view.state.first_time), ("last record", view.state.last_time))
+    return [Fact(name, time[:19].replace("T", " ") + " UTC") for name, time in pairs if time]

@@ -1,0 +1,145 @@
+"""What came of a campaign in a few sentences, computed from the data and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlipilot.report.rows import sealed_rows
+from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit
+from mlipilot.report.view import IterationView, LineageView
+from mlipilot.untrusted import one_line
+
+_NAMED_GATES = 6
+_VERDICTS = ("accepted", "reverted", "invalid", "no proposal")
+
+
+def pilot_text(view: LineageView) -> str:
+    """Who proposed, so that a scripted pilot is never taken for a language model."""
+    pilot = view.spec.pilot
+    if pilot.kind == "scripted":
+        return "scripted pilot (no language model)"
+    return f"language model {one_line(pilot.model, 80)}" if pilot.model else "language model"
+
+
+def summary(view: LineageView) -> str:
+    """One paragraph: the baseline, what was tried, what the incumbent reaches, what it cost."""
+    sentences = [
+        _setting(view),
+        _baseline(view),
+        *_tried(view),
+        *_incumbent(view),
+        *_sealed(view),
+        _cost(view),
+        *_end(view),
+    ]
+    return " ".join(sentences)
+
+
+def _setting(view: LineageView) -> str:
+    seeds = count(len(view.spec.seeds), "seed")
+    steps = f"{view.spec.budget.optimizer_steps:,}".replace(",", "\u202f")
+    return (
+        f"Campaign {view.spec.name}, profile {view.spec.profile}: a {pilot_text(view)} changes a MACE "
+        f"training recipe for the data set {view.spec.dataset.name}; every candidate is trained with {seeds} "
+        f"for at most {steps} optimiser steps and judged by the scorecard {view.card.name}."
+    )
+
+
+def _baseline(view: LineageView) -> str:
+    passed = view.gates_passed(view.baseline)
+    if view.baseline is None or passed is None:
+        return "The baseline has not been measured."
+    failing = failing_gates(view, view.baseline)
+    if not failing:
+        return f"The baseline passes all {len(view.gates)} gates."
+    return f"The baseline fails {len(failing)} of {len(view.gates)} gates ({_some(failing)})."
+
+
+def _some(labels: list[str]) -> str:
+    """The first few labels, and how many more there are."""
+    named = labels[:_NAMED_GATES]
+    return joined(named if len(labels) == len(named) else [*named, f"{len(labels) - len(named)} more"])
+
+
+def failing_gates(view: LineageView, iteration: IterationView) -> list[str]:
+    """The labels of the gates that fail on some seed."""
+    failing = [
+        gate.metric
+        for index, gate in enumerate(view.gates)
+        if any(not result.passed for result in iteration.gate_results(index))
+    ]
+    return [metric_label(name) for name in failing]
+
+
+def _tried(view: LineageView) -> list[str]:
+    tried = view.iterations[1:]
+    if not tried:
+        return []
+    counts = {word: sum(i.status == word for i in tried) for word in (*_VERDICTS, "running")}
+    said = [f"{number} {word}" for word, number in counts.items() if number]
+    was = "was" if len(tried) == 1 else "were"
+    return [f"{count(len(tried), 'hypothesis', 'hypotheses')} {was} tried: {joined(said)}."]
+
+
+def _incumbent(view: LineageView) -> list[str]:
+    incumbent, baseline = view.incumbent, view.baseline
+    if incumbent is None or baseline is None or not incumbent.measured:
+        return []
+    if not view.improved:
+        judged = any(i.status in ("reverted", "invalid") for i in view.iterations)
+        return ["None was accepted: the baseline is still the incumbent."] if judged else []
+    failing = failing_gates(view, incumbent)
+    gates = (
+        f"still fails {len(failing)} of {len(view.gates)} gates ({_some(failing)})"
+        if failing
+        else f"passes all {len(view.gates)} gates on every seed"
+    )
+    changes = [
+        _unbroken(metric_label(name), baseline.values(name), incumbent.values(name), metric_unit(name))
+        for name in (term.metric for term in view.card.objective.terms)
+        if baseline.mean_value(name) is not None and incumbent.mean_value(name) is not None
+    ]
+    if baseline.objective is not None and incumbent.objective is not None:
+        changes.append(_unbroken("objective", baseline.objectives, incumbent.objectives))
+    return [
+        f"The incumbent is iteration {incumbent.number}, “{incumbent.title}”: it {gates}.",
+        f"{_upper(joined(changes))}.",
+    ]
+
+
+def _unbroken(label: str, before: Sequence[float], after: Sequence[float], unit: str = "") -> str:
+    """A change in numbers, without a line break inside a number."""
+    old, new = (mean_sd(values).replace(" ", "\u00a0") for values in (before, after))
+    return f"{label} {old} → {new}" + (f"\u00a0{unit}" if unit else "")
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _sealed(view: LineageView) -> list[str]:
+    for row in sealed_rows(view):
+        if row.metric == "force_mae_mev_per_a":
+            return [
+                f"On sealed data, which no verdict has used, the incumbent's {row.label} is "
+                f"{row.incumbent_sealed} {row.unit} (test split: {row.incumbent_test})."
+            ]
+    return []
+
+
+def _cost(view: LineageView) -> str:
+    cost = view.total_cost
+    parts = [f"{duration(cost.cpu_s)} of CPU time"]
+    if cost.gpu_s:
+        parts.append(f"{duration(cost.gpu_s)} of GPU time")
+    if cost.tokens:
+        parts.append(count(cost.tokens, "token"))
+    return f"The jobs took {joined(parts)}." if cost.jobs else "No job has ended yet."
+
+
+def _end(view: LineageView) -> list[str]:
+    if view.state.finished is not None:
+        return [f"It ended because {one_line(view.state.finished, 400)}."]
+    if view.state.paused is not None:
+        return [f"It is paused: {one_line(view.state.paused, 400)}."]
+    return [f"The run is not over ({view.phase}): this is how it stands so far."]

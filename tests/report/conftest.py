@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.report.data import load_lineage
+from mlipilot.report.figures import Picture
+from mlipilot.report.view import LineageView
+from tests.report.scenarios import finished_run, hostile_run
+from tests.report.synthetic import SyntheticRun
+
+
+def view_of(run: RunPaths) -> LineageView:
+    return load_lineage(run, run.lineage(0))
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    """A finished run. Not to be changed: see `run`."""
+    return finished_run(tmp_path_factory.mktemp("synthetic") / "cu_emt")
+
+
+@pytest.fixture(scope="session")
+def view(pristine: SyntheticRun) -> LineageView:
+    return view_of(pristine.run)
+
+
+@pytest.fixture
+def run(pristine: SyntheticRun, tmp_path: Path) -> RunPaths:
+    """A copy of the finished run that a test may spoil."""
+    return RunPaths(Path(shutil.copytree(pristine.run.root, tmp_path / "cu_emt")))
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> LineageView:
+    """A run whose pilot and whose training write whatever might break a page or a terminal."""
+    return view_of(hostile_run(tmp_path_factory.mktemp("hostile") / "cu_emt").run)
+
+
+@pytest.fixture
+def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for the figures, where a test is about the files around them."""
+    names = ("progress", "gates", "parity", "training", "dynamics")
+    stand_ins = [Picture(name, name, "A caption.", b"light", b"dark") for name in names]
+    monkeypatch.setattr("mlipilot.report.write.draw_all", lambda _view: stand_ins)

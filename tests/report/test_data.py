@@ -1,0 +1,170 @@
+"""A lineage can be looked at whenever: at every record of its ledger, and with files missing or torn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlipilot.audit.ledger import LedgerError
+from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.errors import InputError
+from mlipilot.report import rows
+from mlipilot.report.status import iteration_dict, status_dict, status_line
+from mlipilot.report.summary import summary
+from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
+from mlipilot.report.view import LineageView
+from tests.report.conftest import view_of
+from tests.report.scenarios import small_run
+from tests.report.synthetic import SyntheticRun, make_spec
+
+
+def _show_everything(view: LineageView) -> None:
+    console = Console(quiet=True)
+    console.print(gate_table(view), iteration_table(view))
+    for number in range(len(view.iterations))[-2:]:
+        console.print(iteration_panel(view, number))
+        json.dumps(iteration_dict(view, number), allow_nan=False)
+    assert status_line(json.loads(json.dumps(status_dict(view), allow_nan=False)))
+    assert rows.cost_rows(view)
+    rows.sealed_rows(view)
+    assert summary(view)
+
+
+def test_the_finished_run(view: LineageView) -> None:
+    assert [i.status for i in view.iterations] == ["accepted", "accepted", "accepted", "reverted", "invalid"]
+    assert view.phase == "finished"
+    assert view.problems == []
+    baseline, incumbent = view.baseline, view.incumbent
+    assert baseline is not None and incumbent is not None
+    assert (incumbent.number, incumbent.feasible, baseline.feasible) == (2, True, False)
+    assert view.gates_passed(incumbent) == len(view.gates)
+    assert len(incumbent.values("force_mae_mev_per_a")) == 3
+    assert view.iterations[4].seeds[0].faults[0].startswith("training with seed 1: the loss is nan")
+    assert "Traceback" in view.iterations[4].seeds[0].log_tail
+    _show_everything(view)
+
+
+def test_costs_add_up_to_the_ledgers(view: LineageView) -> None:
+    total = view.total_cost
+    assert total.cpu_s == pytest.approx(view.state.cpu_seconds)
+    assert total.prompt_tokens == view.state.prompt_tokens
+    assert total.jobs == sum(len(attempts) for attempts in view.state.jobs.values())
+
+
+def test_every_moment_of_a_run_can_be_shown(tmp_path: Path) -> None:
+    """The law: whatever prefix of the ledger exists, status, tables and panels can be drawn."""
+    made = small_run(tmp_path / "run")
+    ledger = made.lineage.ledger
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    phases = []
+    for length in range(len(lines) + 1):
+        ledger.write_bytes(b"".join(lines[:length]))
+        view = view_of(made.run)
+        _show_everything(view)
+        phases.append(view.phase)
+    assert list(dict.fromkeys(phases)) == ["preparing", "interrupted", "paused", "finished"]
+
+
+def test_a_run_before_its_first_record(tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = SyntheticRun(tmp_path_factory.mktemp("x") / "run")
+    made.lineage.ledger.unlink()
+    view = view_of(made.run)
+    assert view.phase == "preparing"
+    _show_everything(view)
+
+
+def test_a_torn_last_line_is_told(run: RunPaths) -> None:
+    ledger = run.lineage(0).ledger
+    whole = len(view_of(run).records)
+    ledger.write_bytes(ledger.read_bytes()[:-10])
+    view = view_of(run)
+    assert len(view.records) == whole - 1
+    assert "not whole" in view.problems[0]
+    ledger.write_bytes(b'{"torn')
+    assert view_of(run).records == []
+
+
+def test_a_broken_chain_is_an_error(run: RunPaths) -> None:
+    ledger = run.lineage(0).ledger
+    ledger.write_bytes(ledger.read_bytes().replace(b'"seed":1', b'"seed":2', 1))
+    with pytest.raises(LedgerError, match="does not match its hash"):
+        view_of(run)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"metrics": {"force_mae_mev_per_a": 1}}'])
+def test_a_missing_or_torn_metrics_file(run: RunPaths, content: str | None) -> None:
+    path = run.lineage(0).metrics(JobKey(2, 1, "evaluate"), 1)
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    view = view_of(run)
+    assert view.iterations[2].seeds[0].faults == ["its metrics file cannot be read"]
+    assert not view.iterations[2].measured
+    assert "metrics.json" in view.problems[0]
+    _show_everything(view)
+
+
+def test_missing_files_of_an_iteration_are_survived(run: RunPaths) -> None:
+    for path in run.lineage(0).root.rglob("*"):
+        if path.is_file() and path.name in ("patch.diff", "stdout.log", "curves.npz", "stderr.log"):
+            path.unlink()
+    view = view_of(run)
+    assert view.iterations[1].diff == ""
+    _show_everything(view)
+
+
+def test_a_failed_metric_is_a_failed_gate_with_its_reason(view: LineageView) -> None:
+    row = next(row for row in rows.gate_rows(view) if row.metric == "nvt_rdf_mae")
+    assert (row.baseline.text, row.baseline.passed) == ("failed", False)
+    assert "a force of 61 eV/Å" in row.baseline.note
+    assert view.baseline is not None
+    metric = next(row for row in rows.metric_rows(view.baseline) if row.metric == "nvt_rdf_mae")
+    assert metric.values_by_seed == ["failed"] * 3
+    assert "a force of 61 eV/Å" in metric.reason
+
+
+def test_a_gate_holds_only_on_every_seed(view: LineageView) -> None:
+    row = rows.gate_cell(view.iterations[3], next(
+        i for i, gate in enumerate(view.gates) if gate.metric == "large_cell_force_mae_mev_per_a"
+    ))  # fmt: skip
+    assert row.passed is False
+    assert row.note == "fails on 1 of 3 seeds"
+
+
+def test_a_candidate_under_evaluation(tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = SyntheticRun(tmp_path_factory.mktemp("x") / "run", make_spec(seeds=[1, 2]))
+    made.propose(0, None, {})
+    made.train(0, 1, 0.0)
+    made.evaluate(0, 1, 0.0)
+    made.start(JobKey(0, 2, "train"))
+    view = view_of(made.run)
+    found = status_dict(view)
+    assert found["running_jobs"] == ["0000/seed-2/train"]
+    assert found["gates"]["baseline_passed"] is None
+    assert view.phase == "interrupted"
+    assert view.baseline is not None and view.baseline.status == "running"
+    assert rows.gate_cell(view.baseline, 0).note == "1 of 2 seeds measured"
+    _show_everything(view)
+
+
+def test_an_unknown_iteration_is_an_input_error(view: LineageView) -> None:
+    for number in (-1, 5):
+        with pytest.raises(InputError, match="iterations 0 to 4"):
+            iteration_panel(view, number)
+
+
+def test_the_summary_is_computed(view: LineageView) -> None:
+    text = summary(view)
+    for part in (
+        "scripted pilot (no language model)",
+        "The baseline fails 10 of 20 gates",
+        "4 hypotheses were tried: 2 accepted, 1 reverted and 1 invalid.",
+        "The incumbent is iteration 2, “One-cycle schedule",
+        "passes all 20 gates on every seed",
+        "On sealed data, which no verdict has used",
+        "It ended because the budget of 4 iterations is used up.",
+    ):
+        assert part in text

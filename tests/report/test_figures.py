@@ -1,0 +1,70 @@
+"""Figures: the same bytes from the same data, a word where data are missing."""
+
+from __future__ import annotations
+
+import struct
+
+import matplotlib
+import pytest
+
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.evaluation.scorecard import Gate
+from mlipilot.report.figures import draw_all
+from mlipilot.report.figures.gates import relative_to_bound
+from mlipilot.report.figures.models import dynamics_figure, parity_figure, read_curves
+from mlipilot.report.figures.progress import progress_figure
+from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, render
+from mlipilot.report.view import LineageView
+from tests.report.conftest import view_of
+from tests.report.synthetic import SyntheticRun
+
+
+def test_a_figure_is_the_same_bytes_whatever_the_users_settings(view: LineageView) -> None:
+    first = render(lambda theme: progress_figure(view, theme), LIGHT)
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "savefig.dpi": 30}):
+        assert render(lambda theme: progress_figure(view, theme), LIGHT) == first
+        assert matplotlib.rcParams["font.size"] == 30
+    assert render(lambda theme: progress_figure(view, theme), DARK) != first
+
+
+def test_a_figure_is_twice_as_wide_as_on_the_page_and_names_no_software(view: LineageView) -> None:
+    png = render(lambda theme: progress_figure(view, theme), LIGHT)
+    assert struct.unpack(">I", png[16:20]) == (1600,)
+    assert b"tEXt" not in png and b"tIME" not in png
+    assert b"matplotlib" not in png
+
+
+def test_before_the_first_measurement_every_figure_says_what_it_lacks(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    made = SyntheticRun(tmp_path_factory.mktemp("x") / "run")
+    pictures = draw_all(view_of(made.run))
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert picture.missing.endswith("yet")
+        assert not picture.light
+
+
+def test_torn_curves_are_missing_data(run: RunPaths) -> None:
+    for path in run.root.rglob("curves.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    view = view_of(run)
+    assert read_curves(view.incumbent) is None
+    for figure in (parity_figure, dynamics_figure):
+        with pytest.raises(MissingDataError):
+            figure(view, LIGHT)
+
+
+@pytest.mark.parametrize(
+    ("gate", "value", "ratio"),
+    [
+        (Gate(metric="force_mae_mev_per_a", max=25.0), 25.0, 1.0),
+        (Gate(metric="force_mae_mev_per_a", max=25.0), 50.0, 2.0),
+        (Gate(metric="force_mae_mev_per_a", max=25.0), -1.0, 0.0),
+        (Gate(metric="nve_completed_fraction", min=1.0), 0.5, 2.0),
+        (Gate(metric="nve_completed_fraction", min=1.0), 0.0, float("inf")),
+    ],
+)
+def test_right_of_one_a_gate_fails(gate: Gate, value: float, ratio: float) -> None:
+    assert relative_to_bound(gate, value) == ratio
+    assert (ratio > 1) == (gate.violation(value, 5.0) > 0)
