@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlipilot.controller.accept import mean
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView
@@ -14,6 +15,8 @@ SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal"
 """A sign for each status, so that none is told by colour alone."""
 
 
+_ROUNDING = 1e-6
+"""Below this, in whatever unit, a metric is rounding noise, whose deviation says nothing."""
 ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
 """A sign for each direction that a hypothesis may expect."""
 
@@ -124,9 +127,15 @@ def gate_cell(iteration: IterationView | None, index: int) -> GateCell:
         notes.append(f"fails on {len(failed)} of {len(results)} seeds")
     if len(results) < len(iteration.seeds):
         notes.append(f"{len(results)} of {len(iteration.seeds)} seeds measured")
-    text = mean_sd(values) if len(missing) < len(results) else "failed"
+    text = _gate_text(values) if values else "failed"
     complete = len(results) == len(iteration.seeds)
     return GateCell(text, not failed if complete or failed else None, "; ".join(notes))
+
+
+def _gate_text(values: list[float]) -> str:
+    if max(abs(value) for value in values) < _ROUNDING:
+        return number(mean(values), 2)
+    return mean_sd(values)
 
 
 def iteration_rows(view: LineageView) -> list[IterationRow]:

@@ -48,7 +48,7 @@ def gate_table(view: LineageView) -> Table:
     table.add_column("bound", justify="right")
     table.add_column("unit", style="dim")
     table.add_column("baseline", justify="right")
-    number_text = f"incumbent (iteration {view.state.incumbent})" if view.improved else "incumbent"
+    number_text = f"incumbent\n(iteration {view.state.incumbent})" if view.improved else "incumbent"
     table.add_column(number_text, justify="right")
     for row in gate_rows(view):
         table.add_row(row.label, row.bound, Text(row.unit), _cell(row.baseline), _cell(row.incumbent))
@@ -95,12 +95,12 @@ def _objective(iteration: IterationView | None) -> Text:
 def iteration_table(view: LineageView) -> Table:
     """One line an iteration."""
     table = Table(title="Iterations", title_justify="left", title_style="bold", pad_edge=False, box=None)
-    table.add_column("#", justify="right")
-    table.add_column("title", max_width=40, overflow="ellipsis", no_wrap=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("title", min_width=16, max_width=44)
     table.add_column("verdict", no_wrap=True)
     table.add_column("violation", justify="right", no_wrap=True)
     table.add_column("objective", justify="right", no_wrap=True)
-    table.add_column("effects", overflow="fold")
+    table.add_column("effects", min_width=9)
     for row in iteration_rows(view):
         style = _STATUS_STYLE[row.status]
         mark = " ★" if row.is_incumbent else ""

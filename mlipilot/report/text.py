@@ -61,7 +61,7 @@ def mean_sd(values: Sequence[float]) -> str:
     if sd is None or sd < 1e-6 * abs(mean) or sd < _BAR:
         return number(mean)
     exponent = _exponent(max(abs(mean), sd), 3)
-    if -4 < exponent < 5:
+    if -5 < exponent < 5:
         decimals = max(0, _last_digit(sd))
         return f"{_fixed(mean, decimals)} ± {_fixed(sd, decimals)}"
     scale = 10.0**exponent

@@ -18,6 +18,9 @@ from mlipilot.report.figures.style import (
 )
 from mlipilot.report.view import IterationView, LineageView
 
+_MAX_LABELLED = 10
+"""With more iterations, only the accepted ones are numbered."""
+
 
 def training_figure(view: LineageView, theme: Theme) -> Figure:
     """Training loss and validation force error against optimiser steps, one line a seed."""
@@ -63,8 +66,9 @@ def _line_style(view: LineageView, iteration: IterationView, theme: Theme) -> tu
 
 def _label_ends(axes: Axes, drawn: list[IterationView], view: LineageView, theme: Theme) -> None:
     """The iteration's number at the end of its lines, pushed apart where they meet."""
+    few = len(drawn) <= _MAX_LABELLED
     ends = []
-    for iteration in drawn:
+    for iteration in [i for i in drawn if few or i.status == "accepted"]:
         lines = [seed.curve.valid_force_mae_mev_per_a for seed in iteration.seeds]
         points = [(line.steps[-1], math.log10(line.values[-1])) for line in lines if line.steps]
         if points:
