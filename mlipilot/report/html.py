@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,6 +19,13 @@ from mlipilot.report.page import FILTERS
 
 def render_html(context: dict[str, Any]) -> str:
     """The page for a `page.context`."""
+    environment = _environment()
+    style, digest = _style(environment)
+    return environment.get_template("report.html.j2").render(**context, style=style, style_digest=digest)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mlipilot.report"),
         autoescape=True,
@@ -26,14 +34,16 @@ def render_html(context: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {**FILTERS, "data_uri": _data_uri}
-    loader = environment.loader
-    assert loader is not None  # noqa: S101 - given above
-    style, _, _ = loader.get_source(environment, "report.css")
-    style = "\n" + style.strip() + "\n"
-    # The digest covers exactly the text between <style> and </style>.
+    return environment
+
+
+def _style(environment: Environment) -> tuple[Markup, str]:
+    """The style sheet, and the digest of exactly the text between <style> and </style>."""
+    assert environment.loader is not None  # noqa: S101 - it was made with one
+    text, _, _ = environment.loader.get_source(environment, "report.css")
+    style = "\n" + text.strip() + "\n"
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    template = environment.get_template("report.html.j2")
-    return template.render(**context, style=Markup(style), style_digest=digest)  # noqa: S704 - our own file
+    return Markup(style), digest  # noqa: S704 - our own file
 
 
 def _data_uri(png: bytes) -> str:

@@ -7,6 +7,7 @@ made it safe already.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +21,11 @@ _LINE_START = re.compile(r"^([-+=]|\d+[.)](?=\s|$))")
 
 def render_markdown(context: dict[str, Any]) -> str:
     """The text for a `page.context`."""
+    return _environment().get_template("report.md.j2").render(**context)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mlipilot.report"),
         autoescape=False,  # noqa: S701 - `finalize` escapes, by Markdown's rules
@@ -29,7 +35,7 @@ def render_markdown(context: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {**FILTERS, "fenced": fenced, "code": code}
-    return environment.get_template("report.md.j2").render(**context)
+    return environment
 
 
 def escape(text: str) -> str:

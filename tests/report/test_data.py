@@ -12,6 +12,11 @@ from mlipilot.audit.ledger import LedgerError
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.errors import InputError
 from mlipilot.report import rows
+from mlipilot.report.export import Export
+from mlipilot.report.figures import Picture, draw_all
+from mlipilot.report.html import render_html
+from mlipilot.report.markdown import render_markdown
+from mlipilot.report.page import context
 from mlipilot.report.status import iteration_dict, status_dict, status_line
 from mlipilot.report.summary import summary
 from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
@@ -19,6 +24,8 @@ from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
 from tests.report.scenarios import small_run
 from tests.report.synthetic import SyntheticRun, make_spec
+
+NAMES = ("progress", "gates", "parity", "training", "dynamics")
 
 
 def _show_everything(view: LineageView) -> None:
@@ -54,8 +61,9 @@ def test_costs_add_up_to_the_ledgers(view: LineageView) -> None:
     assert total.jobs == sum(len(attempts) for attempts in view.state.jobs.values())
 
 
-def test_every_moment_of_a_run_can_be_shown(tmp_path: Path) -> None:
-    """The law: whatever prefix of the ledger exists, status, tables and panels can be drawn."""
+def test_every_moment_of_a_run_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The law: whatever prefix of the ledger exists, tables, panels, pages and figures can be made."""
+    monkeypatch.setattr("mlipilot.report.figures.render", lambda draw, theme: b"x" if draw(theme) else b"")
     made = small_run(tmp_path / "run")
     ledger = made.lineage.ledger
     lines = ledger.read_bytes().splitlines(keepends=True)
@@ -64,6 +72,13 @@ def test_every_moment_of_a_run_can_be_shown(tmp_path: Path) -> None:
         ledger.write_bytes(b"".join(lines[:length]))
         view = view_of(made.run)
         _show_everything(view)
+        pictures = (
+            draw_all(view)
+            if length in (0, 5, 14, len(lines))
+            else [Picture(name, name, name) for name in NAMES]
+        )
+        said = context(view, pictures, Export(missing="not tried"))
+        assert render_html(said) and render_markdown(said)
         phases.append(view.phase)
     assert list(dict.fromkeys(phases)) == ["preparing", "interrupted", "paused", "finished"]
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.campaign.paths import JobKey
-from mlipilot.report.export import export_incumbent
+from mlipilot.report.export import Export, export_incumbent
 from tests.evaluation.conftest import config_json
 from tests.report.conftest import view_of
 from tests.report.synthetic import SyntheticRun, make_spec
@@ -63,12 +63,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
     return run
 
 
-def test_mace_loads_it_and_gives_the_evaluators_numbers(exported: SyntheticRun, tmp_path: Path) -> None:
-    from ase.io import write
+@pytest.fixture(scope="module")
+def export(exported: SyntheticRun) -> Export:
+    return export_incumbent(view_of(exported.run), exported.run.export)
+
+
+def test_mace_loads_it_and_gives_the_evaluators_numbers(
+    exported: SyntheticRun, export: Export, tmp_path: Path
+) -> None:
+    from ase.io import read, write
 
     from mlipilot.evaluation.rebuild import rebuild
 
-    export = export_incumbent(view_of(exported.run), tmp_path)
     assert export.model is not None and export.model.name == "cu_emt-seed7.model"
     cells = []
     for seed, repeats in ((0, (1, 1, 1)), (1, (2, 1, 1)), (2, (2, 2, 2))):
@@ -79,8 +85,6 @@ def test_mace_loads_it_and_gives_the_evaluators_numbers(exported: SyntheticRun, 
     arguments = [str(export.model), str(tmp_path / "cells.xyz"), str(tmp_path / "found.json")]
     subprocess.run([sys.executable, "-c", LOAD, *arguments], check=True, capture_output=True)
     found = json.loads((tmp_path / "found.json").read_text())
-    from ase.io import read
-
     model = rebuild(exported.lineage.handover(JobKey(0, 7, "train"), 1))
     for prediction, (energy, forces, stress) in zip(
         model.predict(read(tmp_path / "cells.xyz", ":")), found, strict=True
@@ -90,8 +94,7 @@ def test_mace_loads_it_and_gives_the_evaluators_numbers(exported: SyntheticRun, 
         np.testing.assert_allclose(prediction.stress_ev_per_a3, stress, atol=1e-8)
 
 
-def test_the_model_card(exported: SyntheticRun, tmp_path: Path) -> None:
-    export = export_incumbent(view_of(exported.run), tmp_path)
+def test_the_model_card(export: Export) -> None:
     assert export.card is not None and export.model is not None
     card = YAML(typ="safe").load(export.card.read_text(encoding="utf-8"))
     assert card["file"]["sha256"] == sha256_file(export.model) == export.sha256
