@@ -60,6 +60,7 @@ def main() -> None:
         dataset = DATASETS[card.dataset]
         dataset.build(dataset.options(), data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
     moves = YAML(typ="safe").load(MOVES.read_text())["moves"] if MOVES.is_file() else []
+    moves = moves[: options.moves]
     arms: list[Arm] = [Arm("baseline", [])]
     results = [_measure(arms[0], data, card, options)]
     incumbent = 0
@@ -84,6 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scorecard", type=Path, default=ROOT / "scorecards/cu_emt.yaml")
     parser.add_argument("--profile", choices=["smoke", "full"], default="smoke")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--moves", type=int, default=4, help="how many of the scripted moves, as in smoke")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     options = parser.parse_args()
     options.work = options.work.resolve()
@@ -121,6 +123,8 @@ def _recipe(arm: Arm, work: Path) -> Path:
         place = content
         for section in sections:
             place = place[section]
+        if key not in place:
+            raise SystemExit(f"{MOVES.name}: the recipe has no key {edit['key']}")
         place[key] = edit["value"]
     temporary = work / "recipe"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -210,9 +210,9 @@ def _trajectory(cell: Atoms, group: Group, options: Options, rng: np.random.Gene
 
 def _rattled(cell: Atoms, frames: int, rng: np.random.Generator) -> Iterator[Atoms]:
     """A family with its own small strain, its frames rattled from gently to strongly."""
-    _strain(cell, rng.uniform(-0.02, 0.02) * np.eye(3))
+    _strain(cell, rng.uniform(-0.01, 0.01) * np.eye(3))
     for _ in range(frames):
-        yield _rattle(cell, rng, rng.uniform(0.03, 0.12))
+        yield _rattle(cell, rng, rng.uniform(0.01, 0.12))
 
 
 def _strained(cell: Atoms, frames: int, rng: np.random.Generator) -> Iterator[Atoms]:
@@ -230,7 +230,7 @@ def _strained(cell: Atoms, frames: int, rng: np.random.Generator) -> Iterator[At
 def _vacancy(cell: Atoms, frames: int, rng: np.random.Generator) -> Iterator[Atoms]:
     """One atom missing, the others rattled, the cell slightly strained."""
     del cell[int(rng.integers(len(cell)))]
-    _strain(cell, rng.uniform(-0.02, 0.02) * np.eye(3))
+    _strain(cell, rng.uniform(-0.01, 0.01) * np.eye(3))
     for _ in range(frames):
         yield _rattle(cell, rng, rng.uniform(0.01, 0.08))
 

@@ -36,7 +36,7 @@ KEYS = data.KeySpecification(
     info_keys={"energy": "REF_energy", "stress": "REF_stress"}, arrays_keys={"forces": "REF_forces"}
 )
 EV_PER_A3_IN_GPA = 160.21766208
-# Every key of the recipe but those of the model: its type, or the values to choose from.
+# Every key of the recipe: its type, or the values to choose from.
 WEIGHTS = {"energy": float, "forces": float, "stress": float}
 SCHEMA = {
     "model": dict,  # MACE's own argument names; MACE checks them
@@ -46,7 +46,7 @@ SCHEMA = {
     },
     "loss": WEIGHTS | {
         "kind": ("mse", "huber"), "huber_delta": float, "energy_per_atom": bool,
-        "stage_two_from": float, "stage_two": WEIGHTS,
+        "config_type_weights": dict, "stage_two_from": float, "stage_two": WEIGHTS,
     },
     "optimiser": {
         "amsgrad": bool, "learning_rate": float, "weight_decay": float, "clip_gradient_norm": float,
@@ -108,11 +108,11 @@ def check(found: Any, rule: Any, name: str) -> None:
             check(found[key], rule[key], prefix + key)
 
 
-def load(path: Path, r_max: float) -> tuple[list[ase.Atoms], list[data.AtomicData], list[int]]:
+def load(path: Path, recipe: dict[str, Any]) -> tuple[list[ase.Atoms], list[data.AtomicData], list[int]]:
     """Labelled frames, their graphs (neighbour lists are made once), and the elements in them."""
-    frames = ase.io.read(path, index=":")
+    frames, r_max = ase.io.read(path, index=":"), float(recipe["model"]["r_max"])
     table = tools.AtomicNumberTable(sorted({int(z) for atoms in frames for z in atoms.numbers}))
-    configs = [data.config_from_atoms(atoms, key_specification=KEYS) for atoms in frames]
+    configs = data.config_from_atoms_list(frames, KEYS, recipe["loss"]["config_type_weights"])
     return frames, [data.AtomicData.from_config(c, z_table=table, cutoff=r_max) for c in configs], table.zs
 
 
@@ -167,15 +167,17 @@ def predict(model: torch.nn.Module, batch: Any, training: bool = False) -> dict[
 
 def loss_value(batch: Any, predicted: Any, loss: dict[str, Any], weights: dict[str, float]) -> torch.Tensor:
     """Weighted sum of the mean energy, force and stress losses."""
-    atoms = (batch.ptr[1:] - batch.ptr[:-1]) if loss["energy_per_atom"] else 1.0
-    total = torch.zeros(())
+    atoms = batch.ptr[1:] - batch.ptr[:-1]
+    total = torch.zeros((), device=batch.ptr.device)
     for name, weight in ((name, weights[name]) for name in WEIGHTS if weights[name]):
-        per = atoms if name == "energy" else 1.0
-        pair = predicted[name] / per, batch[name] / per
-        huber = loss["kind"] == "huber"
-        total = total + weight * (
-            F.huber_loss(*pair, delta=loss["huber_delta"]) if huber else F.mse_loss(*pair)
-        )
+        per = atoms if name == "energy" and loss["energy_per_atom"] else 1.0
+        error = (predicted[name] - batch[name]) / per
+        if loss["kind"] == "huber":
+            error = F.huber_loss(error, torch.zeros_like(error), delta=loss["huber_delta"], reduction="none")
+        else:
+            error = error**2
+        frame_weight = batch.weight[batch.batch] if name == "forces" else batch.weight
+        total = total + weight * (frame_weight * error.reshape(len(error), -1).mean(1)).mean()
     return total
 
 
@@ -259,12 +261,12 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(recipe["device"]["threads"])
     torch.manual_seed(options.seed)
     torch.set_default_dtype(getattr(torch, recipe["device"]["train_dtype"]))
-    frames, graphs, numbers = load(options.data / "train.xyz", recipe["model"]["r_max"])
-    _, valid_graphs, _ = load(options.data / "valid.xyz", recipe["model"]["r_max"])
+    frames, graphs, numbers = load(options.data / "train.xyz", recipe)
+    _, valid_graphs, _ = load(options.data / "valid.xyz", recipe)
     arguments = model_arguments(recipe, frames, graphs, numbers)
     model = build_model(arguments).to(recipe["device"]["name"])
-    parameters = sum(p.numel() for p in model.parameters())
-    say("start", seed=options.seed, steps_total=steps, train_frames=len(graphs), parameters=parameters)
+    size = sum(p.numel() for p in model.parameters())
+    say("start", seed=options.seed, steps_total=steps, train_frames=len(graphs), parameters=size)
     train(model, recipe, graphs, valid_graphs, steps)
     # Constants of the model (Clebsch–Gordan coefficients, say) are made anew in float64; only what was
     # learnt comes from training.
@@ -286,12 +288,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, required=True)
     try:
         run(parser.parse_args())
-    except RecipeError as error:
+    except (RecipeError, TrainingError, ValueError) as error:  # ValueError: the hand-over refuses NaN weights
         say("failed", reason=str(error))
-        return 2
-    except (TrainingError, ValueError) as error:  # ValueError: the hand-over refuses NaN weights
-        say("failed", reason=str(error))
-        return 3
+        return 2 if isinstance(error, RecipeError) else 3
     return 0
 
 
