@@ -53,6 +53,7 @@ def train(folder: Path, data: Path, out: Path, seed: int = 1, steps: int = 6) ->
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_with_one_seed_end_with_the_same_weights(tmp_path: Path, data: Path) -> None:
     folder = recipe(tmp_path, ema__decay=0.9, schedule__kind="one_cycle")
     status, first = train(folder, data, tmp_path / "a")
@@ -77,6 +78,7 @@ def test_every_option_trains(tmp_path: Path, data: Path) -> None:
         loss__energy_per_atom=True,
         loss__stress=10.0,
         loss__stage_two_from=0.5,
+        loss__config_type_weights={"compressed": 0.5},
         optimiser__clip_gradient_norm=1.0,
         schedule__kind="cosine",
         device__train_dtype="float64",
