@@ -39,9 +39,15 @@ class Measurements:
         keys = [JobKey(number, seed, kind) for seed in self.spec.seeds]
         return [found for key in keys if (found := self.metrics(state, key)) is not None]
 
+    def by_seed(self, state: State, number: int) -> dict[int, Score]:
+        """The scorecard's word on each seed of a candidate that was measured."""
+        keys = [JobKey(number, seed, "evaluate") for seed in self.spec.seeds]
+        found = {key.seed: self.metrics(state, key) for key in keys}
+        return {seed: score(self.card, metrics) for seed, metrics in found.items() if metrics is not None}
+
     def scores(self, state: State, number: int) -> list[Score]:
-        """The scorecard's word on each seed of a candidate."""
-        return [score(self.card, metrics) for metrics in self.of_iteration(state, number)]
+        """The same, in the order of the seeds."""
+        return list(self.by_seed(state, number).values())
 
     def measured(self, state: State) -> list[int]:
         """The candidates for which every seed was measured."""
@@ -56,7 +62,7 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
     body: dict[str, Any] = {
         "iteration": number,
         "title": iteration.title,
-        "scores": {str(seed): s.model_dump() for seed, s in zip(measured.spec.seeds, scores, strict=False)},
+        "scores": {str(seed): s.model_dump() for seed, s in measured.by_seed(state, number).items()},
         "violation": mean([s.violation for s in scores]) if scores else None,
         "log_objective": _mean_objective(scores),
         "effects": [],
