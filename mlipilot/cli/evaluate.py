@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -34,10 +36,11 @@ def evaluate(
         )
     from mlipilot.evaluation.runner import evaluate as measure
 
-    with tempfile.TemporaryDirectory() as scratch:
+    # Importing MACE prints on standard output, which is for the result alone.
+    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
         target = output or Path(scratch)
         target.mkdir(parents=True, exist_ok=True)
-        metrics = measure(model, source, scorecard, profile.value, "test", target)
+        metrics = measure(model, source, scorecard, profile.value, "test", target, _tell)
     result = score(card, metrics)
     if as_json:
         print_json({"metrics": metrics, "score": result.model_dump()})
@@ -51,3 +54,7 @@ def evaluate(
         stdout.print(table)
     if not result.feasible:
         raise CheckFailedError(f"{sum(not gate.passed for gate in result.gates)} gates fail")
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
