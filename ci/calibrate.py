@@ -31,6 +31,7 @@ from mlipilot.audit.files import tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.controller.accept import judge
 from mlipilot.datasets import DATASETS
+from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 
@@ -59,6 +60,10 @@ def main() -> None:
     if not is_finished(data):
         dataset = DATASETS[card.dataset]
         dataset.build(dataset.options(), data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
+    settings = card.settings_for(options.profile)
+    values, how = reference.obtain(data, settings, _say)
+    if how == "computed":
+        write_json(data / reference.FILE_NAME, values.model_dump(mode="json"))
     moves = YAML(typ="safe").load(MOVES.read_text())["moves"] if MOVES.is_file() else []
     moves = moves[: options.moves]
     arms: list[Arm] = [Arm("baseline", [])]

@@ -159,9 +159,13 @@ def build_model(arguments: dict[str, Any]) -> torch.nn.Module:
     return model
 
 
-def predict(model: torch.nn.Module, batch: Any, training: bool = False) -> dict[str, torch.Tensor]:
-    """Energy, forces and stress of a batch. MACE writes into its input, hence the copy."""
-    out: dict[str, torch.Tensor] = model(dict(batch.to_dict()), training=training, compute_stress=True)
+def predict(
+    model: torch.nn.Module, batch: Any, training: bool = False, derivatives: bool = True
+) -> dict[str, torch.Tensor]:
+    """Energy of a batch, with `derivatives` also forces and stress. MACE writes into its input: hence the copy."""
+    out: dict[str, torch.Tensor] = model(
+        dict(batch.to_dict()), training=training, compute_force=derivatives, compute_stress=derivatives
+    )
     return out
 
 
@@ -231,7 +235,9 @@ def train(model: torch.nn.Module, recipe: dict[str, Any], graphs: Any, valid_gra
             group["lr"] = rate
         stage_two = step > recipe["loss"]["stage_two_from"] * steps
         weights = recipe["loss"]["stage_two"] if stage_two else recipe["loss"]
-        loss = loss_value(batch, predict(model, batch, training=True), recipe["loss"], weights)
+        derivatives = bool(weights["forces"] or weights["stress"])  # they cost more than the energy
+        predicted = predict(model, batch, training=True, derivatives=derivatives)
+        loss = loss_value(batch, predicted, recipe["loss"], weights)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} at step {step} of {steps}: training diverged")
         adam.zero_grad()
