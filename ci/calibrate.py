@@ -73,8 +73,8 @@ def main() -> None:
         arm = Arm(f"{number} {move['title']}", arms[incumbent].edits + move["edits"])
         arms.append(arm)
         results.append(_measure(arm, data, card, options))
-        history = [[score(card, run) for run in runs] for runs in results]
-        judgement = judge(card.accept, history, incumbent, len(arms) - 1)
+        old, new = ([score(card, run) for run in results[n]] for n in (incumbent, -1))
+        judgement = judge(card.accept, old, new)
         arm.verdict = judgement.verdict
         _say(f"{arm.title}: {judgement.verdict}, {judgement.reason}")
         if judgement.verdict == "accepted":

@@ -1,13 +1,15 @@
 """The accept rule: hard gates first, then the objective, and a gain counts only beyond the noise.
 
 Every candidate is trained with the same few seeds. The noise is the standard deviation of a score over
-seeds, pooled over the candidates measured so far (their means differ, their spread is taken as common):
+seeds, pooled over the two candidates c that are compared (Student's two-sample test):
 
     s² = Σ_c Σ_i (x_ci − x̄_c)² / ν,   ν = Σ_c (n_c − 1)
 
 A gain must exceed  t(confidence, ν) · s · sqrt(1/n_incumbent + 1/n_candidate),  Student's one-sided
-quantile, and `min_gain`. Both scores are logarithms (ln objective; gate violation in ln units), so a gain
-is a relative one. With one seed there is no measured noise and only `min_gain` guards; the verdict says so.
+quantile, and `min_gain`. Other candidates of the lineage do not count: a bad recipe scatters far more from
+seed to seed than a good one, and would hide the good ones' gains. Both scores are logarithms (ln objective;
+gate violation in ln units), so a gain is a relative one. With one seed there is no measured noise and only
+`min_gain` guards; the verdict says so.
 """
 
 from __future__ import annotations
@@ -67,16 +69,15 @@ def feasible(scores: Sequence[Score]) -> bool:
     return all(score.feasible for score in scores)
 
 
-def judge(rule: AcceptRule, history: Sequence[Sequence[Score]], incumbent: int, candidate: int) -> Judgement:
-    """Compare two candidates of `history` (scores by candidate, then by seed), both measured in full."""
-    old, new = history[incumbent], history[candidate]
+def judge(rule: AcceptRule, old: Sequence[Score], new: Sequence[Score]) -> Judgement:
+    """Compare the incumbent's and a candidate's scores, one a seed, both measured in full."""
     if feasible(old) and not feasible(new):
         return Judgement("reverted", "fails gates that the incumbent passes: " + failed_gates(new))
     if feasible(new) and not feasible(old):
         return Judgement("accepted", "passes every gate on every seed; the incumbent does not")
     if feasible(new):
-        return _compare(rule, history, old, new, "objective")
-    return _compare(rule, history, old, new, "violation")
+        return _compare(rule, old, new, "objective")
+    return _compare(rule, old, new, "violation")
 
 
 def failed_gates(scores: Sequence[Score]) -> str:
@@ -92,7 +93,6 @@ def _values(scores: Sequence[Score], measure: str) -> list[float]:
 
 def _compare(
     rule: AcceptRule,
-    history: Sequence[Sequence[Score]],
     old: Sequence[Score],
     new: Sequence[Score],
     measure: Literal["violation", "objective"],
@@ -102,7 +102,7 @@ def _compare(
         return Judgement("reverted", "the objective cannot be computed on every seed", measure=measure)
     if len(before) < len(old):
         return Judgement("accepted", "the incumbent's objective cannot be computed", measure=measure)
-    noise = pooled_noise([_values(scores, measure) for scores in history])
+    noise = pooled_noise([before, after])
     gain = mean(before) - mean(after)
     minimum = -math.log1p(-rule.min_gain)
     threshold = max(minimum, noise.threshold(len(before), len(after), rule.confidence))

@@ -14,21 +14,19 @@ SeedValues = Sequence[Mapping[str, float | None]]
 
 
 def grade_effects(
-    rule: AcceptRule, effects: Sequence[ExpectedEffect], history: Sequence[SeedValues], old: int, new: int
+    rule: AcceptRule, effects: Sequence[ExpectedEffect], old: SeedValues, new: SeedValues
 ) -> list[dict[str, Any]]:
     """Each expected effect with its grade and the mean values before and after.
 
-    `history` holds metric values by candidate, then by seed. A metric moves only if it moves beyond the
-    noise of repeated seeds; a move expected and not seen is unclear, a move the other way is refuted.
+    `old` and `new` hold the incumbent's and the candidate's metric values, one mapping a seed. A metric
+    moves only if it moves beyond the noise of repeated seeds; a move expected and not seen is unclear, a
+    move the other way is refuted.
     """
-    return [_grade(rule, effect, history, old, new) for effect in effects]
+    return [_grade(rule, effect, old, new) for effect in effects]
 
 
-def _grade(
-    rule: AcceptRule, effect: ExpectedEffect, history: Sequence[SeedValues], old: int, new: int
-) -> dict[str, Any]:
-    groups = [_finite(seeds, effect.metric) for seeds in history]
-    before, after = groups[old], groups[new]
+def _grade(rule: AcceptRule, effect: ExpectedEffect, old: SeedValues, new: SeedValues) -> dict[str, Any]:
+    before, after = _finite(old, effect.metric), _finite(new, effect.metric)
     entry: dict[str, Any] = {
         "metric": effect.metric,
         "direction": effect.direction,
@@ -37,7 +35,7 @@ def _grade(
         "grade": "unclear",
     }
     if before and after:
-        entry["grade"] = _verdict(effect.direction, _movement(rule, groups, old, new))
+        entry["grade"] = _verdict(effect.direction, _movement(rule, before, after))
     return entry
 
 
@@ -46,12 +44,12 @@ def _finite(seeds: SeedValues, metric: str) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def _movement(rule: AcceptRule, groups: Sequence[Sequence[float]], old: int, new: int) -> Direction:
+def _movement(rule: AcceptRule, before: Sequence[float], after: Sequence[float]) -> Direction:
     # Relative changes are what people mean by "moves", so positive metrics are compared as logarithms.
-    positive = all(value > 0 for group in groups for value in group)
-    scaled = [[math.log(v) if positive else v for v in group] for group in groups]
-    before, after = scaled[old], scaled[new]
-    noise = pooled_noise([group for group in scaled if group])
+    positive = all(value > 0 for value in [*before, *after])
+    if positive:
+        before, after = [math.log(v) for v in before], [math.log(v) for v in after]
+    noise = pooled_noise([before, after])
     minimum = -math.log1p(-rule.min_gain) * (1.0 if positive else abs(mean(before)))
     threshold = max(minimum, noise.threshold(len(before), len(after), rule.confidence))
     change = mean(after) - mean(before)

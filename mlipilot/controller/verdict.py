@@ -49,11 +49,6 @@ class Measurements:
         """The same, in the order of the seeds."""
         return list(self.by_seed(state, number).values())
 
-    def measured(self, state: State) -> list[int]:
-        """The candidates for which every seed was measured."""
-        wanted = len(self.spec.seeds)
-        return [i.number for i in state.iterations if len(self.of_iteration(state, i.number)) == wanted]
-
 
 def compute_verdict(state: State, iteration: Iteration, measured: Measurements) -> dict[str, Any]:
     """The content of `verdict.json`: the verdict, why, the scores of each seed and the graded effects."""
@@ -85,13 +80,12 @@ def _against_incumbent(
     if state.incumbent is None:
         raise AssertionError("a candidate is judged only against an incumbent")
     rule = measured.card.accept
-    candidates = [n for n in measured.measured(state) if n <= iteration.number]
-    old, new = candidates.index(state.incumbent), candidates.index(iteration.number)
+    old, new = state.incumbent, iteration.number
     if iteration.hypothesis is not None:
         hypothesis = Hypothesis.model_validate(iteration.hypothesis)
-        values = [[metric_values(m) for m in measured.of_iteration(state, n)] for n in candidates]
-        body["effects"] = grade_effects(rule, hypothesis.expected_effect, values, old, new)
-    return judge(rule, [measured.scores(state, n) for n in candidates], old, new)
+        before, after = ([metric_values(m) for m in measured.of_iteration(state, n)] for n in (old, new))
+        body["effects"] = grade_effects(rule, hypothesis.expected_effect, before, after)
+    return judge(rule, measured.scores(state, old), measured.scores(state, new))
 
 
 def _fault(state: State, number: int) -> str | None:

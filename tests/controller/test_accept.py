@@ -43,53 +43,53 @@ def test_pooled_noise_against_the_textbook() -> None:
 
 
 def test_an_infeasible_candidate_never_beats_a_feasible_one() -> None:
-    assert judge(RULE, [_feasible(5.0), _infeasible(0.001)], 0, 1).verdict == "reverted"
+    assert judge(RULE, _feasible(5.0), _infeasible(0.001)).verdict == "reverted"
 
 
 def test_a_feasible_candidate_beats_an_infeasible_one_even_at_a_worse_objective() -> None:
     history = [_infeasible(0.1, 0.1), _feasible(9.0, 9.0)]
-    assert judge(RULE, history, 0, 1).verdict == "accepted"
+    assert judge(RULE, *history).verdict == "accepted"
 
 
 def test_one_failing_seed_makes_a_candidate_infeasible() -> None:
     mixed = [*_feasible(-5.0), *_infeasible(0.01)]
-    assert judge(RULE, [_feasible(0.0, 0.0), mixed], 0, 1).verdict == "reverted"
+    assert judge(RULE, _feasible(0.0, 0.0), mixed).verdict == "reverted"
 
 
 def test_of_two_infeasible_ones_the_smaller_violation_wins() -> None:
     history = [_infeasible(5.0, 5.1), _infeasible(2.0, 2.1)]
-    assert judge(RULE, history, 0, 1).verdict == "accepted"
-    assert judge(RULE, history, 1, 0).verdict == "reverted"
+    assert judge(RULE, *history).verdict == "accepted"
+    assert judge(RULE, *reversed(history)).verdict == "reverted"
 
 
 def test_a_gain_within_the_noise_does_not_count() -> None:
     noisy = [_feasible(0.0, 0.4), _feasible(-0.2, 0.2)]
-    judgement = judge(RULE, noisy, 0, 1)
+    judgement = judge(RULE, *noisy)
     assert judgement.verdict == "reverted"
     assert judgement.gain == pytest.approx(0.2)
     assert judgement.threshold is not None and judgement.threshold > 0.2
     quiet = [_feasible(0.0, 0.004), _feasible(-0.2, -0.196)]
-    assert judge(RULE, quiet, 0, 1).verdict == "accepted"
+    assert judge(RULE, *quiet).verdict == "accepted"
 
 
 def test_a_tiny_gain_without_noise_does_not_count() -> None:
-    assert judge(RULE, [_feasible(0.0, 0.0), _feasible(-0.01, -0.01)], 0, 1).verdict == "reverted"
+    assert judge(RULE, _feasible(0.0, 0.0), _feasible(-0.01, -0.01)).verdict == "reverted"
 
 
 def test_one_seed_says_that_the_noise_is_not_known() -> None:
-    judgement = judge(RULE, [_feasible(0.0), _feasible(-0.5)], 0, 1)
+    judgement = judge(RULE, _feasible(0.0), _feasible(-0.5))
     assert judgement.verdict == "accepted"
     assert "noise is not known" in judgement.reason
 
 
 def test_an_objective_that_cannot_be_computed_is_no_gain() -> None:
     candidate = [_score(log_objective=None)]
-    assert judge(RULE, [_feasible(0.0), candidate], 0, 1).verdict == "reverted"
+    assert judge(RULE, _feasible(0.0), candidate).verdict == "reverted"
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=4), st.lists(st.floats(-3, 3), min_size=2, max_size=4))
 def test_a_candidate_and_its_incumbent_never_beat_each_other(old: list[float], new: list[float]) -> None:
     history = [_feasible(*old), _feasible(*new)]
-    forth = judge(RULE, history, 0, 1).verdict == "accepted"
-    back = judge(RULE, history, 1, 0).verdict == "accepted"
+    forth = judge(RULE, *history).verdict == "accepted"
+    back = judge(RULE, *reversed(history)).verdict == "accepted"
     assert not (forth and back)

@@ -162,7 +162,7 @@ def build_model(arguments: dict[str, Any]) -> torch.nn.Module:
 def predict(
     model: torch.nn.Module, batch: Any, training: bool = False, derivatives: bool = True
 ) -> dict[str, torch.Tensor]:
-    """Energy of a batch, with `derivatives` also forces and stress. MACE writes into its input: hence the copy."""
+    """Energy of a batch and, with `derivatives`, forces and stress. The copy: MACE writes into its input."""
     out: dict[str, torch.Tensor] = model(
         dict(batch.to_dict()), training=training, compute_force=derivatives, compute_stress=derivatives
     )
