@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from mlipilot.datasets import cu_emt
 from mlipilot.datasets.base import Progress
+from mlipilot.datasets.options import CuEmtOptions
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,17 @@ class Dataset:
     build: Callable[[BaseModel, Path, Progress | None], None]
 
 
+def _build_cu_emt(options: BaseModel, out_dir: Path, progress: Progress | None) -> None:
+    from mlipilot.datasets import cu_emt  # ASE: not before it is needed
+
+    cu_emt.build(options, out_dir, progress)
+
+
 DATASETS: dict[str, Dataset] = {
     "cu_emt": Dataset(
         name="cu_emt",
         description="fcc copper, 31–32 atoms (108 in part of test), labelled by ASE's EMT potential",
-        options=cu_emt.Options,
-        build=cu_emt.build,
+        options=CuEmtOptions,
+        build=_build_cu_emt,
     ),
 }

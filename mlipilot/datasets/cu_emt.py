@@ -26,12 +26,13 @@ from ase.constraints import FixCom
 from ase.io import write
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.datasets.base import Group, Progress, check_groups, share
 from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
+from mlipilot.datasets.options import CuEmtOptions
 from mlipilot.errors import InputError
 
 LATTICE_CONSTANT_A = 3.5898  # EMT's own minimum, so that zero strain means zero pressure
@@ -58,22 +59,7 @@ _TEMPERATURES_K = {
 _FAMILY_SIZE = 5  # frames of one supercell family
 
 
-class Options(BaseModel):
-    """How many frames of each split, and the seed that they all come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int = Field(default=2026, ge=0)
-    train: int = Field(default=200, ge=5)
-    valid: int = Field(default=36, ge=4)
-    test: int = Field(default=60, ge=4)
-    test_large: int = Field(default=22, ge=2)
-    sealed: int = Field(default=40, ge=4)
-    md_interval_steps: int = Field(default=14, ge=1)
-    md_timestep_fs: float = Field(default=5.0, gt=0, le=5.0)
-
-
-def plan_groups(options: Options) -> list[Group]:
+def plan_groups(options: CuEmtOptions) -> list[Group]:
     """Every group of every split: kind, name, number of frames and temperature (K, for MD)."""
     groups = []
     for split in _FILES:
@@ -98,7 +84,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
 
     Raises InputError if `out_dir` exists, CheckFailedError if labels or splits are not what they claim.
     """
-    assert isinstance(options, Options)  # noqa: S101 - the registry pairs each builder with its own options
+    assert isinstance(options, CuEmtOptions)  # noqa: S101 - the registry pairs builders and options
     if out_dir.exists():
         raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +98,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
         raise
 
 
-def _write(options: Options, out_dir: Path, progress: Progress) -> None:
+def _write(options: CuEmtOptions, out_dir: Path, progress: Progress) -> None:
     groups = plan_groups(options)
     check_groups(groups)
     frames: dict[str, list[Atoms]] = {split: [] for split in _FILES}
@@ -129,7 +115,9 @@ def _write(options: Options, out_dir: Path, progress: Progress) -> None:
     progress(len(groups), len(groups), "sealed")
 
 
-def _provenance(options: Options, groups: list[Group], out_dir: Path, deviation: float) -> dict[str, Any]:
+def _provenance(
+    options: CuEmtOptions, groups: list[Group], out_dir: Path, deviation: float
+) -> dict[str, Any]:
     return {
         "format": "mlipilot-data/1",
         "dataset": "cu_emt",
@@ -153,7 +141,7 @@ def _provenance(options: Options, groups: list[Group], out_dir: Path, deviation:
     }
 
 
-def _label_all(groups: list[Group], options: Options) -> Iterator[list[Atoms]]:
+def _label_all(groups: list[Group], options: CuEmtOptions) -> Iterator[list[Atoms]]:
     """The frames of each group, in order; a group's bytes do not depend on which process makes it."""
     work = partial(_label_group, options=options)
     processes = min(len(os.sched_getaffinity(0)), 8) if sum(g.frames for g in groups) > 60 else 1
@@ -165,14 +153,14 @@ def _label_all(groups: list[Group], options: Options) -> Iterator[list[Atoms]]:
         yield from pool.map(work, groups)
 
 
-def _label_group(group: Group, options: Options) -> list[Atoms]:
+def _label_group(group: Group, options: CuEmtOptions) -> list[Atoms]:
     frames = [label(atoms) for atoms in _generate(group, options)]
     for frame in frames:
         frame.info |= {"config_type": group.kind, "group": group.name}
     return frames
 
 
-def _generate(group: Group, options: Options) -> Iterator[Atoms]:
+def _generate(group: Group, options: CuEmtOptions) -> Iterator[Atoms]:
     # the name seeds the group, so that more frames in one group leave the others as they were
     rng = np.random.default_rng([options.seed, zlib.crc32(group.name.encode())])
     repeats = 3 if group.split == "test_large" else 2
@@ -183,7 +171,9 @@ def _generate(group: Group, options: Options) -> Iterator[Atoms]:
     return make[group.kind](cell, group.frames, rng)
 
 
-def _trajectory(cell: Atoms, group: Group, options: Options, rng: np.random.Generator) -> Iterator[Atoms]:
+def _trajectory(
+    cell: Atoms, group: Group, options: CuEmtOptions, rng: np.random.Generator
+) -> Iterator[Atoms]:
     """Langevin NVT frames at the thermally expanded lattice; three trajectories in ten have a vacancy."""
     if rng.random() < 0.3 and group.split != "test_large":
         del cell[int(rng.integers(len(cell)))]

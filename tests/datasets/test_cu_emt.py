@@ -17,9 +17,10 @@ from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets import DATASETS, cu_emt
 from mlipilot.datasets.base import Group, check_groups, share
 from mlipilot.datasets.emt import check_labels, force_deviation_ev_per_a
+from mlipilot.datasets.options import CuEmtOptions
 from mlipilot.errors import CheckFailedError, InputError
 
-SMALL = cu_emt.Options(train=12, valid=4, test=5, test_large=2, sealed=4, md_interval_steps=1)
+SMALL = CuEmtOptions(train=12, valid=4, test=5, test_large=2, sealed=4, md_interval_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_another_seed_gives_other_bytes(data: Path, tmp_path: Path) -> None:
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes() -> None:
-    options = cu_emt.Options(train=40, valid=8, test=8, test_large=2, sealed=8, md_interval_steps=1)
+    options = CuEmtOptions(train=40, valid=8, test=8, test_large=2, sealed=8, md_interval_steps=1)
     groups = cu_emt.plan_groups(options)
     parallel = list(cu_emt._label_all(groups, options))
     for group, made in zip(groups, parallel, strict=True):
@@ -71,7 +72,7 @@ def test_no_group_and_no_temperature_is_in_two_splits(data: Path) -> None:
         for split in ("train", "valid", "test", "test_large", "sealed")
     }
     assert sum(map(len, groups_of.values())) == len(set().union(*groups_of.values()))
-    full = cu_emt.plan_groups(cu_emt.Options())
+    full = cu_emt.plan_groups(CuEmtOptions())
     check_groups(full)
     assert sum(group.frames for group in full) == 200 + 36 + 60 + 22 + 40
 

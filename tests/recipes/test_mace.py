@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 import mlipilot
 from mlipilot.datasets import cu_emt
+from mlipilot.datasets.options import CuEmtOptions
 
 SOURCE = Path(mlipilot.__file__).parent / "recipes" / "mace"
 
@@ -22,7 +23,7 @@ SOURCE = Path(mlipilot.__file__).parent / "recipes" / "mace"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built") / "data"
-    options = cu_emt.Options(train=6, valid=4, test=4, test_large=2, sealed=4, md_interval_steps=1)
+    options = CuEmtOptions(train=6, valid=4, test=4, test_large=2, sealed=4, md_interval_steps=1)
     cu_emt.build(options, out, None)
     return out
 

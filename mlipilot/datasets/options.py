@@ -1,0 +1,20 @@
+"""What a campaign may set of each data set; apart from the builders, whose imports take a second."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CuEmtOptions(BaseModel):
+    """How many frames of each split, and the seed that they all come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=2026, ge=0)
+    train: int = Field(default=200, ge=5)
+    valid: int = Field(default=36, ge=4)
+    test: int = Field(default=60, ge=4)
+    test_large: int = Field(default=22, ge=2)
+    sealed: int = Field(default=40, ge=4)
+    md_interval_steps: int = Field(default=14, ge=1)
+    md_timestep_fs: float = Field(default=5.0, gt=0, le=5.0)
