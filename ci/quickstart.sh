@@ -13,3 +13,4 @@ else
 fi
 say "checking every digest and verdict of the run"
 "$venv/bin/mlipilot" verify "$run"
+say "open $run/report.html in a browser; the model is in $run/export"

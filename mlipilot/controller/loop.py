@@ -24,6 +24,7 @@ from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_su
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs import local
+from mlipilot.jobs.processes import hide_from_same_user
 
 _POLL_S = 0.2
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,6 +40,7 @@ def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
     Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, or InputError
     when another controller holds the lineage. KeyboardInterrupt leaves running jobs to their workers.
     """
+    hide_from_same_user()
     lineage = run.lineage(number)
     lineage.root.mkdir(parents=True, exist_ok=True)
     with controller_lock(lineage.root), ExitStack() as resources:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -77,6 +78,15 @@ def adopt_orphans() -> None:
 def end_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, so that a lost worker leaves no training."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def hide_from_same_user() -> None:
+    """Keep `/proc/PID/environ` and the memory of this process from other processes of the same user.
+
+    The controller's environment holds the pilot's key, and on local processes a candidate runs as the same
+    user. Root is not kept out.
+    """
+    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def children(pid: int) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +156,14 @@ def test_a_claim_is_made_once_and_says_who(tmp_path: Path) -> None:
     assert not claim(tmp_path / "worker.json")
     owner = read_claim(tmp_path / "worker.json")
     assert owner == identify(os.getpid()) and owner is not None and owner.alive
+
+
+def test_a_controller_can_hide_its_environment_from_other_processes_of_its_user() -> None:
+    # PR_GET_DUMPABLE is 3; 0 means that /proc/PID/environ belongs to root.
+    code = "import ctypes; from mlipilot.jobs.processes import hide_from_same_user as hide; hide(); "
+    code += "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "0\n"
 
 
 def test_a_process_id_of_another_boot_is_not_alive(tmp_path: Path) -> None:
