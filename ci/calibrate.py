@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -34,6 +33,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
+from mlipilot.report.text import mean_sd
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "mlipilot/recipes/mace"
@@ -204,8 +204,7 @@ def _mean_sd(values: list[float | None]) -> str:
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return f"{len(values) - len(numbers)} of {len(values)} not measured"
-    spread = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-    return f"{statistics.fmean(numbers):.3g} ± {spread:.1g}"
+    return mean_sd(numbers)
 
 
 def _cpu() -> str:
