@@ -190,7 +190,7 @@ def _table(
     for title, key in (("training wall time (s)", "train_wall_s"), ("evaluation wall time (s)", "wall_s")):
         rows.append([title, "", *(_mean_sd([run[key] for run in runs]) for runs in results)])
     about = (
-        f"Made by `python ci/calibrate.py --profile {options.profile}`: mean ± standard deviation over seeds "
+        f"Made by `python ci/calibrate.py --profile {options.profile} --seeds {' '.join(map(str, options.seeds))}`: mean ± standard deviation over seeds "
         f"{', '.join(map(str, options.seeds))}; ✗n: the gate fails on n of {len(options.seeds)} seeds. "
         f"Machine: {_cpu()}, one thread a job, {options.jobs} at a time. Versions: Python "
         f"{platform.python_version()}, "

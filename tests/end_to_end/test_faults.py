@@ -102,7 +102,7 @@ def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tmp_path: Path) 
     assert b'"cancelled"' in _read(training / "result.json")
 
 
-def test_a_dead_endpoint_pauses_and_resume_goes_on(undisturbed: RunPaths, tmp_path: Path) -> None:
+def test_a_dead_endpoint_pauses_and_resume_goes_on(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
     pilot = {"kind": "openai", "model": "scripted", "max_retries": 1, "backoff_s": 0.1}
