@@ -189,9 +189,10 @@ def _table(
         rows.append([label, bounds.get(name, ""), *cells])
     for title, key in (("training wall time (s)", "train_wall_s"), ("evaluation wall time (s)", "wall_s")):
         rows.append([title, "", *(_mean_sd([run[key] for run in runs]) for runs in results)])
+    seeds = " ".join(map(str, options.seeds))
     about = (
-        f"Made by `python ci/calibrate.py --profile {options.profile} --seeds {' '.join(map(str, options.seeds))}`: mean ± standard deviation over seeds "
-        f"{', '.join(map(str, options.seeds))}; ✗n: the gate fails on n of {len(options.seeds)} seeds. "
+        f"Made by `python ci/calibrate.py --profile {options.profile} --seeds {seeds}`: mean ± standard "
+        f"deviation over these seeds; ✗n: the gate fails on n of {len(options.seeds)}. "
         f"Machine: {_cpu()}, one thread a job, {options.jobs} at a time. Versions: Python "
         f"{platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("torch", "mace-torch", "ase", "numpy", "matcalc"))
