@@ -42,7 +42,13 @@ def _start(arguments: list[str | Path], cwd: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=_heed_interrupts,
     )
+
+
+def _heed_interrupts() -> None:
+    """A shell ignores Ctrl-C on behalf of its background jobs; these tests may be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_controller_killed_again_and_again_reaches_the_same_end(
