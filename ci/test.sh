@@ -11,4 +11,4 @@ say "mypy --strict"
 say "unit tests"
 "$venv/bin/pytest" -n 2 -m "not slow" --durations=10
 say "end-to-end tests"
-"$venv/bin/pytest" -m slow --durations=10
+"$venv/bin/pytest" -n 2 --dist loadgroup -m slow --durations=10

@@ -17,7 +17,8 @@ from mlipilot.controller.recheck import recheck_verdicts
 from mlipilot.controller.state import replay
 from tests.end_to_end.conftest import mlipilot, write_campaign
 
-pytestmark = pytest.mark.slow
+# One worker makes the undisturbed run, and all that look at it share it.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
 
 
 def test_the_campaign_has_verdicts_and_a_report(undisturbed: RunPaths) -> None:
