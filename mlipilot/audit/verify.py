@@ -61,10 +61,11 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -
         found.problems.append(str(error))
         return
     found.records += len(records)
-    if not records:
-        found.notes.append(f"{lineage.ledger} is empty")
+    started = next(_of_kind(records, "campaign_started"), None)
+    if started is None:
+        found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
         return
-    _verify_protected(run, lineage, records[0], found)
+    _verify_protected(run, lineage, started, found)
     _verify_transcript(lineage, records, found)
     judged = _verify_iterations(lineage, records, found)
     _verify_attempts(lineage, records, judged, found)

@@ -93,7 +93,7 @@ class Controller:
             self.run, self.lineage, self.spec, card, self.ledger, self.measurements, self.resources
         )
         self._check_protected()
-        if not self.ledger.records:
+        if self.state().started is None:  # a pause while preparing may be on record already
             self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))
             self.observer.event(
                 f"campaign {self.spec.name} begins: profile {self.spec.profile}, "

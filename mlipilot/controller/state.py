@@ -112,7 +112,7 @@ def _iteration(state: State, number: int) -> Iteration:
 def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
     match kind:
         case "campaign_started":
-            state.started = body
+            state.started, state.paused = body, None
         case "resumed":
             state.paused, state.cancelled = None, False
             for attempt in (a for attempts in state.jobs.values() for a in attempts):

@@ -136,3 +136,10 @@ def test_budgets_end_the_lineage_before_the_next_hypothesis(
     assert isinstance(_step(_done(0), spec, elapsed_s), steps.SubmitJob)
     wider = _spec(budget={"iterations": 9, "optimizer_steps": 1, "cpu_seconds": 41, "wall_seconds": 99})
     assert _step(_done(0), wider, elapsed_s) == steps.AskPilot(1)
+
+
+def test_a_pause_while_preparing_is_not_a_start() -> None:
+    records = [Record(0, "", "t", "paused", {"reason": "no space"}, "")]
+    assert replay(records).started is None and replay(records).paused == "no space"
+    records.append(Record(1, "", "t", "campaign_started", {"lineage": 0}, ""))
+    assert replay(records).phase == "open"
