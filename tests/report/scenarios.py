@@ -75,7 +75,7 @@ def finished_run(root: Path) -> SyntheticRun:
         2, SCHEDULE, {"kind: constant": "kind: one_cycle", "ema:\n  decay: 0.0": "ema:\n  decay: 0.99"}
     )
     run.candidate(2, 0.97)
-    run.propose(3, HOT, {"learning_rate: 0.05": "learning_rate: 0.5"})
+    run.propose(3, HOT, {"learning_rate: 0.01": "learning_rate: 0.5"})
     run.candidate(3, 0.7)
     run.propose(4, WIDE, {"hidden_irreps: 4x0e": "hidden_irreps: 16x0e"})
     run.train(4, 1, 0.1, failed="the loss is nan at step 100 of 400: training diverged (exit status 3)")
