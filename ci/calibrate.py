@@ -71,6 +71,8 @@ def main() -> None:
     incumbent = 0
     for number, move in enumerate(moves, start=1):
         arm = Arm(f"{number} {move['title']}", arms[incumbent].edits + move["edits"])
+        if _recipe(arm, options.work) == _recipe(arms[incumbent], options.work):
+            continue  # nothing to change: the scripted pilot leaves such a move out, too
         arms.append(arm)
         results.append(_measure(arm, data, card, options))
         old, new = ([score(card, run) for run in results[n]] for n in (incumbent, -1))
