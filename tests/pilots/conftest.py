@@ -16,7 +16,7 @@ RECIPE_YAML = """\
 model:
   hidden_irreps: 4x0e   # channels
 loss:
-  forces: 0.01          # weight of the forces
+  forces: 100.0         # weight of the forces
   stress: 0.0
   stage_two: {forces: 100.0, stress: 1000.0}
 schedule:

@@ -30,7 +30,7 @@ def toolbox(make_turn: MakeTurn) -> Toolbox:
 
 
 def edit(toolbox: Toolbox) -> None:
-    arguments = {"path": "recipe.yaml", "search": "forces: 0.01 ", "replace": "forces: 10.0 "}
+    arguments = {"path": "recipe.yaml", "search": "forces: 100.0 ", "replace": "forces: 10.0 "}
     assert toolbox.call("replace_in_file", arguments).edited
 
 

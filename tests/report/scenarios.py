@@ -10,15 +10,15 @@ from tests.report.synthetic import SyntheticRun, make_spec, training_log
 
 LOSS = {
     "title": "Balance energy, force and stress in the loss",
-    "hypothesis": "Weighting forces and stress up, per atom, lowers force and stress errors several times.",
-    "mechanism": "The default loss is dominated by total energies: gradients of forces hardly reach Adam.",
+    "hypothesis": "Weighting energies and stress up lowers energy and stress errors several times.",
+    "mechanism": "The default loss has no stress and is dominated by forces: energies hardly count.",
     "expected_effect": [
         {"metric": "force_mae_mev_per_a", "direction": "decrease"},
         {"metric": "stress_mae_gpa", "direction": "decrease"},
         {"metric": "nve_drift_mev_per_atom_per_ps", "direction": "unchanged"},
     ],
 }
-LOSS_EDITS = {"forces: 0.01 ": "forces: 10.0 ", "energy_per_atom: false": "energy_per_atom: true"}
+LOSS_EDITS = {"energy: 1.0 ": "energy: 100.0 ", "stress: 0.0 ": "stress: 1000.0 "}
 SCHEDULE_EDITS = {"kind: constant": "kind: one_cycle", "ema:\n  decay: 0.0": "ema:\n  decay: 0.99"}
 SCHEDULE = {
     "title": "One-cycle schedule with a running mean of the weights",
@@ -67,13 +67,9 @@ def finished_run(root: Path) -> SyntheticRun:
     run = SyntheticRun(root)
     run.propose(0, None, {})
     run.candidate(0, 0.0, broken=("nvt_rdf_mae",))
-    run.propose(
-        1, LOSS, {"forces: 0.01 ": "forces: 10.0 ", "energy_per_atom: false": "energy_per_atom: true"}
-    )
+    run.propose(1, LOSS, LOSS_EDITS)
     run.candidate(1, 0.45)
-    run.propose(
-        2, SCHEDULE, {"kind: constant": "kind: one_cycle", "ema:\n  decay: 0.0": "ema:\n  decay: 0.99"}
-    )
+    run.propose(2, SCHEDULE, SCHEDULE_EDITS)
     run.candidate(2, 0.97)
     run.propose(3, HOT, {"learning_rate: 0.01": "learning_rate: 0.5"})
     run.candidate(3, 0.7)
@@ -102,7 +98,7 @@ def hostile_run(root: Path) -> SyntheticRun:
             "mechanism": f"{EVIL}\n```\n</pre><script>alert(3)</script>\n",
             "expected_effect": [{"metric": "force_mae_mev_per_a", "direction": "decrease"}],
         },
-        {"forces: 0.01 ": f"forces: 10.0 # {EVIL} {ESCAPES}\n````\n" + "x" * 5000 + "\n" + "flood\n" * 2000},
+        {"forces: 100.0 ": f"forces: 10.0 # {EVIL} {ESCAPES}\n````\n" + "x" * 5000 + "\n" + "flood\n" * 2000},
     )
     key = JobKey(1, 1, "train")
     attempt = run.start(key)
