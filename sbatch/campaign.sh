@@ -1,0 +1,103 @@
+# What a campaign's sbatch file does once its site block is read: campaign.sh SCRIPT RUN CAMPAIGN.yaml [OPTION…]
+#
+# Checks the image, queues its own successor, starts the submitter beside it and runs the controller of this
+# task's lineage inside the image. On the host it needs bash, coreutils, Slurm's commands and Apptainer.
+set -uo pipefail
+script=$1 run=$2
+shift 2
+say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
+fail() {
+  say "$*"
+  exit 2
+}
+
+lineage=${SLURM_ARRAY_TASK_ID:-0}
+root=$PWD
+mkdir -p "$run" || exit 2
+run=$(cd "$run" && pwd -P)
+
+if [ -n "${MLIPILOT_MODULES:-}" ]; then
+  # shellcheck disable=SC1090,SC1091
+  for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do [ ! -r "$file" ] || source "$file"; done
+  # shellcheck disable=SC2086
+  module load $MLIPILOT_MODULES
+fi
+command -v apptainer >/dev/null || fail "apptainer is not on the PATH of $(uname -n): set MLIPILOT_MODULES in $script"
+
+# The image that is here now is the run's for good: its jobs refuse any other.
+image=$(realpath -- "${MLIPILOT_IMAGE:?}") && [ -r "$image" ] ||
+  fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
+say "hashing $image"
+digest=$(sha256sum "$image") && digest=${digest%% *}
+recorded=$run/image.sha256
+if [ -e "$recorded" ]; then
+  [ "$(cat "$recorded")" = "$digest" ] || fail "the run was begun with another image ($(cat "$recorded")); this one is $digest"
+else
+  printf '%s\n' "$digest" >"$recorded.$$" && mv "$recorded.$$" "$recorded"
+fi
+export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
+
+successor=
+queue_successor() { # before any work: what takes over when this job ends before the lineage does
+  local ledger=$run/lineage-$lineage/ledger.jsonl size=0 this=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$lineage}
+  [ ! -e "$ledger" ] || size=$(stat -c %s "$ledger")
+  if [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && [ "${MLIPILOT_IDLE_GENERATIONS:-0}" -ge 3 ]; then
+    fail "three controllers in a row wrote nothing to $ledger: look at it, then sbatch $script again"
+  fi
+  [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && idle=$((${MLIPILOT_IDLE_GENERATIONS:-0} + 1)) || idle=0
+  successor=$(
+    for name in $(compgen -e); do case $name in SLURM_CONF) ;; SLURM_* | SBATCH_* | SRUN_*) unset "$name" ;; esac; done
+    export MLIPILOT_LEDGER_BYTES=$size MLIPILOT_IDLE_GENERATIONS=$idle
+    cd "$root" && timeout 60 sbatch --parsable --array="$lineage" \
+      --dependency="afterany:${this:-$SLURM_JOB_ID}" "$script" 2>/dev/null
+  ) || successor=
+  successor=${successor%%;*}
+  if [ -n "$successor" ]; then
+    say "job $successor takes over if this one ends early"
+  else
+    say "warning: no successor could be queued; after the time limit, sbatch $script again"
+  fi
+}
+
+controller=
+submitter=
+early=
+end_early() {
+  early=1
+  [ -z "$controller" ] || kill -TERM "$controller" 2>/dev/null
+}
+trap end_early TERM USR2 INT
+
+queue_successor
+bash sbatch/submitter.sh "$run" &
+submitter=$!
+
+key_variables() { # what the pilot needs to know goes through the environment, never through a command line
+  local name
+  for name in MLIPILOT_IMAGE_SHA256 OPENAI_BASE_URL OPENAI_API_KEY REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY ${MLIPILOT_PASS:-}; do
+    [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
+  done
+}
+
+(
+  key_variables
+  exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+    --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
+    mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
+    --lineage "$lineage" --go-on
+) &
+controller=$!
+wait "$controller"
+status=$?
+while kill -0 "$controller" 2>/dev/null; do
+  wait "$controller"
+  status=$?
+done
+
+kill -TERM "$submitter" 2>/dev/null
+wait "$submitter"
+if [ -z "$early" ] && [ -n "$successor" ]; then
+  scancel "$successor" 2>/dev/null
+fi
+say "the controller of lineage $lineage ended with status $status${early:+, before its time: $successor goes on}"
+exit $status

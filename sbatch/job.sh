@@ -1,0 +1,136 @@
+# What every job does: job.sh RUN ATTEMPT [ATTEMPT]. On the host it needs bash, coreutils and Apptainer.
+#
+# For each attempt: the toolkit claims it and writes a command line (phases begin), that command runs the
+# candidate's code apart from everything (containers are built by mlipilot/jobs/apptainer.py), the toolkit
+# seals the outcome (phases end). RUN/spool/site.env, written by the submitter, says with which image.
+set -uo pipefail
+run=$1
+shift
+export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
+job_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
+job_id=${job_id:-${SLURM_JOB_ID:?this script runs as a Slurm job}}
+restart=${SLURM_RESTART_COUNT:-0}
+node=${SLURMD_NODENAME:-$(uname -n)}
+say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
+
+site() { # site KEY: its value in site.env
+  local key value
+  while IFS='=' read -r key value; do
+    [ "$key" != "$1" ] || printf '%s' "$value"
+  done <"$run/spool/site.env"
+}
+
+mark_started() { # the submitter's proof that a submission in doubt did arrive
+  local file=$run/spool/started/$SLURM_JOB_NAME.$restart
+  printf 'job_id=%s\nnode=%s\ntime=%s\n' "$job_id" "$node" "$(date +%s)" >"$file.$$" && mv "$file.$$" "$file"
+}
+
+check_image() {
+  local wanted found
+  wanted=$(site image_sha256)
+  found=$(sha256sum "$image") && found=${found%% *}
+  [ "$found" = "$wanted" ] && return
+  say "the image is not the run's: $image has SHA-256 $found, wanted $wanted"
+  exit 1
+}
+
+probe_network() { # `none` where a container can be cut off here, else `host`
+  if apptainer --silent exec --containall --net --network none "$image" true 2>/dev/null; then
+    echo none
+  else
+    echo host
+  fi
+}
+
+trusted() { # the toolkit inside the image, with the run writable
+  apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+    --bind "$run:$run" --pwd "$run" "$image" /opt/mlipilot/bin/python -m mlipilot.jobs.phases "$@"
+}
+
+cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below this shell
+  local clock=${TMPDIR:-/tmp}/mlipilot-times.$$ user system minutes seconds text
+  times >"$clock" # in a subshell it would speak of that
+  { read -r _ && read -r user system; } <"$clock"
+  rm -f "$clock"
+  spent_ms=0
+  for text in "$user" "$system"; do # such as 1m2.345s
+    minutes=${text%%m*} seconds=${text#*m}
+    seconds=${seconds%s}
+    spent_ms=$((spent_ms + 10#$minutes * 60000 + 10#${seconds/[.,]/}))
+  done
+}
+
+seconds() { # seconds MILLISECONDS, with a decimal point
+  printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
+}
+
+work=
+cancelled=
+end_early() {
+  cancelled=--cancelled
+  [ -z "$work" ] || kill -TERM "$work" 2>/dev/null
+}
+trap end_early TERM USR2 INT
+
+run_attempt() {
+  local attempt=$run/$1 status argv begun_us before_ms wall_ms
+  if [ -z "$image" ]; then # a site without Apptainer: the worker of local jobs, and nothing kept apart
+    "$(site python)" -m mlipilot.jobs.worker "$attempt" &
+    work=$!
+    reap
+    return "$status"
+  fi
+  trusted begin "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" \
+    --image "$image" --network "$network" --gpus "${CUDA_VISIBLE_DEVICES:-}"
+  status=$?
+  if [ $status = 3 ]; then
+    say "$1: nothing to run"
+    return 0
+  fi
+  [ $status = 0 ] || return $status
+  mapfile -t argv <"$attempt/exec.argv"
+  cpu_ms
+  before_ms=$spent_ms
+  begun_us=${EPOCHREALTIME/[.,]/}
+  (
+    ulimit -c 0 -f $((4 * 1024 * 1024))
+    exec "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
+  ) &
+  work=$!
+  reap
+  wall_ms=$(((${EPOCHREALTIME/[.,]/} - begun_us) / 1000))
+  cpu_ms
+  trusted end "$attempt" --job-id "$job_id" --network "$network" --status "$status" \
+    --wall-s "$(seconds $wall_ms)" --cpu-s "$(seconds $((spent_ms - before_ms)))" $cancelled || return
+  say "$1: ended with status $status after $(seconds $wall_ms) s"
+}
+
+reap() { # wait for $work to its end, though signals interrupt the wait; sets `status`
+  wait "$work"
+  status=$?
+  while kill -0 "$work" 2>/dev/null; do
+    wait "$work"
+    status=$?
+  done
+  work=
+}
+
+mark_started
+image=$(site image)
+modules=$(site modules)
+if [ -n "$modules" ]; then
+  # shellcheck disable=SC1090,SC1091
+  for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do [ ! -r "$file" ] || source "$file"; done
+  # shellcheck disable=SC2086
+  module load $modules
+fi
+network=host
+if [ -n "$image" ]; then
+  check_image
+  network=$(probe_network)
+fi
+say "job $job_id (start $restart) on $node, network: $network"
+for attempt in "$@"; do
+  [ -z "$cancelled" ] || break
+  run_attempt "$attempt" || exit
+done

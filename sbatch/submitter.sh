@@ -1,0 +1,205 @@
+#!/usr/bin/env bash
+# Turns the requests that a run's controllers write into RUN/spool into Slurm jobs, and tells them how those stand.
+#
+#   submitter.sh RUN          serves until RUN/spool/stop exists or TERM comes; waits while another submitter serves
+#   submitter.sh --once RUN   one pass, for cron on a login node where sites forbid sbatch from compute nodes or end
+#                             what runs there for long; every minute or so. 0: done, or another submitter serves
+#
+# Exit status: 2 what was given is wrong, 75 Slurm does not answer (--once), 1 another submitter took over.
+# It needs bash 4.4, coreutils and Slurm's commands. RUN is an absolute path on a filesystem that jobs see.
+#
+# The site's settings, from the environment:
+#   MLIPILOT_GPU_PARTITION   --partition of the jobs          (none: Slurm's default)
+#   MLIPILOT_ACCOUNT         --account                        (none)
+#   MLIPILOT_QOS             --qos                            (none)
+#   MLIPILOT_CONSTRAINT      --constraint                     (none)
+#   MLIPILOT_GPU_GRES        how N GPUs are asked for: `gpu` or `gpu:a100` means --gres=gpu:a100:N; a word that begins
+#                            with -- is taken as it is, with %N for the number, as in --gpus-per-node=%N  (gpu)
+#   MLIPILOT_SBATCH_EXTRA    further words for sbatch, separated by blanks; _TRAIN, _EVALUATE or _FUSED behind the
+#                            name: for that template only, where they override all of the above   (none)
+#   MLIPILOT_MAX_MINUTES, _MAX_CPUS, _MAX_MEMORY_MIB, _MAX_GPUS    what a request may ask for (1440, 64, 262144, 8)
+#   MLIPILOT_POLL_S          seconds between two looks at the queue, up to six times that while nothing changes  (30)
+#   MLIPILOT_SLURM_TIMEOUT_S patience with one Slurm command; sbatch gets at most MLIPILOT_DOUBT_S       (30)
+#   MLIPILOT_DOUBT_S         age at which a submission that Slurm knows nothing of is held for lost      (60)
+#   MLIPILOT_SBATCH_DIR      where train.sbatch, evaluate.sbatch, fused.sbatch and job.sh lie (beside this file)
+#   MLIPILOT_IMAGE, MLIPILOT_IMAGE_SHA256, MLIPILOT_MODULES, MLIPILOT_PYTHON    for job.sh: which image the jobs run,
+#                            the modules they load, or, without an image, which Python  (kept as the run has them)
+#
+# No `set -e`: a full disk or a silent Slurm must not end the service, so every step checks its own outcome.
+set -uo pipefail
+shopt -s nullglob
+export LC_ALL=C
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 2
+# shellcheck source-path=SCRIPTDIR source=submitter_lib.sh
+source "$here/submitter_lib.sh"
+# shellcheck source-path=SCRIPTDIR source=submitter_queue.sh
+source "$here/submitter_queue.sh"
+
+usage_error() {
+  printf 'submitter.sh: %s\n' "$*" >&2
+  exit 2
+}
+
+whole_number() { # whole_number VARIABLE DEFAULT LEAST: sets the variable, or says what is wrong with it
+  local value=${!1:-$2}
+  [[ $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $3 ]] ||
+    usage_error "$1='$value' is not a whole number: set it to $3 or more"
+  printf -v "$1" %s "$value"
+}
+
+# What the shell that started us inherited must shape neither the jobs nor the answers about them.
+scrub_environment() {
+  local name
+  for name in $(compgen -e); do
+    case $name in
+      SLURM_CONF) ;;
+      SLURM_* | SBATCH_* | SRUN_* | SQUEUE_* | SACCT_* | SCANCEL_*) unset "$name" ;;
+    esac
+  done
+}
+
+once=
+if [[ ${1-} == --once ]]; then
+  once=1
+  shift
+fi
+[[ $# -eq 1 ]] || usage_error "got $# arguments instead of one: submitter.sh [--once] RUN"
+run=${1%/}
+[[ $run == /* && $run != *[[:cntrl:]\\]* ]] ||
+  usage_error "RUN '$1' is no absolute path without backslashes and control characters: give one"
+cd "$run" 2>/dev/null || usage_error "RUN '$run' is no directory that can be entered: give the directory of a run"
+real_run=$(pwd -P)
+whole_number MLIPILOT_MAX_MINUTES 1440 1
+whole_number MLIPILOT_MAX_CPUS 64 1
+whole_number MLIPILOT_MAX_MEMORY_MIB 262144 1
+whole_number MLIPILOT_MAX_GPUS 8 0
+whole_number MLIPILOT_POLL_S 30 1
+whole_number MLIPILOT_SLURM_TIMEOUT_S 30 1
+whole_number MLIPILOT_DOUBT_S 60 1
+sbatch_dir=${MLIPILOT_SBATCH_DIR:-$here}
+[[ $sbatch_dir == /* && -d $sbatch_dir ]] ||
+  usage_error "MLIPILOT_SBATCH_DIR='$sbatch_dir' is no absolute path of a directory: give the one of the batch scripts"
+for tool in sbatch squeue scancel; do
+  command -v "$tool" >/dev/null || usage_error "'$tool' is not on the PATH: load the site's Slurm"
+done
+scrub_environment
+mkdir -p spool/{requests,cancel,intents,receipts,started,logs} || usage_error "cannot write in '$run/spool'"
+
+# ---- One submitter a run ------------------------------------------------------------------------------------
+lock=spool/submitter.lock
+host=$(uname -n)
+boot=$(cat /proc/sys/kernel/random/boot_id)
+
+start_ticks() { # sets `ticks` to when that process began (in the kernel's ticks); empty when it is gone
+  local stat=
+  ticks=
+  { IFS= read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null
+  read -r -a stat <<<"${stat##*) }" # the name in brackets may hold anything
+  [[ ${#stat[@]} -lt 20 || ${stat[0]} == [ZX] ]] || ticks=${stat[19]}
+}
+
+start_ticks $$
+me="host=$host pid=$$ ticks=$ticks boot=$boot"
+
+lock_owner() { # sets `owner`; a lock without one is nobody's
+  owner=
+  { IFS= read -r owner <"$lock/owner"; } 2>/dev/null
+}
+
+is_gone() { # is_gone OWNER: dead where we can see it, or silent for ten minutes
+  local claimed beat=0
+  if [[ $1 =~ ^host=(.*)\ pid=([0-9]+)\ ticks=([0-9]*)\ boot=(.*)$ ]] &&
+    [[ ${BASH_REMATCH[1]} == "$host" && ${BASH_REMATCH[4]} == "$boot" ]]; then
+    claimed=${BASH_REMATCH[3]}
+    start_ticks "${BASH_REMATCH[2]}"
+    [[ $ticks == "$claimed" ]] || return 0
+  fi
+  clock
+  claimed=$(stat -c %Y "$lock" 2>/dev/null) || return 0
+  read_fields spool/submitter && [[ ${fields[time]:-} =~ ^[1-9][0-9]{0,11}$ ]] && beat=${fields[time]}
+  ((now - (beat > claimed ? beat : claimed) > 600))
+}
+
+claim() { # the lock appears with its owner's name in it, so that no kill leaves one that is nobody's
+  local mine="spool/.submitter.lock.$host.$$" judged
+  rm -rf "$mine"
+  lock_owner
+  if [[ -d $lock ]]; then
+    judged=$owner
+    is_gone "$judged" || return 1
+    mv -T "$lock" "$mine" 2>/dev/null || return 1
+    { IFS= read -r owner <"$mine/owner"; } 2>/dev/null
+    if [[ $owner != "$judged" ]]; then # another was quicker: this lock is alive
+      mv -T "$mine" "$lock"
+      return 1
+    fi
+    log "taking over from a submitter that is gone: ${judged:-unknown}"
+    rm -rf "$mine"
+  fi
+  { mkdir "$mine" && printf '%s\n' "$me" >"$mine/owner"; } || usage_error "cannot write in '$run/spool'"
+  mv -T "$mine" "$lock" 2>/dev/null && return
+  rm -rf "$mine"
+  return 1
+}
+
+is_mine() {
+  lock_owner
+  [[ $owner == "$me" ]]
+}
+
+release() {
+  is_mine && rm -rf "$lock"
+}
+
+ending=
+trap 'ending=1' TERM INT HUP
+waiting=
+until claim; do
+  if [[ -n $once || -n $ending || -e spool/stop ]]; then
+    log "another submitter serves this run: $owner"
+    exit 0
+  fi
+  [[ -n $waiting ]] || log "waiting: another submitter serves this run: $owner"
+  waiting=1
+  sleep 1
+done
+trap release EXIT
+
+read_fields spool/submitter
+generation=${fields[generation]:-0}
+[[ $generation =~ ^[0-9]{1,9}$ ]] || generation=0
+generation=$((10#$generation + 1))
+beaten=0
+beat() { # the heartbeat: who serves, and that it lives
+  clock
+  ((now - beaten >= 15)) || return 0
+  beaten=$now
+  printf '%s\n' "time=$now" "host=$host" "pid=$$" "generation=$generation" | publish spool/submitter
+}
+
+# ---- The service --------------------------------------------------------------------------------------------
+beat
+log "serving $run as generation $generation on $host, pid $$"
+publish_site || exit 2
+load_state
+
+if [[ -n $once ]]; then
+  poll || exit 75
+  consider_all
+  [[ -z $news ]] || poll || exit 75
+  exit 0
+fi
+
+while [[ -z $ending ]]; do
+  is_mine || { log "ended: the lock is not ours any more but of ${owner:-nobody}"; exit 1; }
+  stop=
+  [[ ! -e spool/stop ]] || stop=1 # looked at first: what was asked before it is still done
+  beat
+  notice_cancels
+  clock
+  ((now < next_poll)) || poll
+  consider_all
+  [[ -z $stop ]] || break
+  sleep 1
+done
+log "ended: ${stop:+$run/spool/stop is there}${ending:+asked to by a signal}"
