@@ -1,0 +1,98 @@
+"""Asking another program, which may be missing, fail, print anything, or never answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO
+
+from mlipilot.untrusted import one_line
+
+_MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a program ended and what it printed."""
+
+    program: str
+    status: int | None
+    """None: it could not be started, or did not end in time."""
+    stdout: str
+    stderr: str
+    hung: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such program, or none that can be started."""
+        return self.status is None and not self.hung
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended well."""
+        return self.status == 0
+
+    @property
+    def words(self) -> str:
+        """Why it did not end well, in its own words: programs say that last."""
+        lines = [line for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        said = next((line for line in lines if "unknown flag" in line), "; ".join(lines[-2:]))
+        return one_line(said, 300) or f"{self.program} ended with status {self.status} and said nothing"
+
+
+def ask(
+    argv: Sequence[str],
+    *,
+    timeout_s: float = 15.0,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
+    """Run a program to its end, or end it and all of its group when `timeout_s` is over."""
+    program = argv[0]
+    # Files, not pipes: a pipe stays open for as long as any descendant holds it.
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin.encode())
+        given.seek(0)
+        try:
+            process = subprocess.Popen(
+                argv, stdin=given, stdout=out, stderr=err, env=environment, start_new_session=True
+            )
+        except FileNotFoundError:
+            return Answer(program, None, "", f"{program} is not on the PATH")
+        except OSError as error:
+            return Answer(program, None, "", f"{program} cannot be run: {error.strerror}")
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return Answer(program, None, "", f"{program} did not answer within {timeout_s:g} s", hung=True)
+        finally:
+            if process.returncode is None:
+                _end(process)
+        return Answer(program, status, _text(out), _text(err))
+
+
+def slurm_environment() -> dict[str, str]:
+    """The environment for Slurm's commands: within a job, that job's own settings would become theirs."""
+    of_slurm = ("SLURM_", "SBATCH_", "SRUN_", "SINFO_", "SACCT_")
+    kept = {k: v for k, v in os.environ.items() if k == "SLURM_CONF" or not k.startswith(of_slurm)}
+    return kept | {"LC_ALL": "C"}
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read(_MAX_BYTES).decode(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it and its group; first gently, so that Apptainer unmounts an image."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        # One that hangs in the kernel (a dead file server) cannot be waited for.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(2.0)

@@ -1,0 +1,194 @@
+"""What keeps a job's code apart in a container, tried with the very command line that jobs run with.
+
+`--containall` and the rest are promises that a site's configuration can weaken. So a script inside tries to
+see, write and call what it must not; what came of it is judged out here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlipilot.doctor.apptainer import explain_start
+from mlipilot.doctor.check import Check, Status, failed, ok
+from mlipilot.doctor.commands import Answer, ask
+from mlipilot.errors import InputError
+from mlipilot.jobs.apptainer import environment_file, job_argv
+from mlipilot.jobs.order import JobOrder
+
+_LIMIT_S = 90
+_VARIABLE = "MLIPILOT_DOCTOR"
+_RECIPE = "# a recipe\n"
+# Runs inside, where only a shell and coreutils can be counted on; bash is needed for the socket.
+_SCRIPT = r"""
+secret=$1 home=$2 recipe=$3 output=$4 port=$5 pid=$6
+say() { printf 'probe %s=%s\n' "$1" "$2"; }
+[ ! -e "$secret" ] || say file seen
+say home "$(stat -c %d:%i "$home" 2>/dev/null)"
+say variable "$MLIPILOT_DOCTOR"
+[ ! -r "/proc/$pid/stat" ] || { read -r line <"/proc/$pid/stat"; say process "$line"; }
+( echo changed >>"$recipe/train.py" ) 2>/dev/null
+( echo new >"$recipe/new.py" ) 2>/dev/null
+( echo written >"$output/written" ) 2>/dev/null
+if command -v bash >/dev/null; then
+  bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"' "$port" 2>/dev/null
+  say network tried
+fi
+say script ended
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one container could do."""
+
+    started: bool
+    words: str
+    """Why it did not start."""
+    faults: tuple[str, ...]
+    network: bool | None
+    """Whether it reached this host; None when that could not be tried."""
+
+
+def check_isolation(image: Path, directory: Path, *, require_no_network: bool) -> Iterator[Check]:
+    """Two lines: files, home, environment and processes; and the network. `directory` is where runs lie."""
+    try:
+        cut_off = _probe(image, directory, "none")
+        found = cut_off if cut_off.started else _probe(image, directory, "host")
+    except (OSError, InputError) as error:
+        mend = "runs must lie where they can be written, in a directory without colon, comma and backslash"
+        yield failed("isolation", f"cannot be tried in {directory}: {error}", mend)
+        return
+    if not found.started:
+        yield failed("isolation", f"a container does not start: {found.words}", explain_start(found.words))
+        return
+    if found.faults:
+        yield failed(
+            "isolation",
+            f"--containall --cleanenv --no-home --no-mount do not hold: {'; '.join(found.faults)}",
+            "a candidate's code could do the same: ask the site what its apptainer.conf binds or allows, "
+            "and look into APPTAINER_* and APPTAINERENV_* of your environment",
+        )
+    else:
+        text = "tried: other files, home, environment and processes of the host hidden; read-only binds hold"
+        yield ok("isolation", text)
+    yield _network(cut_off, require_no_network=require_no_network)
+
+
+def _network(cut_off: Found, *, require_no_network: bool) -> Check:
+    if cut_off.started and cut_off.network is False:
+        return ok("network", "tried: --net --network none keeps a job from this host's network")
+    status: Status = "failed" if require_no_network else "warning"
+    needed = "jobs.require_no_network is true, but " if require_no_network else ""
+    if cut_off.started and cut_off.network is None:
+        text = f"{needed}--net --network none works, but not tried further: the image has no bash"
+        return Check("network", status, text, "use an image that containers/build.sh built")
+    if cut_off.started:
+        text = f"{needed}a job reaches this host's network in spite of --net --network none"
+    else:
+        text = f"{needed}no job can be cut off the network here: {cut_off.words}"
+    mend = (
+        "ask the site for network namespaces (sysctl user.max_net_namespaces); without them jobs run with "
+        "the host's network, and each result says so"
+    )
+    return Check("network", status, text, mend)
+
+
+def run_in_image(
+    image: Path,
+    attempt: Path,
+    argv: Sequence[str],
+    *,
+    network: str,
+    reads: Sequence[Path] = (),
+    gpu: bool = False,
+) -> Answer:
+    """Run `argv` as a job is run, `attempt/output` being all that it may write."""
+    (attempt / "output").mkdir(parents=True)
+    (attempt / "exec.env").write_text(environment_file({}), encoding="utf-8")
+    order = JobOrder(
+        name="doctor",
+        argv=list(argv),
+        cwd=str(attempt / "output"),
+        environment={},
+        wall_limit_s=_LIMIT_S,
+        run=str(attempt),
+        protected="",
+        read_only={},
+        reads=[str(path) for path in reads],
+        uses_gpu=gpu,
+    )
+    command = job_argv(order, attempt, image, network=network)
+    return ask(command, timeout_s=_LIMIT_S + 20, environment=os.environ | {_VARIABLE: secrets.token_hex(8)})
+
+
+@contextmanager
+def scratch_in(directory: Path) -> Iterator[Path]:
+    """A temporary directory beside the runs, so that their filesystem is the one that is bound."""
+    scratch = Path(tempfile.mkdtemp(dir=directory, prefix=".mlipilot-doctor-"))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _probe(image: Path, directory: Path, network: str) -> Found:
+    with scratch_in(directory) as scratch, socket.create_server(("127.0.0.1", 0)) as listener:
+        secret, recipe, attempt = scratch / "secret", scratch / "recipe", scratch / "attempt"
+        secret.write_text("", encoding="utf-8")
+        recipe.mkdir()
+        (recipe / "train.py").write_text(_RECIPE, encoding="utf-8")
+        given = [secret, Path.home(), recipe, attempt / "output", listener.getsockname()[1], os.getpid()]
+        argv = ["/bin/sh", "-c", _SCRIPT, "sh", *map(str, given)]
+        answer = run_in_image(image, attempt, argv, network=network, reads=[recipe])
+        lines = [line.removeprefix("probe ") for line in answer.stdout.splitlines()]
+        said = dict(line.partition("=")[::2] for line in lines)
+        if said.get("script") != "ended":
+            return Found(started=False, words=answer.words, faults=(), network=None)
+        reached = _was_called(listener)
+        return Found(
+            started=True,
+            words="",
+            faults=tuple(_faults(said, recipe, attempt)),
+            network=reached if reached or "network" in said else None,
+        )
+
+
+def _faults(said: dict[str, str], recipe: Path, attempt: Path) -> Iterator[str]:
+    if "file" in said:
+        yield "a file of the host that was not bound can be seen"
+    home = Path.home()
+    if home.is_dir() and said.get("home") == f"{home.stat().st_dev}:{home.stat().st_ino}":
+        yield f"the home directory {home} can be seen"
+    if said.get("variable"):
+        yield "variables of the host's environment are passed on"
+    if _start_ticks(said.get("process", "")) == _start_ticks(Path("/proc/self/stat").read_text()):
+        yield "processes of the host can be seen"
+    changed = (recipe / "train.py").read_text(encoding="utf-8") != _RECIPE
+    if changed or len(list(recipe.iterdir())) != 1:
+        yield "a read-only bind can be written"
+    if not (attempt / "output" / "written").is_file():
+        yield "a job's output directory cannot be written"
+
+
+def _start_ticks(stat: str) -> str | None:
+    """When a process began, which tells it from one of the same number in another namespace."""
+    fields = stat.rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else None
+
+
+def _was_called(listener: socket.socket) -> bool:
+    listener.settimeout(0.05)
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return False
+    connection.close()
+    return True

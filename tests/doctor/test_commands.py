@@ -1,0 +1,55 @@
+"""Programs that are missing, hang, or print what no terminal should get."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from mlipilot.doctor.check import failed
+from mlipilot.doctor.commands import ask, slurm_environment
+from tests.doctor.conftest import StandIn
+
+
+def test_a_program_that_hangs_is_ended_with_all_it_started(stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in("sinfo", f"sleep 60 & echo $! >{tmp_path}/child; wait")
+    began = time.monotonic()
+    answer = ask(["sinfo"], timeout_s=0.5)
+    assert (answer.hung, answer.ok, answer.is_missing) == (True, False, False)
+    assert answer.words == "sinfo did not answer within 0.5 s"
+    assert time.monotonic() - began < 5
+    child = (tmp_path / "child").read_text().strip()
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_descendant_that_keeps_the_output_open_holds_nobody_up(stand_in: StandIn) -> None:
+    stand_in("sinfo", "setsid sleep 3 & echo done")
+    began = time.monotonic()
+    answer = ask(["sinfo"], timeout_s=10)
+    assert answer.ok and answer.stdout == "done\n"
+    assert time.monotonic() - began < 2
+
+
+def test_a_missing_program_is_named(no_programs: None) -> None:
+    answer = ask(["sinfo"])
+    assert answer.is_missing and answer.words == "sinfo is not on the PATH"
+
+
+def test_silent_failures_have_words_too(stand_in: StandIn) -> None:
+    stand_in("sinfo", "exit 3")
+    assert ask(["sinfo"]).words == "sinfo ended with status 3 and said nothing"
+
+
+def test_what_programs_print_reaches_the_terminal_on_one_clean_line() -> None:
+    check = failed("x", "a\x1b[2J\x1b]0;title\x07b\u202e\r\nc", "mend\x1b[31m it\x00")
+    assert (check.found, check.mend) == ("ab c", "mend it")
+
+
+def test_a_jobs_own_settings_do_not_shape_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SRUN_DEBUG", "SINFO_PARTITION", "SLURM_CONF", "USER"):
+        monkeypatch.setenv(name, "x")
+    kept = slurm_environment()
+    assert kept["SLURM_CONF"] == kept["USER"] == "x"
+    assert not any(k.startswith(("SLURM_J", "SBATCH_", "SRUN_", "SINFO_")) for k in kept)
