@@ -1,14 +1,37 @@
 #!/usr/bin/env bash
-# All checks: format, lint, types, the unit suite, then a short campaign end to end with its faults.
+# All checks: format, lint, types, the unit suite, then short campaigns end to end with their faults.
+#
+# As root on Debian 12 it also installs a one-node Slurm and Apptainer (ci/cluster), builds the image, and tests
+# with them; elsewhere with what `sinfo` and MLIPILOT_TEST_IMAGE give, and says what is left out.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 install dev
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
+
 say "ruff"
 "$venv/bin/ruff" format --check .
 "$venv/bin/ruff" check .
 say "mypy --strict"
 "$venv/bin/mypy"
+
+if [ "$(id -u)" = 0 ] && grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs '^ID=debian' /etc/os-release; then
+  say "Slurm and Apptainer"
+  bash ci/cluster/install.sh
+  if ! sinfo -h >/dev/null 2>&1; then
+    bash ci/cluster/up.sh
+    trap 'bash ci/cluster/down.sh' EXIT
+  fi
+fi
+
 say "unit tests"
-"$venv/bin/pytest" -n 2 -m "not slow" --durations=10
+"$venv/bin/pytest" -n 2 -m "not slow" --durations=15
+
+if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
+  say "the image"
+  images=${TMPDIR:-/tmp}/mlipilot-images
+  bash containers/build.sh wheelhouse cpu --wheelhouse "$images/wheelhouse-cpu"
+  bash containers/build.sh image cpu --offline --wheelhouse "$images/wheelhouse-cpu" --output "$images"
+  export MLIPILOT_TEST_IMAGE=$images/mlipilot-cpu.sif
+fi
+
 say "end-to-end tests"
-"$venv/bin/pytest" -n 2 --dist loadgroup -m slow --durations=10
+"$venv/bin/pytest" -n 2 --dist loadgroup -m slow --durations=15 -rs

@@ -14,14 +14,19 @@ COMMON = {"errors", "yaml_io", "untrusted", "handover"}
 # Which rooms a room may import besides itself and the common modules; leaf modules are named in full.
 MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"campaign.paths"},
-    "campaign": {"audit", "datasets", "evaluation.scorecard", "pilots.settings"},
+    "campaign": {"audit", "datasets", "evaluation.scorecard", "jobs.settings", "pilots.settings"},
     "datasets": {"audit"},
     "evaluation": {"audit"},
     "pilots": {"audit", "evaluation.catalog"},
     "jobs": {"audit", "campaign.paths", "evaluation.scorecard"},
     "controller": {"audit", "campaign", "datasets", "evaluation", "jobs", "pilots"},
     "report": {"audit", "campaign", "controller", "datasets", "evaluation", "jobs", "pilots"},
-    "cli": {"audit", "campaign", "controller", "datasets", "evaluation", "jobs", "pilots", "report"},
+    "doctor": {"audit", "campaign", "jobs", "pilots"},
+    "reproduce": {"audit", "campaign", "controller", "datasets", "evaluation", "jobs"},
+    "cli": {
+        *("audit", "campaign", "controller", "datasets", "doctor", "evaluation", "jobs", "pilots", "report"),
+        "reproduce",
+    },
 }
 
 

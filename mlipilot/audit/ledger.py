@@ -101,6 +101,11 @@ class Ledger:
         if torn:
             self._cut(torn)
 
+    @property
+    def head(self) -> str:
+        """The hash of the last record; it stands for the whole chain up to here."""
+        return self.records[-1].hash if self.records else GENESIS
+
     def _cut(self, torn: bytes) -> None:
         """A kill or a full disk in mid-write leaves a torn last line: cut it off, and say so in the chain."""
         with self.path.open("rb+") as stream:
@@ -111,7 +116,7 @@ class Ledger:
         """Write one record durably and return it. Raises OSError with the file as it was before."""
         fields: dict[str, Any] = {
             "seq": len(self.records),
-            "prev": self.records[-1].hash if self.records else GENESIS,
+            "prev": self.head,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "kind": kind,
             "body": json.loads(json.dumps(body, allow_nan=False)),

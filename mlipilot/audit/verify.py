@@ -86,6 +86,9 @@ def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found
     found.expect(run.protected, str(first.body.get("protected_sha256")), where)
     found.expect(run.spec, str(first.body.get("spec_sha256")), where)
     found.expect(run.scorecard, str(first.body.get("scorecard_sha256")), where)
+    image = first.body.get("image_sha256")
+    if image is not None:
+        found.expect(run.image_digest, sha256_bytes(f"{image}\n".encode()), where)
     try:
         recorded = read_protected(run.protected)
     except (OSError, ValueError):
@@ -180,8 +183,14 @@ def _verify_report(run: RunPaths, found: Verification) -> None:
 
 def _verify_unlisted(run: RunPaths, found: Verification) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
-    control = {"controller.lock", "controller.json", "cancel"}
-    extra = [p for p in files_below(run.root) if p not in found.accounted and p.name not in control]
+    control = {"controller.lock", "controller.json", "cancel", run.prepare_lock.name}
+    extra = [
+        path
+        for path in files_below(run.root)
+        if path not in found.accounted and path.name not in control and run.spool not in path.parents
+    ]
+    if run.spool.exists():
+        found.notes.append(f"{run.spool}: how jobs were asked for, no part of the record; not checked")
     open_lineages = [lineage for lineage in run.lineages() if not _is_over(lineage)]
     for path in extra:
         in_progress = any(lineage.root in path.parents for lineage in open_lineages)

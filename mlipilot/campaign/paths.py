@@ -55,6 +55,21 @@ class RunPaths:
         return self.root / "protected.json"
 
     @property
+    def image_digest(self) -> Path:
+        """SHA-256 of the image that every job of the run must use; absent for a run without one."""
+        return self.root / "image.sha256"
+
+    @property
+    def spool(self) -> Path:
+        """Requests to the host's submitter and what it answered."""
+        return self.root / "spool"
+
+    @property
+    def prepare_lock(self) -> Path:
+        """Held by the one of several lineages that prepares the run."""
+        return self.root / ".prepare.lock"
+
+    @property
     def report_html(self) -> Path:
         """The report to open in a browser, in one file."""
         return self.root / "report.html"
@@ -89,6 +104,11 @@ class LineagePaths:
     """The files of one lineage: only its controller writes them, its jobs excepted."""
 
     root: Path
+
+    @property
+    def number(self) -> int:
+        """Which lineage of the run."""
+        return int(self.root.name.removeprefix("lineage-"))
 
     @property
     def ledger(self) -> Path:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ruamel.yaml import YAML
@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
+from mlipilot.jobs.settings import JobSettings
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.yaml_io import load_yaml, validate
 
@@ -45,19 +46,6 @@ class Budget(BaseModel):
     wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
 
 
-class JobSettings(BaseModel):
-    """How jobs run."""
-
-    model_config = _STRICT
-
-    backend: Literal["local"] = "local"
-    device: Literal["cpu", "cuda"] = "cpu"
-    max_in_flight: int = Field(default=2, ge=1, description="jobs at a time, one thread each")
-    train_wall_limit_s: float = Field(default=900, gt=0)
-    evaluate_wall_limit_s: float = Field(default=900, gt=0)
-    max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")
-
-
 class CampaignSpec(BaseModel):
     """One campaign, resolved: a profile merged in, paths taken relative to the campaign file."""
 
@@ -75,6 +63,10 @@ class CampaignSpec(BaseModel):
     profile: Profile = "smoke"
     format: int = RUN_FORMAT
 
+    def for_lineage(self, number: int) -> CampaignSpec:
+        """The spec as lineage `number` runs it: with training seeds of its own, 1000 apart."""
+        return self.model_copy(update={"seeds": [seed + 1000 * number for seed in self.seeds]})
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: list[int]) -> list[int]:
@@ -87,6 +79,7 @@ class CampaignSpec(BaseModel):
 class Campaign:
     """A resolved campaign with what it names: ready to run."""
 
+    path: Path
     spec: CampaignSpec
     scorecard: Scorecard
     scorecard_path: Path
@@ -123,7 +116,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
             file=path,
             mend="name a scorecard that fits the data set",
         )
-    return Campaign(spec, scorecard, scorecard_path, find_recipe(spec.recipe, path))
+    return Campaign(path, spec, scorecard, scorecard_path, find_recipe(spec.recipe, path))
 
 
 def find_recipe(name: str, campaign_path: Path) -> Path:

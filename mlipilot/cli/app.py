@@ -12,10 +12,12 @@ import typer
 from mlipilot.cli import (
     cancel,
     data,
+    doctor,
     endpoint,
     evaluate,
     plan,
     report,
+    reproduce,
     resume,
     run,
     show,
@@ -37,9 +39,11 @@ app.command("status")(status.status)
 app.command("show")(show.show)
 app.command("report")(report.report)
 app.command("verify")(verify.verify)
+app.command("reproduce")(reproduce.reproduce)
 app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
 app.command("evaluate")(evaluate.evaluate)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.command("endpoint")(endpoint.endpoint)
 

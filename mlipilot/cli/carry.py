@@ -8,11 +8,11 @@ from mlipilot.controller.loop import run_lineage
 from mlipilot.errors import CheckFailedError
 
 
-def carry_on(run: RunPaths) -> None:
+def carry_on(run: RunPaths, lineage: int = 0) -> None:
     """Run the lineage to its end, then write the report and print the gates. Raises as `run_lineage` does."""
     with ConsoleObserver() as observer:
         try:
-            state = run_lineage(run, 0, observer)
+            state = run_lineage(run, lineage, observer)
         except KeyboardInterrupt:
             observer.event(
                 f"interrupted: running jobs go on by themselves; `mlipilot resume {run.root}` takes up here, "
@@ -23,11 +23,11 @@ def carry_on(run: RunPaths) -> None:
         from mlipilot.report.write import write_report
 
         observer.event("writing the report")
-        report = write_report(run)
+        report = write_report(run, run.lineage(lineage))
     from mlipilot.report.data import load_lineage
     from mlipilot.report.tables import gate_table, iteration_table
 
-    view = load_lineage(run, run.lineage(0))
+    view = load_lineage(run, run.lineage(lineage))
     stdout.print(iteration_table(view))
     stdout.print(gate_table(view))
     stdout.print(f"report: {report}", soft_wrap=True)

@@ -37,3 +37,6 @@ def plan(
     stdout.print(gates)
     for command in planned["commands"]:
         stdout.print(command, markup=False, soft_wrap=True)
+    for name, script in planned["scripts"].items():
+        stdout.rule(name)
+        stdout.print(script, markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.carry import carry_on
-from mlipilot.cli.types import CampaignFile, Overrides, ProfileName
+from mlipilot.cli.types import CampaignFile, Lineage, Overrides, ProfileName
 from mlipilot.controller.prepare import create_run
 
 
@@ -21,9 +21,13 @@ def run(
     run_dir: Annotated[
         Path, typer.Option(help="Where runs lie; this one in a directory of its name.")
     ] = Path("runs"),
+    lineage: Lineage = 0,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="If the run is there already, go on with it, as resume does.")
+    ] = False,
 ) -> None:
     """Run a campaign: baseline, hypotheses, verdicts, report."""
     loaded = load_campaign(campaign, profile.value if profile else None, overrides or ())
     paths = RunPaths((run_dir / loaded.spec.name).resolve())
-    create_run(loaded, paths)
-    carry_on(paths)
+    create_run(loaded, paths, may_exist=go_on)
+    carry_on(paths, lineage)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, RunDirectory, existing_run, only_lineage, print_json
+from mlipilot.cli.types import AsJson, Lineage, RunDirectory, begun_lineage, existing_run, print_json
 from mlipilot.report.data import load_lineage
 from mlipilot.report.status import iteration_dict
 from mlipilot.report.tables import iteration_panel
@@ -16,11 +16,12 @@ from mlipilot.report.tables import iteration_panel
 def show(
     run: RunDirectory,
     number: Annotated[int, typer.Argument(metavar="N", min=0, help="The iteration; 0 is the baseline.")],
+    lineage: Lineage = 0,
     as_json: AsJson = False,
 ) -> None:
     """Show one iteration: hypothesis, diff, metrics, verdict and why."""
     paths = existing_run(run)
-    view = load_lineage(paths, only_lineage(paths))
+    view = load_lineage(paths, begun_lineage(paths, lineage))
     if as_json:
         print_json(iteration_dict(view, number))
     else:

@@ -6,13 +6,13 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, RunDirectory, existing_run, only_lineage, print_json
+from mlipilot.cli.types import AsJson, RunDirectory, begun_lineage, existing_run, print_json
 from mlipilot.report.data import load_lineage
 from mlipilot.report.status import status_dict, status_line
 from mlipilot.report.tables import iteration_table
@@ -27,16 +27,25 @@ def status(
 ) -> None:
     """Show where a run stands."""
     paths = existing_run(run)
-    lineage = only_lineage(paths)
+    lineages = paths.lineages() or [begun_lineage(paths, 0)]  # which raises
     if as_json:
-        print_json(status_dict(load_lineage(paths, lineage)))
+        found = [status_dict(load_lineage(paths, lineage)) for lineage in lineages]
+        print_json(found[0] | {"lineages": found})
         return
-    with Live(_draw(paths, lineage), console=stdout, auto_refresh=False) as live:
-        while watch and load_lineage(paths, lineage).phase in ("preparing", "running"):
+    with Live(_draw(paths, lineages), console=stdout, auto_refresh=False) as live:
+        while watch and any(_goes_on(paths, lineage) for lineage in lineages):
             time.sleep(2.0)
-            live.update(_draw(paths, lineage), refresh=True)
+            live.update(_draw(paths, lineages), refresh=True)
 
 
-def _draw(paths: RunPaths, lineage: LineagePaths) -> Group:
-    view = load_lineage(paths, lineage)
-    return Group(Text(status_line(status_dict(view))), iteration_table(view))
+def _goes_on(paths: RunPaths, lineage: LineagePaths) -> bool:
+    return load_lineage(paths, lineage).phase in ("preparing", "running")
+
+
+def _draw(paths: RunPaths, lineages: list[LineagePaths]) -> Group:
+    parts: list[RenderableType] = []
+    for lineage in lineages:
+        view = load_lineage(paths, lineage)
+        name = f"{lineage.root.name}: " if len(lineages) > 1 else ""
+        parts += [Text(name + status_line(status_dict(view))), iteration_table(view)]
+    return Group(*parts)

@@ -15,6 +15,7 @@ from mlipilot.errors import InputError
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign to run.")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/cu_emt.")]
+Lineage = Annotated[int, typer.Option(min=0, help="Which lineage of the run: one task of a Slurm array.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Overrides = Annotated[
     list[str] | None,
@@ -43,14 +44,18 @@ def existing_run(path: Path) -> RunPaths:
     return run
 
 
-def only_lineage(run: RunPaths) -> LineagePaths:
-    """The run's first lineage. Raises InputError when none has begun."""
+def begun_lineage(run: RunPaths, number: int) -> LineagePaths:
+    """Lineage `number` of a run. Raises InputError when it has not begun."""
     lineages = run.lineages()
-    if not lineages:
-        raise InputError(
-            "no lineage has begun in this run", file=run.root, mend=f"`mlipilot resume {run.root}` begins it"
-        )
-    return lineages[0]
+    for lineage in lineages:
+        if lineage.number == number:
+            return lineage
+    begun = ", ".join(str(lineage.number) for lineage in lineages) or "none"
+    raise InputError(
+        f"lineage {number} has not begun in this run (begun: {begun})",
+        file=run.root,
+        mend=f"`mlipilot resume {run.root} --lineage {number}` begins it",
+    )
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,25 @@ from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.state import State
-from mlipilot.jobs import commands, local, logs
+from mlipilot.jobs import commands, logs
+from mlipilot.jobs.backend import Backend, Submission
+from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, read_json, read_result
+from mlipilot.jobs.slurm import SlurmBackend
 from mlipilot.untrusted import one_line
 
 
 class Attempts:
-    """The attempts of one lineage on the local backend."""
+    """The attempts of one lineage on the campaign's backend."""
 
     def __init__(self, run: RunPaths, lineage: LineagePaths, spec: CampaignSpec) -> None:
         self.run, self.lineage, self.spec = run, lineage, spec
-        self._workers: dict[Path, subprocess.Popen[bytes]] = {}
+        self.backend: Backend = (
+            SlurmBackend(run.root, run.spool, spec.jobs) if spec.jobs.backend == "slurm" else LocalBackend()
+        )
 
-    def order(self, state: State, key: JobKey, number: int) -> JobOrder:
-        """What an attempt is told to run."""
+    def order(self, key: JobKey, number: int, trained: int) -> JobOrder:
+        """What an attempt is told to run; `trained` is the training attempt that an evaluation looks at."""
         attempt = self.lineage.attempt(key, number)
         use_gpu = self.spec.jobs.device == "cuda"
         recipe = self.lineage.recipe(key.iteration)
@@ -35,9 +39,11 @@ class Attempts:
             argv = commands.train_argv(
                 self.run.data, attempt / "output", key.seed, self.spec.budget.optimizer_steps
             )
-            cwd, read_only, limit = recipe, [recipe], self.spec.jobs.train_wall_limit_s
+            cwd, limit, needs = recipe, self.spec.jobs.train_wall_limit_s, None
+            reads = [recipe, self.run.data / "train"]
         else:
-            model = self._handover(state, key)
+            training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
+            model = self.lineage.handover(key, trained)
             argv = commands.evaluate_argv(
                 model=model,
                 data=self.run.data,
@@ -47,7 +53,8 @@ class Attempts:
                 split="sealed" if key.kind == "sealed" else "test",
                 device=self.spec.jobs.device,
             )
-            cwd, read_only, limit = attempt, [recipe], self.spec.jobs.evaluate_wall_limit_s
+            cwd, limit, needs = attempt, self.spec.jobs.evaluate_wall_limit_s, str(training)
+            reads = [training, self.run.data, self.run.scorecard]
         return JobOrder(
             name=f"{self.spec.name}/{self.lineage.root.name}/{key.text}/attempt-{number}",
             argv=argv,
@@ -56,42 +63,60 @@ class Attempts:
             wall_limit_s=limit,
             run=str(self.run.root),
             protected=str(self.run.protected),
-            read_only={str(path): tree_digest(path) for path in read_only},
+            read_only={str(recipe): tree_digest(recipe)},
+            reads=[str(path) for path in reads],
+            needs=needs,
             uses_gpu=use_gpu,
+            require_no_network=self.spec.jobs.require_no_network,
         )
 
-    def _handover(self, state: State, key: JobKey) -> Path:
-        trained = state.last(JobKey(key.iteration, key.seed, "train"))
-        if trained is None:
-            raise AssertionError(f"{key.text} is due before its training")
-        return self.lineage.handover(key, trained.number)
+    def ensure_started(self, state: State, key: JobKey, number: int, anchor: str) -> None:
+        """Have an attempt run unless it does. `anchor`: the ledger's head, for the job's name in a queue."""
+        trained = number
+        if key.kind != "train":
+            training = state.last(JobKey(key.iteration, key.seed, "train"))
+            if training is None:
+                raise AssertionError(f"{key.text} is due before its training")
+            trained = training.number
+        work = self._submission(state, key, number, trained, anchor)
+        then = None
+        if key.kind == "train":
+            evaluate = JobKey(key.iteration, key.seed, "evaluate")
+            last = state.last(evaluate)
+            then = self._submission(state, evaluate, last.number + 1 if last else 1, number, anchor)
+        self.backend.ensure_started(work, then)
 
-    def ensure_started(self, state: State, key: JobKey, number: int) -> None:
-        """Start a worker for a submitted attempt that has none. Called again after a kill, it is harmless."""
-        attempt = self.lineage.attempt(key, number)
-        if attempt not in self._workers and local.state(attempt) == "not_started":
-            self._workers[attempt] = local.submit(attempt, self.order(state, key, number))
+    def _submission(self, state: State, key: JobKey, number: int, trained: int, anchor: str) -> Submission:
+        ends = [attempt.ended for attempt in state.jobs.get(key, []) if attempt.ended is not None]
+        return Submission(
+            attempt=self.lineage.attempt(key, number),
+            order=self.order(key, number, trained),
+            anchor=anchor,
+            kind="train" if key.kind == "train" else "evaluate",
+            avoid_nodes=[end["node"] for end in ends if end.get("free") and end.get("node")],
+        )
 
     def collect(self, key: JobKey, number: int) -> dict[str, Any] | None:
         """The `job_finished` body of an attempt that is over, or None while it goes on."""
         attempt = self.lineage.attempt(key, number)
-        # First whether our worker has ended, then the directory: in the other order a worker that seals in
-        # between would count as lost.
-        worker = self._workers.get(attempt)
-        ended = worker is not None and worker.poll() is not None
-        where = local.state(attempt)
-        if where == "running" or (where == "not_started" and not ended):
-            return None
+        standing = self.backend.standing(attempt)
         body: dict[str, Any] = {
             "iteration": key.iteration,
             "seed": key.seed,
             "job": key.kind,
             "attempt": number,
+            "job_id": standing.job_id,
+            "node": standing.node,
+            "free": standing.free,
         }
-        if where != "finished":
-            lost = {"outcome": "lost", "reason": "the worker ended without sealing the attempt"}
-            return body | lost | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}
-        return body | self._sealed_result(attempt)
+        match standing.phase:
+            case "sealed":
+                return body | self._sealed_result(attempt)
+            case "ended":
+                how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
+                return body | how | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}
+            case _:
+                return None
 
     def _sealed_result(self, attempt: Path) -> dict[str, Any]:
         result = read_result(attempt)

@@ -23,10 +23,8 @@ from mlipilot.controller.state import State, replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.jobs import local
 from mlipilot.jobs.processes import hide_from_same_user
 
-_POLL_S = 0.2
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -77,7 +75,7 @@ class Controller:
         self, run: RunPaths, lineage: LineagePaths, observer: Observer, resources: ExitStack
     ) -> None:
         self.run, self.lineage, self.observer = run, lineage, observer
-        self.spec = load_locked(run.spec)
+        self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.ledger = Ledger(lineage.ledger)
         self.attempts = Attempts(run, lineage, self.spec)
         self.resources = resources
@@ -100,9 +98,10 @@ class Controller:
                 f"pilot {self.spec.pilot.kind}, {self.spec.budget.iterations} iterations, "
                 f"seeds {', '.join(map(str, self.spec.seeds))}"
             )
-            self.observer.event(
-                "warning: jobs run as local processes: files and network of this machine are open to them"
-            )
+            if self.spec.jobs.backend == "local":
+                self.observer.event(
+                    "warning: jobs run as local processes: files and network of this machine are open to them"
+                )
         else:
             self.ledger.append("resumed", {})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
@@ -144,7 +143,7 @@ class Controller:
                 # The intent comes first: after a kill the attempt is found not started, and is started.
                 body = {"iteration": key.iteration, "seed": key.seed, "job": key.kind, "attempt": attempt}
                 self.ledger.append("job_submitted", body)
-                self.attempts.ensure_started(self.state(), key, attempt)
+                self.attempts.ensure_started(self.state(), key, attempt, self.ledger.head)
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self.observer.event(f"job {key.text} starts{again}")
             case steps.AwaitJobs():
@@ -173,7 +172,7 @@ class Controller:
         while not self.lineage.cancel.exists():
             over = False
             for key, attempt in state.in_flight():
-                self.attempts.ensure_started(state, key, attempt.number)
+                self.attempts.ensure_started(state, key, attempt.number, self.ledger.head)
                 body = self.attempts.collect(key, attempt.number)
                 if body is not None:
                     self.ledger.append("job_finished", body)
@@ -183,7 +182,7 @@ class Controller:
             if over:
                 return
             self.observer.jobs(self.attempts.running(state))
-            time.sleep(_POLL_S)
+            time.sleep(self.attempts.backend.poll_s)
 
     def _judge(self, number: int, state: State) -> None:
         """Write `verdict.json`, seal the iteration, then record the verdict."""
@@ -214,7 +213,7 @@ class Controller:
             return
         for key, attempt in self.state().in_flight():
             directory = self.lineage.attempt(key, attempt.number)
-            local.cancel(directory)
+            self.attempts.backend.cancel(directory)
             body = self.attempts.collect(key, attempt.number)
             if body is not None:
                 self.ledger.append("job_finished", body)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.campaign.spec import Campaign
-from mlipilot.jobs import commands
+from mlipilot.controller.attempts import Attempts
+from mlipilot.jobs.apptainer import job_argv
 
 
 def make_plan(campaign: Campaign) -> dict[str, Any]:
@@ -43,26 +45,34 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
             "completion tokens of the pilot": pilot_requests * spec.pilot.max_tokens,
         },
         "commands": [shlex.join(argv) for argv in _example_commands(campaign)],
+        "scripts": _scripts(campaign),
         "spec": spec.model_dump(mode="json"),
     }
 
 
 def _example_commands(campaign: Campaign) -> list[list[str]]:
-    """The command lines of the baseline's first training and evaluation, relative to the run."""
-    run = RunPaths(Path("runs") / campaign.spec.name)
-    key = JobKey(0, campaign.spec.seeds[0], "train")
+    """The command lines of the baseline's first training and evaluation, as the backend runs them."""
+    spec = campaign.spec
+    run = RunPaths(Path("runs").resolve() / spec.name)
     lineage = run.lineage(0)
-    return [
-        commands.train_argv(
-            run.data, lineage.attempt(key, 1) / "output", key.seed, campaign.spec.budget.optimizer_steps
-        ),
-        commands.evaluate_argv(
-            model=lineage.handover(key, 1),
-            data=run.data,
-            scorecard=run.scorecard,
-            profile=campaign.spec.profile,
-            output=lineage.attempt(JobKey(0, key.seed, "evaluate"), 1) / "output",
-            split="test",
-            device=campaign.spec.jobs.device,
-        ),
-    ]
+    attempts = Attempts(run, lineage, spec)
+    lines = []
+    for kind in ("train", "evaluate"):
+        key = JobKey(0, spec.seeds[0], "train" if kind == "train" else "evaluate")
+        order = attempts.order(key, 1, trained=1)
+        argv = order.argv
+        if spec.jobs.backend == "slurm":
+            image = Path(os.environ.get("MLIPILOT_IMAGE") or "IMAGE.sif")
+            argv = job_argv(order, lineage.attempt(key, 1), image, network="none")
+        lines.append(argv)
+    return lines
+
+
+def _scripts(campaign: Campaign) -> dict[str, str]:
+    """The batch scripts that Slurm would be given, by name, from the checkout that holds the campaign."""
+    if campaign.spec.jobs.backend != "slurm":
+        return {}
+    names = ("fused",) if campaign.spec.jobs.chain == "fused" else ("train", "evaluate")
+    folder = campaign.path.resolve().parent.parent / "sbatch"
+    paths = [*(folder / f"{name}.sbatch" for name in names), folder / "job.sh"]
+    return {path.name: path.read_text(encoding="utf-8") for path in paths if path.is_file()}

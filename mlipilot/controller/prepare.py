@@ -6,11 +6,14 @@ again after a kill and it goes on where it stopped.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from mlipilot import __version__
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
@@ -27,19 +30,40 @@ from mlipilot.pilots.prompts import prompts_digest
 _PACKAGES = ("ase", "e3nn", "mace-torch", "matcalc", "numpy", "scipy", "torch")
 
 
-def create_run(campaign: Campaign, run: RunPaths) -> None:
-    """Write what a run is: scorecard, starting recipe, and the resolved spec last. Raises InputError."""
-    if run.spec.exists():
+def create_run(campaign: Campaign, run: RunPaths, *, may_exist: bool = False) -> None:
+    """Write what a run is: scorecard, starting recipe, and the resolved spec last.
+
+    Raises InputError when the run is there already, unless it `may_exist` and is of the same spec.
+    """
+    run.root.mkdir(parents=True, exist_ok=True)
+    with _preparing(run):
+        if run.spec.exists():
+            _check_existing(campaign, run, may_exist)
+            return
+        shutil.copyfile(campaign.scorecard_path, run.scorecard)
+        copy_recipe(campaign.recipe_path, run.recipe)
+        # Its presence makes the directory a run.
+        write_atomic(run.spec, dump_spec(campaign.spec))
+
+
+def _preparing(run: RunPaths) -> FileLock:
+    """Lineages of one run begin side by side; one of them prepares, the others wait."""
+    return FileLock(run.prepare_lock)
+
+
+def _check_existing(campaign: Campaign, run: RunPaths, may_exist: bool) -> None:
+    if not may_exist:
         raise InputError(
             "there is a run of this name already",
             file=run.root,
             mend=f"`mlipilot resume {run.root}` goes on with it; `--set name=...` begins another",
         )
-    run.root.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(campaign.scorecard_path, run.scorecard)
-    copy_recipe(campaign.recipe_path, run.recipe)
-    # Its presence makes the directory a run.
-    write_atomic(run.spec, dump_spec(campaign.spec))
+    if run.spec.read_text(encoding="utf-8") != dump_spec(campaign.spec):
+        raise InputError(
+            "the run that is there was begun with another campaign file, profile or --set",
+            file=run.spec,
+            mend=f"`mlipilot resume {run.root}` goes on with it as it is; `--set name=...` begins another",
+        )
 
 
 def copy_recipe(source: Path, target: Path) -> None:
@@ -61,6 +85,11 @@ def copy_recipe(source: Path, target: Path) -> None:
 
 def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
     """Build the data set and the reference values, and record every protected file. Raises PausedError."""
+    with _preparing(run):
+        _prepare_data(run, spec, observer)
+
+
+def _prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
     if not is_finished(run.data):
         for leftover in run.root.glob(f".{run.data.name}.*"):  # of a build that was killed
             shutil.rmtree(leftover)
@@ -98,6 +127,7 @@ def starting_body(run: RunPaths, spec: CampaignSpec, lineage: int) -> dict[str, 
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "machine": machine(),
+        "image_sha256": os.environ.get("MLIPILOT_IMAGE_SHA256"),
     }
 
 

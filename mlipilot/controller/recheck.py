@@ -20,7 +20,8 @@ def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
 
     Raises InputError or LedgerError when the run cannot be read; `verify_run` has said so by then.
     """
-    spec, card = load_locked(run.spec), load_scorecard(run.scorecard)
+    spec = load_locked(run.spec).for_lineage(lineage.number)
+    card = load_scorecard(run.scorecard)
     records = read_ledger(lineage.ledger)
     problems = []
     for index, record in enumerate(records):

@@ -16,7 +16,7 @@ class Attempt:
 
     number: int
     ended: dict[str, Any] | None = None
-    forgiven: bool = False  # lost before a person resumed the run: counts no more
+    forgiven: bool = False  # lost by the cluster's own fault, or before a person resumed the run
 
     @property
     def outcome(self) -> str | None:
@@ -116,7 +116,7 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
         case "resumed":
             state.paused, state.cancelled = None, False
             for attempt in (a for attempts in state.jobs.values() for a in attempts):
-                attempt.forgiven = attempt.outcome == "lost"
+                attempt.forgiven = attempt.outcome in ("lost", "not_isolated")
         case "exchange":
             state.exchanges += 1
             state.prompt_tokens += body["prompt_tokens"]
@@ -133,7 +133,8 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             state.jobs.setdefault(job_key(body), []).append(Attempt(body["attempt"]))
         case "job_finished":
             attempts = state.jobs[job_key(body)]
-            next(a for a in attempts if a.number == body["attempt"]).ended = body
+            attempt = next(a for a in attempts if a.number == body["attempt"])
+            attempt.ended, attempt.forgiven = body, bool(body.get("free"))
             state.cpu_seconds += body["cpu_s"]
             state.gpu_seconds += body["gpu_s"]
         case "verdict":

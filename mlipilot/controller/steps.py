@@ -128,7 +128,9 @@ def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> S
             last = state.last(key)
             if last is None:
                 return SubmitJob(key, 1)
-            if last.outcome in ("lost", "cancelled"):
+            if last.outcome == "not_isolated" and not last.forgiven:
+                return Pause(f"job {key.text} was not run: {last.ended and last.ended['reason']}")
+            if last.outcome in ("lost", "cancelled", "not_isolated"):
                 lost = [a for a in state.jobs[key] if a.outcome == "lost" and not a.forgiven]
                 if len(lost) >= spec.jobs.max_attempts:
                     return Pause(f"job {key.text} was lost {len(lost)} times without a result")

@@ -9,62 +9,80 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
-from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.processes import read_claim
 
-AttemptState = Literal["not_started", "running", "finished", "lost"]
+_CANCEL_PATIENCE_S = 15.0
 
 
-def submit(attempt: Path, order: JobOrder) -> subprocess.Popen[bytes]:
-    """Write the order, unless it is there, and start a worker. Of several workers only one runs it."""
-    attempt.mkdir(parents=True, exist_ok=True)
-    if not (attempt / "job.json").exists():
-        write_json(attempt / "job.json", order.model_dump())
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C at the controller's terminal must not reach the job
-            cwd="/",
-            env=worker_environment(),
-        )
-    except OSError as error:
-        raise PausedError(f"no worker process could be started: {error}") from error
+class LocalBackend:
+    """Worker processes that outlive the controller."""
+
+    poll_s = 0.2
+
+    def __init__(self) -> None:
+        self._workers: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def ensure_started(
+        self,
+        work: Submission,
+        then: Submission | None = None,  # noqa: ARG002 (there is no queue to put it in)
+    ) -> None:
+        """Write the order, unless it is there, and start a worker. Of several workers only one runs it."""
+        attempt = work.attempt
+        if attempt in self._workers or is_finished(attempt) or read_claim(attempt / "worker.json"):
+            return
+        attempt.mkdir(parents=True, exist_ok=True)
+        if not (attempt / "job.json").exists():
+            write_json(attempt / "job.json", work.order.model_dump())
+        try:
+            self._workers[attempt] = subprocess.Popen(
+                [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C at the controller's terminal must not reach the job
+                cwd="/",
+                env=worker_environment(),
+            )
+        except OSError as error:
+            raise PausedError(f"no worker process could be started: {error}") from error
+
+    def standing(self, attempt: Path) -> Standing:
+        """From the attempt's directory and, for a worker of our own, from whether it still runs."""
+        # First whether our worker has ended, then the directory: in the other order a worker that seals in
+        # between would count as lost.
+        worker = self._workers.get(attempt)
+        ended = worker is not None and worker.poll() is not None
+        if is_finished(attempt):
+            return Standing("sealed")
+        claimed = read_claim(attempt / "worker.json")
+        if claimed is not None and claimed.alive:
+            return Standing("running")
+        if claimed is None and not ended:
+            return Standing("not_started")
+        # The worker may have sealed the attempt between the two looks.
+        if is_finished(attempt):
+            return Standing("sealed")
+        return Standing("ended", "lost", "the worker ended without sealing the attempt")
+
+    def cancel(self, attempt: Path) -> None:
+        """Ask an attempt's worker to end its job, and wait until it has."""
+        worker = read_claim(attempt / "worker.json")
+        if worker is None or not worker.alive:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _CANCEL_PATIENCE_S
+        while worker.alive and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def worker_environment() -> dict[str, str]:
     """The worker is trusted but needs no secret either: it gets what Python needs, nothing else."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in keep if name in os.environ}
-
-
-def state(attempt: Path) -> AttemptState:
-    """Where an attempt stands, from its directory alone."""
-    if is_finished(attempt):
-        return "finished"
-    worker = read_claim(attempt / "worker.json")
-    if worker is None:
-        return "not_started"
-    if worker.alive:
-        return "running"
-    # The worker may have sealed the attempt between the two looks.
-    return "finished" if is_finished(attempt) else "lost"
-
-
-def cancel(attempt: Path, patience_s: float = 15.0) -> None:
-    """Ask an attempt's worker to end its job, and wait until it has."""
-    worker = read_claim(attempt / "worker.json")
-    if worker is None or not worker.alive:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(worker.pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience_s
-    while worker.alive and time.monotonic() < deadline:
-        time.sleep(0.05)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed"]
+Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed", "not_isolated"]
 
 
 class JobOrder(BaseModel):
@@ -28,7 +28,12 @@ class JobOrder(BaseModel):
     run: str = Field(description="the run's directory, whose protected files are hashed before and after")
     protected: str = Field(description="file with the protected files' SHA-256 as they must be")
     read_only: dict[str, str] = Field(description="digests of directories that the job must leave alone")
+    reads: list[str] = Field(default=[], description="all of the run that a container shows to the job")
+    needs: str | None = Field(
+        default=None, description="an attempt that must have ended well before this one"
+    )
     uses_gpu: bool = False
+    require_no_network: bool = False
 
 
 class Isolation(BaseModel):
@@ -36,9 +41,9 @@ class Isolation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    backend: Literal["local"] = "local"
-    filesystem: Literal["host"] = "host"
-    network: Literal["host"] = "host"
+    backend: Literal["local", "slurm"] = "local"
+    filesystem: Literal["host", "container"] = "host"
+    network: Literal["host", "none"] = "host"
     environment: Literal["scrubbed"] = "scrubbed"
 
 
@@ -53,10 +58,11 @@ class JobResult(BaseModel):
     wall_s: float
     cpu_s: float
     gpu_s: float
-    peak_memory_mib: float
+    peak_memory_mib: float | None
     changed: list[str] = Field(description="protected or read-only files that differ after the job")
     isolation: Isolation
     host: str
+    job_id: str | None = Field(default=None, description="the scheduler's, where there is one")
 
 
 def read_order(attempt: Path) -> JobOrder:

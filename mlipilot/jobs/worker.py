@@ -7,21 +7,18 @@ started for the same attempt never both run it.
 
 from __future__ import annotations
 
+import os
 import resource
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import FrameType
 
-from mlipilot.audit.files import tree_digest, write_json
-from mlipilot.audit.manifest import drop_unsealable, write_manifest
-from mlipilot.audit.protected import differences, hash_protected, read_protected
-from mlipilot.jobs.order import Isolation, JobOrder, JobResult, Outcome, read_order
+from mlipilot.jobs.order import Isolation, JobOrder, Outcome, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
+from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal
 
 GRACE_S = 5.0
 LARGEST_FILE_BYTES = 4 * 1024**3
@@ -44,29 +41,29 @@ def _limit_child() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
 
-def changed_files(order: JobOrder) -> list[str]:
-    """Protected or read-only files that are not as the order says they must be."""
-    recorded = read_protected(Path(order.protected))
-    changed = differences(recorded, hash_protected(Path(order.run)))
-    return changed + [d for d, digest in order.read_only.items() if tree_digest(Path(d)) != digest]
-
-
 def run_attempt(attempt: Path) -> None:
     """Run the order in `attempt` and seal the directory."""
     order = read_order(attempt)
-    changed = changed_files(order)
-    if changed:
-        before = "protected files differ before the job: " + ", ".join(changed)
-        _seal(attempt, order, "protected_changed", None, before, changed, started=time.monotonic())
+    job_id = os.environ.get("SLURM_JOB_ID")  # a local controller does not hand its own on
+    isolation = Isolation(backend="slurm" if job_id else "local")
+    refused = refused_before(order, isolation)
+    if refused is not None:
+        seal(attempt, order, refused[0], isolation, job_id, changed=refused[1])
         return
     (attempt / "output").mkdir(exist_ok=True)
     (attempt / "home").mkdir(exist_ok=True)
     started = time.monotonic()
     outcome, exit_status, reason = _run_child(attempt, order)
-    changed = changed_files(order)
-    if changed:
-        outcome, reason = "protected_changed", "the job changed protected files: " + ", ".join(changed)
-    _seal(attempt, order, outcome, exit_status, reason, changed, started)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ending = Ending(
+        outcome=outcome,
+        exit_status=exit_status,
+        reason=reason,
+        wall_s=time.monotonic() - started,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
+    )
+    seal(attempt, order, ending, isolation, job_id)
 
 
 def _run_child(attempt: Path, order: JobOrder) -> tuple[Outcome, int | None, str | None]:
@@ -86,7 +83,7 @@ def _run_child(attempt: Path, order: JobOrder) -> tuple[Outcome, int | None, str
         except OSError as error:
             return "failed", None, f"the command could not be started: {error}"
         try:
-            status: int | None = child.wait(timeout=order.wall_limit_s)
+            status = child.wait(timeout=order.wall_limit_s)
         except subprocess.TimeoutExpired:
             end_descendants(GRACE_S)
             return "time_limit", None, f"the job ran past its limit of {order.wall_limit_s:g} s"
@@ -95,45 +92,14 @@ def _run_child(attempt: Path, order: JobOrder) -> tuple[Outcome, int | None, str
             end_descendants(GRACE_S)
             return "cancelled", None, "cancelled"
         end_descendants(GRACE_S)
-    if status == 0:
-        return "ok", status, None
-    text = f"ended by signal {-status}" if status and status < 0 else f"exit status {status}"
-    return "failed", status, text
-
-
-def _seal(
-    attempt: Path,
-    order: JobOrder,
-    outcome: Outcome,
-    exit_status: int | None,
-    reason: str | None,
-    changed: list[str],
-    started: float,
-) -> None:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall_s = time.monotonic() - started
-    result = JobResult(
-        outcome=outcome,
-        exit_status=exit_status,
-        reason=reason,
-        wall_s=round(wall_s, 3),
-        cpu_s=round(usage.ru_utime + usage.ru_stime, 3),
-        gpu_s=round(wall_s, 3) if order.uses_gpu else 0.0,
-        peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
-        changed=changed,
-        isolation=Isolation(),
-        host=socket.gethostname(),
-    )
-    shutil.rmtree(attempt / "home", ignore_errors=True)  # caches of libraries, no part of the result
-    drop_unsealable(attempt)
-    write_json(attempt / "result.json", result.model_dump())
-    write_manifest(attempt)
+    outcome, reason = ending_of(status)
+    return outcome, status, reason
 
 
 def main() -> int:
     """Claim the attempt that the command line names and run it."""
     attempt = Path(sys.argv[1]).resolve()
-    if not claim(attempt / "worker.json"):
+    if not is_due(read_order(attempt)) or not claim(attempt / "worker.json"):
         return 0
     signal.signal(signal.SIGTERM, _on_term)
     try:

@@ -73,7 +73,8 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     Raises InputError when `run` is no run, LedgerError when the ledger's chain is broken. Anything else that
     is missing or unreadable is left out and named in `problems`.
     """
-    spec, card = load_locked(run.spec), load_scorecard(run.scorecard)
+    spec = load_locked(run.spec).for_lineage(lineage.number)
+    card = load_scorecard(run.scorecard)
     records, problems = read_records(lineage.ledger)
     state = replay(records)
     reader = _Reader(lineage, spec, card, state, problems)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import MANIFEST, is_finished, read_manifest, write_manifest
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.report.data import load_lineage
 from mlipilot.report.export import Export, export_incumbent
 from mlipilot.report.figures import Picture, draw_all
@@ -16,13 +16,13 @@ from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
 
 
-def write_report(run: RunPaths) -> Path:
-    """Write the report of a run as it stands now, finished or not, and return the path of `report.html`.
+def write_report(run: RunPaths, lineage: LineagePaths) -> Path:
+    """Write the report of a lineage as it stands now, finished or not; return the path of `report.html`.
 
     Replaces an earlier report. Raises InputError for a directory that is no run, LedgerError for a ledger
     whose chain is broken, OSError (a full disk).
     """
-    view = load_lineage(run, run.lineage(0))
+    view = load_lineage(run, lineage)
     earlier = _take_seal_off(run.root)
     export = export_incumbent(view, run.export)
     pictures = draw_all(view)

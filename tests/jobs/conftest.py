@@ -11,7 +11,9 @@ import pytest
 
 from mlipilot.audit.files import tree_digest, write_json
 from mlipilot.audit.protected import hash_protected
-from mlipilot.jobs import commands, local
+from mlipilot.jobs import commands
+from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder
 
 
@@ -49,9 +51,17 @@ def make_order(run: Path) -> Callable[..., JobOrder]:
     return make
 
 
-def wait(attempt: Path, patience_s: float = 30) -> str:
-    """The state in which an attempt comes to rest."""
-    deadline = time.monotonic() + patience_s
-    while (state := local.state(attempt)) in ("running", "not_started") and time.monotonic() < deadline:
+def submit(attempt: Path, order: JobOrder) -> LocalBackend:
+    """Start a worker, whatever other workers there are."""
+    backend = LocalBackend()
+    backend.ensure_started(Submission(attempt, order, anchor="0" * 64, kind="train"))
+    return backend
+
+
+def wait(attempt: Path, patience_s: float = 30) -> Standing:
+    """Where an attempt comes to rest, as a controller that came later sees it."""
+    backend, deadline = LocalBackend(), time.monotonic() + patience_s
+    while (found := backend.standing(attempt)).phase in ("running", "not_started"):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    return state
+    return found

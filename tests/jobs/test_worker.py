@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.jobs import local
+from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import claim, identify, read_claim
-from tests.jobs.conftest import wait
+from tests.jobs.conftest import submit, wait
 
 MakeOrder = Callable[..., JobOrder]
 
 
 def _finish(run: Path, order: JobOrder) -> JobResult:
     attempt = run / "attempt"
-    local.submit(attempt, order)
-    assert wait(attempt) == "finished"
+    submit(attempt, order)
+    assert wait(attempt).phase == "sealed"
     assert check_manifest(attempt) == []
     return read_result(attempt)
 
@@ -34,7 +34,7 @@ def test_a_good_job_is_sealed_with_its_output_and_costs(run: Path, make_order: M
     code += "t = time.process_time()\nwhile time.process_time() - t < 0.3: pass\nprint('done')"
     result = _finish(run, make_order(code))
     assert (result.outcome, result.exit_status, result.reason) == ("ok", 0, None)
-    assert result.cpu_s >= 0.3 and result.wall_s >= 0.3 and result.peak_memory_mib > 1
+    assert result.cpu_s >= 0.3 and result.wall_s >= 0.3 and (result.peak_memory_mib or 0) > 1
     assert (run / "attempt" / "stdout.log").read_text() == "done\n"
     assert result.isolation.network == "host"
 
@@ -120,33 +120,35 @@ def test_what_cannot_be_sealed_is_dropped(run: Path, make_order: MakeOrder) -> N
 def test_of_two_workers_one_runs_the_job(run: Path, make_order: MakeOrder) -> None:
     order = make_order("open('../attempt/output/count', 'a').write('x')")
     for _ in range(4):
-        local.submit(run / "attempt", order)
-    assert wait(run / "attempt") == "finished"
+        submit(run / "attempt", order)
+    assert wait(run / "attempt").phase == "sealed"
     time.sleep(1.0)  # for the workers that came second
     assert (run / "attempt" / "output" / "count").read_text() == "x"
 
 
 def test_cancel_ends_the_job_and_seals_what_there_is(run: Path, make_order: MakeOrder) -> None:
-    local.submit(run / "attempt", make_order("import time; print('on', flush=True); time.sleep(60)"))
+    submit(run / "attempt", make_order("import time; print('on', flush=True); time.sleep(60)"))
     log = run / "attempt" / "stdout.log"
     deadline = time.monotonic() + 20
     while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    local.cancel(run / "attempt")
-    assert local.state(run / "attempt") == "finished"
+    LocalBackend().cancel(run / "attempt")
+    assert LocalBackend().standing(run / "attempt").phase == "sealed"
     assert read_result(run / "attempt").outcome == "cancelled"
 
 
 def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: MakeOrder) -> None:
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-    worker = local.submit(run / "attempt", make_order(code))
+    backend = submit(run / "attempt", make_order(code))
     log = run / "attempt" / "stdout.log"
     deadline = time.monotonic() + 20
     while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    worker = read_claim(run / "attempt" / "worker.json")
+    assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
-    assert local.state(run / "attempt") == "lost"
+    assert wait(run / "attempt").outcome == "lost"
+    assert backend.standing(run / "attempt").outcome == "lost"
     time.sleep(0.2)
     assert identify(int(log.read_text())) is None
 

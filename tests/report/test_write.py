@@ -15,7 +15,7 @@ PICTURES = {f"figures/{name}.png" for name in ("progress", "gates", "parity", "t
 
 def test_a_finished_runs_report_is_sealed(run: RunPaths) -> None:
     """With the true figures."""
-    assert write_report(run) == run.report_html
+    assert write_report(run, run.lineage(0)) == run.report_html
     assert set(read_manifest(run.root)) == PICTURES | {"report.html", "report.md"}
     assert check_manifest(run.root, allow_extra=True) == []
     assert (run.figures / "progress.png").read_bytes().startswith(b"\x89PNG")
@@ -24,14 +24,17 @@ def test_a_finished_runs_report_is_sealed(run: RunPaths) -> None:
 
 @pytest.mark.usefixtures("quick_pictures")
 def test_the_same_run_gives_the_same_report(run: RunPaths) -> None:
-    first = {path: path.read_bytes() for path in (write_report(run), run.report_md, run.root / MANIFEST)}
-    write_report(run)
+    first = {
+        path: path.read_bytes()
+        for path in (write_report(run, run.lineage(0)), run.report_md, run.root / MANIFEST)
+    }
+    write_report(run, run.lineage(0))
     assert {path: path.read_bytes() for path in first} == first
 
 
 @pytest.mark.usefixtures("quick_pictures")
 def test_an_earlier_reports_files_go(run: RunPaths) -> None:
-    write_report(run)
+    write_report(run, run.lineage(0))
     stale, foreign = run.figures / "old.png", run.figures / "mine.png"
     stale.write_bytes(b"x")
     foreign.write_bytes(b"x")
@@ -39,7 +42,7 @@ def test_an_earlier_reports_files_go(run: RunPaths) -> None:
     manifest.write_text(
         manifest.read_text() + f"{'0' * 64}  figures/old.png\n{'0' * 64}  data/provenance.json\n"
     )
-    write_report(run)
+    write_report(run, run.lineage(0))
     assert not stale.exists()
     assert foreign.exists()
     assert (run.data / "provenance.json").exists()
@@ -49,7 +52,7 @@ def test_an_earlier_reports_files_go(run: RunPaths) -> None:
 def test_an_unfinished_runs_report_says_what_is_missing(tmp_path_factory: pytest.TempPathFactory) -> None:
     made = SyntheticRun(tmp_path_factory.mktemp("x") / "run")
     made.propose(0, None, {})
-    html = write_report(made.run).read_text()
+    html = write_report(made.run, made.run.lineage(0)).read_text()
     for said in (
         "not drawn",
         "there is no incumbent yet",
@@ -61,5 +64,6 @@ def test_an_unfinished_runs_report_says_what_is_missing(tmp_path_factory: pytest
 
 
 def test_what_is_no_run_is_an_input_error(tmp_path_factory: pytest.TempPathFactory) -> None:
+    empty = RunPaths(tmp_path_factory.mktemp("x"))
     with pytest.raises(InputError):
-        write_report(RunPaths(tmp_path_factory.mktemp("x")))
+        write_report(empty, empty.lineage(0))

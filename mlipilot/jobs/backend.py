@@ -1,0 +1,57 @@
+"""What a backend is: the one thing that the loop knows of how jobs run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from mlipilot.jobs.order import JobOrder
+
+Phase = Literal["not_started", "waiting", "running", "sealed", "ended"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an attempt stands.
+
+    `sealed`: its manifest is there. `ended`: it is over without one, and `outcome` says how; `free` when the
+    fault was the cluster's own, so that the attempt is not counted.
+    """
+
+    phase: Phase
+    outcome: Literal["lost", "failed", "time_limit", "cancelled"] = "lost"
+    reason: str = ""
+    free: bool = False
+    job_id: str | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One attempt to be started; `anchor` is the ledger's head, for the job's name in the queue."""
+
+    attempt: Path
+    order: JobOrder
+    anchor: str
+    kind: Literal["train", "evaluate"]
+    avoid_nodes: Sequence[str] = ()
+
+
+class Backend(Protocol):
+    """Starts attempts, says where they stand, ends them. Holds nothing that its files do not."""
+
+    poll_s: float
+
+    def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
+        """Start an attempt unless it has been; harmless when called again after a kill.
+
+        `then` is the attempt that will follow if this one ends well; a backend may queue it at once.
+        """
+
+    def standing(self, attempt: Path) -> Standing:
+        """Where an attempt stands. Raises PausedError when that cannot be known for too long."""
+
+    def cancel(self, attempt: Path) -> None:
+        """End an attempt and wait until it is over."""

@@ -1,0 +1,50 @@
+"""How jobs run: the `jobs` section of a campaign file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resources(BaseModel):
+    """What one Slurm job asks for; the site's own bounds are the submitter's."""
+
+    model_config = _STRICT
+
+    cpus: int = Field(default=1, ge=1)
+    memory_mib: int = Field(default=8000, ge=256)
+    gpus: int = Field(default=0, ge=0, description="1 where `device` is cuda")
+
+
+class JobSettings(BaseModel):
+    """How jobs run."""
+
+    model_config = _STRICT
+
+    backend: Literal["local", "slurm"] = "local"
+    device: Literal["cpu", "cuda"] = "cpu"
+    max_in_flight: int = Field(default=2, ge=1, description="jobs at a time, one thread each")
+    train_wall_limit_s: float = Field(default=900, gt=0)
+    evaluate_wall_limit_s: float = Field(default=900, gt=0)
+    max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")
+    # Of backend slurm only:
+    chain: Literal["dependent", "fused"] = Field(
+        default="dependent",
+        description="an evaluation waits in the queue, or shares its training's allocation",
+    )
+    resources: Resources = Resources()
+    require_no_network: bool = Field(
+        default=False, description="refuse to run a job that could reach a network"
+    )
+    patience_s: float = Field(default=900, gt=0, description="silence of the submitter or the queue to bear")
+
+    @model_validator(mode="after")
+    def _gpus_fit_the_device(self) -> JobSettings:
+        if self.backend == "slurm" and (self.device == "cuda") != (self.resources.gpus > 0):
+            raise ValueError("device cuda needs resources.gpus >= 1, device cpu needs 0")
+        if self.backend == "local" and self.require_no_network:
+            raise ValueError("require_no_network: local processes cannot be kept from the network")
+        return self

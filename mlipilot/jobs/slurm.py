@@ -1,0 +1,206 @@
+"""The Slurm backend: attempts become requests in the spool, and the queue's answers become standings.
+
+An attempt's `slurm.json` holds the name of its job, which is written before the request: after a kill the
+same request is made again or found. An evaluation is queued together with its training, to start when that
+is over; the loop finds it there when it is due, so the ledger is that of a local run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import is_finished
+from mlipilot.errors import PausedError
+from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.logs import tail_lines
+from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.spool import QueueRow, Receipt, Spool
+from mlipilot.untrusted import one_line
+
+_WAITING = {
+    "PENDING",
+    "CONFIGURING",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "REQUEUE_FED",
+    "SPECIAL_EXIT",
+    "RESV_DEL_HOLD",
+}
+_RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"}
+_CLUSTER_FAULTS = {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL"}
+_MARGIN_S = 180  # of Slurm's limit over our own, for the image's digest and the trusted ends
+_SETTLE_S = 20.0  # for a manifest to be seen here after Slurm says that a job is over
+_CANCEL_PATIENCE_S = 90.0
+
+
+class SlurmBackend:
+    """Jobs by way of the run's spool."""
+
+    poll_s = 1.0
+
+    def __init__(self, run: Path, spool: Path, settings: JobSettings) -> None:
+        self.run, self.settings = run, settings
+        self.spool = Spool(spool)
+        self._missing_since: dict[str, float] = {}
+
+    def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
+        """Publish the attempt's request, and that of the evaluation that follows it."""
+        fused = then is not None and self.settings.chain == "fused"
+        name = self._name(work, fused_with=then if fused else None)
+        if then is not None and not fused:
+            self._name(then, after=name)
+
+    def _name(self, work: Submission, after: str | None = None, fused_with: Submission | None = None) -> str:
+        """The name of the attempt's job, whose order and request are there when this returns."""
+        attempt = work.attempt
+        attempt.mkdir(parents=True, exist_ok=True)
+        known = _read(attempt / "slurm.json")
+        if known is None or known["needs"] != work.order.needs:
+            known = {"name": self._new_name(work), "needs": work.order.needs, "after": after, "then": None}
+            if fused_with is not None:
+                known["then"] = str(fused_with.attempt.relative_to(self.run))
+            write_json(attempt / "slurm.json", known)
+        name = str(known["name"])
+        if self.spool.is_requested(name):
+            return name
+        write_json(attempt / "job.json", work.order.model_dump())
+        if fused_with is not None:
+            fused_with.attempt.mkdir(parents=True, exist_ok=True)
+            write_json(fused_with.attempt / "job.json", fused_with.order.model_dump())
+            write_json(fused_with.attempt / "slurm.json", known | {"needs": fused_with.order.needs})
+        self.spool.request(name, self._fields(work, known, fused_with))
+        return name
+
+    def _new_name(self, work: Submission) -> str:
+        """Unique for all time: the ledger's head, then where in the run, then a number if it is taken."""
+        parts = work.attempt.relative_to(self.run).parts
+        short = {"iterations": "", "sealed-check": "sealed", "train": "t", "evaluate": "e"}
+        words = [short.get(part, part.replace("attempt-", "a").replace("seed-", "s")) for part in parts]
+        base = f"mlp-{work.anchor[:16]}-" + ".".join(word for word in words if word).replace("lineage-", "l")
+        number = 1
+        while self.spool.is_requested(name := base if number == 1 else f"{base}.{number}"):
+            number += 1
+        return name
+
+    def _fields(
+        self, work: Submission, known: dict[str, Any], fused_with: Submission | None
+    ) -> dict[str, str | int]:
+        resources = self.settings.resources
+        limit_s = work.order.wall_limit_s + (fused_with.order.wall_limit_s if fused_with else 0.0)
+        fields: dict[str, str | int] = {
+            "template": "fused" if fused_with else work.kind,
+            "attempt": str(work.attempt.relative_to(self.run)),
+            "minutes": math.ceil((limit_s + _MARGIN_S) / 60),
+            "cpus": resources.cpus,
+            "memory_mib": resources.memory_mib,
+            "gpus": resources.gpus,
+        }
+        if known["then"]:
+            fields["then"] = known["then"]
+        if known["after"]:
+            fields["after"] = known["after"]
+        if work.avoid_nodes:
+            fields["exclude"] = ",".join(sorted(set(work.avoid_nodes)))
+        return fields
+
+    def standing(self, attempt: Path) -> Standing:
+        """What manifest, receipt and queue say together. Raises PausedError as `Backend` says."""
+        known = _read(attempt / "slurm.json")
+        receipt = self.spool.receipt(known["name"]) if known else None
+        row = self.spool.queue().rows.get(known["name"]) if known else None
+        where: dict[str, Any] = {
+            "job_id": receipt.job_id if receipt else None,
+            "node": row.node if row else None,
+        }
+        if is_finished(attempt):
+            return Standing("sealed", **where)
+        if known is None:
+            return Standing("not_started")
+        name = str(known["name"])
+        self._check_submitter()
+        if receipt is None:
+            return Standing("waiting", reason="for the submitter")
+        if not receipt.submitted:
+            if self.spool.is_cancelled(name):
+                return Standing("ended", "cancelled", "cancelled before it was submitted")
+            raise PausedError(f"the submitter refused job {name}: {one_line(receipt.reason)}")
+        return self._by_queue(attempt, name, receipt, row, where)
+
+    def _by_queue(
+        self, attempt: Path, name: str, receipt: Receipt, row: QueueRow | None, where: dict[str, Any]
+    ) -> Standing:
+        if row is None:
+            return self._not_in_queue(attempt, name, receipt, where)
+        self._missing_since.pop(name, None)
+        state = row.state
+        if state in _WAITING:
+            return Standing("waiting", reason=one_line(row.reason, 40), **where)
+        if state in _RUNNING:
+            return Standing("running", **where)
+        # Slurm says that the job is over; its manifest may take a while to be seen on this node.
+        if not self._settled(name):
+            return Standing("running", **where)
+        if is_finished(attempt):
+            return Standing("sealed", **where)
+        said = f"Slurm says {state}" + (f" on {row.node}" if row.node else "")
+        if state in _CLUSTER_FAULTS:
+            return Standing("ended", "lost", said, free=True, **where)
+        if state == "TIMEOUT":
+            return Standing("ended", "time_limit", said, **where)
+        if state == "OUT_OF_MEMORY":
+            wanted = self.settings.resources.memory_mib
+            return Standing("ended", "failed", f"{said}: more than {wanted} MiB were needed", **where)
+        if state == "CANCELLED" and self.spool.is_cancelled(name):
+            return Standing("ended", "cancelled", "cancelled", **where)
+        lines = [line for line in tail_lines(self.spool.root / "logs" / f"{name}.log") if line.strip()]
+        return Standing("ended", "lost", said + (f": {one_line(lines[-1])}" if lines else ""), **where)
+
+    def _not_in_queue(self, attempt: Path, name: str, receipt: Receipt, where: dict[str, Any]) -> Standing:
+        """Not knowing is not an answer: only a queue that answers and goes on not knowing ends a job."""
+        queue = self.spool.queue()
+        if not queue.ok or queue.time <= receipt.time:
+            return Standing("waiting", reason="for the queue's answer", **where)
+        since = self._missing_since.setdefault(name, time.monotonic())
+        if time.monotonic() - since < self.settings.patience_s:
+            return Standing("waiting", reason="the queue does not know it", **where)
+        if is_finished(attempt):
+            return Standing("sealed", **where)
+        gone = f"the queue has not known it for {self.settings.patience_s:g} s"
+        return Standing("ended", "lost", gone, **where)
+
+    def _settled(self, name: str) -> bool:
+        since = self._missing_since.setdefault(f"over {name}", time.monotonic())
+        return time.monotonic() - since > _SETTLE_S
+
+    def _check_submitter(self) -> None:
+        silence_s = self.spool.silence_s()
+        if silence_s is None or silence_s > self.settings.patience_s:
+            how_long = "has not begun" if silence_s is None else f"has been silent for {silence_s:.0f} s"
+            raise PausedError(
+                f"the submitter {how_long}; start it on a host with Slurm: sbatch/submitter.sh {self.run}"
+            )
+
+    def cancel(self, attempt: Path) -> None:
+        """Have the submitter end the job, and wait until it is over or patience ends."""
+        known = _read(attempt / "slurm.json")
+        if known is None:
+            return
+        self.spool.ask_to_cancel(str(known["name"]))
+        deadline = time.monotonic() + _CANCEL_PATIENCE_S
+        while time.monotonic() < deadline:
+            if self.standing(attempt).phase in ("sealed", "ended"):
+                return
+            time.sleep(self.poll_s)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return dict(found)

@@ -1,0 +1,122 @@
+"""The controller's side of the spool: requests to the host's submitter, and what it answers.
+
+The controller runs in a container without Slurm; `sbatch/submitter.sh` on the host reads `requests/` and
+`cancel/`, submits, and writes `receipts/` and `queue`. Each file has one writer and is published whole.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlipilot.audit.files import write_atomic
+
+NAME = re.compile(r"mlp-[0-9a-f]{16}-[a-z0-9][a-z0-9.-]{0,80}")
+_FOLDERS = ("requests", "cancel", "intents", "receipts", "started")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a request."""
+
+    submitted: bool
+    job_id: str | None
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """What Slurm said of one job."""
+
+    job_id: str
+    state: str
+    reason: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The last batched answer. `ok`: Slurm answered at `time`; else the rows are older."""
+
+    time: float
+    ok: bool
+    rows: Mapping[str, QueueRow]
+
+
+class Spool:
+    """The spool directory of a run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def request(self, name: str, fields: Mapping[str, str | int]) -> None:
+        """Publish a request. The same name is never used twice with other fields."""
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a job")
+        for folder in _FOLDERS:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        write_atomic(self.root / "requests" / name, "".join(f"{k}={v}\n" for k, v in fields.items()))
+
+    def is_requested(self, name: str) -> bool:
+        """Whether a request of this name has been published."""
+        return (self.root / "requests" / name).exists()
+
+    def ask_to_cancel(self, name: str) -> None:
+        """Have the submitter end a job."""
+        (self.root / "cancel").mkdir(parents=True, exist_ok=True)
+        (self.root / "cancel" / name).touch()
+
+    def is_cancelled(self, name: str) -> bool:
+        """Whether that was asked for."""
+        return (self.root / "cancel" / name).exists()
+
+    def receipt(self, name: str) -> Receipt | None:
+        """The submitter's answer to a request, or None."""
+        fields = _fields(self.root / "receipts" / name)
+        if fields is None:
+            return None
+        return Receipt(
+            submitted=fields.get("status") == "submitted",
+            job_id=fields.get("job_id"),
+            reason=fields.get("reason", ""),
+            time=_number(fields.get("time")),
+        )
+
+    def queue(self) -> Queue:
+        """The last answer of the queue; an old, failed one when there is none."""
+        try:
+            head, *lines = (self.root / "queue").read_text(encoding="utf-8", errors="replace").splitlines()
+        except (OSError, ValueError):
+            return Queue(0.0, ok=False, rows={})
+        said = dict(word.partition("=")[::2] for word in head.split())
+        rows = {}
+        for line in lines:
+            parts = line.split("|")
+            if len(parts) == 5:
+                name, job_id, state, reason, node = parts
+                rows[name] = QueueRow(job_id, state, reason, node)
+        return Queue(_number(said.get("time")), said.get("ok") == "1", rows)
+
+    def silence_s(self) -> float | None:
+        """Seconds since the submitter last showed itself; None when it never has."""
+        fields = _fields(self.root / "submitter")
+        return None if fields is None else max(0.0, time.time() - _number(fields.get("time")))
+
+
+def _fields(path: Path) -> dict[str, str] | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

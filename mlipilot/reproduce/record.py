@@ -1,0 +1,127 @@
+"""What a run says of one iteration, read only after the digests that vouch for it were checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlipilot.audit.files import tree_digest
+from mlipilot.audit.ledger import read_ledger
+from mlipilot.audit.manifest import MANIFEST, check_manifest
+from mlipilot.audit.protected import read_protected
+from mlipilot.audit.verify import Verification
+from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.campaign.spec import CampaignSpec, load_locked
+from mlipilot.controller.state import State, replay
+from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One iteration of a run whose chain, protected files and manifests hold."""
+
+    run: RunPaths
+    lineage: LineagePaths
+    spec: CampaignSpec
+    """As the lineage ran it, with the seeds of its own."""
+    card: Scorecard
+    state: State
+    started: dict[str, Any]
+    """The body of `campaign_started`."""
+    protected: dict[str, str]
+    iteration: int
+    head: str
+    """The hash of the ledger's last record."""
+
+    @property
+    def image_sha256(self) -> str | None:
+        """The image that the run ran in, or None for a run without one."""
+        return self.started.get("image_sha256")
+
+    @property
+    def recipe(self) -> Path:
+        """The candidate's recipe."""
+        return self.lineage.recipe(self.iteration)
+
+    def training(self, seed: int) -> Path:
+        """The attempt whose weights were evaluated."""
+        return self.lineage.attempt(*_good(self.state, JobKey(self.iteration, seed, "train")))
+
+    def chosen_seeds(self, seed: int | None) -> list[int]:
+        """All seeds of the lineage, or the one asked for. Raises InputError for another."""
+        if seed is None:
+            return self.spec.seeds
+        if seed not in self.spec.seeds:
+            known = ", ".join(map(str, self.spec.seeds))
+            raise InputError(f"--seed {seed}: {self.lineage.root.name} was trained with the seeds {known}")
+        return [seed]
+
+
+def read_record(run: RunPaths, lineage: LineagePaths, iteration: int | None) -> Recorded:
+    """The record of `iteration`, or of the incumbent.
+
+    Raises CheckFailedError when a digest does not hold, InputError when there is nothing to reproduce.
+    """
+    records = read_ledger(lineage.ledger)
+    state = replay(records)
+    if state.started is None:
+        raise InputError("the lineage was still being prepared: it has no iteration yet", file=lineage.root)
+    protected = _verified(run, lineage, state)
+    number = state.incumbent if iteration is None else iteration
+    spec = load_locked(run.spec).for_lineage(lineage.number)
+    whole = [i.number for i in state.iterations if _is_whole(state, spec, i.number)]
+    if number not in whole:
+        what = "there is no incumbent" if number is None else f"iteration {number} has no measured model"
+        known = ", ".join(map(str, whole)) or "none"
+        raise InputError(what, file=lineage.root, mend=f"the iterations with models are: {known}")
+    card = load_scorecard(run.scorecard)
+    return Recorded(run, lineage, spec, card, state, state.started, protected, number, records[-1].hash)
+
+
+def _verified(run: RunPaths, lineage: LineagePaths, state: State) -> dict[str, str]:
+    """The digests of protected files, once they and every judged iteration are found to hold.
+
+    Every one: the noise is measured on all candidates.
+    """
+    found, ledger = Verification(), str(lineage.ledger)
+    found.expect(run.protected, str((state.started or {}).get("protected_sha256")), ledger)
+    _raise(found, run)
+    protected = read_protected(run.protected)
+    for name, digest in protected.items():
+        if name.startswith("run/"):
+            found.expect(run.root / name.removeprefix("run/"), digest, run.protected.name)
+    for iteration in state.iterations:
+        if iteration.verdict is not None:
+            directory = lineage.iteration(iteration.number)
+            found.expect(directory / MANIFEST, iteration.verdict["manifest_sha256"], ledger)
+            found.problems += check_manifest(directory)
+            recipe = lineage.recipe(iteration.number)
+            if tree_digest(recipe) != iteration.recipe_digest:
+                found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {ledger})")
+    _raise(found, run)
+    return protected
+
+
+def _raise(found: Verification, run: RunPaths) -> None:
+    if found.problems:
+        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        raise CheckFailedError(
+            f"{found.problems[0]}{more}: the record does not hold, so nothing is run; "
+            f"`mlipilot verify {run.root}` says more"
+        )
+
+
+def _is_whole(state: State, spec: CampaignSpec, number: int) -> bool:
+    """Whether an iteration was judged by a model of every seed."""
+    keys = [JobKey(number, seed, kind) for seed in spec.seeds for kind in ("train", "evaluate")]
+    ends = [last.outcome if (last := state.last(key)) else None for key in keys]
+    return state.iterations[number].verdict is not None and set(ends) == {"ok"}
+
+
+def _good(state: State, key: JobKey) -> tuple[JobKey, int]:
+    last = state.last(key)
+    if last is None or last.outcome != "ok":
+        raise AssertionError(f"{key.text} did not end well, yet its iteration counts as whole")
+    return key, last.number

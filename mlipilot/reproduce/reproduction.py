@@ -1,0 +1,143 @@
+"""One reproduction, from a record that holds to an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import read_manifest
+from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.controller.observer import Observer
+from mlipilot.controller.prepare import prepare_data
+from mlipilot.controller.state import State
+from mlipilot.controller.verdict import Measurements
+from mlipilot.errors import InputError
+from mlipilot.evaluation.scorecard import metric_values
+from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
+from mlipilot.reproduce.data import Sameness, compare_data
+from mlipilot.reproduce.environment import Environment, compare_environment
+from mlipilot.reproduce.image import is_inside
+from mlipilot.reproduce.outcome import Outcome, Weights
+from mlipilot.reproduce.record import Recorded
+from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
+
+FILE_NAME = "reproduction.json"
+_WEIGHTS = "output/model/weights.safetensors"
+
+
+def reproduce(record: Recorded, seeds: Sequence[int], output: Path, observer: Observer) -> Outcome:
+    """Rebuild the data, train and evaluate in `output`, compare, and write `output`/reproduction.json.
+
+    The run is only read. Raises InputError, with nothing written, when `output` is not empty, and when the
+    campaign forbids jobs a network and this process is not inside its image.
+    """
+    inside = is_inside(record.image_sha256)
+    if record.spec.jobs.require_no_network and not inside:
+        raise InputError(
+            "the campaign requires jobs without a network, and local processes cannot be kept from it",
+            file=record.run.spec,
+            mend="reproduce it in its image: --image SIF",
+        )
+    claim_output(output, record.run)
+    environment = compare_environment(record.started, record.protected, inside_image=inside)
+    _tell(observer, environment_lines(environment))
+    fresh = RunPaths(output)
+    lay_out(record, fresh)
+    attempts = attempts_of(record, fresh)
+    prepare_data(fresh, attempts.spec, observer)
+    data = compare_data(record.protected, record.run.data, fresh.data)
+    _tell(observer, data_lines(data))
+    state = run_jobs(attempts, record.iteration, seeds, observer)
+    failed = failures(state)
+    ours = Measurements(attempts.lineage, attempts.spec, record.card)
+    outcome = Outcome(
+        run=str(record.run.root),
+        campaign=record.spec.name,
+        lineage=record.lineage.number,
+        iteration=record.iteration,
+        seeds=list(seeds),
+        ledger_head=record.head,
+        environment=environment,
+        data=data,
+        weights_must_match=environment.is_the_same and record.spec.jobs.device == "cpu",
+        failures=failed,
+        weights=[] if failed else _weights(record, seeds, fresh),
+        metrics=[] if failed else _metrics(record, seeds, ours, state),
+    )
+    write_json(output / FILE_NAME, outcome.as_dict())
+    return outcome
+
+
+def _tell(observer: Observer, lines: Iterator[str]) -> None:
+    for line in lines:
+        observer.event(line)
+
+
+def environment_lines(found: Environment) -> Iterator[str]:
+    """What to say of the environment before anything runs."""
+    if not found.inside_image:
+        yield "warning: jobs run as local processes: files and network of this machine are open to them"
+        if found.image_sha256 is not None:
+            yield (
+                "warning: this is not the recorded environment: the run was made in the image with SHA-256 "
+                f"{found.image_sha256}; --image SIF reproduces it there"
+            )
+    for name, (recorded, here) in found.versions.items():
+        yield f"warning: {name} is {here} here; the run had {recorded}"
+    if found.toolkit_files:
+        yield (
+            f"warning: this toolkit is not the one that ran: {len(found.toolkit_files)} of its files differ "
+            f"({found.toolkit_files[0]}, ...)"
+        )
+    if found.machine != found.recorded_machine:
+        yield (
+            f"the processor is {found.machine}, the run's was {found.recorded_machine}: "
+            "the weights need not be the same bytes"
+        )
+
+
+def data_lines(found: Mapping[str, Sameness]) -> Iterator[str]:
+    """What to say of the rebuilt data set."""
+    other = [f"{name} {same}" for name, same in found.items() if same not in ("same bytes", "same values")]
+    rounded = [name for name, same in found.items() if same == "same values"]
+    if other:
+        yield (
+            f"warning: the rebuilt data set is not the run's: {', '.join(other)}; "
+            "the reproduction goes on with the rebuilt one"
+        )
+    elif rounded:
+        yield f"the rebuilt data set is the run's; {', '.join(rounded)} up to the last digits"
+    else:
+        yield "the rebuilt data set is the run's, byte by byte"
+
+
+def _weights(record: Recorded, seeds: Sequence[int], fresh: RunPaths) -> list[Weights]:
+    lineage = fresh.lineage(record.lineage.number)
+    return [
+        Weights(
+            seed,
+            recorded=read_manifest(record.training(seed))[_WEIGHTS],
+            here=read_manifest(lineage.attempt(JobKey(record.iteration, seed, "train"), 1))[_WEIGHTS],
+        )
+        for seed in seeds
+    ]
+
+
+def _metrics(record: Recorded, seeds: Sequence[int], ours: Measurements, state: State) -> list[Comparison]:
+    theirs = Measurements(record.lineage, record.spec, record.card)
+    keys = [JobKey(record.iteration, seed, "evaluate") for seed in seeds]
+    candidates = [
+        [metric_values(found) for found in theirs.of_iteration(record.state, iteration.number)]
+        for iteration in record.state.iterations
+        if iteration.verdict is not None
+    ]
+    return compare_metrics(
+        [_values(theirs, record.state, key) for key in keys],
+        [_values(ours, state, key) for key in keys],
+        candidates,
+    )
+
+
+def _values(measured: Measurements, state: State, key: JobKey) -> Values:
+    return metric_values(measured.metrics(state, key) or {})

@@ -1,0 +1,108 @@
+"""Running an iteration's jobs again, in a directory laid out as a run, by the jobs' own machinery."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlipilot.audit.ledger import GENESIS
+from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.observer import Observer
+from mlipilot.controller.prepare import copy_recipe
+from mlipilot.controller.state import Attempt, State
+from mlipilot.errors import InputError
+from mlipilot.jobs.processes import hide_from_same_user
+from mlipilot.reproduce.record import Recorded
+
+# Steps are what a training is budgeted in; a slower machine must not fail by the clock.
+_SLOWER = 4
+
+
+def claim_output(output: Path, run: RunPaths) -> None:
+    """Make `output` unless it is there. Raises InputError unless it is empty and outside the run."""
+    if output.is_relative_to(run.root):
+        raise InputError(
+            "a reproduction does not write into the run", file=output, mend="name another --output"
+        )
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError("the output is not an empty directory", file=output, mend="name another --output")
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def lay_out(record: Recorded, output: RunPaths) -> None:
+    """Copy what the jobs need of the run: its spec, its scorecard and the candidate's recipe."""
+    shutil.copyfile(record.run.spec, output.spec)
+    shutil.copyfile(record.run.scorecard, output.scorecard)
+    recipe = output.lineage(record.lineage.number).recipe(record.iteration)
+    recipe.parent.mkdir(parents=True)
+    copy_recipe(record.recipe, recipe)
+
+
+def attempts_of(record: Recorded, output: RunPaths) -> Attempts:
+    """Orders for the iteration's jobs in `output`, on local processes whatever the run had."""
+    return Attempts(output, output.lineage(record.lineage.number), _here(record.spec))
+
+
+def _here(spec: CampaignSpec) -> CampaignSpec:
+    limits = {
+        "backend": "local",
+        "require_no_network": False,  # a local worker cannot tell that its container has none
+        "train_wall_limit_s": _SLOWER * spec.jobs.train_wall_limit_s,
+        "evaluate_wall_limit_s": _SLOWER * spec.jobs.evaluate_wall_limit_s,
+    }
+    return spec.model_copy(update={"jobs": spec.jobs.model_copy(update=limits)})
+
+
+def run_jobs(attempts: Attempts, iteration: int, seeds: Sequence[int], observer: Observer) -> State:
+    """Train and evaluate with each seed; how each job ended is in the state that is returned."""
+    hide_from_same_user()  # a candidate's code runs as this user
+    state = State()
+    due = [JobKey(iteration, seed, "train") for seed in seeds]
+    try:
+        while due or state.in_flight():
+            while due and len(state.in_flight()) < attempts.spec.jobs.max_in_flight:
+                key = due.pop(0)
+                state.jobs[key] = [Attempt(1)]
+                attempts.ensure_started(state, key, 1, GENESIS)
+                observer.event(f"job {key.text} starts")
+            time.sleep(attempts.backend.poll_s)
+            due += _collect(attempts, state, observer)
+            observer.jobs(attempts.running(state))
+    finally:
+        for key, _ in state.in_flight():
+            _end(attempts, attempts.lineage.attempt(key, 1))
+    return state
+
+
+def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKey]:
+    """Note the jobs that have ended; returns the evaluations that are due now."""
+    due = []
+    for key, attempt in state.in_flight():
+        attempt.ended = attempts.collect(key, attempt.number)
+        if attempt.ended is None:
+            continue
+        why = "" if attempt.outcome == "ok" else f": {attempt.ended['reason']}"
+        observer.event(f"job {key.text} {attempt.outcome} in {attempt.ended['wall_s']:.0f} s{why}")
+        if key.kind == "train" and attempt.outcome == "ok":
+            due.append(JobKey(key.iteration, key.seed, "evaluate"))
+    return due
+
+
+def _end(attempts: Attempts, attempt: Path) -> None:
+    """Leave no job behind: nobody would collect it."""
+    while attempts.backend.standing(attempt).phase == "not_started":
+        time.sleep(attempts.backend.poll_s)
+    attempts.backend.cancel(attempt)
+
+
+def failures(state: State) -> list[str]:
+    """One line for each job that did not end as it did in the run."""
+    return [
+        f"{key.text} {last.outcome}: {(last.ended or {}).get('reason')}"
+        for key, (*_, last) in sorted(state.jobs.items())
+        if last.outcome != "ok"
+    ]

@@ -1,0 +1,173 @@
+"""The same campaign by way of a real Slurm: on the host, and as `sbatch campaigns/….sbatch` in an image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlipilot.audit.ledger import read_ledger
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.controller.state import State, replay
+from mlipilot.jobs.order import read_result
+from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
+
+# The first compares with the undisturbed run of the local backend; all use the one cluster.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
+
+
+def _cluster_answers() -> bool:
+    try:
+        return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=10, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _image() -> Path | None:
+    name = os.environ.get("MLIPILOT_TEST_IMAGE")
+    return Path(name) if name and Path(name).is_file() and shutil.which("apptainer") else None
+
+
+needs_slurm = pytest.mark.skipif(
+    not _cluster_answers(), reason="no Slurm answers here: ci/cluster/install.sh and up.sh give one"
+)
+needs_image = pytest.mark.skipif(
+    _image() is None, reason="MLIPILOT_TEST_IMAGE names no image, or Apptainer is missing"
+)
+
+
+@contextlib.contextmanager
+def submitter(run: Path) -> Iterator[None]:
+    """The submitter of a run, as it would serve on a login node."""
+    (run).mkdir(parents=True, exist_ok=True)
+    settings = {"MLIPILOT_PYTHON": sys.executable, "MLIPILOT_POLL_S": "1", "MLIPILOT_GPU_PARTITION": "gpu"}
+    settings |= {"MLIPILOT_IMAGE": ""}
+    with (run.parent / "submitter.log").open("ab") as log:
+        process = subprocess.Popen(
+            ["bash", str(REPOSITORY / "sbatch" / "submitter.sh"), str(run)],
+            env=os.environ | settings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def _state(run: RunPaths) -> State:
+    return replay(read_ledger(run.lineage(0).ledger))
+
+
+def _told(run: RunPaths) -> list[tuple[str, Any]]:
+    """What a ledger says, without times, costs and the scheduler's own words."""
+    dropped = {"job_finished", "exchange", "resumed"}
+    told: list[tuple[str, Any]] = []
+    for record in read_ledger(run.lineage(0).ledger):
+        body = record.body
+        if record.kind == "verdict":
+            told.append((record.kind, (body["iteration"], body["verdict"], body["violation"])))
+        elif record.kind == "proposed":
+            told.append((record.kind, (body["title"], body["recipe_digest"])))
+        elif record.kind not in dropped:
+            told.append((record.kind, body.get("reason")))
+    return told
+
+
+def _weights(run: RunPaths) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(run.root)): path.read_bytes()
+        for path in sorted(run.root.glob("lineage-0/iterations/*/seed-*/train/*/output/model/*.safetensors"))
+    }
+
+
+@needs_slurm
+def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
+    undisturbed: RunPaths, tmp_path: Path
+) -> None:
+    campaign = write_campaign(tmp_path)
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    with submitter(run.root):
+        mlipilot("run", campaign, "--set", "jobs.backend=slurm", cwd=tmp_path)
+    state = _state(run)
+    assert state.finished == _state(undisturbed).finished
+    assert _told(run) == _told(undisturbed)
+    assert _weights(run) == _weights(undisturbed)
+    attempts = [run.lineage(0).attempt(key, a.number) for key, found in state.jobs.items() for a in found]
+    results = [read_result(attempt) for attempt in attempts]
+    assert all(result.isolation.backend == "slurm" and result.job_id for result in results)
+    assert len({result.job_id for result in results}) == len(results)
+    mlipilot("verify", run.root, cwd=tmp_path)
+
+
+@needs_slurm
+def test_a_controller_killed_and_resumed_submits_nothing_twice(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 1, "optimizer_steps": 8})
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    with submitter(run.root):
+        arguments: list[str | Path] = ["run", campaign, "--set", "jobs.backend=slurm"]
+        for _ in range(4):
+            process = subprocess.Popen(command(arguments), cwd=tmp_path, stdout=subprocess.DEVNULL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=12)
+                break
+            process.kill()
+            process.wait()
+            arguments = ["resume", run.root]
+        mlipilot("resume", run.root, cwd=tmp_path)
+    state = _state(run)
+    assert state.finished is not None
+    assert all(len(attempts) == 1 for attempts in state.jobs.values()), state.jobs
+    mlipilot("verify", run.root, cwd=tmp_path)
+
+
+@needs_slurm
+@needs_image
+def test_sbatch_runs_a_campaign_in_the_image(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for folder in ("sbatch", "campaigns"):
+        shutil.copytree(REPOSITORY / folder, site / folder)
+    budget = {"iterations": 1, "optimizer_steps": 8}
+    write_campaign(site / "campaigns", seeds=[1], budget=budget, profiles={"smoke": {"description": "tiny"}})
+    script = (site / "campaigns" / "cu_emt.sbatch").read_text()
+    (site / "campaigns" / "tiny.sbatch").write_text(
+        script.replace("campaigns/cu_emt.sbatch", "campaigns/tiny.sbatch").replace("cu_emt.yaml", "tiny.yaml")
+    )
+    settings = {"MLIPILOT_IMAGE": str(_image()), "MLIPILOT_RUN": "runs/tiny", "MLIPILOT_POLL_S": "1"}
+    settings |= {"MLIPILOT_GPU_PARTITION": "gpu"}
+    submitted = subprocess.run(
+        ["sbatch", "--parsable", "campaigns/tiny.sbatch"],
+        cwd=site,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    job = submitted.stdout.strip()
+    run, deadline = RunPaths(site / "runs" / "tiny"), time.monotonic() + 400
+    while _queue(job) and time.monotonic() < deadline:
+        time.sleep(2)
+    logs = "\n".join(path.read_text() for path in site.glob("mlipilot-*.log"))
+    assert run.lineage(0).ledger.exists() and _state(run).finished, logs
+    for path in run.root.glob("lineage-0/iterations/*/seed-*/*/attempt-*"):
+        isolation = read_result(path).isolation
+        assert (isolation.backend, isolation.filesystem, isolation.network) == ("slurm", "container", "none")
+    mlipilot("verify", run.root, cwd=tmp_path)
+
+
+def _queue(job: str) -> str:
+    """What of an array is not over."""
+    found = subprocess.run(
+        ["squeue", "-h", "-j", job, "-o", "%i %T"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()

@@ -1,0 +1,80 @@
+"""Golden command lines: what a job's code can see and reach is decided here."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlipilot.errors import InputError
+from mlipilot.jobs.apptainer import environment_file, job_argv
+from mlipilot.jobs.order import JobOrder
+
+ATTEMPT = Path("/r/lineage-0/iterations/0001/seed-1/train/attempt-1")
+
+
+def _order(**changes: object) -> JobOrder:
+    fields: dict[str, object] = {
+        "name": "x",
+        "argv": ["/opt/mlipilot/bin/python", "-s", "train.py", "--seed", "1"],
+        "cwd": "/r/lineage-0/iterations/0001/recipe",
+        "environment": {},
+        "wall_limit_s": 90.5,
+        "run": "/r",
+        "protected": "/r/protected.json",
+        "read_only": {},
+        "reads": ["/r/lineage-0/iterations/0001/recipe", "/r/data/train"],
+    }
+    return JobOrder.model_validate(fields | changes)
+
+
+def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> None:
+    argv = job_argv(_order(), ATTEMPT, Path("/images/m.sif"), network="none")
+    assert argv == [
+        *("timeout", "--signal=TERM", "--kill-after=10", "91"),
+        *("apptainer", "--silent", "exec"),
+        *("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"),
+        *("--net", "--network", "none"),
+        *("--bind", "/r/lineage-0/iterations/0001/recipe:/r/lineage-0/iterations/0001/recipe:ro"),
+        *("--bind", "/r/data/train:/r/data/train:ro"),
+        *("--bind", f"{ATTEMPT}/output:{ATTEMPT}/output"),
+        *("--pwd", "/r/lineage-0/iterations/0001/recipe"),
+        *("--env-file", f"{ATTEMPT}/exec.env"),
+        "/images/m.sif",
+        *("/opt/mlipilot/bin/python", "-s", "train.py", "--seed", "1"),
+    ]
+
+
+def test_a_gpu_and_a_network_that_cannot_be_cut_off_change_nothing_else() -> None:
+    plain = job_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    other = job_argv(_order(uses_gpu=True), ATTEMPT, Path("/m.sif"), network="host")
+    assert [word for word in plain if word not in ("--net", "--network", "none")] == [
+        word for word in other if word != "--nv"
+    ]
+    assert "--nv" in other and "--nv" not in plain
+
+
+def test_no_bind_reaches_beyond_what_the_order_names() -> None:
+    argv = job_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    sources = [argv[i + 1].split(":")[0] for i, word in enumerate(argv) if word == "--bind"]
+    assert set(sources) == {*_order().reads, str(ATTEMPT / "output")}
+    assert not any(source in ("/r", "/r/data", "/r/data/test", "/r/lineage-0") for source in sources)
+
+
+@pytest.mark.parametrize("path", ["/r:rw", "/r,/etc", "/r\n/etc", "/r\\"])
+def test_a_path_that_would_become_another_bind_is_refused(path: str) -> None:
+    with pytest.raises(InputError, match="cannot be bound"):
+        job_argv(_order(reads=[path]), ATTEMPT, Path("/m.sif"), network="none")
+
+
+def test_the_environment_file_is_read_back_by_a_shell_as_it_was_meant() -> None:
+    text = environment_file({"PATH": "/host/bin", "HOME": "/home/u", "A": "two words; $(rm -rf /) 'quoted'"})
+    assert "/host/bin" not in text and "/home/u" not in text
+    read = subprocess.run(
+        ["env", "-i", "/bin/sh", "-c", f'{text}\nprintf "%s|%s|%s" "$A" "$HOME" "$TMPDIR"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read.stdout == "two words; $(rm -rf /) 'quoted'|/tmp|/tmp"

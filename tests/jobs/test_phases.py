@@ -1,0 +1,125 @@
+"""The trusted ends of a Slurm job, called as `sbatch/job.sh` calls them; the middle is played by the test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import check_manifest, is_finished
+from mlipilot.jobs.order import JobOrder, JobResult, read_result
+from mlipilot.jobs.phases import NOTHING_TO_RUN
+
+MakeOrder = Callable[..., JobOrder]
+
+
+def _phase(verb: str, attempt: Path, **options: object) -> int:
+    words = {"job-id": "42", "network": "none"}
+    words |= {"restart": "0", "node": "n1", "image": "/m.sif"} if verb == "begin" else {}
+    words |= {name.replace("_", "-"): str(value) for name, value in options.items()}
+    flags = [part for name, value in words.items() for part in (f"--{name}", value) if part != "yes"]
+    argv = [sys.executable, "-m", "mlipilot.jobs.phases", verb, str(attempt), *flags]
+    return subprocess.run(argv, check=False).returncode
+
+
+@pytest.fixture
+def attempt(run: Path, make_order: MakeOrder) -> Path:
+    """An attempt that is due."""
+    directory = run / "attempt"
+    directory.mkdir()
+    order = make_order("pass").model_copy(update={"reads": [str(run / "recipe")]})
+    write_json(directory / "job.json", order.model_dump())
+    return directory
+
+
+def _change(attempt: Path, **changes: object) -> None:
+    order = json.loads((attempt / "job.json").read_text())
+    write_json(attempt / "job.json", order | changes)
+
+
+def _ended(attempt: Path, status: int, wall_s: float = 1.5, **options: object) -> JobResult:
+    assert _phase("begin", attempt) == 0
+    assert _phase("end", attempt, status=status, wall_s=wall_s, cpu_s=1.25, **options) == 0
+    assert check_manifest(attempt) == []
+    return read_result(attempt)
+
+
+def test_a_good_job(attempt: Path) -> None:
+    result = _ended(attempt, 0)
+    assert (result.outcome, result.exit_status, result.wall_s, result.cpu_s) == ("ok", 0, 1.5, 1.25)
+    assert (result.job_id, result.isolation.filesystem, result.isolation.network) == (
+        "42",
+        "container",
+        "none",
+    )
+    argv = (attempt / "exec.argv").read_text().splitlines()
+    assert argv[0] == "timeout" and "/m.sif" in argv and "--containall" in argv
+
+
+@pytest.mark.parametrize(
+    ("status", "wall_s", "outcome", "reason"),
+    [
+        (3, 1, "failed", "exit status 3"),
+        (137, 1, "failed", "ended by signal 9"),
+        (124, 61, "time_limit", "limit of 60 s"),
+        (137, 71, "time_limit", "limit of 60 s"),
+        (124, 1, "failed", "exit status 124"),
+    ],
+)
+def test_how_a_job_ends(attempt: Path, status: int, wall_s: float, outcome: str, reason: str) -> None:
+    result = _ended(attempt, status, wall_s)
+    assert result.outcome == outcome and reason in (result.reason or "")
+
+
+def test_a_job_ended_from_outside(attempt: Path) -> None:
+    assert _ended(attempt, 143, cancelled="yes").outcome == "cancelled"
+
+
+def test_of_two_jobs_one_runs_the_attempt(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    assert _phase("begin", attempt, job_id="43") == NOTHING_TO_RUN
+    assert _phase("begin", attempt) == NOTHING_TO_RUN
+
+
+def test_a_requeued_job_begins_afresh(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    (attempt / "output" / "half").write_text("x")
+    assert _phase("begin", attempt, restart=1) == 0
+    assert not (attempt / "output" / "half").exists()
+
+
+def test_a_sealed_attempt_is_left_alone(attempt: Path) -> None:
+    _ended(attempt, 0)
+    assert _phase("begin", attempt, restart=1) == NOTHING_TO_RUN
+    assert _phase("end", attempt, status=1, wall_s=1, cpu_s=1) == 0
+    assert read_result(attempt).outcome == "ok"
+
+
+def test_an_evaluation_without_its_training_does_not_run(attempt: Path, tmp_path: Path) -> None:
+    _change(attempt, needs=str(tmp_path / "training"))
+    assert _phase("begin", attempt) == NOTHING_TO_RUN
+    assert not (attempt / "worker.json").exists()
+
+
+def test_no_network_is_required_and_not_had(attempt: Path) -> None:
+    _change(attempt, require_no_network=True)
+    assert _phase("begin", attempt, network="host") == NOTHING_TO_RUN
+    assert read_result(attempt).outcome == "not_isolated" and not (attempt / "exec.argv").exists()
+
+
+def test_a_protected_file_that_differs_before(attempt: Path, run: Path) -> None:
+    (run / "data" / "train.xyz").write_text("other")
+    assert _phase("begin", attempt) == NOTHING_TO_RUN
+    assert read_result(attempt).outcome == "protected_changed"
+
+
+def test_a_protected_file_that_differs_after(attempt: Path, run: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    (run / "scorecard.yaml").write_text("x: 2\n")
+    assert _phase("end", attempt, status=0, wall_s=1, cpu_s=1) == 0
+    assert read_result(attempt).outcome == "protected_changed" and is_finished(attempt)

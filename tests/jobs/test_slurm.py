@@ -1,0 +1,223 @@
+"""The Slurm backend against a spool whose submitter and queue are written by the test."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from mlipilot.errors import PausedError
+from mlipilot.jobs import slurm
+from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.spool import NAME
+
+HEAD = "0123456789abcdef" * 4
+
+
+class Cluster:
+    """The other side of the spool: a stand-in for submitter and queue."""
+
+    def __init__(self, run: Path, **settings: object) -> None:
+        self.run, self.spool = run, run / "spool"
+        options = {"backend": "slurm", "patience_s": 50} | settings
+        self.backend = SlurmBackend(run, self.spool, JobSettings.model_validate(options))
+        (self.spool / "receipts").mkdir(parents=True)
+        self.beat()
+
+    def attempt(self, kind: str, number: int = 1) -> Path:
+        return self.run / "lineage-0/iterations/0001/seed-7" / kind / f"attempt-{number}"
+
+    def submission(self, kind: str = "train", number: int = 1, needs: Path | None = None) -> Submission:
+        order = JobOrder(
+            name="x",
+            argv=["true"],
+            cwd="/",
+            environment={},
+            wall_limit_s=600,
+            run=str(self.run),
+            protected="p",
+            read_only={},
+            needs=None if needs is None else str(needs),
+        )
+        word = "train" if kind == "train" else "evaluate"
+        return Submission(self.attempt(kind, number), order, HEAD, word)  # type: ignore[arg-type]
+
+    def beat(self, age_s: float = 0) -> None:
+        (self.spool / "submitter").write_text(f"time={time.time() - age_s:.0f}\nhost=h\n")
+
+    def requests(self) -> dict[str, dict[str, str]]:
+        return {
+            path.name: dict(line.split("=", 1) for line in path.read_text().splitlines())
+            for path in sorted((self.spool / "requests").glob("mlp-*"))
+        }
+
+    def receive(self, name: str, age_s: float = 100, **fields: object) -> None:
+        said = {"status": "submitted", "job_id": "42", "time": f"{time.time() - age_s:.0f}"} | fields
+        (self.spool / "receipts" / name).write_text("".join(f"{k}={v}\n" for k, v in said.items()))
+
+    def queue(self, *rows: str, ok: bool = True) -> None:
+        head = f"time={time.time():.0f} accounting=0 ok={int(ok)}"
+        (self.spool / "queue").write_text("\n".join([head, *rows]) + "\n")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path / "run")
+
+
+@pytest.fixture
+def submitted(cluster: Cluster) -> str:
+    """The name of a training that has its receipt."""
+    cluster.backend.ensure_started(cluster.submission())
+    (name,) = cluster.requests()
+    cluster.receive(name)
+    return name
+
+
+def test_a_request_says_what_is_needed_and_no_more(cluster: Cluster) -> None:
+    cluster.backend.ensure_started(cluster.submission())
+    ((name, fields),) = cluster.requests().items()
+    assert NAME.fullmatch(name) and name == "mlp-0123456789abcdef-l0.0001.s7.t.a1"
+    assert fields == {
+        "template": "train",
+        "attempt": "lineage-0/iterations/0001/seed-7/train/attempt-1",
+        "minutes": "13",
+        "cpus": "1",
+        "memory_mib": "8000",
+        "gpus": "0",
+    }
+
+
+def test_starting_again_after_a_kill_makes_no_second_request(cluster: Cluster) -> None:
+    work = cluster.submission()
+    cluster.backend.ensure_started(work)
+    again = SlurmBackend(cluster.run, cluster.spool, cluster.backend.settings)
+    again.ensure_started(Submission(work.attempt, work.order, "f" * 64, "train"))
+    assert len(cluster.requests()) == 1
+
+
+def test_a_kill_between_name_and_request_keeps_the_name(cluster: Cluster) -> None:
+    work = cluster.submission()
+    cluster.backend.ensure_started(work)
+    (name,) = cluster.requests()
+    (cluster.spool / "requests" / name).unlink()
+    cluster.backend.ensure_started(Submission(work.attempt, work.order, "f" * 64, "train"))
+    assert list(cluster.requests()) == [name]
+
+
+def test_an_evaluation_is_queued_behind_its_training_and_found_when_it_is_due(cluster: Cluster) -> None:
+    train = cluster.submission()
+    evaluate = cluster.submission("evaluate", needs=train.attempt)
+    cluster.backend.ensure_started(train, evaluate)
+    found = cluster.requests()
+    training, evaluation = sorted(found, key=lambda name: found[name]["template"], reverse=True)
+    assert found[evaluation]["after"] == training and "after" not in found[training]
+    cluster.backend.ensure_started(evaluate)
+    assert len(cluster.requests()) == 2
+
+
+def test_a_training_that_is_repeated_queues_a_new_evaluation(cluster: Cluster) -> None:
+    first, second = cluster.submission(), cluster.submission(number=2)
+    cluster.backend.ensure_started(first, cluster.submission("evaluate", needs=first.attempt))
+    cluster.backend.ensure_started(second, cluster.submission("evaluate", needs=second.attempt))
+    evaluations = [name for name, fields in cluster.requests().items() if fields["template"] == "evaluate"]
+    assert len(evaluations) == 2
+    order = json.loads((cluster.attempt("evaluate") / "job.json").read_text())
+    assert order["needs"] == str(second.attempt)
+
+
+def test_a_fused_job_is_one_request_with_both_attempts(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "run", chain="fused")
+    train = cluster.submission()
+    evaluate = cluster.submission("evaluate", needs=train.attempt)
+    cluster.backend.ensure_started(train, evaluate)
+    cluster.backend.ensure_started(evaluate)
+    (fields,) = cluster.requests().values()
+    assert (fields["template"], fields["minutes"]) == ("fused", "23")
+    assert fields["then"].endswith("evaluate/attempt-1")
+    assert all((work.attempt / "job.json").is_file() for work in (train, evaluate))
+
+
+def test_nodes_that_failed_are_left_out(cluster: Cluster) -> None:
+    work = cluster.submission()
+    cluster.backend.ensure_started(Submission(work.attempt, work.order, HEAD, "train", ["n2", "n1", "n2"]))
+    (fields,) = cluster.requests().values()
+    assert fields["exclude"] == "n1,n2"
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "outcome", "free"),
+    [
+        ("PENDING", "waiting", None, None),
+        ("RUNNING", "running", None, None),
+        ("COMPLETING", "running", None, None),
+        ("NODE_FAIL", "ended", "lost", True),
+        ("PREEMPTED", "ended", "lost", True),
+        ("TIMEOUT", "ended", "time_limit", False),
+        ("OUT_OF_MEMORY", "ended", "failed", False),
+        ("FAILED", "ended", "lost", False),
+        ("COMPLETED", "ended", "lost", False),
+        ("CANCELLED", "ended", "lost", False),
+        ("A_STATE_OF_TOMORROW", "ended", "lost", False),
+    ],
+)
+def test_states(
+    cluster: Cluster,
+    submitted: str,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    phase: str,
+    outcome: str | None,
+    free: bool | None,
+) -> None:
+    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    cluster.queue(f"{submitted}|42|{state}|None|node7")
+    found = cluster.backend.standing(cluster.attempt("train"))
+    assert (found.phase, found.job_id, found.node) == (phase, "42", "node7")
+    if outcome:
+        assert (found.outcome, found.free) == (outcome, free) and state in found.reason
+
+
+def test_a_manifest_may_be_seen_later_than_the_end(cluster: Cluster, submitted: str) -> None:
+    cluster.queue(f"{submitted}|42|COMPLETED|None|node7")
+    assert cluster.backend.standing(cluster.attempt("train")).phase == "running"
+    (cluster.attempt("train") / "manifest-sha256.txt").write_text("")
+    assert cluster.backend.standing(cluster.attempt("train")).phase == "sealed"
+
+
+def test_not_known_to_the_queue_is_no_success_and_no_failure(cluster: Cluster, submitted: str) -> None:
+    attempt = cluster.attempt("train")
+    assert cluster.backend.standing(attempt).phase == "waiting"
+    cluster.queue(ok=False)
+    assert cluster.backend.standing(attempt).phase == "waiting"
+    cluster.queue()
+    assert cluster.backend.standing(attempt).reason == "the queue does not know it"
+    impatient = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", patience_s=1e-9))
+    cluster.beat(age_s=-10)
+    impatient.standing(attempt)
+    time.sleep(0.01)
+    assert impatient.standing(attempt).outcome == "lost"
+
+
+def test_a_silent_submitter_pauses_the_run(cluster: Cluster, submitted: str) -> None:
+    cluster.beat(age_s=100)
+    with pytest.raises(PausedError, match=r"silent for 100 s.*submitter\.sh"):
+        cluster.backend.standing(cluster.attempt("train"))
+
+
+def test_a_refusal_pauses_the_run_with_its_reason(cluster: Cluster, submitted: str) -> None:
+    cluster.receive(submitted, status="rejected", reason="minutes=9999 is over 600")
+    with pytest.raises(PausedError, match="9999 is over 600"):
+        cluster.backend.standing(cluster.attempt("train"))
+
+
+def test_a_cancelled_request_has_ended(cluster: Cluster, submitted: str) -> None:
+    cluster.receive(submitted, status="rejected", reason="cancelled")
+    cluster.backend.cancel(cluster.attempt("train"))
+    assert (cluster.spool / "cancel" / submitted).exists()
+    assert cluster.backend.standing(cluster.attempt("train")).outcome == "cancelled"

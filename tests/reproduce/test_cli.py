@@ -1,0 +1,111 @@
+"""The verb's manners: exit statuses and one message."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mlipilot.audit.files import sha256_bytes
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.cli.app import app
+from mlipilot.errors import MlipilotError
+from tests.report.synthetic import SyntheticRun, make_spec
+from tests.reproduce.conftest import IMAGE
+
+
+def _reproduce(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["reproduce", *map(str, arguments)])
+
+
+def _refusal(result: Result) -> MlipilotError:
+    assert isinstance(result.exception, MlipilotError), result.output
+    return result.exception
+
+
+@pytest.fixture
+def in_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+    """A run whose record names the stand-in image."""
+    monkeypatch.setenv("MLIPILOT_IMAGE_SHA256", sha256_bytes(IMAGE))
+    made = SyntheticRun(tmp_path / "in-image", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.candidate(0, 0.0)
+    monkeypatch.delenv("MLIPILOT_IMAGE_SHA256")
+    return made.run
+
+
+def test_two_ways_to_name_the_iteration_are_one_too_many(run: RunPaths) -> None:
+    refusal = _refusal(_reproduce(run.root, "--incumbent", "--iteration", "1"))
+    assert refusal.exit_status == 2 and "give one of them" in str(refusal)
+
+
+def test_another_image_is_refused_with_both_digests(in_image: RunPaths, tmp_path: Path) -> None:
+    (tmp_path / "other.sif").write_bytes(b"another image")
+    output = tmp_path / "output"
+    refusal = _refusal(_reproduce(in_image.root, "--image", tmp_path / "other.sif", "--output", output))
+    assert refusal.exit_status == 2
+    assert sha256_bytes(IMAGE) in str(refusal) and sha256_bytes(b"another image") in str(refusal)
+    assert not output.exists()
+
+
+def test_an_image_named_by_the_environment_is_checked_alike(
+    run: RunPaths, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLIPILOT_IMAGE", str(image))
+    refusal = _refusal(_reproduce(run.root, "--output", tmp_path / "output"))
+    assert refusal.exit_status == 2 and "made without an image" in str(refusal)
+
+
+def test_the_recorded_image_is_entered_with_the_run_and_an_output(
+    in_image: RunPaths, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in for Apptainer on the PATH, which writes down what it was asked for."""
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "apptainer"
+    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{tmp_path}/asked"\necho >>"{tmp_path}/asked"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    entered: list[list[str]] = []
+
+    class ReplacedError(Exception):
+        """Where this process would have become another."""
+
+    def become(_file: str, argv: list[str]) -> None:
+        entered.append(argv)
+        raise ReplacedError
+
+    monkeypatch.setattr("os.execvp", become)
+    output = tmp_path / "output"
+    result = _reproduce(
+        in_image.root, "--image", image, "--output", output, "--iteration", "0", "--seed", "1", "--json"
+    )
+    assert isinstance(result.exception, ReplacedError)
+    assert output.is_dir() and not any(output.iterdir())
+    assert str(image) in (tmp_path / "asked").read_text()  # the probe for a network
+    (argv,) = entered
+    assert argv[argv.index("mlipilot") :] == [
+        *("mlipilot", "reproduce", str(in_image.root), "--lineage", "0", "--iteration", "0"),
+        *("--output", str(output), "--seed", "1", "--json"),
+    ]
+
+
+def test_a_campaign_that_forbids_jobs_a_network_is_not_run_outside_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = {"backend": "slurm", "require_no_network": True}
+    made = SyntheticRun(tmp_path / "strict", make_spec(seeds=[1], jobs=jobs))
+    made.propose(0, None, {})
+    made.candidate(0, 0.0)
+    refusal = _refusal(_reproduce(made.run.root, "--output", tmp_path / "output"))
+    assert refusal.exit_status == 2 and "without a network" in str(refusal)
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_changed_recipe_is_refused_with_status_1(run: RunPaths, tmp_path: Path) -> None:
+    shutil.copyfile(run.recipe / "train.py", run.lineage(0).recipe(1) / "recipe.yaml")
+    refusal = _refusal(_reproduce(run.root, "--output", tmp_path / "output"))
+    assert refusal.exit_status == 1 and "recipe.yaml" in str(refusal)
+    assert not (tmp_path / "output").exists()

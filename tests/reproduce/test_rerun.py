@@ -1,0 +1,91 @@
+"""The jobs of a reproduction on real processes, with a recipe that stands in for MACE."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import files_below, sha256_file, write_json
+from mlipilot.audit.protected import hash_protected
+from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.observer import JobProgress, Silent
+from mlipilot.errors import InputError
+from mlipilot.jobs.processes import children, identify
+from mlipilot.reproduce.record import read_record
+from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
+
+MakeAttempts = Callable[[str], Attempts]
+
+
+@pytest.fixture
+def attempts(run: RunPaths, tmp_path: Path) -> MakeAttempts:
+    """A reproduction of iteration 0 that is ready to run, its train.py replaced by `code`."""
+
+    def make(code: str) -> Attempts:
+        record = read_record(run, run.lineage(0), 0)
+        output = RunPaths(tmp_path / "output with spaces")
+        claim_output(output.root, run)
+        lay_out(record, output)
+        (output.lineage(0).recipe(0) / "train.py").write_text(code)
+        write_json(output.protected, hash_protected(output.root))
+        return attempts_of(record, output)
+
+    return make
+
+
+def test_the_jobs_are_those_of_the_run_in_the_output(
+    attempts: MakeAttempts, run: RunPaths, tmp_path: Path
+) -> None:
+    made = attempts("")
+    order = made.order(JobKey(0, 2, "train"), 1, 1)
+    output = tmp_path / "output with spaces"
+    assert order.argv[order.argv.index("--max-steps") + 1] == "400"
+    assert order.argv[order.argv.index("--seed") + 1] == "2"
+    assert order.cwd == str(output / "lineage-0" / "iterations" / "0000" / "recipe")
+    assert order.wall_limit_s == 4 * 900
+    assert not any(str(run.root) + "/" in word for word in order.argv)
+
+
+def test_a_training_that_fails_is_a_failure_and_is_not_evaluated(attempts: MakeAttempts) -> None:
+    made = attempts("import sys; print('boom', file=sys.stderr); sys.exit(3)")
+    state = run_jobs(made, 0, [1, 2], Silent())
+    assert [key.kind for key in state.jobs] == ["train", "train"]
+    first, second = failures(state)
+    assert first == "0000/seed-1/train failed: boom (exit status 3)" and "seed-2" in second
+
+
+def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:
+    class Interrupted(Silent):
+        def jobs(self, running: Sequence[JobProgress]) -> None:
+            if log.is_file() and log.read_text():
+                raise KeyboardInterrupt
+
+    made = attempts("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    log = made.lineage.attempt(JobKey(0, 1, "train"), 1) / "stdout.log"
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(made, 0, [1, 2], Interrupted())
+    assert identify(int(log.read_text())) is None
+    assert all(identify(pid) is None for pid in children(os.getpid()))
+
+
+def test_the_output_is_outside_the_run_and_empty(run: RunPaths, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not write into the run"):
+        claim_output(run.root / "again", run)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("kept")
+    for taken in (tmp_path / "full", tmp_path / "full" / "file"):
+        with pytest.raises(InputError, match="not an empty directory"):
+            claim_output(taken, run)
+    claim_output(tmp_path / "new" / "deep", run)
+    claim_output(tmp_path / "new" / "deep", run)  # empty: an image's outer half has made it
+    assert (tmp_path / "full" / "file").read_text() == "kept"
+
+
+def test_the_run_is_not_written(attempts: MakeAttempts, run: RunPaths) -> None:
+    before = {path: sha256_file(path) for path in files_below(run.root)}
+    run_jobs(attempts("raise SystemExit(3)"), 0, [1], Silent())
+    assert {path: sha256_file(path) for path in files_below(run.root)} == before
