@@ -8,7 +8,7 @@ if [ -f "$run/campaign.lock.yaml" ]; then
   say "going on with $run"
   "$venv/bin/mlipilot" resume "$run"
 else
-  say "running campaigns/cu_emt.yaml, profile smoke: eight to eleven minutes on two cores, as busy as they are"
+  say "running campaigns/cu_emt.yaml, profile smoke: about nine minutes on two cores"
   "$venv/bin/mlipilot" run campaigns/cu_emt.yaml --profile smoke
 fi
 say "checking every digest and verdict of the run"

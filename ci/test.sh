@@ -23,7 +23,7 @@ if [ "$(id -u)" = 0 ] && grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs
 fi
 
 say "unit tests"
-"$venv/bin/pytest" -n 2 -m "not slow" --durations=15
+"$venv/bin/pytest" -n 2 -m "not slow and not cluster" --durations=15
 
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
   say "the image"
@@ -34,4 +34,4 @@ if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
 fi
 
 say "end-to-end tests"
-"$venv/bin/pytest" -n 2 --dist loadgroup -m slow --durations=15 -rs
+"$venv/bin/pytest" -n 2 --dist loadgroup -m "slow or cluster" --durations=15 -rs

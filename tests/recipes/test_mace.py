@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 import mlipilot
@@ -46,12 +49,44 @@ def recipe(tmp_path: Path, **changes: Any) -> Path:
 Events = list[dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def script() -> Any:
+    return runpy.run_path(str(SOURCE / "train.py"), run_name="recipe")
+
+
+def _arguments(data: Path, out: Path, seed: int, steps: int) -> list[str]:
+    words = ["train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
+    return [*words, "--output", str(out), "--seed", str(seed), "--max-steps", str(steps)]
+
+
 def train(folder: Path, data: Path, out: Path, seed: int = 1, steps: int = 6) -> tuple[int, Events]:
-    command = [sys.executable, "train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
-    command += ["--output", str(out), "--seed", str(seed), "--max-steps", str(steps)]
+    """Train in a process of its own, as the controller does."""
+    command = [sys.executable, *_arguments(data, out, seed, steps)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(mlipilot.__file__).parents[1])}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=environment)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+Train = Callable[..., tuple[int, Events]]
+
+
+@pytest.fixture
+def train_here(
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Train]:
+    """The same in this process, which has imported MACE already."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+
+    def run(folder: Path, data: Path, out: Path, seed: int = 1, steps: int = 6) -> tuple[int, Events]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", _arguments(data, out, seed, steps))
+        capsys.readouterr()
+        status: int = script["main"]()
+        return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    yield run
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
@@ -69,7 +104,7 @@ def test_two_processes_with_one_seed_end_with_the_same_weights(tmp_path: Path, d
     assert sorted(p.name for p in (tmp_path / "a/model").iterdir()) == ["config.json", "weights.safetensors"]
 
 
-def test_every_option_trains(tmp_path: Path, data: Path) -> None:
+def test_every_option_trains(tmp_path: Path, data: Path, train_here: Train) -> None:
     folder = recipe(
         tmp_path,
         normalisation__atomic_energy="isolated_atom",
@@ -84,30 +119,19 @@ def test_every_option_trains(tmp_path: Path, data: Path) -> None:
         schedule__kind="cosine",
         device__train_dtype="float64",
     )
-    status, events = train(folder, data, tmp_path / "out", steps=4)
+    status, events = train_here(folder, data, tmp_path / "out", steps=4)
     assert (status, events[-1]["event"]) == (0, "done")
     arguments = json.loads((tmp_path / "out/model/config.json").read_text())["arguments"]
     assert arguments["avg_num_neighbors"] > 10
     assert arguments["atomic_energies"] == [3.51]
 
 
-def test_divergence_stops_with_its_reason(tmp_path: Path, data: Path) -> None:
-    status, events = train(recipe(tmp_path, optimiser__learning_rate=1e30), data, tmp_path / "out")
+def test_divergence_stops_with_its_reason(tmp_path: Path, data: Path, train_here: Train) -> None:
+    status, events = train_here(recipe(tmp_path, optimiser__learning_rate=1e30), data, tmp_path / "out")
     assert status == 3
     assert events[-1]["event"] == "failed"
     assert "diverged" in events[-1]["reason"]
     assert not (tmp_path / "out/model").exists()
-
-
-def load_reader() -> Any:
-    import runpy
-
-    return runpy.run_path(str(SOURCE / "train.py"), run_name="recipe")
-
-
-@pytest.fixture(scope="module")
-def script() -> Any:
-    return load_reader()
 
 
 @pytest.mark.parametrize(
@@ -145,20 +169,24 @@ def test_a_wrong_value_names_its_key(
         script["read_recipe"](recipe(tmp_path, **change) / "recipe.yaml")
 
 
-def test_a_bad_recipe_ends_with_status_2_and_one_event(tmp_path: Path, data: Path) -> None:
-    status, events = train(recipe(tmp_path, loss__enery=1.0), data, tmp_path / "out")
+def test_a_bad_recipe_ends_with_status_2_and_one_event(tmp_path: Path, data: Path, train_here: Train) -> None:
+    status, events = train_here(recipe(tmp_path, loss__enery=1.0), data, tmp_path / "out")
     assert status == 2
     assert [event["event"] for event in events] == ["failed"]
 
 
-def test_a_model_that_mace_cannot_build_is_a_bad_recipe(tmp_path: Path, data: Path) -> None:
-    status, events = train(recipe(tmp_path, model__gate="relu"), data, tmp_path / "out")
+def test_a_model_that_mace_cannot_build_is_a_bad_recipe(
+    tmp_path: Path, data: Path, train_here: Train
+) -> None:
+    status, events = train_here(recipe(tmp_path, model__gate="relu"), data, tmp_path / "out")
     assert (status, events[-1]["event"]) == (2, "failed")
     assert "MACE refuses the model section: KeyError: 'relu'" in events[-1]["reason"]
 
 
-def test_more_data_than_one_epoch_and_batches_larger_than_the_set(tmp_path: Path, data: Path) -> None:
-    status, events = train(recipe(tmp_path, budget__batch_size=50), data, tmp_path / "out", steps=2)
+def test_more_data_than_one_epoch_and_batches_larger_than_the_set(
+    tmp_path: Path, data: Path, train_here: Train
+) -> None:
+    status, events = train_here(recipe(tmp_path, budget__batch_size=50), data, tmp_path / "out", steps=2)
     assert (status, events[-1]["event"]) == (0, "done")
 
 
