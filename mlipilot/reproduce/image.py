@@ -39,6 +39,7 @@ def image_argv(
         *_exec(network),
         *(["--nv"] if gpu else []),
         *("--env", f"{DIGEST_VARIABLE}={digest}"),
+        *("--env", "MPLCONFIGDIR=/tmp"),  # there is no home to write to
         *("--bind", f"{_bindable(run)}:{run}:ro"),
         *("--bind", f"{_bindable(output)}:{output}"),
         *("--pwd", str(output)),

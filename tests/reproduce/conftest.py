@@ -13,10 +13,18 @@ from tests.report.synthetic import SyntheticRun
 IMAGE = b"an image, as far as its digest goes"
 
 
+@pytest.fixture(autouse=True)
+def _no_image_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLIPILOT_IMAGE", "MLIPILOT_IMAGE_SHA256"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """Three candidates, the last of which could not be trained. Not to be changed: see `run`."""
-    made = SyntheticRun(tmp_path_factory.mktemp("reproduce") / "cu_emt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLIPILOT_IMAGE_SHA256", raising=False)
+        made = SyntheticRun(tmp_path_factory.mktemp("reproduce") / "cu_emt")
     made.propose(0, None, {})
     made.candidate(0, 0.0)
     made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})

@@ -32,6 +32,7 @@ def test_the_run_is_read_only_the_output_writable_and_there_is_no_network() -> N
         *("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"),
         *("--net", "--network", "none"),
         *("--env", f"MLIPILOT_IMAGE_SHA256={DIGEST}"),
+        *("--env", "MPLCONFIGDIR=/tmp"),
         *("--bind", "/runs/cu_emt:/runs/cu_emt:ro"),
         *("--bind", "/fresh/out:/fresh/out"),
         *("--pwd", "/fresh/out"),
