@@ -23,7 +23,8 @@ if [ "$(id -u)" = 0 ] && grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs
 fi
 
 say "unit tests"
-"$venv/bin/pytest" -n 2 -m "not slow and not cluster" --durations=15
+# Four workers on two cores: many of these wait for a shell or a clock. By file: each then imports torch or not.
+"$venv/bin/pytest" -n 4 --dist loadfile -m "not slow and not cluster" --durations=15
 
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
   say "the image"

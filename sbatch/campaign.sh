@@ -35,6 +35,10 @@ if [ -e "$recorded" ]; then
 else
   printf '%s\n' "$digest" >"$recorded.$$" && mv "$recorded.$$" "$recorded"
 fi
+if [ -n "${MLIPILOT_PUBLIC_KEY:-}" ]; then
+  apptainer verify --key "$MLIPILOT_PUBLIC_KEY" "$image" >/dev/null 2>&1 ||
+    fail "$image is not signed by the owner of $MLIPILOT_PUBLIC_KEY: do not run it"
+fi
 export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
 
 successor=

@@ -111,7 +111,13 @@ class Attempts:
         }
         match standing.phase:
             case "sealed":
-                return body | self._sealed_result(attempt)
+                result = self._sealed_result(attempt)
+                if result["outcome"] != "cancelled":
+                    return body | {"free": False} | result
+                if standing.cancel_was_asked:
+                    return body | result
+                taken = "ended from outside: scancel, preemption or a limit of the site"
+                return body | result | {"outcome": "lost", "reason": taken}
             case "ended":
                 how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
                 return body | how | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}

@@ -118,7 +118,9 @@ class SlurmBackend:
             "node": row.node if row else None,
         }
         if is_finished(attempt):
-            return Standing("sealed", **where)
+            asked = known is None or self.spool.is_cancelled(known["name"])
+            preempted = row is not None and row.state in _CLUSTER_FAULTS
+            return Standing("sealed", cancel_was_asked=asked, free=preempted, **where)
         if known is None:
             return Standing("not_started")
         name = str(known["name"])

@@ -132,6 +132,46 @@ def test_a_controller_killed_and_resumed_submits_nothing_twice(tmp_path: Path) -
 
 
 @needs_slurm
+def test_a_fused_job_trains_and_evaluates_in_one_allocation(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    with submitter(run.root):
+        settings = ["--set", "jobs.backend=slurm", "--set", "jobs.chain=fused"]
+        mlipilot("run", campaign, *settings, cwd=tmp_path)
+    state = _state(run)
+    ids = {
+        key.kind: read_result(run.lineage(0).attempt(key, found[-1].number)).job_id
+        for key, found in state.jobs.items()
+    }
+    assert ids["train"] == ids["evaluate"] != ids["sealed"]
+
+
+@needs_slurm
+def test_cancel_ends_the_jobs_of_a_run(tmp_path: Path) -> None:
+    budget = {"iterations": 0, "optimizer_steps": 100_000}
+    campaign = write_campaign(tmp_path, seeds=[1], budget=budget)
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    with submitter(run.root):
+        controller = subprocess.Popen(
+            command(["run", campaign, "--set", "jobs.backend=slurm"]), cwd=tmp_path, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not list(run.root.glob("lineage-0/iterations/0000/seed-1/train/attempt-1/stdout.log")):
+            assert time.monotonic() < deadline and controller.poll() is None
+            time.sleep(0.5)
+        mlipilot("cancel", run.root, cwd=tmp_path)
+        controller.wait(timeout=60)
+        state = _state(run)
+        assert state.cancelled and not state.in_flight()
+        assert [a.outcome for found in state.jobs.values() for a in found] == ["cancelled"]
+        names = subprocess.run(
+            ["squeue", "-h", "-o", "%j %T"], capture_output=True, text=True, check=True
+        ).stdout
+        head = next(path.name for path in (run.root / "spool" / "requests").iterdir())[:20]
+        assert not [line for line in names.splitlines() if line.startswith(head) and "RUNNING" in line]
+
+
+@needs_slurm
 @needs_image
 def test_sbatch_runs_a_campaign_in_the_image(tmp_path: Path) -> None:
     site = tmp_path / "site"

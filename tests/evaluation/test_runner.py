@@ -71,6 +71,7 @@ def test_a_model_that_is_too_dear_is_measured_no_further() -> None:
     assert "61 times" in entries["nve_completed_fraction"]["reason"]
 
 
+@pytest.mark.slow
 def test_a_whole_evaluation_gives_every_metric_and_is_repeatable(
     pristine_handover: Path,
     data_dir: Path,

@@ -190,6 +190,17 @@ def test_a_manifest_may_be_seen_later_than_the_end(cluster: Cluster, submitted: 
     assert cluster.backend.standing(cluster.attempt("train")).phase == "sealed"
 
 
+def test_a_job_that_was_taken_away_is_told_from_one_that_was_cancelled(
+    cluster: Cluster, submitted: str
+) -> None:
+    (cluster.attempt("train") / "manifest-sha256.txt").write_text("")
+    cluster.queue(f"{submitted}|42|PREEMPTED|None|node7")
+    taken = cluster.backend.standing(cluster.attempt("train"))
+    assert (taken.phase, taken.cancel_was_asked, taken.free) == ("sealed", False, True)
+    cluster.backend.spool.ask_to_cancel(submitted)
+    assert cluster.backend.standing(cluster.attempt("train")).cancel_was_asked
+
+
 def test_not_known_to_the_queue_is_no_success_and_no_failure(cluster: Cluster, submitted: str) -> None:
     attempt = cluster.attempt("train")
     assert cluster.backend.standing(attempt).phase == "waiting"

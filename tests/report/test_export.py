@@ -68,6 +68,7 @@ def export(exported: SyntheticRun) -> Export:
     return export_incumbent(view_of(exported.run), exported.run.export)
 
 
+@pytest.mark.slow
 def test_mace_loads_it_and_gives_the_evaluators_numbers(
     exported: SyntheticRun, export: Export, tmp_path: Path
 ) -> None:
