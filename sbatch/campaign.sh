@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What a campaign's sbatch file does once its site block is read: campaign.sh SCRIPT RUN CAMPAIGN.yaml [OPTION…]
 #
 # Checks the image, queues its own successor, starts the submitter beside it and runs the controller of this

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What every job does: job.sh RUN ATTEMPT [ATTEMPT]. On the host it needs bash, coreutils and Apptainer.
 #
 # For each attempt: the toolkit claims it and writes a command line (phases begin), that command runs the

@@ -19,6 +19,7 @@ declare -A waits_for=()  # the request whose receipt another one needs
 declare -A noted=()      # what has been logged or noticed once
 news=                    # something was submitted since the last look at the queue
 hold_until=0             # no submissions before: the site's limit of queued jobs is reached
+silent=                  # 1 while Slurm does not answer
 next_poll=0 poll_s=$MLIPILOT_POLL_S
 
 log() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
@@ -213,17 +214,21 @@ submit() { # submit NAME TRIES: calls sbatch once; the answer decides between re
   fi
 }
 
+may_ask() { # whether Slurm, which answered the last time, is to be asked for anything now
+  [[ -z $silent ]] && ((now >= hold_until))
+}
+
 consider() { # consider NAME: the next step on a request's way to its receipt
   local name=$1 reason tries=0
   local -A wanted=()
   [[ -z ${settled[$name]:-} ]] && ((now >= ${not_before[$name]:-0})) || return 0
   if [[ ! -e spool/cancel/$name ]]; then
-    ((now >= hold_until)) || return 0
+    may_ask || return 0
     [[ -z ${waits_for[$name]:-} || -n ${settled[${waits_for[$name]}]:-} ]] || return 0
   fi
   if [[ -e spool/intents/$name ]]; then
     if [[ -z ${known_none[$name]:-} ]]; then
-      ((now >= hold_until)) || return 0
+      may_ask || return 0
       find_job "$name"
       case $? in
         0)

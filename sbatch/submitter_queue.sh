@@ -125,10 +125,11 @@ poll() {
   next_poll=$((now + poll_s))
   poll_s=$((poll_s < 3 * MLIPILOT_POLL_S ? poll_s * 2 : 6 * MLIPILOT_POLL_S))
   if [[ -z $answered ]]; then
-    hold_until=$next_poll # who does not answer is not asked for more
+    silent=1 # who does not answer is not asked for more
     log_once squeue "no answer${complaint:+: ${complaint:0:200}}"
     return 1
   fi
+  silent=
   [[ -z ${noted[squeue]:-} ]] || log_once squeue "answers again"
   [[ ${#listed[@]} -eq 0 ]] || end_cancelled "${listed[@]}"
 }
