@@ -28,7 +28,7 @@ build.sh verify [PUB.pem] [cpu|cuda]   compare the SIF with images.lock; with a 
 The variant is cpu unless named. An image that is up to date is not built again.
 MLIPILOT_PYTHON      Python 3.11 for `lock` and `wheelhouse`      (default: python3.11)
 MLIPILOT_PUBLIC_KEY  PUB.pem for `verify` where none is named
-TMPDIR               room for the build: about 3 GB (cpu), 15 GB (cuda)
+TMPDIR               room for the build: about 3 GB (cpu), 12 GB (cuda)
 HELP
 }
 
