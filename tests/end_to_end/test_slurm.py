@@ -21,8 +21,7 @@ from mlipilot.controller.state import State, replay
 from mlipilot.jobs.order import read_result
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
 
-# The first compares with the undisturbed run of the local backend; all use the one cluster.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
+pytestmark = pytest.mark.slow
 
 
 def _cluster_answers() -> bool:
@@ -92,6 +91,7 @@ def _weights(run: RunPaths) -> dict[str, bytes]:
 
 
 @needs_slurm
+@pytest.mark.xdist_group("undisturbed")
 def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
     undisturbed: RunPaths, tmp_path: Path
 ) -> None:
