@@ -183,7 +183,7 @@ def _verify_report(run: RunPaths, found: Verification) -> None:
 
 def _verify_unlisted(run: RunPaths, found: Verification) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
-    control = {"controller.lock", "controller.json", "cancel", run.prepare_lock.name}
+    control = {"controller.lock", "controller.json", "cancel", run.prepare_lock.name, run.endpoint.name}
     extra = [
         path
         for path in files_below(run.root)

@@ -65,6 +65,11 @@ class RunPaths:
         return self.root / "spool"
 
     @property
+    def endpoint(self) -> Path:
+        """Where an endpoint that belongs to the run says what its address is; holds a token, mode 0600."""
+        return self.root / "endpoint.json"
+
+    @property
     def prepare_lock(self) -> Path:
         """Held by the one of several lineages that prepares the run."""
         return self.root / ".prepare.lock"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from mlipilot.campaign.pilots import expand_names, first_of
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
@@ -57,6 +58,9 @@ class CampaignSpec(BaseModel):
     recipe: str = Field(description="a recipe of the toolkit by name, or the path of a directory")
     scorecard: str
     pilot: PilotSettings
+    pilots: list[PilotSettings] = Field(
+        default=[], description="several pilots to be compared: lineages take them in turn"
+    )
     seeds: list[int] = Field(min_length=1, description="training seeds of every candidate")
     budget: Budget
     jobs: JobSettings = JobSettings()
@@ -64,8 +68,20 @@ class CampaignSpec(BaseModel):
     format: int = RUN_FORMAT
 
     def for_lineage(self, number: int) -> CampaignSpec:
-        """The spec as lineage `number` runs it: with training seeds of its own, 1000 apart."""
-        return self.model_copy(update={"seeds": [seed + 1000 * number for seed in self.seeds]})
+        """The spec as lineage `number` runs it.
+
+        Lineages take the pilots in turn, and each round of them has training seeds of its own, 1000 apart:
+        pilots are compared on the same seeds.
+        """
+        pilots = self.pilots or [self.pilot]
+        repeat, index = divmod(number, len(pilots))
+        seeds = [seed + 1000 * repeat for seed in self.seeds]
+        return self.model_copy(update={"seeds": seeds, "pilot": pilots[index], "pilots": []})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_pilot(cls, data: Any) -> Any:
+        return first_of(data)
 
     @field_validator("seeds")
     @classmethod
@@ -99,6 +115,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     if chosen not in profiles and profile is not None:
         known = ", ".join(profiles) or "none"
         raise InputError(f"there is no profile {chosen!r}", file=path, mend=f"the profiles are: {known}")
+    expand_names(raw, path)
     for name in profiles:
         # Each profile is checked, not only the chosen one, so that a fault shows before the day it is used.
         validate(_overlay(raw, profiles[name] or CommentedMap()), CampaignSpec, path)
@@ -106,6 +123,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     data["profile"] = chosen
     for override in overrides:
         _apply_override(data, override)
+        expand_names(data, path)
     spec = validate(data, CampaignSpec, path)
     _check_dataset(spec, data, path)
     scorecard_path = (path.parent / spec.scorecard).resolve()

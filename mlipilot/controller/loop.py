@@ -95,7 +95,7 @@ class Controller:
             self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))
             self.observer.event(
                 f"campaign {self.spec.name} begins: profile {self.spec.profile}, "
-                f"pilot {self.spec.pilot.kind}, {self.spec.budget.iterations} iterations, "
+                f"pilot {self.spec.pilot.label}, {self.spec.budget.iterations} iterations, "
                 f"seeds {', '.join(map(str, self.spec.seeds))}"
             )
             if self.spec.jobs.backend == "local":

@@ -32,7 +32,7 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     return {
         "campaign": spec.name,
         "profile": spec.profile,
-        "pilot": spec.pilot.kind,
+        "pilot": ", ".join(pilot.label for pilot in spec.pilots or [spec.pilot]),
         "bounds": {
             "candidates (the baseline included)": candidates,
             "training seeds of each": seeds,

@@ -29,7 +29,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation.scorecard import Scorecard, metric_values
 from mlipilot.jobs.logs import job_events
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.client import Endpoint
+from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.turn import Exchange, GaveUp, NoProposal, Proposal, TurnInput, log_key, take_turn
 
@@ -69,12 +69,13 @@ class Proposals:
             logs=self._logs(state),
             scorecard=self._scorecard_view(state),
             max_steps=self.spec.budget.optimizer_steps,
+            replies=self.spec.pilot.requests_per_turn,
             seeds=len(self.spec.seeds),
             iterations_left=self.spec.budget.iterations - iteration + 1,
             briefing={"Data set": DATASETS[self.spec.dataset.name].description},
         )
         if self._endpoint is None:
-            self._endpoint = self.resources.enter_context(open_pilot(self.spec.pilot))
+            self._endpoint = self.resources.enter_context(open_pilot(self.spec.pilot, self.run.endpoint))
         outcome = take_turn(self._endpoint, turn, lambda exchange: self._record(iteration, exchange))
         match outcome:
             case Proposal(hypothesis):

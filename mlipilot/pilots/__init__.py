@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlipilot.pilots.client import Endpoint
-    from mlipilot.pilots.settings import PilotSettings
+    from mlipilot.pilots.endpoint.client import Endpoint
+    from mlipilot.pilots.settings import EndpointSettings, PilotSettings
 
 
 @contextmanager
-def open_pilot(settings: PilotSettings) -> Iterator[Endpoint]:
+def open_pilot(settings: PilotSettings, published: Path | None = None) -> Iterator[Endpoint]:
     """The endpoint that `settings` name, ready to be asked; the scripted one is served from a thread.
 
-    Raises InputError for a key or a model that cannot be right, PausedError when the endpoint is down.
+    `published` is the file of an endpoint that belongs to the run. Raises InputError for an address, a key
+    or a model that cannot be right, PausedError when the endpoint is down.
     """
     # Imported here, because reading a campaign file needs the settings only and should be quick.
-    from mlipilot.pilots.client import Endpoint
+    from mlipilot.pilots.endpoint.client import Endpoint
     from mlipilot.pilots.scripted import MODEL, ScriptedServer
 
     if settings.kind == "scripted":
@@ -27,10 +28,17 @@ def open_pilot(settings: PilotSettings) -> Iterator[Endpoint]:
             direct = settings.model_copy(update={"trust_env": False})  # never through a proxy
             yield Endpoint(server.base_url, MODEL, None, direct)
         return
-    assert settings.base_url is not None  # noqa: S101 - the settings' validator saw to it
-    key = os.environ.get(settings.api_key_env)
-    model = settings.model or _only_model(Endpoint(settings.base_url, "", key, settings))
-    yield Endpoint(settings.base_url, model, key, settings)
+    yield open_endpoint(settings, published)
+
+
+def open_endpoint(settings: EndpointSettings, published: Path | None = None) -> Endpoint:
+    """One model at the address that holds now. Raises as `open_pilot` does."""
+    from mlipilot.pilots.endpoint.address import find_address
+    from mlipilot.pilots.endpoint.client import Endpoint
+
+    address = find_address(settings, published)
+    model = settings.model or _only_model(Endpoint(address.base_url, "", address.key, settings))
+    return Endpoint(address.base_url, model, address.key, settings)
 
 
 def _only_model(endpoint: Endpoint) -> str:

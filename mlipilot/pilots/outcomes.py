@@ -30,6 +30,8 @@ class TurnInput:
     value of the incumbent (or None) and terms (metric, weight, scale)."""
     max_steps: int
     """Optimiser steps of one training."""
+    replies: int = 30
+    """How many replies the pilot has for this turn."""
     seeds: int = 1
     """How many seeds every candidate is trained with."""
     iterations_left: int | None = None

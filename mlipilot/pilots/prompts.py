@@ -18,14 +18,14 @@ _FOLDER = Path(__file__).parent / "prompts"
 Nudge = Literal["cut_off", "no_call", "repeated"]
 
 
-def first_messages(turn: TurnInput, requests_per_turn: int) -> list[dict[str, Any]]:
+def first_messages(turn: TurnInput) -> list[dict[str, Any]]:
     """The conversation that a turn begins with: what the pilot is, and what it knows."""
     system = _render("system.jinja", max_steps=turn.max_steps, seeds=turn.seeds)
     task = _render(
         "task.jinja",
         iteration=turn.iteration,
         iterations_left=turn.iterations_left,
-        requests_per_turn=requests_per_turn,
+        replies=turn.replies,
         briefing=turn.briefing,
         gates=turn.scorecard["gates"],
         objective=turn.scorecard.get("objective"),

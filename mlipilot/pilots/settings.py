@@ -1,34 +1,46 @@
-"""The `pilot:` section of a campaign: which endpoint proposes, and how patiently it is asked."""
+"""The `pilot:` section of a campaign: who proposes, and where its model is reached."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-BASE_URL_VARIABLE = "OPENAI_BASE_URL"
+Kind = Literal["scripted", "openai", "random", "tpe", "cma-es", "hybrid"]
+Mode = Literal["auto", "native", "json_schema", "json_object", "prompt"]
+Role = Literal["researcher", "reviewer", "analyst"]
+LANGUAGE_MODELS: frozenset[Kind] = frozenset({"openai", "hybrid"})
+"""The kinds that ask a language model, and so need an endpoint."""
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
-class PilotSettings(BaseModel):
-    """Who proposes. The API key itself is never part of it: it is read from the environment when needed."""
+class EndpointSettings(BaseModel):
+    """One model at one address. The API key itself is never part of it: it is read when needed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["scripted", "openai"] = "scripted"
-    """`scripted`: the small built-in pilot, no language model. `openai`: any OpenAI-compatible endpoint."""
+    model_config = _STRICT
 
     base_url: str | None = None
-    """Where `/chat/completions` lies, such as `http://node7:8000/v1`; for `openai` the variable
-    OPENAI_BASE_URL is taken, once, when this is not given, so that a run keeps the address it began with."""
+    """Where `/chat/completions` lies, such as `http://node7:8000/v1`. Not given, the address is what
+    `mlipilot endpoint` published in the run, else the variable of `base_url_env`; both may change from one
+    session of a run to the next."""
+
+    base_url_env: str = Field(default="OPENAI_BASE_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The name of the environment variable that holds the address when `base_url` is not given."""
 
     model: str | None = None
     """The model's name at the endpoint; not needed when the endpoint serves exactly one."""
 
     api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The name of the environment variable that holds the API key; an unset variable sends no key."""
+
+    mode: Mode = "auto"
+    """How tools are called: `auto` finds out what the endpoint can do, once, and the run remembers it."""
+
+    context_tokens: int | None = Field(default=None, ge=1024)
+    """The context size; None asks the endpoint, which does not always say."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Sampling temperature; None leaves it to the endpoint."""
@@ -48,44 +60,83 @@ class PilotSettings(BaseModel):
     backoff_s: float = Field(default=1.0, ge=0, le=60)
     """The wait before the first retry; it doubles with each further one, up to a minute."""
 
-    requests_per_turn: int = Field(default=30, ge=2)
-    """How many replies the pilot has for one iteration."""
-
     ca_bundle: Path | None = None
     """A PEM file of the certificate authorities to trust, for endpoints behind a site's own authority."""
 
     trust_env: bool = True
     """Whether proxies of the environment (HTTPS_PROXY, NO_PROXY, ...) are used."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _address_from_environment(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or data.get("kind") != "openai" or data.get("base_url") is not None:
-            return data
-        found = os.environ.get(BASE_URL_VARIABLE, "").strip()
-        return {**data, "base_url": found} if found else data
+    usd_per_million_prompt_tokens: float = Field(default=0.0, ge=0)
+    """Price of what is sent; 0 where nothing is charged."""
+
+    usd_per_million_completion_tokens: float = Field(default=0.0, ge=0)
+    """Price of what is received; 0 where nothing is charged."""
 
     @field_validator("base_url")
     @classmethod
     def _plain_http(cls, value: str | None) -> str | None:
-        if value is None:
+        return None if value is None else checked_address(value)
+
+
+class PilotSettings(EndpointSettings):
+    """Who proposes. The endpoint's keys stand beside the others and are those of the researcher."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
+    """What reports call this pilot; its kind, when not given."""
+
+    kind: Kind = "scripted"
+    """`scripted`: the small built-in pilot, no language model. `openai`: any OpenAI-compatible endpoint.
+    `random`, `tpe`, `cma-es`: searches over the campaign's `space`. `hybrid`: a language model that leaves
+    the numbers of the space to TPE."""
+
+    requests_per_turn: int = Field(default=30, ge=2)
+    """How many replies the researcher has for one iteration."""
+
+    reviewer: bool | dict[str, Any] = True
+    """Whether a second role of the model sees each claim and its diff before anything is trained, and may
+    send it back once; a mapping gives it another endpoint or model (keys of the endpoint)."""
+
+    analyst: bool | dict[str, Any] = True
+    """Whether a third role turns each outcome into one lesson for the notebook; a mapping as above."""
+
+    smoke_retries: int = Field(default=3, ge=0, le=20)
+    """How often a candidate that fails its smoke step goes back to the pilot."""
+
+    replay: Path | None = None
+    """A run whose transcript answers in place of the endpoint; everything else is done again."""
+
+    @property
+    def label(self) -> str:
+        """What reports call this pilot."""
+        return self.name or self.kind
+
+    def endpoint(self, role: Role) -> EndpointSettings | None:
+        """The endpoint of a role, or None when the role is off."""
+        own = {key: getattr(self, key) for key in EndpointSettings.model_fields}
+        chosen: bool | dict[str, Any] = (
+            True if role == "researcher" else self.reviewer if role == "reviewer" else self.analyst
+        )
+        if chosen is False or (self.kind not in LANGUAGE_MODELS and role != "researcher"):
             return None
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError, with a clear text, for a port that is none
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("an address such as http://node7:8000/v1 is expected")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("an address holds no password: put the key into the variable of api_key_env")
-        if parts.query or parts.fragment:
-            raise ValueError("an address ends with its path, such as /v1: no '?' and no '#'")
-        return value.rstrip("/").removesuffix("/chat/completions")
+        return EndpointSettings.model_validate(own | (chosen if isinstance(chosen, dict) else {}))
 
     @model_validator(mode="after")
     def _address_fits_kind(self) -> PilotSettings:
-        if self.kind == "openai" and self.base_url is None:
-            raise ValueError(
-                f"kind 'openai' needs an address: write base_url under pilot:, or export {BASE_URL_VARIABLE}"
-            )
-        if self.kind == "scripted" and self.base_url is not None:
-            raise ValueError("the scripted pilot has no base_url: remove it, or set kind: openai")
+        if self.kind not in LANGUAGE_MODELS and self.base_url is not None:
+            raise ValueError(f"the {self.kind} pilot has no base_url: remove it, or set kind: openai")
+        for role in ("reviewer", "analyst"):
+            self.endpoint(role)  # raises for a key that no endpoint has
         return self
+
+
+def checked_address(value: str) -> str:
+    """A base URL in its plain form. Raises ValueError for what is no address, or holds a secret."""
+    parts = urlsplit(value.strip())
+    _ = parts.port  # raises ValueError, with a clear text, for a port that is none
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address such as http://node7:8000/v1 is expected")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address holds no password: put the key into the variable of api_key_env")
+    if parts.query or parts.fragment:
+        raise ValueError("an address ends with its path, such as /v1: no '?' and no '#'")
+    return value.strip().rstrip("/").removesuffix("/chat/completions")

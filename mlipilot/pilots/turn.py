@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from mlipilot.pilots.client import Endpoint, Exchange
+from mlipilot.pilots.endpoint.client import Completer, Exchange
+from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.outcomes import (
     GaveUp,
     NoProposal,
@@ -16,7 +17,6 @@ from mlipilot.pilots.outcomes import (
     TurnInput,
     log_key,
 )
-from mlipilot.pilots.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.prompts import Nudge, first_messages, nudge
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
 from mlipilot.untrusted import clip, one_line
@@ -40,27 +40,27 @@ _KEPT_TEXT = 4000
 """How much of a reply's prose stays in the conversation, in characters."""
 
 
-def take_turn(endpoint: Endpoint, turn: TurnInput, record: Callable[[Exchange], None]) -> Outcome:
+def take_turn(endpoint: Completer, turn: TurnInput, record: Callable[[Exchange], None]) -> Outcome:
     """Let the model behind `endpoint` edit `turn.draft` and submit it.
 
     `record` is given every exchange before anything in it is acted upon. Raises PausedError when the
     endpoint cannot be had; the draft is then in whatever state the last call left it.
     """
-    conversation = _Conversation(turn, endpoint.settings.requests_per_turn)
-    for _ in range(endpoint.settings.requests_per_turn):
+    conversation = _Conversation(turn)
+    for _ in range(turn.replies):
         exchange = endpoint.complete(conversation.messages, conversation.tools)
         record(exchange)
         outcome = conversation.take(exchange)
         if outcome is not None:
             return outcome
-    return NoProposal(f"no experiment within {endpoint.settings.requests_per_turn} replies")
+    return NoProposal(f"no experiment within {turn.replies} replies")
 
 
 class _Conversation:
     """The messages so far, and what the rules of a turn need to remember."""
 
-    def __init__(self, turn: TurnInput, requests_per_turn: int) -> None:
-        self.messages = first_messages(turn, requests_per_turn)
+    def __init__(self, turn: TurnInput) -> None:
+        self.messages = first_messages(turn)
         self.tools = tool_schemas()
         self._toolbox = Toolbox(turn)
         self._idle = 0

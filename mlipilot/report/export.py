@@ -129,7 +129,7 @@ def model_card(
         },
         "provenance": {
             "campaign": view.spec.name,
-            "pilot": view.spec.pilot.kind,
+            "pilot": view.spec.pilot.label,
             "iteration": incumbent.number,
             "title": incumbent.title,
             "ledger_head": view.records[-1].hash if view.records else None,

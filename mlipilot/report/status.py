@@ -45,7 +45,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "cpu_seconds": round(cost.cpu_s, 3),
         "gpu_seconds": round(cost.gpu_s, 3),
         "elapsed_s": round(elapsed_s(view), 3),
-        "pilot": view.spec.pilot.kind,
+        "pilot": view.spec.pilot.label,
         "problems": view.problems,
     }
 

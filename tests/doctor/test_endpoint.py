@@ -9,7 +9,7 @@ import pytest
 from mlipilot.doctor import endpoint
 from mlipilot.doctor.endpoint import check_endpoint
 from mlipilot.pilots.settings import PilotSettings
-from tests.pilots.faulty_server import FaultyServer, body, error, json_body, silence, trickling_body
+from tests.pilots.endpoint.faulty_server import FaultyServer, body, error, json_body, silence, trickling_body
 
 KEY = "sk-a-secret-key"
 

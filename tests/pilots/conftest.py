@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlipilot.pilots.outcomes import TurnInput
-from tests.pilots.faulty_server import FaultyServer
+from tests.pilots.endpoint.faulty_server import FaultyServer
 
 RECIPE_YAML = """\
 model:

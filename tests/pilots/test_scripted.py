@@ -15,16 +15,16 @@ import requests
 import mlipilot
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.client import Endpoint, Exchange
+from mlipilot.pilots.endpoint.client import Endpoint, Exchange
 from mlipilot.pilots.scripted import ScriptedServer, serve_forever
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.textbook import NEEDED_TOOLS, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
 from mlipilot.pilots.yaml_places import find_place
-from tests.pilots import faulty_server as faulty
 from tests.pilots.conftest import history_entry
-from tests.pilots.faulty_server import FaultyServer
+from tests.pilots.endpoint import faulty_server as faulty
+from tests.pilots.endpoint.faulty_server import FaultyServer
 
 MakeTurn = Callable[..., TurnInput]
 _EFFECT = [{"metric": "force_mae_mev_per_a", "direction": "decrease"}]

@@ -22,23 +22,20 @@ def test_the_default_is_the_scripted_pilot() -> None:
     assert PilotSettings().kind == "scripted"
 
 
-def test_an_openai_pilot_without_an_address_says_how_to_give_one() -> None:
-    with pytest.raises(ValidationError, match=r"write base_url under pilot:, or export OPENAI_BASE_URL"):
-        PilotSettings(kind="openai")
+def test_roles_share_the_researchers_endpoint_unless_they_are_given_another() -> None:
+    pilot = PilotSettings(
+        kind="openai", model="big", temperature=0.5, reviewer={"model": "small"}, analyst=False
+    )
+    researcher, reviewer = pilot.endpoint("researcher"), pilot.endpoint("reviewer")
+    assert researcher and reviewer
+    assert (researcher.model, reviewer.model, reviewer.temperature) == ("big", "small", 0.5)
+    assert pilot.endpoint("analyst") is None
+    assert PilotSettings(kind="scripted").endpoint("reviewer") is None
 
 
-def test_the_address_of_the_environment_is_kept_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://node7:8000/v1/")
-    settings = PilotSettings(kind="openai")
-    assert settings.base_url == "http://node7:8000/v1"
-    monkeypatch.delenv("OPENAI_BASE_URL")
-    assert PilotSettings.model_validate(settings.model_dump(mode="json")) == settings
-
-
-def test_the_file_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://other/v1")
-    assert PilotSettings(kind="openai", base_url="http://mine/v1").base_url == "http://mine/v1"
-    assert PilotSettings().base_url is None
+def test_a_role_with_a_key_that_no_endpoint_has_is_refused() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        PilotSettings(kind="openai", reviewer={"modell": "small"})
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlipilot.errors import PausedError
-from mlipilot.pilots.client import Endpoint
+from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.turn import (
     Exchange,
@@ -21,8 +22,8 @@ from mlipilot.pilots.turn import (
     log_key,
     take_turn,
 )
-from tests.pilots import faulty_server as faulty
-from tests.pilots.faulty_server import Behaviour, FaultyServer
+from tests.pilots.endpoint import faulty_server as faulty
+from tests.pilots.endpoint.faulty_server import Behaviour, FaultyServer
 from tests.pilots.test_tools import CLAIM
 
 MakeTurn = Callable[..., TurnInput]
@@ -38,11 +39,11 @@ class Table:
         self.server, self.turn = server, turn
         self.exchanges: list[Exchange] = []
 
-    def play(self, *behaviours: Behaviour, requests_per_turn: int = 30) -> Outcome:
+    def play(self, *behaviours: Behaviour, replies: int = 30) -> Outcome:
         self.server.answers(*behaviours)
-        settings = PilotSettings(requests_per_turn=requests_per_turn, max_retries=0, trust_env=False)
+        settings = PilotSettings(max_retries=0, trust_env=False)
         endpoint = Endpoint(self.server.base_url, "m", "sk-very-secret-key", settings)
-        return take_turn(endpoint, self.turn, self.exchanges.append)
+        return take_turn(endpoint, replace(self.turn, replies=replies), self.exchanges.append)
 
     def heard(self, request: int) -> str:
         """The last message that the model was sent with a request."""
@@ -119,7 +120,7 @@ def test_after_an_edit_the_same_call_means_something_new(table: Table) -> None:
 
 def test_a_turn_has_an_end_whatever_the_model_does(table: Table) -> None:
     looks = [faulty.call("show_history", iteration=0), faulty.call("list_files")]
-    outcome = table.play(*looks, faulty.message("hm"), EDIT, requests_per_turn=4)
+    outcome = table.play(*looks, faulty.message("hm"), EDIT, replies=4)
     assert outcome == NoProposal("no experiment within 4 replies")
     assert len(table.exchanges) == 4
 

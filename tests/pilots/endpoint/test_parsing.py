@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlipilot.pilots.parsing import MAX_CALLS, parse_message
+from mlipilot.pilots.endpoint.parsing import MAX_CALLS, parse_message
 
 READ = '{"name": "read_file", "arguments": {"path": "recipe.yaml"}}'
 WANTED = [("read_file", {"path": "recipe.yaml"})]

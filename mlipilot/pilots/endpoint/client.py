@@ -8,12 +8,12 @@ import math
 import random
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.settings import PilotSettings
-from mlipilot.pilots.transport import Connection, RawReply, TransportError, send
+from mlipilot.pilots.endpoint.transport import Connection, RawReply, TransportError, send
+from mlipilot.pilots.settings import EndpointSettings
 from mlipilot.untrusted import one_line
 
 MAX_WAIT_S = 60.0
@@ -56,6 +56,14 @@ class Exchange:
         return reason if isinstance(reason, str) else None
 
 
+class Completer(Protocol):
+    """Whatever answers a conversation: an endpoint, or the record of one."""
+
+    def complete(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
+        """The reply to a conversation. Raises PausedError when none can be had."""
+        ...
+
+
 class _FaultError(Exception):
     """A request failed in a way that may pass."""
 
@@ -68,7 +76,7 @@ class _FaultError(Exception):
 class Endpoint:
     """Asks one model at one address. The key is held here only, and taken out of every text that leaves."""
 
-    def __init__(self, base_url: str, model: str, api_key: str | None, settings: PilotSettings) -> None:
+    def __init__(self, base_url: str, model: str, api_key: str | None, settings: EndpointSettings) -> None:
         self.base_url = base_url.rstrip("/")
         self.model = model
         self.settings = settings

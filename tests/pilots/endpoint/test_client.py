@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.client import Endpoint
+from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.settings import PilotSettings
-from tests.pilots import faulty_server as faulty
-from tests.pilots.faulty_server import Behaviour, FaultyServer
+from tests.pilots.endpoint import faulty_server as faulty
+from tests.pilots.endpoint.faulty_server import Behaviour, FaultyServer
 
 KEY = "sk-very-secret-key"
 GOOD = faulty.json_body(
@@ -145,7 +145,7 @@ def test_no_reply_outlives_the_wall_clock_limit(faulty_server: FaultyServer, fau
 
 
 def test_a_reply_without_end_is_cut_off(faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlipilot.pilots.transport.MAX_REPLY_BYTES", 2**20)
+    monkeypatch.setattr("mlipilot.pilots.endpoint.transport.MAX_REPLY_BYTES", 2**20)
     faulty_server.answers(faulty.body(b" " * 3 * 2**20))
     with pytest.raises(PausedError, match="longer than 1 MiB"):
         endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])

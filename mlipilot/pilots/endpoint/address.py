@@ -1,0 +1,53 @@
+"""Where a model is reached: the campaign file, what an endpoint job published in the run, the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlipilot.errors import InputError
+from mlipilot.pilots.settings import EndpointSettings, checked_address
+
+
+@dataclass(frozen=True)
+class Address:
+    """A base URL and the key that goes with it, which is shown nowhere."""
+
+    base_url: str
+    key: str | None = field(repr=False)
+
+
+def find_address(settings: EndpointSettings, published: Path | None) -> Address:
+    """The address that holds now. Raises InputError when there is none, or it is not one.
+
+    `published` is the file in which an endpoint of the run says where it is: a JSON object of `base_url`
+    and `token`, readable by its owner only.
+    """
+    key = os.environ.get(settings.api_key_env)
+    if settings.base_url is not None:
+        return Address(settings.base_url, key)
+    if published is not None and published.is_file():
+        try:
+            said = json.loads(published.read_text(encoding="utf-8"))
+            return Address(checked_address(said["base_url"]), said["token"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"this is no published endpoint ({type(error).__name__})",
+                file=published,
+                mend="remove it, and start the endpoint again",
+            ) from None
+    found = os.environ.get(settings.base_url_env, "")
+    if not found.strip():
+        raise InputError(
+            "the pilot needs an address",
+            mend=f"write base_url under pilot:, export {settings.base_url_env}, "
+            "or start an endpoint for the run (docs/pilots.md)",
+        )
+    try:
+        return Address(checked_address(found), key)
+    except ValueError as error:
+        raise InputError(
+            f"{settings.base_url_env}: {error}", mend=f"correct {settings.base_url_env}"
+        ) from None

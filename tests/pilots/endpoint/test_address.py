@@ -1,0 +1,58 @@
+"""Where a model is reached: the file, then what the run's own endpoint says, then the environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlipilot.errors import InputError
+from mlipilot.pilots.endpoint.address import find_address
+from mlipilot.pilots.settings import EndpointSettings
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    path = tmp_path / "endpoint.json"
+    path.write_text(json.dumps({"base_url": "http://node7:8000/v1", "token": "t0ken"}))
+    return path
+
+
+def test_the_file_goes_before_the_run_and_the_run_before_the_environment(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://other/v1/")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    fixed = find_address(EndpointSettings(base_url="http://mine/v1"), published)
+    assert (fixed.base_url, fixed.key) == ("http://mine/v1", "sk-1")
+    own = find_address(EndpointSettings(), published)
+    assert (own.base_url, own.key) == ("http://node7:8000/v1", "t0ken")
+    around = find_address(EndpointSettings(), None)
+    assert (around.base_url, around.key) == ("http://other/v1", "sk-1")
+    assert "sk-1" not in repr(around)
+
+
+def test_each_pilot_may_have_variables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://other/v1")
+    monkeypatch.setenv("QWEN_URL", "http://node9:8000/v1")
+    assert find_address(EndpointSettings(base_url_env="QWEN_URL"), None).base_url == "http://node9:8000/v1"
+
+
+def test_no_address_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(InputError, match=r"write base_url under pilot:, export OPENAI_BASE_URL"):
+        find_address(EndpointSettings(), tmp_path / "endpoint.json")
+
+
+def test_a_wrong_address_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "node7:8000")
+    with pytest.raises(InputError, match="OPENAI_BASE_URL: an address such as"):
+        find_address(EndpointSettings(), None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"base_url": "ftp://x", "token": "a"}'])
+def test_what_is_no_published_endpoint_is_refused(published: Path, text: str) -> None:
+    published.write_text(text)
+    with pytest.raises(InputError, match="no published endpoint"):
+        find_address(EndpointSettings(), published)
