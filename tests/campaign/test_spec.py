@@ -8,6 +8,7 @@ import pytest
 
 from mlipilot.campaign.spec import dump_spec, load_campaign, load_locked
 from mlipilot.errors import InputError
+from mlipilot.evaluation.scorecard import Profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CU_EMT = REPOSITORY / "campaigns" / "cu_emt.yaml"
@@ -33,8 +34,8 @@ def _write(tmp_path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("profile", ["smoke", "full"])
-def test_the_shipped_campaign_loads_in_both_profiles(profile: str) -> None:
-    campaign = load_campaign(CU_EMT, profile)  # type: ignore[arg-type]
+def test_the_shipped_campaign_loads_in_both_profiles(profile: Profile) -> None:
+    campaign = load_campaign(CU_EMT, profile)
     assert campaign.spec.profile == profile
     assert (campaign.recipe_path / "train.py").is_file()
 

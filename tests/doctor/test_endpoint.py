@@ -9,7 +9,15 @@ import pytest
 from mlipilot.doctor import endpoint
 from mlipilot.doctor.endpoint import check_endpoint
 from mlipilot.pilots.settings import PilotSettings
-from tests.pilots.endpoint.faulty_server import FaultyServer, body, error, json_body, silence, trickling_body
+from tests.pilots.endpoint.faulty_server import (
+    Behaviour,
+    FaultyServer,
+    body,
+    error,
+    json_body,
+    silence,
+    trickling_body,
+)
 
 KEY = "sk-a-secret-key"
 
@@ -63,10 +71,10 @@ def test_a_key_that_is_not_accepted_is_never_printed(
 
 @pytest.mark.parametrize("behaviour", [silence, trickling_body()])
 def test_an_endpoint_that_does_not_answer_in_time_fails(
-    server: FaultyServer, monkeypatch: pytest.MonkeyPatch, behaviour: object
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
     monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.5)
-    server.answers(behaviour)  # type: ignore[arg-type]
+    server.answers(behaviour)
     found = check_endpoint(_pilot(server, "qwen"))
     assert found.status == "failed" and "within 0.5 s" in found.found and len(server.requests) == 1
 

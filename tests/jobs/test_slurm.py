@@ -44,8 +44,7 @@ class Cluster:
             read_only={},
             needs=None if needs is None else str(needs),
         )
-        word = "train" if kind == "train" else "evaluate"
-        return Submission(self.attempt(kind, number), order, HEAD, word)  # type: ignore[arg-type]
+        return Submission(self.attempt(kind, number), order, HEAD, "train" if kind == "train" else "evaluate")
 
     def beat(self, age_s: float = 0) -> None:
         (self.spool / "submitter").write_text(f"time={time.time() - age_s:.0f}\nhost=h\n")

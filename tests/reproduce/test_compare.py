@@ -27,7 +27,9 @@ def test_the_bound_is_that_of_student() -> None:
     # s = 0.1 over one degree of freedom, two means of one seed each; t(0.975, 1) = 12.706
     values: list[Values] = [{FORCE: 100 * (1 + 0.1 / math.sqrt(2))}, {FORCE: 100 * (1 - 0.1 / math.sqrt(2))}]
     (found,) = compare_metrics(values[:1], values[:1], [values])
-    assert found.allowed == pytest.approx(12.706 * 0.1 * math.sqrt(2) * values[0][FORCE], rel=1e-4)  # type: ignore[operator]
+    size = values[0][FORCE]
+    assert size is not None
+    assert found.allowed == pytest.approx(12.706 * 0.1 * math.sqrt(2) * size, rel=1e-4)
 
 
 def test_within_the_bound_agrees_and_beyond_it_differs() -> None:
