@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,12 @@ class TurnInput:
     """How many of a log's last lines the pilot is shown."""
     briefing: Mapping[str, str] = field(default_factory=dict)
     """Plain facts for the task's text, by title, such as the data set's description."""
+    lessons: Sequence[str] = ()
+    """What was learnt from experiments, of this lineage and of others, the newest last."""
+    context_tokens: int | None = None
+    """The context size of the pilot's model; None when it is not known."""
+    reply_tokens: int = 4096
+    """The longest reply of the pilot's model."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,16 +11,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.pilots.context import Room, history_lines, lesson_lines, recipe_texts
 from mlipilot.pilots.outcomes import TurnInput
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.untrusted import one_line
 
 _FOLDER = Path(__file__).parent / "prompts"
+_LOGS_NAMED = 20
 Nudge = Literal["cut_off", "no_call", "repeated"]
 
 
-def first_messages(turn: TurnInput) -> list[dict[str, Any]]:
-    """The conversation that a turn begins with: what the pilot is, and what it knows."""
+def first_messages(turn: TurnInput, files: Mapping[str, str], room: Room) -> list[dict[str, Any]]:
+    """The conversation that a turn begins with: what the pilot is, and what it knows.
+
+    `files` are the texts of the draft by name; `room` decides how much of them and of the past is told.
+    """
+    experiments, earlier = history_lines(turn.history, room)
     system = _render("system.jinja", max_steps=turn.max_steps, seeds=turn.seeds)
     task = _render(
         "task.jinja",
@@ -29,8 +36,12 @@ def first_messages(turn: TurnInput) -> list[dict[str, Any]]:
         briefing=turn.briefing,
         gates=turn.scorecard["gates"],
         objective=turn.scorecard.get("objective"),
-        history=turn.history,
-        logs=sorted(turn.logs),
+        experiments=experiments,
+        earlier=earlier,
+        lessons=lesson_lines(turn.lessons, room),
+        files=sorted(files),
+        texts=recipe_texts(files.items(), room),
+        logs=sorted(turn.logs)[-_LOGS_NAMED:],
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": task}]
 
@@ -55,12 +66,17 @@ def _render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    environment.filters |= {"line": _line, "number": _number, "unit": _unit}
+    environment.filters |= {"line": _line, "mark": _mark, "number": _number, "unit": _unit}
     return environment.get_template(name).render(**values).strip()
 
 
 def _line(value: object, limit: int = 200) -> str:
     return "" if value is None else one_line(str(value), limit)
+
+
+def _mark(text: str) -> str:
+    """Of a text's own digest, so that no text can hold its own closing line."""
+    return sha256_bytes(text.encode())[:12]
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from mlipilot.pilots.workbench import Workbench
 from mlipilot.untrusted import as_data, clean, clip, one_line, tail
 
 FULL_ENTRIES = 5
-"""How many of the newest history entries are shown with diff and metrics; older ones keep their verdict."""
+"""How many of the newest history entries are shown in full; older ones keep title and verdict."""
+_SHORT_ENTRY = ("iteration", "title", "verdict", "parameters", "score")
 
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": "string"}
@@ -123,6 +125,14 @@ class Toolbox:
             "give_up": self._give_up,
         }
 
+    def texts(self) -> dict[str, str]:
+        """The text of each file of the draft that can be read, by name."""
+        found = {}
+        for name in self._workbench.names():
+            with suppress(RefusedError):
+                found[name] = self._workbench.read(name)
+        return found
+
     def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         """Carry out one call. A call that is refused gives a text that begins with `error:`."""
         try:
@@ -213,8 +223,8 @@ def _hypothesis(claim: dict[str, Any]) -> Hypothesis:
 
 
 def _shown(entry: dict[str, Any], *, full: bool) -> dict[str, Any]:
-    """A history entry as the model sees it: texts cleaned, and long ones clipped."""
-    shown = {key: value for key, value in entry.items() if full or key not in ("diff", "metrics")}
+    """A history entry as the model sees it: texts cleaned, long ones clipped, old ones in short."""
+    shown = {key: value for key, value in entry.items() if full or key in _SHORT_ENTRY}
     limits = {"diff": 3000, "reason": 600, "hypothesis": 1000, "title": 200}
     return {
         key: clip(clean(value), limits.get(key, 1000)) if isinstance(value, str) else value

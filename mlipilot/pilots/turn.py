@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from mlipilot.pilots.context import Room, fitted
 from mlipilot.pilots.endpoint.client import Completer, Exchange
 from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.outcomes import (
@@ -48,7 +49,7 @@ def take_turn(endpoint: Completer, turn: TurnInput, record: Callable[[Exchange],
     """
     conversation = _Conversation(turn)
     for _ in range(turn.replies):
-        exchange = endpoint.complete(conversation.messages, conversation.tools)
+        exchange = conversation.asked(endpoint)
         record(exchange)
         outcome = conversation.take(exchange)
         if outcome is not None:
@@ -60,13 +61,21 @@ class _Conversation:
     """The messages so far, and what the rules of a turn need to remember."""
 
     def __init__(self, turn: TurnInput) -> None:
-        self.messages = first_messages(turn)
         self.tools = tool_schemas()
+        self._room = Room(turn.context_tokens, turn.reply_tokens)
         self._toolbox = Toolbox(turn)
+        self.messages = first_messages(turn, self._toolbox.texts(), self._room)
         self._idle = 0
         self._calls = 0
         self._edits = 0
         self._made: Counter[tuple[str, str, int]] = Counter()
+
+    def asked(self, endpoint: Completer) -> Exchange:
+        """The model's reply to as much of the conversation as it takes."""
+        sent = fitted(self.messages, self.tools, self._room)
+        exchange = endpoint.complete(sent, self.tools)
+        self._room.learn([sent, self.tools], exchange.prompt_tokens)
+        return exchange
 
     def take(self, exchange: Exchange) -> Outcome | None:
         """Act upon one reply; the turn's outcome, or None when it goes on."""

@@ -126,7 +126,7 @@ def test_the_history_shows_every_title_and_the_newest_in_full(make_turn: MakeTur
     assert [entry["title"] for entry in shown] == [f"move {n}" for n in range(9)]
     assert ["diff" in entry for entry in shown] == [False] * 4 + [True] * 5
     assert len(shown[-1]["diff"]) == 3000
-    assert shown[0]["reason"] == "r"
+    assert shown[-1]["reason"] == "r" and "reason" not in shown[0]
     (one,) = json.loads(toolbox.call("show_history", {"iteration": 0}).text)
     assert one["metrics"] == {"force_mae_mev_per_a": 63.0}
 

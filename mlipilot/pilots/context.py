@@ -1,0 +1,152 @@
+"""What of a lineage a model is told, and how much: the rule by which a conversation fits its context.
+
+The room of a conversation is the context size less the longest reply. Of it the task may fill one half: the
+gates always, the recipe's files as far as they fit a quarter (recipe.yaml first, others by name only), the
+newest experiments an eighth, the newest lessons an eighth; what is older is counted in one line. So the first
+message of the 30th iteration is as long as that of the 10th. When the turn itself outgrows the room, the
+oldest answers of tools are left out, then the oldest calls; the task and the newest exchange always stay.
+
+Tokens are counted as characters over a ratio that starts pessimistic and follows the endpoint's own counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlipilot.untrusted import clip, one_line
+
+Message = dict[str, Any]
+ASSUMED_TOKENS = 16384
+"""The context size of an endpoint that does not tell it."""
+_CHARACTERS_PER_TOKEN = 3.0  # code and numbers; prose has more than 4
+_RECIPE_SHARE, _HISTORY_SHARE, _LESSONS_SHARE = 1 / 4, 1 / 8, 1 / 8
+_LEFT_OUT = "(left out to save space; call the tool again if you need it)"
+_KEPT_ARGUMENT = 300  # characters of an old call's argument that stay
+
+
+@dataclass
+class Room:
+    """How much fits, in tokens, as well as it is known."""
+
+    context_tokens: int | None = None
+    """None: not known; ASSUMED_TOKENS then."""
+    reply_tokens: int = 1024
+    _ratio: float = field(default=_CHARACTERS_PER_TOKEN, init=False)
+
+    @property
+    def tokens(self) -> int:
+        """For the messages and the tools together; at least a quarter of the context."""
+        context = self.context_tokens or ASSUMED_TOKENS
+        return max(context // 4, context - self.reply_tokens)
+
+    def characters(self, share: float) -> int:
+        """A share of the room in characters, by the pessimistic ratio: it must not vary within a turn."""
+        return int(self.tokens * share * _CHARACTERS_PER_TOKEN)
+
+    def estimate(self, request: Any) -> int:
+        """Tokens of anything that is sent as JSON."""
+        return int(len(json.dumps(request, ensure_ascii=False)) / self._ratio)
+
+    def learn(self, request: Any, prompt_tokens: int) -> None:
+        """Correct the ratio by the endpoint's own count of a request (0: it did not count)."""
+        if prompt_tokens > 0:
+            characters = len(json.dumps(request, ensure_ascii=False))
+            self._ratio = min(max(characters / prompt_tokens, 1.0), 6.0)
+
+    def shrink(self, context_tokens: int | None, request: Any) -> None:
+        """After an overflow: the size that the endpoint names, else three quarters of what was too much."""
+        limit = context_tokens or self.estimate(request) * 3 // 4 + self.reply_tokens
+        if self.context_tokens is None or limit < self.context_tokens:
+            self.context_tokens = limit
+        else:  # it said the size that was known: the estimate was too low
+            self._ratio = max(1.0, self._ratio * 0.75)
+
+
+def fitted(messages: Sequence[Message], tools: Any, room: Room) -> list[Message]:
+    """The conversation as it is sent: whole if it fits, else shortened by the module's rule."""
+    kept = list(messages)
+    excess = room.estimate([kept, tools]) - room.tokens
+    for index in range(2, _newest_exchange(kept)):
+        if excess <= 0:
+            return kept
+        before = room.estimate(kept[index])
+        kept[index] = _shortened(kept[index])
+        excess -= before - room.estimate(kept[index])
+    while excess > 0 and (end := _end_of_exchange(kept, 2)) < len(kept):
+        excess -= room.estimate(kept[2:end])
+        del kept[2:end]
+    return kept
+
+
+def _newest_exchange(messages: Sequence[Message]) -> int:
+    """Where the last reply of the model begins."""
+    replies = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+    return replies[-1] if replies else len(messages)
+
+
+def _end_of_exchange(messages: Sequence[Message], start: int) -> int:
+    """Where the next reply of the model begins: calls and their answers stay together."""
+    for at in range(start + 1, len(messages)):
+        if messages[at]["role"] == "assistant":
+            return at
+    return len(messages)
+
+
+def _shortened(message: Message) -> Message:
+    if message["role"] == "tool" and len(message["content"]) > len(_LEFT_OUT):
+        return {**message, "content": _LEFT_OUT}
+    if message["role"] == "assistant":
+        calls = [_shortened_call(call) for call in message.get("tool_calls", [])]
+        short = {**message, "content": clip(message["content"] or "", _KEPT_ARGUMENT)}
+        return {**short, "tool_calls": calls} if calls else short
+    return message
+
+
+def _shortened_call(call: dict[str, Any]) -> dict[str, Any]:
+    arguments = json.loads(call["function"]["arguments"])
+    short = {key: clip(v, _KEPT_ARGUMENT) if isinstance(v, str) else v for key, v in arguments.items()}
+    return {**call, "function": {**call["function"], "arguments": json.dumps(short, ensure_ascii=False)}}
+
+
+def recipe_texts(files: Iterable[tuple[str, str]], room: Room) -> dict[str, str]:
+    """The files that are told in full: smallest YAML first, then others, within their share."""
+    left = room.characters(_RECIPE_SHARE)
+    told = {}
+    for name, text in sorted(files, key=lambda file: (not file[0].endswith((".yaml", ".yml")), len(file[1]))):
+        if len(text) <= left:
+            told[name] = text
+            left -= len(text)
+    return told
+
+
+def history_lines(history: Sequence[dict[str, Any]], room: Room) -> tuple[list[str], str]:
+    """The newest experiments, a line each, oldest first; and what is to be said of those before."""
+    lines, older = _newest([_history_line(entry) for entry in history], room.characters(_HISTORY_SHARE))
+    counts = Counter(one_line(str(entry["verdict"]), 20) for entry in history[:older])
+    told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
+    return lines, f"{older} earlier: {told}" if older else ""
+
+
+def lesson_lines(lessons: Sequence[str], room: Room) -> list[str]:
+    """The newest lessons within their share, oldest first, each on one line."""
+    return _newest([one_line(lesson, 400) for lesson in lessons], room.characters(_LESSONS_SHARE))[0]
+
+
+def _history_line(entry: dict[str, Any]) -> str:
+    title, verdict = one_line(entry["title"], 100), one_line(str(entry["verdict"]), 20)
+    return f"{entry['iteration']} | {title} | {verdict} | {one_line(entry['reason'] or '', 300)}"
+
+
+def _newest(lines: Sequence[str], characters: int) -> tuple[list[str], int]:
+    """As many of the last lines as fit, at least one if there is any; and how many were left out."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        characters -= len(line) + 1
+        if characters < 0 and kept:
+            break
+        kept.append(line)
+    return kept[::-1], len(lines) - len(kept)

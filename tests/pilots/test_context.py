@@ -1,0 +1,129 @@
+"""How a conversation is fitted: never longer than its room, in order, by the rule's own words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlipilot.pilots.context import Room, fitted, history_lines, lesson_lines, recipe_texts
+from mlipilot.pilots.outcomes import TurnInput
+from mlipilot.pilots.prompts import first_messages
+from mlipilot.pilots.tools import tool_schemas
+from tests.pilots.conftest import history_entry
+
+MakeTurn = Callable[..., TurnInput]
+
+
+def _history(number: int) -> list[dict[str, Any]]:
+    return [
+        history_entry(at, f"move {at}", verdict="reverted", reason="no gain " * 20) for at in range(number)
+    ]
+
+
+def _exchange(number: int, answer: str, **arguments: str) -> list[dict[str, Any]]:
+    identity = f"call{number:05d}"
+    function = {"name": "read_file", "arguments": json.dumps(arguments)}
+    call = {"id": identity, "type": "function", "function": function}
+    return [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": identity, "content": answer},
+    ]
+
+
+def _conversation(*answers: str) -> list[dict[str, Any]]:
+    first = [{"role": "system", "content": "s"}, {"role": "user", "content": "t"}]
+    return first + [m for at, answer in enumerate(answers) for m in _exchange(at, answer)]
+
+
+def test_the_thirtieth_iteration_is_told_about_as_much_as_the_third(make_turn: MakeTurn) -> None:
+    def characters(iterations: int) -> int:
+        turn = make_turn(
+            history=_history(iterations), lessons=[f"lesson {n} " * 30 for n in range(iterations)]
+        )
+        return len(json.dumps(first_messages(turn, {"recipe.yaml": "a: 1\n"}, Room(8192))))
+
+    assert characters(30) < 1.8 * characters(3)
+    assert characters(300) < 1.1 * characters(30)
+
+
+def test_the_past_is_told_newest_first_to_go_and_counted_beyond() -> None:
+    lines, older = history_lines(_history(100), Room(4096, reply_tokens=1024))
+    assert lines[-1].startswith("99 | move 99 | reverted | no gain")
+    assert [int(line.split(" | ")[0]) for line in lines] == list(range(100 - len(lines), 100))
+    assert older == f"{100 - len(lines)} earlier: {100 - len(lines)} reverted"
+    assert history_lines(_history(2), Room()) == (history_lines(_history(2), Room())[0], "")
+
+
+def test_the_recipes_yaml_goes_before_its_code_and_what_does_not_fit_is_left_out() -> None:
+    files = [("train.py", "x" * 2000), ("recipe.yaml", "y" * 2000), ("big.py", "z" * 10**6)]
+    assert list(recipe_texts(files, Room(16384))) == ["recipe.yaml", "train.py"]
+    assert list(recipe_texts(files, Room(5000, reply_tokens=1000))) == ["recipe.yaml"]
+
+
+def test_a_lesson_is_one_line_and_the_newest_stay() -> None:
+    lessons = lesson_lines(
+        [f"lesson {n}\n- forged" + "x" * 300 for n in range(100)], Room(2048, reply_tokens=512)
+    )
+    assert lessons[-1].startswith("lesson 99 - forged")
+    assert len(lessons) < 10
+
+
+def test_what_fits_is_sent_as_it_is() -> None:
+    messages = _conversation("one", "two")
+    assert fitted(messages, [], Room()) == messages
+
+
+def test_old_answers_go_first_and_task_and_newest_exchange_stay() -> None:
+    messages = _conversation("a" * 9000, "b" * 9000, "c" * 9000)
+    sent = fitted(messages, [], Room(8000, reply_tokens=1000))
+    assert [m["role"] for m in sent] == [m["role"] for m in messages]
+    assert "left out" in sent[3]["content"]
+    assert sent[:2] == messages[:2] and sent[-2:] == messages[-2:]
+    assert len(messages[3]["content"]) == 9000  # what was said is not forgotten, only not sent
+
+
+@given(st.lists(st.integers(0, 4000), min_size=1, max_size=30), st.integers(1024, 8192))
+def test_whatever_came_before_calls_keep_their_answers_and_the_rest_fits(
+    sizes: list[int], context: int
+) -> None:
+    messages, room = _conversation(*("x" * size for size in sizes)), Room(context, reply_tokens=256)
+    sent = fitted(messages, [], room)
+    assert sent[:2] == messages[:2] and sent[-2:] == messages[-2:]
+    asked = [call["id"] for m in sent for call in m.get("tool_calls", [])]
+    assert asked == [m["tool_call_id"] for m in sent if m["role"] == "tool"]
+    if room.estimate([*messages[:2], *messages[-2:]]) < room.tokens - 16:
+        assert room.estimate(sent) <= room.tokens
+
+
+def test_the_endpoints_own_count_corrects_the_estimate() -> None:
+    room, request = Room(4096), ["word " * 100]
+    before = room.estimate(request)
+    room.learn(request, prompt_tokens=101)
+    assert room.estimate(request) == pytest.approx(101, abs=2) != before
+    room.learn(request, prompt_tokens=0)
+    assert room.estimate(request) == pytest.approx(101, abs=2)
+
+
+def test_an_overflow_makes_the_room_smaller_each_time() -> None:
+    room, request = Room(None, reply_tokens=100), ["x" * 3000]
+    room.shrink(2048, request)
+    assert room.context_tokens == 2048
+    before = room.estimate(request)
+    room.shrink(2048, request)  # said again: our count was too low
+    assert room.estimate(request) > before
+    unsaid = Room(None, reply_tokens=100)
+    unsaid.shrink(None, request)
+    assert unsaid.tokens < unsaid.estimate(request)
+
+
+def test_the_tools_count_too(make_turn: MakeTurn) -> None:
+    tools = tool_schemas()
+    room = Room(4096, reply_tokens=512)
+    messages = _conversation("a" * 6000, "b" * 1000)
+    assert fitted(messages, [], room) == messages
+    assert room.estimate([fitted(messages, tools, room), tools]) < room.estimate([messages, tools])
