@@ -70,6 +70,16 @@ class RunPaths:
         return self.root / "endpoint.json"
 
     @property
+    def findings(self) -> Path:
+        """The lessons that lineages share."""
+        return self.root / "findings.jsonl"
+
+    @property
+    def findings_lock(self) -> Path:
+        """Held while a finding is appended."""
+        return self.root / ".findings.lock"
+
+    @property
     def prepare_lock(self) -> Path:
         """Held by the one of several lineages that prepares the run."""
         return self.root / ".prepare.lock"

@@ -27,8 +27,8 @@ def first_messages(turn: TurnInput, files: Mapping[str, str], room: Room) -> lis
     `files` are the texts of the draft by name; `room` decides how much of them and of the past is told.
     """
     experiments, earlier = history_lines(turn.history, room)
-    system = _render("system.jinja", max_steps=turn.max_steps, seeds=turn.seeds)
-    task = _render(
+    system = render("system.jinja", max_steps=turn.max_steps, seeds=turn.seeds)
+    task = render(
         "task.jinja",
         iteration=turn.iteration,
         iterations_left=turn.iterations_left,
@@ -48,7 +48,7 @@ def first_messages(turn: TurnInput, files: Mapping[str, str], room: Room) -> lis
 
 def nudge(kind: Nudge) -> str:
     """What a pilot is told when a reply of its led nowhere."""
-    return _render("nudges.jinja", kind=kind)
+    return render("nudges.jinja", kind=kind)
 
 
 def prompts_digest() -> str:
@@ -57,7 +57,8 @@ def prompts_digest() -> str:
     return sha256_bytes(json.dumps({"files": files, "tools": tool_schemas()}, sort_keys=True).encode())
 
 
-def _render(name: str, **values: Any) -> str:
+def render(name: str, **values: Any) -> str:
+    """A prompt file with its values filled in; an undefined name raises jinja2.UndefinedError."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         undefined=StrictUndefined,

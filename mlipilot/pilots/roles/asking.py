@@ -1,0 +1,83 @@
+"""A short exchange with a role: one tool call is expected, and asked for again when it does not come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from mlipilot.pilots.endpoint.client import Completer, Exchange
+from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
+from mlipilot.untrusted import clip, one_line
+
+TRIES = 3
+"""So many replies a role has before it is taken to have nothing to say."""
+Recorder = Callable[[Exchange], None]
+Schema = dict[str, Any]
+
+
+def function(name: str, description: str, **texts: str) -> Schema:
+    """A tool whose arguments are required texts, each with its description."""
+    properties = {key: {"type": "string", "description": text} for key, text in texts.items()}
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": parameters},
+    }
+
+
+def ask_role(
+    completer: Completer, system: str, task: str, tools: list[Schema], record: Recorder
+) -> tuple[ToolCall | None, str]:
+    """The first call that fits one of `tools`, or None; and the prose of the last reply.
+
+    Raises PausedError when the endpoint cannot be had.
+    """
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": system},
+        {"role": "user", "content": task},
+    ]
+    text = ""
+    for _ in range(TRIES):
+        exchange = completer.complete(messages, tools)
+        record(exchange)
+        reply = parse_message(exchange.message)
+        text = "" if exchange.finish_reason == "length" else reply.text
+        call, problem = _fitting(reply, tools, cut_off=exchange.finish_reason == "length")
+        if call is not None:
+            return call, text
+        messages.append({"role": "assistant", "content": clip(reply.text, 2000) or "(no text)"})
+        messages.append({"role": "user", "content": f"{problem} Answer with one tool call."})
+    return None, text
+
+
+def _fitting(reply: ParsedReply, tools: list[Schema], *, cut_off: bool) -> tuple[ToolCall | None, str]:
+    """The call, or what was wrong with the reply."""
+    if cut_off:
+        return None, "Your reply was cut off because it was too long."
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
+    problem = "Your reply held no tool call."
+    for call in reply.calls:
+        if call.problem is not None:
+            problem = f"The call could not be read: {one_line(call.problem)}."
+        elif call.name not in schemas:
+            problem = f"There is no tool {call.name}; the tools are: {', '.join(schemas)}."
+        else:
+            fault = best_match(Draft202012Validator(schemas[call.name]).iter_errors(call.arguments))
+            if fault is None:
+                return call, ""
+            problem = f"{call.name}: {one_line(fault.message, 300)}."
+    return None, problem
+
+
+def as_text(value: Any) -> str:
+    """`value` as indented JSON, for a task's text."""
+    return json.dumps(value, ensure_ascii=False, indent=1)

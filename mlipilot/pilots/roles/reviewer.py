@@ -1,0 +1,77 @@
+"""The reviewer: sees a claim and its diff before anything is trained, and may send it back once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlipilot.pilots.context import Room, history_lines
+from mlipilot.pilots.endpoint.client import Completer
+from mlipilot.pilots.prompts import render
+from mlipilot.pilots.roles.asking import Recorder, ask_role, function
+from mlipilot.untrusted import clean, clip, one_line
+
+_MAX_DIFF = 12_000  # characters
+_TOOLS = [
+    function(
+        "approve",
+        "The experiment is worth its training.",
+        reason="one sentence: why",
+    ),
+    function(
+        "send_back",
+        "The experiment should be changed before it is trained.",
+        objections="what is wrong, and what would mend it; short and concrete",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ReviewInput:
+    """What a reviewer sees of a draft."""
+
+    hypothesis: dict[str, Any]
+    """title, hypothesis, mechanism, expected_effect."""
+    diff: str
+    """From the incumbent's recipe to the draft, unified."""
+    history: Sequence[dict[str, Any]]
+    """As in `TurnInput`."""
+    max_steps: int
+    """Optimiser steps of one training."""
+    room: Room
+
+
+@dataclass(frozen=True)
+class Review:
+    """The reviewer's word. `text`: the objections, or why it approves."""
+
+    approved: bool
+    text: str
+
+
+def review(completer: Completer, draft: ReviewInput, record: Recorder) -> Review:
+    """Ask the reviewer. One that cannot be understood approves, and the text says so.
+
+    Raises PausedError when the endpoint cannot be had.
+    """
+    experiments, earlier = history_lines(draft.history, draft.room)
+    task = render(
+        "reviewer_task.jinja",
+        claim={
+            key: one_line(str(draft.hypothesis[key]), 2000) for key in ("title", "hypothesis", "mechanism")
+        },
+        effects=[
+            f"{effect['metric']}: {effect['direction']}" for effect in draft.hypothesis["expected_effect"]
+        ],
+        diff=clip(clean(draft.diff), min(_MAX_DIFF, draft.room.characters(1 / 4))),
+        experiments=experiments,
+        earlier=earlier,
+    )
+    system = render("reviewer.jinja", max_steps=draft.max_steps)
+    call, _ = ask_role(completer, system, task, _TOOLS, record)
+    if call is None:
+        return Review(True, "the reviewer gave no answer that could be understood")
+    approved = call.name == "approve"
+    text = call.arguments["reason" if approved else "objections"]
+    return Review(approved, one_line(text, 1500) or "no reason was given")
