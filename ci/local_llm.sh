@@ -46,3 +46,41 @@ PY
 install dev
 fetch
 [ "${1:-}" != fetch ] || exit 0
+
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[local-llm]'
+runs=${MLIPILOT_RUNS:-$(mktemp -d)}
+run=$runs/local_llm
+mkdir -p "$run"
+say "serving it on loopback; everything lies in $runs"
+"$venv/bin/mlipilot" endpoint --gguf "$gguf" --run "$run" --port 0 --context-tokens 12288 >"$runs/endpoint.log" 2>&1 &
+server=$!
+trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
+for _ in $(seq 120); do
+  [ ! -e "$run/endpoint.json" ] || break
+  kill -0 "$server" 2>/dev/null || { tail -n 5 "$runs/endpoint.log" && exit 1; }
+  sleep 1
+done
+
+say "what the endpoint can do"
+"$venv/bin/mlipilot" doctor campaigns/cu_emt.yaml --run-dir "$runs" --set name=local_llm --set pilot=local || true
+say "a campaign of two iterations"
+OMP_NUM_THREADS=1 "$venv/bin/mlipilot" run campaigns/cu_emt.yaml --run-dir "$runs" --set name=local_llm --set pilot=local \
+  --set 'seeds=[31]' --set budget.iterations=2 --set budget.optimizer_steps=300 --set pilot.max_tokens=1024 \
+  --set pilot.request_timeout_s=900
+"$venv/bin/mlipilot" verify "$run"
+"$venv/bin/python" - "$run" <<'PY'
+import sys
+from pathlib import Path
+from mlipilot.audit.ledger import read_ledger
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.controller.state import replay
+
+state = replay(read_ledger(RunPaths(Path(sys.argv[1])).lineage(0).ledger))
+for iteration in state.iterations[1:]:
+    said = iteration.verdict["verdict"] if iteration.verdict else f"no proposal: {iteration.no_proposal}"
+    print(f"iteration {iteration.number}: {iteration.title or '-'}: {said}")
+measured = [i for i in state.iterations[1:] if i.verdict and i.verdict["verdict"] != "invalid"]
+print(f"{len(measured)} of {len(state.iterations) - 1} hypotheses were trained and judged;")
+print(f"{state.exchanges} exchanges, {state.prompt_tokens} + {state.completion_tokens} tokens")
+sys.exit(not measured)
+PY
