@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +21,49 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def _staged(path: Path, data: str | bytes, mode: int = 0o644) -> Iterator[Path]:
+    """`data`, durable under a temporary name beside `path`; gone at the end unless it was renamed.
+
+    Until it is whole, only its owner may read it.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(mode)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Publish `data` as `path`: temporary sibling, fsync, rename, fsync of the directory.
 
-    Until it is whole, only its owner may read it. Raises OSError (a full disk, say) with nothing half-written
-    left behind.
+    Raises OSError (a full disk, say) with nothing half-written left behind.
     """
-    content = data.encode() if isinstance(data, str) else data
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with _staged(path, data, mode) as temporary:
+        temporary.replace(path)
     fsync_directory(path.parent)
+
+
+def publish_new(path: Path, data: str | bytes) -> bool:
+    """Publish `data` as `path` if that name is free: of any callers, on any hosts, exactly one gets True.
+
+    Whole and durable as `write_atomic` makes it. Raises OSError.
+    """
+    with _staged(path, data) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            # A file server may have made the link and lost its answer; the second try then finds our own.
+            if temporary.stat().st_nlink != 2:
+                return False
+    fsync_directory(path.parent)
+    return True
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.doctor.check import Check, failed, ok, skipped
-from mlipilot.doctor.commands import Answer, ask
 from mlipilot.doctor.isolation import run_in_image, scratch_in
 from mlipilot.errors import InputError
+from mlipilot.jobs.programs import Answer, ask
 
 _ASK_TORCH = """
 import json, torch

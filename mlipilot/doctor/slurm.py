@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mlipilot.doctor.check import Check, failed, ok, warning
-from mlipilot.doctor.commands import ask, slurm_environment
 from mlipilot.doctor.site import Site, how_to_get
+from mlipilot.jobs.programs import ask, slurm_environment
 from mlipilot.jobs.settings import JobSettings
 
 _MARGIN_MINUTES = 3  # of Slurm's limit over the campaign's own

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
-from mlipilot.audit.files import write_atomic, write_json
+from mlipilot.audit.files import publish_new, write_atomic, write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.apptainer import environment_file, job_argv
 from mlipilot.jobs.order import Isolation, read_order
@@ -71,18 +70,12 @@ def _claim(attempt: Path, options: argparse.Namespace) -> bool:
     """Whether this job may run the attempt: nobody else has, or an earlier start of this very job."""
     mine = {"job_id": options.job_id, "restart": options.restart, "node": options.node}
     path = attempt / "worker.json"
-    temporary = attempt / f".worker.json.{options.job_id}"
-    write_json(temporary, mine)
-    try:
-        os.link(temporary, path)  # atomic, complete, and fails if the name is taken
+    if publish_new(path, json.dumps(mine)):
         return True
-    except FileExistsError:
-        theirs = json.loads(path.read_text())
-        if theirs.get("job_id") != options.job_id or theirs.get("restart", 0) >= options.restart:
-            return False
-        temporary.replace(path)  # requeued: Slurm has ended the earlier start
-    finally:
-        temporary.unlink(missing_ok=True)
+    theirs = json.loads(path.read_text())
+    if theirs.get("job_id") != options.job_id or theirs.get("restart", 0) >= options.restart:
+        return False
+    write_json(path, mine)  # requeued: Slurm has ended the earlier start
     for leftover in ("output", "stdout.log", "stderr.log"):
         shutil.rmtree(attempt / leftover, ignore_errors=True)
         (attempt / leftover).unlink(missing_ok=True)

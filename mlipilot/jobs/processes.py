@@ -1,4 +1,4 @@
-"""Naming a process so that it is never mistaken for another, and ending a whole family of them."""
+"""Claiming an attempt for one process, and ending a whole family of processes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+
+from mlipilot.audit.files import publish_new
+from mlipilot.audit.identity import ProcessIdentity, identify
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -18,48 +20,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True)
-class ProcessIdentity:
-    """A process id means something only together with its start time, its boot and its host."""
-
-    pid: int
-    start_ticks: int
-    boot_id: str
-    host: str
-
-    @property
-    def alive(self) -> bool:
-        """Whether exactly this process runs now, on this host."""
-        return identify(self.pid) == self
-
-
-def identify(pid: int) -> ProcessIdentity | None:
-    """The identity of a running process, or None when there is none (a zombie counts as none)."""
-    try:
-        # Fields after the command name, which may hold spaces and brackets of its own.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    if fields[0] == "Z":
-        return None
-    return ProcessIdentity(pid, int(fields[19]), boot_id, socket.gethostname())
-
-
 def claim(path: Path) -> bool:
     """Write this process's identity to `path` unless somebody has: at most one caller ever gets True."""
     me = identify(os.getpid())
     if me is None:
         raise OSError("/proc does not show this process")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(me)))
-    try:
-        os.link(temporary, path)  # atomic, complete, and fails if the name is taken
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
+    return publish_new(path, json.dumps(asdict(me)))
 
 
 def read_claim(path: Path) -> ProcessIdentity | None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.files import append_line, files_below, tree_digest, write_atomic, write_json
+from mlipilot.audit.files import (
+    append_line,
+    files_below,
+    publish_new,
+    tree_digest,
+    write_atomic,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(
@@ -24,6 +31,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_is_published_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert publish_new(path, "first")
+    assert not publish_new(path, "second")
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_whose_answer_was_lost_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def asked_twice(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", asked_twice)
+    assert publish_new(tmp_path / "file", "mine")
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:

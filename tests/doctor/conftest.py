@@ -1,8 +1,7 @@
-"""Stand-in programs first on the PATH, a small real image, and a site to ask about."""
+"""A small real image, and a site to ask about."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,30 +12,7 @@ import pytest
 
 from mlipilot.doctor.site import Site
 
-StandIn = Callable[[str, str], None]
 SiteOf = Callable[..., Site]
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Put a bash script in the place of a program."""
-    programs = tmp_path / "stand-ins"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-
-    def write(name: str, script: str) -> None:
-        path = programs / name
-        path.write_text(f"#!/bin/bash\n# a stand-in for {name}\n{script}\n", encoding="utf-8")
-        path.chmod(0o755)
-
-    return write
-
-
-@pytest.fixture
-def no_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without Slurm, Apptainer and NVIDIA's tools."""
-    (tmp_path / "no-programs").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
 
 
 @pytest.fixture

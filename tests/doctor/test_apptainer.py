@@ -12,7 +12,8 @@ import pytest
 from mlipilot.doctor.apptainer import check_apptainer, check_image, check_python
 from mlipilot.doctor.check import Check
 from mlipilot.doctor.isolation import check_isolation
-from tests.doctor.conftest import SiteOf, StandIn
+from tests.conftest import StandIn
+from tests.doctor.conftest import SiteOf
 
 DIGEST = hashlib.sha256(b"an image").hexdigest()
 # A site whose Apptainer has another mind: it leaves out what the pattern names, then runs the real one.

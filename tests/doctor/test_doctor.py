@@ -17,9 +17,9 @@ from mlipilot.cli.app import app
 from mlipilot.doctor import examine as room
 from mlipilot.doctor import slurm
 from mlipilot.doctor.check import failed, ok
-from mlipilot.doctor.commands import ask
 from mlipilot.errors import CheckFailedError, InputError
-from tests.doctor.conftest import StandIn
+from mlipilot.jobs.programs import ask
+from tests.conftest import StandIn
 
 CAMPAIGN = str(Path(__file__).resolve().parents[2] / "campaigns" / "cu_emt.yaml")
 ON_SLURM = ("--set", "jobs.backend=slurm")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.doctor import gpu
-from mlipilot.doctor.commands import ask
-from tests.doctor.conftest import StandIn
+from mlipilot.jobs.programs import ask
+from tests.conftest import StandIn
 
 SMI = "echo 'NVIDIA H200, 143771 MiB, 570.1'"
 TORCH = '{"version": "2.13", "built": %s, "usable": %s, "names": ["NVIDIA H200"]}'

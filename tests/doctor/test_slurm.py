@@ -8,11 +8,12 @@ import pytest
 
 from mlipilot.doctor import slurm
 from mlipilot.doctor.check import Check
-from mlipilot.doctor.commands import ask
 from mlipilot.doctor.site import Site
 from mlipilot.errors import InputError
+from mlipilot.jobs.programs import ask
 from mlipilot.jobs.settings import JobSettings
-from tests.doctor.conftest import SiteOf, StandIn
+from tests.conftest import StandIn
+from tests.doctor.conftest import SiteOf
 
 SINFO = 'if [ "$1" = --version ]; then echo "slurm-wlm 22.05.8"; else printf "{listing}"; fi'
 LISTING = (

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.identity import identify
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
-from mlipilot.jobs.processes import claim, identify, read_claim
+from mlipilot.jobs.processes import claim, read_claim
 from tests.jobs.conftest import submit, wait
 
 MakeOrder = Callable[..., JobOrder]

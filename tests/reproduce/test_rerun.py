@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import files_below, sha256_file, write_json
+from mlipilot.audit.identity import identify
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.errors import InputError
-from mlipilot.jobs.processes import children, identify
+from mlipilot.jobs.processes import children
 from mlipilot.reproduce.record import read_record
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
 

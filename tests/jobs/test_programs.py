@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.doctor.check import failed
-from mlipilot.doctor.commands import ask, slurm_environment
-from tests.doctor.conftest import StandIn
+from mlipilot.jobs.programs import ask, slurm_environment
+from tests.conftest import StandIn
 
 
 def test_a_program_that_hangs_is_ended_with_all_it_started(stand_in: StandIn, tmp_path: Path) -> None:
@@ -48,8 +48,9 @@ def test_what_programs_print_reaches_the_terminal_on_one_clean_line() -> None:
 
 
 def test_a_jobs_own_settings_do_not_shape_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SRUN_DEBUG", "SINFO_PARTITION", "SLURM_CONF", "USER"):
+    of_slurm = ("SLURM_JOB_ID", "SBATCH_PARTITION", "SRUN_DEBUG", "SINFO_PARTITION", "SQUEUE_USERS")
+    for name in (*of_slurm, "SLURM_CONF", "USER"):
         monkeypatch.setenv(name, "x")
     kept = slurm_environment()
     assert kept["SLURM_CONF"] == kept["USER"] == "x"
-    assert not any(k.startswith(("SLURM_J", "SBATCH_", "SRUN_", "SINFO_")) for k in kept)
+    assert not kept.keys() & set(of_slurm)

@@ -78,7 +78,7 @@ def ask(
 
 def slurm_environment() -> dict[str, str]:
     """The environment for Slurm's commands: within a job, that job's own settings would become theirs."""
-    of_slurm = ("SLURM_", "SBATCH_", "SRUN_", "SINFO_", "SACCT_")
+    of_slurm = ("SLURM_", "SBATCH_", "SRUN_", "SINFO_", "SACCT_", "SQUEUE_")
     kept = {k: v for k, v in os.environ.items() if k == "SLURM_CONF" or not k.startswith(of_slurm)}
     return kept | {"LC_ALL": "C"}
 
