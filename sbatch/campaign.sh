@@ -4,6 +4,8 @@
 # Checks the image, queues its own successor, starts the submitter beside it and runs the controller of this
 # task's lineage inside the image. On the host it needs bash, coreutils, Slurm's commands and Apptainer.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=owner.sh
+source "${BASH_SOURCE[0]%/*}/owner.sh"
 script=$1 run=$2
 shift 2
 say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
@@ -73,6 +75,7 @@ end_early() {
 }
 trap end_early TERM USR2 INT
 
+judge_owner # before anything is queued: another job may carry the lineage
 queue_successor
 bash sbatch/submitter.sh "$run" &
 submitter=$!
@@ -86,6 +89,7 @@ key_variables() { # what the pilot needs to know goes through the environment, n
 
 (
   key_variables
+  tell_controller
   exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
     mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,14 @@ def identify(pid: int) -> ProcessIdentity | None:
     if fields[0] == "Z":
         return None
     return ProcessIdentity(pid, int(fields[19]), boot_id, socket.gethostname())
+
+
+def this_process() -> ProcessIdentity:
+    """The identity of this process. Raises OSError where /proc does not show it."""
+    me = identify(os.getpid())
+    if me is None:
+        raise OSError("/proc does not show this process")
+    return me
 
 
 def pid_namespace() -> int:

@@ -8,7 +8,7 @@ tamper-proof: whoever can write the directory can rewrite all of it, and a cut t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,12 +93,16 @@ def _read(path: Path) -> tuple[list[Record], bytes]:
 
 
 class Ledger:
-    """The writing end of a ledger. Only the holder of the lineage's lock may create one."""
+    """The writing end of a ledger. Only the holder of the lineage's lock may create one.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `fence` is called before anything is written; it raises when the writer does not hold the lock any more.
+    """
+
+    def __init__(self, path: Path, fence: Callable[[], None] = lambda: None) -> None:
+        self.path, self.fence = path, fence
         self.records, torn = _read(path)
         if torn:
+            self.fence()
             self._cut(torn)
 
     @property
@@ -113,7 +117,10 @@ class Ledger:
         self.append("ledger_repaired", {"bytes_cut": len(torn), "sha256": sha256_bytes(torn)})
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Record:
-        """Write one record durably and return it. Raises OSError with the file as it was before."""
+        """Write one record durably and return it.
+
+        Raises OSError, and what `fence` raises, with the file as it was before.
+        """
         fields: dict[str, Any] = {
             "seq": len(self.records),
             "prev": self.head,
@@ -122,6 +129,7 @@ class Ledger:
             "body": json.loads(json.dumps(body, allow_nan=False)),
         }
         fields["hash"] = _digest(fields)
+        self.fence()
         append_line(self.path, _line(fields))
         record = Record(**fields)
         self.records.append(record)

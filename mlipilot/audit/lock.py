@@ -1,70 +1,191 @@
-"""One controller a lineage: an advisory lock that the kernel drops when its holder dies.
+"""One controller a lineage, on one host and across hosts.
 
-The lock is `flock` by way of filelock; who holds it stands beside it for people to read. An `flock` does
-not reach across hosts on every parallel filesystem.
+First an `flock`, which is quick and which the kernel drops when its holder dies; but on some parallel
+filesystems it does not reach other hosts, or is missing. So the claim (`audit/claims.py`) is what counts.
+One that was left behind is taken over only when its owner is certainly over. An owner that comes back all
+the same (a node that hung) finds a higher epoch and must not write any more: `Hold.check`.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mlipilot.audit.files import write_json
-from mlipilot.errors import InputError
+from mlipilot.audit.claims import (
+    LOCK,
+    Claim,
+    Fate,
+    Job,
+    claim_file,
+    claim_in_force,
+    newest_epoch,
+    publish_claim,
+)
+from mlipilot.audit.identity import booted_at_s, pid_namespace, this_process
+from mlipilot.campaign.paths import LineagePaths
+from mlipilot.errors import InputError, MlipilotError
+from mlipilot.untrusted import one_line
+
+AskSlurm = Callable[[Job], Fate]
+_NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+class TakenOverError(MlipilotError):
+    """Another controller carries the lineage now: this one must not write any more."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A lineage that this process holds."""
+
+    folder: Path
+    epoch: int
+    after: str | None
+    """Whose claim was taken over, and why it was over, in words."""
+
+    def check(self) -> None:
+        """Raise TakenOverError unless the claim in force is still this one."""
+        newest = newest_epoch(self.folder)
+        if newest != self.epoch:
+            raise TakenOverError(
+                f"{self.folder.parent}: another controller took over at epoch {newest}, or `mlipilot unlock` "
+                f"was called: this controller, of epoch {self.epoch}, stops and writes nothing more"
+            )
+
+
+def no_word(job: Job) -> Fate:
+    """The answer of somebody who cannot ask Slurm."""
+    return Fate("unknown", f"Slurm was not asked about job {job.id}")
 
 
 @contextmanager
-def controller_lock(lineage: Path) -> Iterator[None]:
-    """Hold `lineage` for as long as the block runs. Raises InputError naming the holder if it is taken."""
-    lock, owner = lineage / "controller.lock", lineage / "controller.json"
-    file_lock = FileLock(lock)
+def controller_lock(lineage: Path, job: Job | None = None, ask: AskSlurm = no_word) -> Iterator[Hold]:
+    """Hold `lineage` for as long as the block runs. `job`: the Slurm job that this process belongs to.
+
+    Raises InputError naming the holder unless there is none or it is certainly over; OSError when the
+    claim cannot be written.
+    """
+    folder = LineagePaths(lineage).controller
+    folder.mkdir(exist_ok=True)
+    with _flock(folder) as ours:
+        epoch, claim = claim_in_force(folder)
+        after = None
+        if ours is False:
+            raise _refusal(lineage, claim, Fate("alive", "it holds the lock"))
+        if claim is not None:
+            fate = _fate(claim, lambda: ours, job, ask)
+            if fate.state != "over":
+                raise _refusal(lineage, claim, fate)
+            after = f"{claim.words}: {fate.why}"
+        mine = Claim(
+            epoch=epoch + 1,
+            since=datetime.now(UTC).replace(microsecond=0),
+            pid_namespace=pid_namespace(),
+            job=job,
+            **asdict(this_process()),
+        )
+        if not publish_claim(folder, mine.epoch, mine):
+            raise _refusal(lineage, claim_in_force(folder)[1], Fate("alive", "it was quicker"))
+        try:
+            yield Hold(folder, mine.epoch, after)
+        finally:
+            # A full disk must not hide how the block ended; a claim that stays is judged as one of the dead.
+            with suppress(OSError):
+                os.truncate(claim_file(folder, mine.epoch), 0)
+
+
+def examine(lineage: Path, ask: AskSlurm = no_word) -> tuple[Claim, Fate] | None:
+    """Who claims `lineage` and what can be known of it from here; None when nobody does.
+
+    Raises InputError for a claim that cannot be read, OSError where there is no looking.
+    """
+    folder = LineagePaths(lineage).controller
+    _, claim = claim_in_force(folder)
+    return None if claim is None else (claim, _fate(claim, lambda: _probe(folder), None, ask))
+
+
+def holder(lineage: Path, ask: AskSlurm = no_word) -> str | None:
+    """Who holds `lineage` now as far as can be known from here, in words, or None. Raises OSError."""
     try:
-        file_lock.acquire(timeout=0)
+        found = examine(lineage, ask)
+    except InputError as error:
+        return one_line(str(error))
+    return None if found is None or found[1].state == "over" else found[0].words
+
+
+def clear(lineage: Path, claim: Claim) -> None:
+    """Take `lineage` away from the owner of `claim`, which a person knows to be over.
+
+    Raises InputError when a controller took it over meanwhile.
+    """
+    folder = LineagePaths(lineage).controller
+    if not publish_claim(folder, claim.epoch + 1, None):
+        raise _refusal(lineage, claim_in_force(folder)[1], Fate("alive", "it took over meanwhile"))
+
+
+@contextmanager
+def _flock(folder: Path) -> Iterator[bool | None]:
+    """The lineage's flock. True: ours while the block runs; False: another's; None: none is to be had."""
+    lock, ours = FileLock(folder / LOCK, fallback_to_soft=False), None
+    try:
+        lock.acquire(timeout=0)
+        ours = True
     except Timeout:
-        raise InputError(
-            f"another controller holds this run ({_describe(owner)})",
+        ours = False
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
+    try:
+        yield ours
+    finally:
+        lock.release()
+
+
+def _probe(folder: Path) -> bool | None:
+    with _flock(folder) as ours:
+        return ours
+
+
+def _fate(claim: Claim, flock: Callable[[], bool | None], job: Job | None, ask: AskSlurm) -> Fate:
+    """Whether the owner of `claim` lives. `flock` says whose the lineage's flock is, as `_flock` does."""
+    here = this_process()
+    same_boot = (claim.host, claim.boot_id) == (here.host, here.boot_id)
+    if same_boot and claim.pid_namespace == pid_namespace():
+        alive = claim.process.alive
+        return Fate("alive", "its process runs") if alive else Fate("over", "its process is gone")
+    # Another boot of this host, not another host of the same name, which was up at the time of the claim.
+    if claim.host == here.host and not same_boot and claim.since.timestamp() < booted_at_s():
+        return Fate("over", "its host was booted since")
+    ours = flock()
+    if ours is False:
+        return Fate("alive", "it holds the lock")
+    if ours and same_boot:
+        return Fate("over", "the lock that it held on this host is free")
+    if claim.job is None:
+        return Fate("unknown", "it is of another host or container, and of no Slurm job")
+    if job is not None and job.is_later_start_of(claim.job):
+        return Fate("over", f"Slurm has started job {job.id} again")
+    return ask(claim.job)
+
+
+def _refusal(lineage: Path, claim: Claim | None, fate: Fate) -> InputError:
+    who = claim.words if claim else "it has not said yet who it is"
+    if fate.state == "alive":
+        return InputError(
+            f"another controller holds this run ({who}): {fate.why}",
             file=lineage,
             mend="wait for it, or end it with `mlipilot cancel`; `mlipilot status` shows what it does",
-        ) from None
-    try:
-        write_json(
-            owner,
-            {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
         )
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        file_lock.release()
-
-
-def holder(lineage: Path) -> str | None:
-    """Who holds `lineage` now, in words, or None."""
-    lock = lineage / "controller.lock"
-    if not lock.exists():
-        return None
-    probe = FileLock(lock)
-    try:
-        probe.acquire(timeout=0)
-    except Timeout:
-        return _describe(lineage / "controller.json")
-    probe.release()
-    return None
-
-
-def _describe(owner: Path) -> str:
-    try:
-        entry = json.loads(owner.read_text(encoding="utf-8"))
-        return f"process {entry['pid']} on {entry['host']} since {entry['since']}"
-    except (OSError, ValueError, KeyError):
-        return "its owner file is not written yet"
+    number = LineagePaths(lineage).number
+    return InputError(
+        f"another controller may hold this run ({who}); it has not let go, and {fate.why}",
+        file=lineage,
+        mend=f"make sure that it is over, then `mlipilot unlock {lineage.parent} --lineage {number}`",
+    )

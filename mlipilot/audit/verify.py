@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.files import files_below, sha256_bytes, sha256_file
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
@@ -183,11 +184,14 @@ def _verify_report(run: RunPaths, found: Verification) -> None:
 
 def _verify_unlisted(run: RunPaths, found: Verification) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
-    control = {"controller.lock", "controller.json", "cancel", run.prepare_lock.name, run.endpoint.name}
+    control = {run.prepare_lock, run.endpoint} | {lineage.cancel for lineage in run.lineages()}
+    folders = {lineage.controller for lineage in run.lineages()}
     extra = [
         path
         for path in files_below(run.root)
-        if path not in found.accounted and path.name not in control and run.spool not in path.parents
+        if path not in found.accounted | control
+        and not (path.parent in folders and is_control_file(path.name))
+        and run.spool not in path.parents
     ]
     if run.spool.exists():
         found.notes.append(f"{run.spool}: how jobs were asked for, no part of the record; not checked")

@@ -141,6 +141,11 @@ class LineagePaths:
         return self.root / "draft"
 
     @property
+    def controller(self) -> Path:
+        """The controller's lock, and the claims of all that carried the lineage, by epoch."""
+        return self.root / "controller"
+
+    @property
     def cancel(self) -> Path:
         """A request to stop; its presence is the message."""
         return self.root / "cancel"

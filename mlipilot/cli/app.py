@@ -22,6 +22,7 @@ from mlipilot.cli import (
     run,
     show,
     status,
+    unlock,
     verify,
 )
 from mlipilot.errors import MlipilotError
@@ -42,6 +43,7 @@ app.command("verify")(verify.verify)
 app.command("reproduce")(reproduce.reproduce)
 app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
+app.command("unlock")(unlock.unlock)
 app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

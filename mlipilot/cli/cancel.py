@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import cache
 
 from mlipilot.audit.lock import holder
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import RunDirectory, existing_run
 from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
+from mlipilot.jobs.slurm_job import fate_of_job
 
 _PATIENCE_S = 150.0
 
@@ -19,9 +21,10 @@ def cancel(run: RunDirectory) -> None:
     lineages = paths.lineages()
     for lineage in lineages:
         lineage.cancel.touch()
+    ask = cache(fate_of_job)  # once: a controller that lives now answers the request by itself
     deadline = time.monotonic() + _PATIENCE_S
     for lineage in lineages:
-        while lineage.cancel.exists() and holder(lineage.root) and time.monotonic() < deadline:
+        while lineage.cancel.exists() and holder(lineage.root, ask) and time.monotonic() < deadline:
             time.sleep(0.2)
         if lineage.cancel.exists():
             with suppress(CancelledError):  # that is what was asked for

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.controller.loop import run_lineage
@@ -10,6 +12,8 @@ from mlipilot.errors import CheckFailedError
 
 def carry_on(run: RunPaths, lineage: int = 0) -> None:
     """Run the lineage to its end, then write the report and print the gates. Raises as `run_lineage` does."""
+    # Slurm asks by SIGTERM before it kills: the lineage is let go, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ConsoleObserver() as observer:
         try:
             state = run_lineage(run, lineage, observer)

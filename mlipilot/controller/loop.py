@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
-from mlipilot.audit.lock import controller_lock
+from mlipilot.audit.lock import Hold, controller_lock
 from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.campaign.paths import LineagePaths, RunPaths
@@ -24,6 +24,7 @@ from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_su
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.processes import hide_from_same_user
+from mlipilot.jobs.slurm_job import fate_of_job, this_job
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -35,30 +36,31 @@ class CancelledError(MlipilotError):
 def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
     """Carry lineage `number` of a prepared run to its end and return its last state.
 
-    Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, or InputError
-    when another controller holds the lineage. KeyboardInterrupt leaves running jobs to their workers.
+    Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, InputError when
+    another controller holds the lineage, TakenOverError when another has taken it over meanwhile.
+    KeyboardInterrupt leaves running jobs to their workers.
     """
     hide_from_same_user()
     lineage = run.lineage(number)
-    lineage.root.mkdir(parents=True, exist_ok=True)
-    with controller_lock(lineage.root), ExitStack() as resources:
-        try:
-            controller = Controller(run, lineage, observer, resources)
-        except OSError as error:
-            raise _paused(error) from error
-        try:
-            return controller.work(number)
-        except (PausedError, OSError) as error:
-            paused = error if isinstance(error, PausedError) else _paused(error)
-            controller.note_pause(str(paused))
-            raise paused from error
+    try:
+        lineage.root.mkdir(parents=True, exist_ok=True)
+        with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
+            controller = Controller(run, lineage, observer, resources, hold)
+            try:
+                return controller.work(number)
+            except (PausedError, OSError) as error:
+                paused = error if isinstance(error, PausedError) else _paused(error)
+                controller.note_pause(str(paused))
+                raise paused from error
+    except OSError as error:
+        raise _paused(error) from error
 
 
 def cancel_idle_lineage(run: RunPaths, number: int, observer: Observer) -> None:
     """End the jobs that an interrupted controller left, and say so in the ledger. Raises CancelledError."""
     lineage = run.lineage(number)
-    with controller_lock(lineage.root), ExitStack() as resources:
-        Controller(run, lineage, observer, resources).cancel_if_asked()
+    with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
+        Controller(run, lineage, observer, resources, hold).cancel_if_asked()
 
 
 def _paused(error: OSError) -> PausedError:
@@ -72,13 +74,15 @@ class Controller:
     """One lineage, driven step by step. Holds nothing that the ledger does not."""
 
     def __init__(
-        self, run: RunPaths, lineage: LineagePaths, observer: Observer, resources: ExitStack
+        self, run: RunPaths, lineage: LineagePaths, observer: Observer, resources: ExitStack, hold: Hold
     ) -> None:
         self.run, self.lineage, self.observer = run, lineage, observer
+        if hold.after is not None:
+            observer.event(f"taking over from {hold.after}")
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
-        self.ledger = Ledger(lineage.ledger)
+        self.ledger = Ledger(lineage.ledger, hold.check)
         self.attempts = Attempts(run, lineage, self.spec)
-        self.resources = resources
+        self.resources, self.epoch = resources, hold.epoch
 
     def work(self, number: int) -> State:
         """Take steps until the lineage is over; one that is over is left as it is."""
@@ -92,7 +96,8 @@ class Controller:
         )
         self._check_protected()
         if self.state().started is None:  # a pause while preparing may be on record already
-            self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))
+            body = starting_body(self.run, self.spec, number) | {"epoch": self.epoch}
+            self.ledger.append("campaign_started", body)
             self.observer.event(
                 f"campaign {self.spec.name} begins: profile {self.spec.profile}, "
                 f"pilot {self.spec.pilot.label}, {self.spec.budget.iterations} iterations, "
@@ -103,11 +108,12 @@ class Controller:
                     "warning: jobs run as local processes: files and network of this machine are open to them"
                 )
         else:
-            self.ledger.append("resumed", {})
+            self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         self.proposals.recover_transcript()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
         while (state := self.state()).finished is None:
+            self.ledger.fence()
             self.cancel_if_asked()
             self._take(steps.next_step(state, self.spec, self._elapsed_s(state)), state)
         return state
@@ -170,6 +176,7 @@ class Controller:
     def _await_jobs(self, state: State) -> None:
         """Return after at least one attempt in flight has ended (or a cancel request came)."""
         while not self.lineage.cancel.exists():
+            self.ledger.fence()  # nothing may be written for hours
             over = False
             for key, attempt in state.in_flight():
                 self.attempts.ensure_started(state, key, attempt.number, self.ledger.head)

@@ -92,6 +92,7 @@ class Proposals:
 
     def _publish(self, number: int, draft: Path, before: Path, hypothesis: Hypothesis | None) -> None:
         """Publish a candidate's directory in one rename, then record it."""
+        self.ledger.fence()  # a turn takes long; what lies there may be another controller's by now
         final = self.lineage.iteration(number)
         staging = final.with_name(f".{final.name}.staging")
         for leftover in (staging, final):  # of a kill before the record: no job has seen them
@@ -128,6 +129,7 @@ class Proposals:
             },
             ensure_ascii=True,
         )
+        self.ledger.fence()
         append_line(self.lineage.transcript, line)
         self._acknowledge(line)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mlipilot.audit.files import publish_new
-from mlipilot.audit.identity import ProcessIdentity, identify
+from mlipilot.audit.identity import ProcessIdentity, this_process
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -22,10 +22,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def claim(path: Path) -> bool:
     """Write this process's identity to `path` unless somebody has: at most one caller ever gets True."""
-    me = identify(os.getpid())
-    if me is None:
-        raise OSError("/proc does not show this process")
-    return publish_new(path, json.dumps(asdict(me)))
+    return publish_new(path, json.dumps(asdict(this_process())))
 
 
 def read_claim(path: Path) -> ProcessIdentity | None:

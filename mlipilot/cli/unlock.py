@@ -1,0 +1,46 @@
+"""`mlipilot unlock`: take a lineage from a controller that is over but did not let go."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mlipilot.audit.lock import clear, examine
+from mlipilot.cli.console import stdout
+from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
+from mlipilot.errors import InputError
+from mlipilot.jobs.slurm_job import fate_of_job
+
+
+def unlock(
+    run: RunDirectory,
+    lineage: Lineage = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: the controller is over.")] = False,
+) -> None:
+    """Clear the lock of a controller that is over, when only you can know that it is."""
+    paths = existing_run(run)
+    directory = begun_lineage(paths, lineage).root
+    found = examine(directory, fate_of_job)
+    if found is None:
+        stdout.print(f"nobody holds lineage {lineage} of {paths.root}", markup=False, soft_wrap=True)
+        return
+    claim, fate = found
+    if fate.state == "alive":
+        job = f", or `scancel {claim.job.id}` on its cluster" if claim.job else ""
+        mend = f"end it first: `mlipilot cancel {paths.root}`{job}"
+        raise InputError(f"its controller is alive ({claim.words}): {fate.why}", file=directory, mend=mend)
+    stdout.print(
+        f"lineage {lineage} is held by {claim.words} (epoch {claim.epoch}); {fate.why}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("to clear a lock takes your word", mend="`--yes`, once it is certainly over")
+        typer.confirm("Is that controller certainly over?", abort=True)
+    clear(directory, claim)
+    stdout.print(
+        f"cleared; `mlipilot resume {paths.root} --lineage {lineage}` goes on", markup=False, soft_wrap=True
+    )

@@ -1,0 +1,62 @@
+"""The Slurm job that a controller runs in, and what Slurm says of the job of another one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from mlipilot.audit.claims import Fate, Job
+from mlipilot.errors import InputError
+from mlipilot.jobs.programs import ask, slurm_environment
+from mlipilot.untrusted import one_line
+
+
+def this_job(environment: Mapping[str, str] = os.environ) -> Job | None:
+    """The job that this process belongs to, or None. Raises InputError for an id that is none.
+
+    In a container Slurm's own variables are missing; `sbatch/campaign.sh` passes on what is needed.
+    """
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    plain = f"{array}_{task}" if array else environment.get("SLURM_JOB_ID")
+    found = environment.get("MLIPILOT_CONTROLLER_JOB") or plain
+    if not found:
+        return None
+    try:
+        return Job.model_validate(
+            {
+                "id": found,
+                "restarts": environment.get("SLURM_RESTART_COUNT") or 0,
+                "cluster": environment.get("SLURM_CLUSTER_NAME") or None,
+            }
+        )
+    except ValidationError:
+        mend = "unset MLIPILOT_CONTROLLER_JOB, SLURM_JOB_ID and SLURM_RESTART_COUNT"
+        raise InputError(f"{found!r} is no job that Slurm has started", mend=mend) from None
+
+
+def fate_of_job(job: Job) -> Fate:
+    """What Slurm says of `job`: by way of `sbatch/campaign.sh`, or of `squeue` where there is one.
+
+    That it is over is believed only of the job's own cluster, and of an answer without an error.
+    """
+    if os.environ.get("MLIPILOT_ENDED_JOB") == job.id:
+        return Fate("over", f"Slurm says that job {job.id} is over")
+    if shutil.which("squeue") is None:
+        return Fate("unknown", f"there is no squeue here to ask about job {job.id}")
+    config = ask(["scontrol", "show", "config"], environment=slurm_environment())
+    cluster = re.search(r"^ClusterName\s*=\s*(\S+)", config.stdout, re.MULTILINE)
+    if cluster is None:
+        return Fate("unknown", f"Slurm could not be asked about job {job.id}: {config.words}")
+    if job.cluster not in (None, cluster[1]):
+        return Fate("unknown", f"job {job.id} is of cluster {one_line(job.cluster or '')}, not of this one")
+    # Of a single id that it does not know squeue makes an error; of two it lists those that it knows.
+    answer = ask(["squeue", "-h", "-j", f"{job.id},{job.id}", "-o", "%T"], environment=slurm_environment())
+    if not answer.ok or (not answer.stdout.strip() and "error:" in answer.stderr):
+        return Fate("unknown", f"Slurm could not be asked about job {job.id}: {answer.words}")
+    if answer.stdout.strip():
+        return Fate("alive", f"Slurm says that job {job.id} is {one_line(answer.stdout, 40)}")
+    return Fate("over", f"Slurm says that job {job.id} is over")
