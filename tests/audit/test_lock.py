@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from mlipilot.audit.claims import Claim, Fate, Job, claim_in_force, newest_epoch, publish_claim
-from mlipilot.audit.identity import booted_at_s, pid_namespace, this_process
+from mlipilot.audit.claims import Fate, Job, claim_in_force, newest_epoch
+from mlipilot.audit.identity import booted_at_s
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import TakenOverError, clear, controller_lock, examine, holder
 from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import InputError
+from tests.claims import OTHER_HOST, leave_claim
 
 _HOLD = """
 import sys, time
@@ -68,7 +69,6 @@ for child in children:
 _BOOTED = datetime.fromtimestamp(booted_at_s(), UTC)
 _GONE = {"start_ticks": 1}
 _REBOOTED = {"boot_id": "another", "since": _BOOTED - timedelta(days=1)}
-_OTHER_HOST = {"host": "node7", "boot_id": "another"}
 _JOB = Job(id="17_0", cluster="alps")
 
 
@@ -85,15 +85,6 @@ def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", missing)
-
-
-def _leave_claim(lineage: Path, **changes: Any) -> Claim:
-    """A claim in force that this process made, but for `changes`."""
-    epoch = newest_epoch(lineage / "controller") + 1
-    mine = vars(this_process()) | {"pid_namespace": pid_namespace(), "job": None, "since": datetime.now(UTC)}
-    claim = Claim.model_validate(mine | {"epoch": epoch} | changes)
-    assert publish_claim(lineage / "controller", epoch, claim)
-    return claim
 
 
 def _answer(state: Any) -> Any:
@@ -177,13 +168,13 @@ def test_a_filesystem_in_trouble_is_not_one_without_flock(
         (_REBOOTED, "its host was booted since"),
         (_REBOOTED | {"pid_namespace": 1}, "its host was booted since"),
         ({"pid_namespace": 1}, "the lock that it held on this host is free"),
-        (_OTHER_HOST | {"job": _JOB}, "Slurm says that job 17_0 is over"),
+        (OTHER_HOST | {"job": _JOB}, "Slurm says that job 17_0 is over"),
     ],
 )
 def test_a_claim_is_taken_over_when_its_owner_is_certainly_over(
     lineage: Path, left: dict[str, Any], why: str
 ) -> None:
-    claim = _leave_claim(lineage, **left)
+    claim = leave_claim(lineage, **left)
     with controller_lock(lineage, ask=_answer("over")) as hold:
         assert (hold.epoch, hold.after) == (2, f"{claim.words}: {why}")
 
@@ -192,9 +183,9 @@ def test_a_claim_is_taken_over_when_its_owner_is_certainly_over(
     ("left", "slurm", "why"),
     [
         ({}, "over", "its process runs"),
-        (_OTHER_HOST, "over", "of another host or container, and of no Slurm job"),
-        (_OTHER_HOST | {"job": _JOB}, "alive", "17_0 is alive"),
-        (_OTHER_HOST | {"job": _JOB}, "unknown", "17_0 is unknown"),
+        (OTHER_HOST, "over", "of another host or container, and of no Slurm job"),
+        (OTHER_HOST | {"job": _JOB}, "alive", "17_0 is alive"),
+        (OTHER_HOST | {"job": _JOB}, "unknown", "17_0 is unknown"),
         # A host of the same name that was up when the claim was made is another host.
         ({"boot_id": "another"}, "over", "of another host or container"),
     ],
@@ -202,7 +193,7 @@ def test_a_claim_is_taken_over_when_its_owner_is_certainly_over(
 def test_a_claim_is_left_alone_when_its_owner_may_live(
     lineage: Path, left: dict[str, Any], slurm: str, why: str
 ) -> None:
-    claim = _leave_claim(lineage, **left)
+    claim = leave_claim(lineage, **left)
     with pytest.raises(InputError) as refused, controller_lock(lineage, ask=_answer(slurm)):
         pass
     said = str(refused.value)
@@ -217,7 +208,7 @@ def test_a_claim_is_left_alone_when_its_owner_may_live(
 def test_without_flock_a_container_on_the_same_host_is_not_known_to_be_over(
     lineage: Path, no_flock: None
 ) -> None:
-    _leave_claim(lineage, pid_namespace=1)
+    leave_claim(lineage, pid_namespace=1)
     with pytest.raises(InputError, match="mlipilot unlock"), controller_lock(lineage):
         pass
 
@@ -227,13 +218,13 @@ def test_a_lock_that_another_host_holds_says_alive(
 ) -> None:
     """Where an flock reaches across hosts, nothing has to be asked."""
     path = lineage / "controller" / "000001.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | _OTHER_HOST))
+    path.write_text(json.dumps(json.loads(path.read_text()) | OTHER_HOST))
     found = examine(lineage, _answer("over"))
     assert found is not None and found[1] == Fate("alive", "it holds the lock")
 
 
 def test_a_requeued_job_takes_over_from_its_earlier_start(lineage: Path) -> None:
-    _leave_claim(lineage, **_OTHER_HOST, job=_JOB)
+    leave_claim(lineage, **OTHER_HOST, job=_JOB)
     for same in (_JOB, _JOB.model_copy(update={"restarts": 1, "cluster": "rhone"})):
         with pytest.raises(InputError), controller_lock(lineage, same):
             pass
@@ -247,7 +238,7 @@ def test_of_many_claimants_exactly_one_wins(tmp_path: Path, kind: str) -> None:
     for lineage in lineages:
         (lineage / "controller").mkdir(parents=True)
     for lineage in lineages[::2]:  # half of them are left behind by a controller before a reboot
-        _leave_claim(lineage, **_REBOOTED)
+        leave_claim(lineage, **_REBOOTED)
     done = subprocess.run(
         [sys.executable, "-c", _RACE, kind, *lineages], capture_output=True, text=True, timeout=60
     )
@@ -276,7 +267,7 @@ def test_a_torn_ledger_is_mended_by_the_holder_only(lineage: Path) -> None:
     ledger_file = lineage / "ledger.jsonl"
     ledger_file.write_bytes(b'{"torn')
     with controller_lock(lineage) as hold:
-        _leave_claim(lineage)
+        leave_claim(lineage)
         with pytest.raises(TakenOverError):
             Ledger(ledger_file, hold.check)
     assert ledger_file.read_bytes() == b'{"torn'
@@ -295,8 +286,8 @@ def test_a_full_disk_does_not_hide_how_a_controller_ended(
 
 
 def test_clearing_is_for_the_claim_that_was_looked_at(lineage: Path) -> None:
-    claim = _leave_claim(lineage, **_OTHER_HOST)
-    newer = _leave_claim(lineage, **_OTHER_HOST)
+    claim = leave_claim(lineage, **OTHER_HOST)
+    newer = leave_claim(lineage, **OTHER_HOST)
     with pytest.raises(InputError, match="took over meanwhile"):
         clear(lineage, claim)
     clear(lineage, newer)
@@ -306,7 +297,7 @@ def test_clearing_is_for_the_claim_that_was_looked_at(lineage: Path) -> None:
 @pytest.mark.parametrize("change", [None, {"epoch": "?"}, {"job": {"id": "1 -u root"}}, {"more": 1}])
 def test_a_file_that_is_no_claim_is_named(lineage: Path, change: dict[str, Any] | None) -> None:
     path = lineage / "controller" / "000001.json"
-    good = _leave_claim(lineage).model_dump(mode="json")
+    good = leave_claim(lineage).model_dump(mode="json")
     path.write_text("{" if change is None else json.dumps(good | change))
     with pytest.raises(InputError, match=r"000001\.json: this is no claim"), controller_lock(lineage):
         pass
@@ -317,7 +308,7 @@ def test_a_file_that_is_no_claim_is_named(lineage: Path, change: dict[str, Any] 
 
 
 def test_what_a_claim_says_is_harmless_on_a_terminal(lineage: Path) -> None:
-    claim = _leave_claim(lineage, host="node\x1b[2J7\n")
+    claim = leave_claim(lineage, host="node\x1b[2J7\n")
     assert claim.words.startswith(f"process {os.getpid()} on node7 since ")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mlipilot.audit.claims import Claim, Job, claim_in_force, publish_claim
-from mlipilot.audit.identity import pid_namespace, this_process
+from mlipilot.audit.claims import Job, claim_in_force
 from mlipilot.audit.lock import TakenOverError, controller_lock
 from mlipilot.cli.app import app
 from mlipilot.cli.unlock import unlock
 from mlipilot.errors import InputError
+from tests.claims import OTHER_HOST, leave_claim
 from tests.conftest import StandIn
 
 
@@ -28,13 +27,6 @@ def run(tmp_path: Path) -> Path:
     (root / "lineage-1" / "controller").mkdir(parents=True)
     (root / "campaign.lock.yaml").touch()
     return root
-
-
-def _leave_claim(run: Path, **changes: Any) -> Claim:
-    mine = vars(this_process()) | {"pid_namespace": pid_namespace(), "job": None, "since": datetime.now(UTC)}
-    claim = Claim.model_validate(mine | {"host": "node7", "boot_id": "another", "epoch": 1} | changes)
-    assert publish_claim(run / "lineage-1" / "controller", 1, claim)
-    return claim
 
 
 def _rewrite_claim(run: Path, **changes: Any) -> None:
@@ -50,7 +42,7 @@ def _unlock(run: Path, *options: str) -> str:
 
 
 def test_the_holder_is_shown_and_the_epoch_raised(run: Path) -> None:
-    claim = _leave_claim(run)
+    claim = leave_claim(run / "lineage-1", **OTHER_HOST)
     said = _unlock(run, "--yes")
     assert claim.words in said and "(epoch 1)" in said and f"resume {run} --lineage 1" in said
     assert claim_in_force(run / "lineage-1" / "controller") == (2, None)
@@ -60,7 +52,7 @@ def test_the_holder_is_shown_and_the_epoch_raised(run: Path) -> None:
 
 
 def test_without_a_terminal_it_takes_a_word(run: Path) -> None:
-    claim = _leave_claim(run)
+    claim = leave_claim(run / "lineage-1", **OTHER_HOST)
     with pytest.raises(InputError, match="--yes"):
         _unlock(run)
     assert claim_in_force(run / "lineage-1" / "controller") == (1, claim)
@@ -72,7 +64,7 @@ def test_a_terminal_is_asked(run: Path, monkeypatch: pytest.MonkeyPatch, answer:
         def isatty(self) -> bool:
             return True
 
-    _leave_claim(run)
+    leave_claim(run / "lineage-1", **OTHER_HOST)
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     if epoch == 1:
         with pytest.raises(typer.Abort):
@@ -102,7 +94,7 @@ def test_a_job_that_slurm_lists_is_not_unlocked(
 ) -> None:
     stand_in("scontrol", "echo 'ClusterName = alps'")
     stand_in("squeue", squeue)
-    _leave_claim(run, job=Job(id="17_0"))
+    leave_claim(run / "lineage-1", **OTHER_HOST, job=Job(id="17_0"))
     if unlocked:
         assert "Slurm job 17_0," in _unlock(run, "--yes")
     else:

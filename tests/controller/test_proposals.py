@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from mlipilot.audit.files import sha256_bytes, tree_digest
 from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.lock import TakenOverError
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.controller.proposals import Proposals, recipe_diff
@@ -44,14 +46,31 @@ def test_the_diff_is_a_patch(tmp_path: Path, before: dict[str, str], after: dict
     assert tree_digest(tmp_path / "before") == tree_digest(tmp_path / "after")
 
 
-def _proposals(root: Path) -> Proposals:
+def _proposals(root: Path, fence: Callable[[], None] = lambda: None) -> Proposals:
     campaign = load_campaign(REPOSITORY / "campaigns" / "cu_emt.yaml")
     run = RunPaths(root)
     lineage = run.lineage(0)
     lineage.root.mkdir(parents=True, exist_ok=True)
     measured = Measurements(lineage, campaign.spec, campaign.scorecard)
-    ledger = Ledger(lineage.ledger)
+    ledger = Ledger(lineage.ledger, fence)
     return Proposals(run, lineage, campaign.spec, campaign.scorecard, ledger, measured, ExitStack())
+
+
+def test_a_stale_controller_leaves_transcript_and_candidates_alone(tmp_path: Path) -> None:
+    def taken_over() -> None:
+        raise TakenOverError("another controller took over")
+
+    proposals = _proposals(tmp_path, taken_over)
+    theirs = proposals.lineage.iteration(1)
+    (theirs / "recipe").mkdir(parents=True)
+    (tmp_path / "draft").mkdir()
+    exchange = Exchange(request={}, reply={}, prompt_tokens=5, completion_tokens=2, duration_s=1)
+    with pytest.raises(TakenOverError):
+        proposals._record(1, exchange)
+    with pytest.raises(TakenOverError):
+        proposals._publish(1, tmp_path / "draft", tmp_path / "draft", None)
+    assert not proposals.lineage.transcript.exists()
+    assert (theirs / "recipe").is_dir()
 
 
 def test_exchanges_that_a_kill_left_unacknowledged_are_taken_up(tmp_path: Path) -> None:

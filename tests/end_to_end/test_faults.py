@@ -17,6 +17,7 @@ from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import State, replay
+from tests.claims import OTHER_HOST, leave_claim
 from tests.end_to_end.conftest import command, mlipilot, write_campaign
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,8 @@ def test_a_controller_killed_again_and_again_reaches_the_same_end(
     state = _state(run)
     assert _outcome(state) == _outcome(_state(undisturbed))
     assert {len(attempts) for attempts in state.jobs.values()} == {1}, "a job ran twice"
+    begun = [r.body["epoch"] for r in read_ledger(run.lineage(0).ledger) if "epoch" in r.body]
+    assert len(begun) > 1 and begun == sorted(set(begun)), "each controller has an epoch of its own"
     assert verify_run(run).problems == []
 
 
@@ -107,6 +110,32 @@ def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tmp_path: Path) 
     mlipilot("cancel", run.root, cwd=tmp_path)
     assert _state(run).cancelled
     assert b'"cancelled"' in _read(training / "result.json")
+
+
+def test_a_controller_that_was_taken_over_stops_and_writes_nothing(tmp_path: Path) -> None:
+    """It hung, say, and somebody unlocked its lineage; what it left running is taken up by the next."""
+    campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 100_000}, seeds=[1])
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    training = run.lineage(0).root / "iterations/0000/seed-1/train/attempt-1"
+    with (tmp_path / "log").open("wb") as log:
+        stale = subprocess.Popen(command(["run", campaign]), cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        _wait_for(lambda: b'"progress"' in _read(training / "stdout.log"))
+        refused = mlipilot("unlock", run.root, "--yes", cwd=tmp_path, check=2)
+        assert f"process {stale.pid} on" in refused.stderr
+        before = run.lineage(0).ledger.read_bytes()
+        leave_claim(run.lineage(0).root, **OTHER_HOST)
+        assert stale.wait(timeout=30) == 1
+    finally:
+        if stale.poll() is None:
+            stale.kill()
+    assert b"another controller took over at epoch 2" in _read(tmp_path / "log")
+    assert run.lineage(0).ledger.read_bytes() == before
+    assert "unlock" in mlipilot("resume", run.root, cwd=tmp_path, check=2).stderr
+    mlipilot("unlock", run.root, "--yes", cwd=tmp_path)
+    mlipilot("cancel", run.root, cwd=tmp_path)
+    assert _state(run).cancelled and not _state(run).in_flight()
+    assert verify_run(run).problems == []
 
 
 def test_a_dead_endpoint_pauses_and_resume_goes_on(tmp_path: Path) -> None:

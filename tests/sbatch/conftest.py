@@ -146,7 +146,7 @@ class StandinSlurm:
         return dict(entry.split("=", 1) for entry in entries if entry)
 
     def put_job(
-        self, number: int, name: str, state: str = "PENDING", reason: str = "", nodes: str = ""
+        self, number: int | str, name: str, state: str = "PENDING", reason: str = "", nodes: str = ""
     ) -> None:
         (self.root / "jobs" / str(number)).write_text(f"{number}|{name}|{state}|{reason}|{nodes}\n")
         (self.root / "numbers" / str(number)).mkdir(exist_ok=True)
