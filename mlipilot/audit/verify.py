@@ -184,13 +184,14 @@ def _verify_report(run: RunPaths, found: Verification) -> None:
 
 def _verify_unlisted(run: RunPaths, found: Verification) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
-    control = {run.prepare_lock, run.endpoint} | {lineage.cancel for lineage in run.lineages()}
-    folders = {lineage.controller for lineage in run.lineages()}
+    known = found.accounted | {run.prepare_lock, run.endpoint}
+    known |= {lineage.cancel for lineage in run.lineages()}
+    control = {lineage.controller for lineage in run.lineages()}
     extra = [
         path
         for path in files_below(run.root)
-        if path not in found.accounted | control
-        and not (path.parent in folders and is_control_file(path.name))
+        if path not in known
+        and not (path.parent in control and is_control_file(path.name))
         and run.spool not in path.parents
     ]
     if run.spool.exists():
