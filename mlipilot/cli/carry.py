@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from types import FrameType
 
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import ConsoleObserver, stdout
@@ -12,8 +13,7 @@ from mlipilot.errors import CheckFailedError
 
 def carry_on(run: RunPaths, lineage: int = 0) -> None:
     """Run the lineage to its end, then write the report and print the gates. Raises as `run_lineage` does."""
-    # Slurm asks by SIGTERM before it kills: the lineage is let go, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
     with ConsoleObserver() as observer:
         try:
             state = run_lineage(run, lineage, observer)
@@ -37,3 +37,9 @@ def carry_on(run: RunPaths, lineage: int = 0) -> None:
     stdout.print(f"report: {report}", soft_wrap=True)
     if state.incumbent is None:
         raise CheckFailedError(f"the campaign ended without a measured model: {state.finished}")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """What Slurm sends before it kills, and often twice: the lineage is let go as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mlipilot.audit.claims import claim_in_force
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
@@ -105,8 +106,11 @@ def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tmp_path: Path) 
     first = _start(["run", campaign], tmp_path)
     training = run.lineage(0).root / "iterations/0000/seed-1/train/attempt-1"
     _wait_for(lambda: b'"progress"' in _read(training / "stdout.log"))
-    os.kill(first.pid, signal.SIGINT)
+    for _ in range(2):  # Slurm's way of asking, which may come again
+        os.kill(first.pid, signal.SIGTERM)
+        time.sleep(0.2)
     assert first.wait(timeout=30) == 130
+    assert claim_in_force(run.lineage(0).controller) == (1, None), "it let the lineage go"
     mlipilot("cancel", run.root, cwd=tmp_path)
     assert _state(run).cancelled
     assert b'"cancelled"' in _read(training / "result.json")
