@@ -80,6 +80,17 @@ def judge(rule: AcceptRule, old: Sequence[Score], new: Sequence[Score]) -> Judge
     return _compare(rule, old, new, "violation")
 
 
+def order(scores: Sequence[Score]) -> tuple[bool, float]:
+    """Where a candidate stands in the rule's order, the noise aside: the smaller, the better.
+
+    Feasible ones come first, by their mean ln objective; the others follow, by their mean violation.
+    `judge` accepts only what comes before the incumbent in this order.
+    """
+    measure = "objective" if feasible(scores) else "violation"
+    values = _values(scores, measure)
+    return not feasible(scores), mean(values) if len(values) == len(scores) else math.inf
+
+
 def failed_gates(scores: Sequence[Score]) -> str:
     """The names of the gates that fail on some seed."""
     return ", ".join(dict.fromkeys(g.metric for s in scores for g in s.gates if not g.passed))

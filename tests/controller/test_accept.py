@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlipilot.controller.accept import judge, pooled_noise
+from mlipilot.controller.accept import judge, order, pooled_noise
 from mlipilot.evaluation.scorecard import AcceptRule, GateResult, Score
 
 RULE = AcceptRule(confidence=0.95, min_gain=0.02)
@@ -85,6 +85,27 @@ def test_one_seed_says_that_the_noise_is_not_known() -> None:
 def test_an_objective_that_cannot_be_computed_is_no_gain() -> None:
     candidate = [_score(log_objective=None)]
     assert judge(RULE, _feasible(0.0), candidate).verdict == "reverted"
+
+
+_SEEDS = st.lists(
+    st.builds(_score, st.sampled_from([0.0, 0.0, 0.5, 2.0]), st.sampled_from([None, -0.5, 0.0, 0.01])),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(_SEEDS, _SEEDS)
+def test_only_what_comes_before_the_incumbent_in_the_order_is_accepted(
+    old: list[Score], new: list[Score]
+) -> None:
+    if judge(RULE, old, new).verdict == "accepted":
+        assert order(new) < order(old)
+
+
+def test_the_order_without_noise_is_feasible_first_then_the_score() -> None:
+    good, better = _feasible(0.0, 0.01), _feasible(-1.0, 0.0)
+    bad, worse = _infeasible(0.1, 0.2), _infeasible(0.0, 5.0)
+    assert sorted([worse, good, bad, better], key=order) == [better, good, bad, worse]
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=4), st.lists(st.floats(-3, 3), min_size=2, max_size=4))
