@@ -198,6 +198,15 @@ class LineageView:
         return None if number is None else self.iterations[number]
 
     @property
+    def incumbents(self) -> list[int]:
+        """The incumbent's number after each iteration; one that is not judged yet changes nothing."""
+        found = [0]
+        for iteration in self.iterations:
+            after = iteration.incumbent_after
+            found.append(found[-1] if after is None else after)
+        return found[1:]
+
+    @property
     def improved(self) -> bool:
         """Whether some hypothesis was accepted."""
         return bool(self.state.incumbent)

@@ -16,7 +16,6 @@ from mlipilot.report.figures.style import MissingDataError, Theme, new_figure, n
 from mlipilot.report.text import number, standard_deviation
 from mlipilot.report.view import IterationView, LineageView
 
-_SMALLEST_RATIO, _LARGEST_RATIO = 0.01, 100.0
 _MAX_LABELLED = 12
 """With more iterations, numbers beside the marks would overlap."""
 
@@ -57,19 +56,9 @@ def progress_figure(view: LineageView, theme: Theme) -> Figure:
     return figure
 
 
-def _incumbents(view: LineageView) -> list[int]:
-    """The incumbent after each iteration."""
-    found: list[int] = []
-    for iteration in view.iterations:
-        before = found[-1] if found else 0
-        after = iteration.incumbent_after
-        found.append(before if after is None else after)
-    return found
-
-
 def _shade_phases(axes: Axes, view: LineageView, last: int, theme: Theme) -> None:
     """Mark the iterations after which the incumbent still fails a gate: there the violation decides."""
-    failing = [not view.iterations[number].feasible for number in _incumbents(view)]
+    failing = [not view.iterations[number].feasible for number in view.incumbents]
     border = next((i for i, fails in enumerate(failing) if not fails), len(failing)) - 0.5
     if border > -0.5:
         axes.axvspan(-0.5, min(border, last + 0.5), color=theme.failing, lw=0, zorder=0)
@@ -79,7 +68,7 @@ def _shade_phases(axes: Axes, view: LineageView, last: int, theme: Theme) -> Non
 
 def _draw_measure(axes: Axes, view: LineageView, values: dict[int, list[float]], theme: Theme) -> None:
     """One measure of every candidate: a dash for each seed, the mean with its deviation, the incumbent."""
-    shown = [(number, values[i]) for number, i in enumerate(_incumbents(view)) if i in values]
+    shown = [(number, values[i]) for number, i in enumerate(view.incumbents) if i in values]
     if shown:
         steps = [(float(x), mean(found)) for x, found in shown]
         steps.append((len(view.iterations) - 0.5, steps[-1][1]))
@@ -141,6 +130,6 @@ def _verdict_legend(view: LineageView, theme: Theme) -> list[Artist]:
     if not all(i.scores for i in view.iterations):
         entries.append(entry("not measured", theme.muted, "x", theme.muted))
     entries.append(Line2D([], [], color=theme.incumbent, lw=1.4, label="incumbent"))
-    if any(not view.iterations[number].feasible for number in _incumbents(view)):
+    if any(not view.iterations[number].feasible for number in view.incumbents):
         entries.append(Patch(color=theme.failing, label="incumbent fails gates"))
     return entries

@@ -1,14 +1,15 @@
 """How figures look, on light and on dark pages: one palette, safe for colour-blind eyes, and the PNG writer.
 
 Colours are of Paul Tol's "high-contrast" and "medium-contrast" sets (technical note SRON/EPS/TN/09-002),
-which differ in lightness, too; shapes and labels repeat what colour says.
+which differ in lightness, too, and of his "vibrant" and "light" sets; shapes and labels repeat what
+colour says.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
@@ -47,6 +49,8 @@ class Theme:
     failing: str
     """Fill of the side of a bound where a gate fails."""
     passing: str
+    series: tuple[str, ...]
+    """For things that differ in name only."""
 
 
 LIGHT = Theme(
@@ -60,6 +64,7 @@ LIGHT = Theme(
     reverted="#bb5566",
     failing="#f6e4e7",
     passing="#e6eef7",
+    series=("#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee", "#cc3311"),
 )
 DARK = Theme(
     name="dark",
@@ -72,6 +77,7 @@ DARK = Theme(
     reverted="#ee99aa",
     failing="#3a2229",
     passing="#1c2a3d",
+    series=("#77aadd", "#ee8866", "#44bb99", "#ffaabb", "#99ddff", "#eedd88"),
 )
 
 
@@ -154,6 +160,24 @@ def note(axes: Axes, text: str, theme: Theme, **where: Any) -> None:
     """A small remark inside a panel."""
     settings: dict[str, Any] = {"x": 0.02, "y": 0.97, "ha": "left", "va": "top"} | where
     axes.text(s=text, transform=axes.transAxes, fontsize=8.5, color=theme.muted, linespacing=1.4, **settings)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], halo: str | None = None) -> None:
+    """A text in its colour right of each line's end (y, x, text, colour), pushed apart where they meet.
+
+    The axes' scale and limits must stand. A colour for a `halo` keeps texts legible that lie on lines.
+    """
+    effects = [] if halo is None else [withStroke(linewidth=3, foreground=halo)]
+    logarithmic = axes.get_yscale() == "log"
+    low, high = (math.log10(edge) if logarithmic else edge for edge in axes.get_ylim())
+    at = -math.inf
+    for end, x, text, color in sorted(ends):
+        at = max(math.log10(end) if logarithmic else end, at + 0.05 * (high - low))
+        where = (x, 10**at if logarithmic else at)
+        axes.annotate(
+            text, where, xytext=(5, 0), textcoords="offset points", color=color, va="center", fontsize=9,
+            path_effects=effects,
+        )  # fmt: skip
 
 
 def decimal_log_axis(axis: Any) -> None:

@@ -13,6 +13,7 @@ from mlipilot.report.figures.style import (
     MissingDataError,
     Theme,
     decimal_log_axis,
+    label_ends,
     new_figure,
     plain_log_ticks,
 )
@@ -65,22 +66,16 @@ def _line_style(view: LineageView, iteration: IterationView, theme: Theme) -> tu
 
 
 def _label_ends(axes: Axes, drawn: list[IterationView], view: LineageView, theme: Theme) -> None:
-    """The iteration's number at the end of its lines, pushed apart where they meet."""
+    """The iteration's number at the end of its lines."""
     few = len(drawn) <= _MAX_LABELLED
     ends = []
     for iteration in [i for i in drawn if few or i.status == "accepted"]:
         lines = [seed.curve.valid_force_mae_mev_per_a for seed in iteration.seeds]
         points = [(line.steps[-1], math.log10(line.values[-1])) for line in lines if line.steps]
         if points:
-            x, y = max(x for x, _ in points), mean([y for _, y in points])
+            x, y = max(x for x, _ in points), 10 ** mean([y for _, y in points])
             ends.append((y, x, str(iteration.number), _line_style(view, iteration, theme)[0]))
-    low, high = (math.log10(edge) for edge in axes.get_ylim())
-    at = -math.inf
-    for y, x, text, color in sorted(ends):
-        at = max(y, at + 0.05 * (high - low))
-        axes.annotate(
-            text, (x, 10**at), xytext=(5, 0), textcoords="offset points", color=color, va="center", fontsize=9
-        )
+    label_ends(axes, ends)
 
 
 def _training_legend(view: LineageView, drawn: list[IterationView], theme: Theme) -> list[Line2D]:
