@@ -184,7 +184,7 @@ def _verify_report(run: RunPaths, found: Verification) -> None:
 
 def _verify_unlisted(run: RunPaths, found: Verification) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
-    known = found.accounted | {run.prepare_lock, run.endpoint}
+    known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint}
     known |= {lineage.cancel for lineage in run.lineages()}
     control = {lineage.controller for lineage in run.lineages()}
     extra = [

@@ -85,9 +85,18 @@ class RunPaths:
         return self.root / ".prepare.lock"
 
     @property
+    def report_lock(self) -> Path:
+        """Held by the one of several lineages that writes the report."""
+        return self.root / ".report.lock"
+
+    @property
     def report_html(self) -> Path:
         """The report to open in a browser, in one file."""
         return self.root / "report.html"
+
+    def lineage_html(self, number: int) -> Path:
+        """The page of one lineage of several, beside the run's."""
+        return self.root / f"report-lineage-{number}.html"
 
     @property
     def report_md(self) -> Path:

@@ -12,7 +12,7 @@ from mlipilot.errors import CheckFailedError
 
 
 def carry_on(run: RunPaths, lineage: int = 0) -> None:
-    """Run the lineage to its end, then write the report and print the gates. Raises as `run_lineage` does."""
+    """Run the lineage to its end, write the run's report, print the gates. Raises as `run_lineage` does."""
     signal.signal(signal.SIGTERM, _interrupt)
     with ConsoleObserver() as observer:
         try:
@@ -27,7 +27,7 @@ def carry_on(run: RunPaths, lineage: int = 0) -> None:
         from mlipilot.report.write import write_report
 
         observer.event("writing the report")
-        report = write_report(run, run.lineage(lineage))
+        report = write_report(run)
     from mlipilot.report.data import load_lineage
     from mlipilot.report.tables import gate_table, iteration_table
 

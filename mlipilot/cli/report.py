@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
+from mlipilot.cli.types import RunDirectory, begun_lineage, existing_run
 
 
-def report(run: RunDirectory, lineage: Lineage = 0) -> None:
+def report(
+    run: RunDirectory,
+    lineage: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which lineage to show in full, of several; the best one if not given."),
+    ] = None,
+) -> None:
     """Write report.html, report.md and the exported incumbent."""
     paths = existing_run(run)
-    chosen = begun_lineage(paths, lineage)
+    if lineage is None and not paths.lineages():
+        lineage = 0  # which has not begun: the error says so
+    shown = None if lineage is None else begun_lineage(paths, lineage)
     from mlipilot.report.write import write_report
 
-    stdout.print(f"report: {write_report(paths, chosen)}", soft_wrap=True)
+    stdout.print(f"report: {write_report(paths, shown)}", soft_wrap=True)

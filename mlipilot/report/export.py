@@ -11,7 +11,7 @@ import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlipilot.audit.files import sha256_bytes, write_atomic
 from mlipilot.audit.ledger import Record
@@ -58,12 +58,17 @@ def export_incumbent(view: LineageView, directory: Path) -> Export:
         return Export(missing="the hand-over's weights are not those that were evaluated")
     directory.mkdir(exist_ok=True)
     data = serialised(model)
-    target = directory / f"{view.spec.name}-seed{first.seed}.model"
+    target = directory / model_name(view.spec.name, first.seed)
     write_atomic(target, data)
     digest = sha256_bytes(data)
     card = directory / CARD
     write_atomic(card, dump_yaml(model_card(view, incumbent, first, model, target.name, digest)))
     return Export(target, card, first.seed, digest, len(data))
+
+
+def model_name(campaign: str, seed: int | Literal["*"]) -> str:
+    """What an exported model is called; with `*` a pattern for all of a campaign's."""
+    return f"{campaign}-seed{seed}.model"
 
 
 def serialised(model: RebuiltModel) -> bytes:
@@ -130,6 +135,7 @@ def model_card(
         "provenance": {
             "campaign": view.spec.name,
             "pilot": view.spec.pilot.label,
+            "lineage": view.lineage.number,
             "iteration": incumbent.number,
             "title": incumbent.title,
             "ledger_head": view.records[-1].hash if view.records else None,

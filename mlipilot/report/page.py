@@ -8,6 +8,7 @@ from typing import Any
 from mlipilot.report import rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
+from mlipilot.report.lineages import LineagesSection
 from mlipilot.report.summary import pilot_text, summary
 from mlipilot.report.text import duration, joined, metric_label, metric_unit, number
 from mlipilot.report.view import LineageView
@@ -47,9 +48,23 @@ class DiffLine:
     text: str
 
 
-def context(view: LineageView, pictures: list[Picture], export: Export) -> dict[str, Any]:
-    """Everything that the templates name. Texts are cleaned of control characters, not yet escaped."""
+def context(
+    view: LineageView,
+    pictures: list[Picture],
+    export: Export,
+    lineages: LineagesSection | None = None,
+    *,
+    whole_run: bool = False,
+) -> dict[str, Any]:
+    """Everything that the templates name. Texts are cleaned of control characters, not yet escaped.
+
+    `lineages` where the run has several; on the page of the `whole_run` they come first, and `view` is the
+    one that is shown in full below them.
+    """
     return {
+        "lineage": view.lineage.number,
+        "lineages": lineages,
+        "whole_run": whole_run,
         "name": view.spec.name,
         "description": one_line(view.spec.description, 300),
         "phase": view.phase,

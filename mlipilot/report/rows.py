@@ -221,6 +221,11 @@ def sealed_rows(view: LineageView) -> list[SealedRow]:
     ]
 
 
+def sealed_force_row(view: LineageView) -> SealedRow | None:
+    """The sealed check's word on the force error, which stands for all; None before it was made."""
+    return next((row for row in sealed_rows(view) if row.metric == "force_mae_mev_per_a"), None)
+
+
 def metric_rows(iteration: IterationView) -> list[MetricRow]:
     """Every metric of a candidate by seed; failures with their reasons."""
     found = {name for seed in iteration.seeds for name in seed.metrics}

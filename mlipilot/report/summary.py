@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlipilot.report.rows import sealed_rows
+from mlipilot.pilots.settings import LANGUAGE_MODELS
+from mlipilot.report.rows import sealed_force_row
 from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit
 from mlipilot.report.view import IterationView, LineageView
 from mlipilot.untrusted import one_line
@@ -16,9 +17,19 @@ _VERDICTS = ("accepted", "reverted", "invalid", "no proposal")
 def pilot_text(view: LineageView) -> str:
     """Who proposed, so that a scripted pilot is never taken for a language model."""
     pilot = view.spec.pilot
-    if pilot.kind == "scripted":
-        return "scripted pilot (no language model)"
-    return f"language model {one_line(pilot.model, 80)}" if pilot.model else "language model"
+    if pilot.kind not in LANGUAGE_MODELS:
+        return f"{pilot.kind} {'pilot' if pilot.kind == 'scripted' else 'search'} (no language model)"
+    name = pilot.model or pilot.name
+    return f"language model {one_line(name, 80)}" if name else "language model"
+
+
+def pilot_name(view: LineageView) -> str:
+    """Who proposed in this lineage, in a word or two, as its own first record says."""
+    pilot = view.spec.pilot
+    name = str((view.state.started or {}).get("pilot") or pilot.label)
+    if pilot.name is None and pilot.model is not None:
+        name = pilot.model if name == "openai" else f"{name}, {pilot.model}"
+    return one_line(name, 40)
 
 
 def summary(view: LineageView) -> str:
@@ -118,13 +129,13 @@ def _upper(text: str) -> str:
 
 
 def _sealed(view: LineageView) -> list[str]:
-    for row in sealed_rows(view):
-        if row.metric == "force_mae_mev_per_a":
-            return [
-                f"On sealed data, which no verdict has used, the incumbent's {row.label} is "
-                f"{row.incumbent_sealed} {row.unit} (test split: {row.incumbent_test})."
-            ]
-    return []
+    row = sealed_force_row(view)
+    if row is None:
+        return []
+    return [
+        f"On sealed data, which no verdict has used, the incumbent's {row.label} is "
+        f"{row.incumbent_sealed} {row.unit} (test split: {row.incumbent_test})."
+    ]
 
 
 def _cost(view: LineageView) -> str:

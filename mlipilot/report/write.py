@@ -1,58 +1,103 @@
-"""Writing a run's report: `report.html`, `report.md`, `figures/`, `export/`, sealed by the run's manifest."""
+"""Writing a run's report: `report*.html`, `report.md`, `figures/`, `export/`, sealed by a manifest."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import MANIFEST, is_finished, read_manifest, write_manifest
 from mlipilot.campaign.paths import LineagePaths, RunPaths
-from mlipilot.report.data import load_lineage
-from mlipilot.report.export import Export, export_incumbent
-from mlipilot.report.figures import Picture, draw_all
+from mlipilot.campaign.spec import load_locked
+from mlipilot.report.export import CARD, Export, export_incumbent, model_name
+from mlipilot.report.figures import Picture, draw_all, draw_lineages
 from mlipilot.report.html import render_html
+from mlipilot.report.lineages import lineages_section
 from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
+from mlipilot.report.run import RunView, load_run
+from mlipilot.report.view import LineageView
+
+_LINEAGE_PAGE = re.compile(r"report-lineage-\d+\.html")
 
 
-def write_report(run: RunPaths, lineage: LineagePaths) -> Path:
-    """Write the report of a lineage as it stands now, finished or not; return the path of `report.html`.
+def write_report(run: RunPaths, lineage: LineagePaths | None = None) -> Path:
+    """Write the report of a run as it stands now, finished or not; return the path of `report.html`.
+
+    It shows one lineage in full: `lineage`, else the best one, whose model is exported in any case. Where
+    there are several, `report.html` begins with all of them, and each has a page of its own beside it.
 
     Replaces an earlier report. Raises InputError for a directory that is no run, LedgerError for a ledger
-    whose chain is broken, OSError (a full disk).
+    whose chain is broken, if it is that of `lineage` or there is no other, OSError (a full disk).
     """
-    view = load_lineage(run, lineage)
-    earlier = _take_seal_off(run.root)
-    export = export_incumbent(view, run.export)
-    pictures = draw_all(view)
-    said = context(view, pictures, export)
-    written = [*_export_files(export), *_write_pictures(run.figures, pictures)]
-    for path, text in ((run.report_html, render_html(said)), (run.report_md, render_markdown(said))):
-        write_atomic(path, text)
-        written.append(path)
-    for path in earlier - set(written):
-        path.unlink(missing_ok=True)
-    write_manifest(run.root, written)
+    load_locked(run.spec)  # before anything is written: what is no run stays as it is
+    with FileLock(run.report_lock):  # lineages of one run may end at the same time
+        found = load_run(run)
+        best = found.best or found.lineages[0]
+        shown = found.find(lineage.number) if lineage is not None else best
+        earlier = _take_seal_off(run, best.spec.name)
+        export = export_incumbent(best, run.export)
+        figures, pages = _pages(run, found, shown, export)
+        written = [*_export_files(export), *_write_pictures(run.figures, figures)]
+        for path, text in pages.items():
+            write_atomic(path, text)
+            written.append(path)
+        for path in earlier - set(written):
+            path.unlink(missing_ok=True)
+        write_manifest(run.root, written)
     return run.report_html
 
 
-def _take_seal_off(root: Path) -> set[Path]:
+def _pages(
+    run: RunPaths, found: RunView, shown: LineageView, export: Export
+) -> tuple[list[Picture], dict[Path, str]]:
+    """The figures of the run's page, and the text of every page."""
+    if not found.several:
+        figures = draw_all(shown)
+        said = context(shown, figures, export)
+        return figures, {run.report_html: render_html(said), run.report_md: render_markdown(said)}
+    section = lineages_section(found)
+    drawn = {view.lineage.number: draw_all(view) for view in found.lineages}
+    exports = {view.lineage.number: _export_of(view, found, export) for view in found.lineages}
+    pages = {
+        run.lineage_html(number): render_html(context(found.find(number), figures, exports[number], section))
+        for number, figures in drawn.items()
+    }
+    number = shown.lineage.number
+    figures = [draw_lineages(found), *drawn[number]]
+    said = context(shown, figures, exports[number], section, whole_run=True)
+    return figures, pages | {run.report_html: render_html(said), run.report_md: render_markdown(said)}
+
+
+def _export_of(view: LineageView, found: RunView, export: Export) -> Export:
+    """What a lineage's page says of the exported model, which is that of the best."""
+    if found.best is None or view is found.best:
+        return export
+    return Export(
+        missing=f"the run's exported model is that of lineage {found.best.lineage.number}, the best"
+    )
+
+
+def _take_seal_off(run: RunPaths, campaign: str) -> set[Path]:
     """Remove the manifest, so that a kill leaves an unsealed report, not one that looks tampered with.
 
-    Returns the files of the earlier report.
+    Returns the files of earlier reports. What an interrupted one exported stands in no manifest.
     """
-    if not is_finished(root):
-        return set()
-    earlier: set[Path] = set()
-    with suppress(ValueError):  # a damaged manifest names nothing that may be removed
-        earlier = {root / name for name in read_manifest(root) if _is_ours(name)}
-    (root / MANIFEST).unlink()
+    earlier = {run.export / CARD, *run.export.glob(model_name(campaign, "*"))}
+    if is_finished(run.root):
+        with suppress(ValueError):  # a damaged manifest names nothing that may be removed
+            earlier |= {run.root / name for name in read_manifest(run.root) if _is_ours(name)}
+        (run.root / MANIFEST).unlink()
     return earlier
 
 
 def _is_ours(name: str) -> bool:
     """Whether an entry is a file that only reports write, so that a forged manifest removes no other."""
+    if _LINEAGE_PAGE.fullmatch(name):
+        return True
     folder, _, file = name.partition("/")
     return folder in ("figures", "export") and file != "" and "/" not in file and file != ".."
 

@@ -8,8 +8,9 @@ import pytest
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.report.data import load_lineage
 from mlipilot.report.figures import Picture
+from mlipilot.report.run import RunView, load_run
 from mlipilot.report.view import LineageView
-from tests.report.scenarios import finished_run, hostile_run
+from tests.report.scenarios import finished_run, hostile_run, three_lineages
 from tests.report.synthetic import SyntheticRun
 
 
@@ -35,6 +36,23 @@ def run(pristine: SyntheticRun, tmp_path: Path) -> RunPaths:
 
 
 @pytest.fixture(scope="session")
+def pristine_lineages(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """A run of three lineages. Not to be changed: see `several`."""
+    return three_lineages(tmp_path_factory.mktemp("lineages") / "cu_emt")[0].run
+
+
+@pytest.fixture(scope="session")
+def compared(pristine_lineages: RunPaths) -> RunView:
+    return load_run(pristine_lineages)
+
+
+@pytest.fixture
+def several(pristine_lineages: RunPaths, tmp_path: Path) -> RunPaths:
+    """A copy of the run of three lineages that a test may spoil."""
+    return RunPaths(Path(shutil.copytree(pristine_lineages.root, tmp_path / "several")))
+
+
+@pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> LineageView:
     """A run whose pilot and whose training write whatever might break a page or a terminal."""
     return view_of(hostile_run(tmp_path_factory.mktemp("hostile") / "cu_emt").run)
@@ -44,5 +62,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> LineageView:
 def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins for the figures, where a test is about the files around them."""
     names = ("progress", "gates", "parity", "training", "dynamics")
-    stand_ins = [Picture(name, name, "A caption.", b"light", b"dark") for name in names]
-    monkeypatch.setattr("mlipilot.report.write.draw_all", lambda _view: stand_ins)
+    stand_ins = [Picture(name, name, "A caption.", b"light", b"dark") for name in (*names, "lineages")]
+    monkeypatch.setattr("mlipilot.report.write.draw_all", lambda _view: stand_ins[:-1])
+    monkeypatch.setattr("mlipilot.report.write.draw_lineages", lambda _run: stand_ins[-1])

@@ -81,6 +81,31 @@ def finished_run(root: Path) -> SyntheticRun:
     return run
 
 
+def three_lineages(root: Path) -> list[SyntheticRun]:
+    """Two that end with every gate passed, the second with the lower objective; one that is paused."""
+    spec = make_spec(seeds=[1, 2], budget={"iterations": 3, "optimizer_steps": 400})
+    qualities = ((0.0, 0.5, 0.97, 0.6), (0.0, 0.97, 1.1), (0.0, 0.5))
+    moves = (
+        (LOSS, LOSS_EDITS),
+        (SCHEDULE, SCHEDULE_EDITS),
+        (WIDE, {"hidden_irreps: 4x0e": "hidden_irreps: 16x0e"}),
+    )
+    lineages = []
+    for number, tried in enumerate(qualities):
+        lineage = SyntheticRun(root, spec, number)
+        lineage.propose(0, None, {})
+        lineage.candidate(0, tried[0])
+        for iteration, (quality, move) in enumerate(zip(tried[1:], moves, strict=False), start=1):
+            lineage.propose(iteration, *move)
+            lineage.candidate(iteration, quality)
+        lineages.append(lineage)
+    for lineage, quality in zip(lineages[:2], (0.97, 1.1), strict=True):
+        lineage.sealed_check(quality)
+        lineage.end("the wall-clock budget is used up")
+    lineages[2].ledger.append("paused", {"reason": "the endpoint is down"})
+    return lineages
+
+
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>[bold red]x[/] `` ``` | $x^{$ [a](javascript:b) http://evil.example"
 ESCAPES = "\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b5m\u202eright-to-left\u200b\x00"
 

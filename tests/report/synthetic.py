@@ -74,24 +74,33 @@ def make_spec(**changes: Any) -> CampaignSpec:
 
 
 class SyntheticRun:
-    """Writes a run as the controller would; each method takes the lineage one event further."""
+    """Writes a run as the controller would; each method takes the lineage one event further.
 
-    def __init__(self, root: Path, spec: CampaignSpec | None = None) -> None:
+    A second one for the same `root` writes another lineage of the run.
+    """
+
+    def __init__(self, root: Path, spec: CampaignSpec | None = None, number: int = 0) -> None:
         self.run = RunPaths(root)
-        self.lineage: LineagePaths = self.run.lineage(0)
-        self.spec = spec or make_spec()
-        root.mkdir(parents=True)
-        write_atomic(self.run.spec, dump_spec(self.spec))
-        shutil.copyfile(SCORECARD, self.run.scorecard)
+        self.lineage: LineagePaths = self.run.lineage(number)
+        whole = spec or make_spec()
+        if not self.run.spec.exists():
+            self._begin(whole)
+        self.spec = whole.for_lineage(number)
         self.card = load_scorecard(self.run.scorecard)
+        self.lineage.root.mkdir()
+        self.ledger = Ledger(self.lineage.ledger)
+        self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))
+
+    def _begin(self, spec: CampaignSpec) -> None:
+        """What the lineages share."""
+        self.run.root.mkdir(parents=True)
+        write_atomic(self.run.spec, dump_spec(spec))
+        shutil.copyfile(SCORECARD, self.run.scorecard)
         copy_recipe(RECIPES / "mace", self.run.recipe)
         (self.run.data / "train").mkdir(parents=True)
         write_json(self.run.data / "provenance.json", {"dataset": "cu_emt", "seed": 2026})
         write_manifest(self.run.data)
         write_json(self.run.protected, hash_protected(self.run.root))
-        self.lineage.root.mkdir()
-        self.ledger = Ledger(self.lineage.ledger)
-        self.ledger.append("campaign_started", starting_body(self.run, self.spec, 0))
 
     def propose(self, number: int, hypothesis: dict[str, Any] | None, edits: dict[str, str]) -> None:
         """Publish a candidate: the baseline's recipe.yaml with texts replaced."""
@@ -158,7 +167,7 @@ class SyntheticRun:
         attempt = self.start(key)
         write_atomic(attempt / "stdout.log", training_log(seed, quality, diverges=failed is not None))
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
-        self.finish(key, 31.0 + seed, failed)
+        self.finish(key, 31.0 + seed % 1000, failed)
 
     def evaluate(self, number: int, seed: int, quality: float, broken: tuple[str, ...] = ()) -> None:
         """One evaluation with metrics and curves; the metrics in `broken` failed."""
@@ -187,14 +196,14 @@ class SyntheticRun:
         record["manifest_sha256"] = write_manifest(directory)
         self.ledger.append("verdict", record | {"verdict_sha256": sha256_file(directory / "verdict.json")})
 
-    def sealed_check(self) -> None:
+    def sealed_check(self, quality: float = 0.97) -> None:
         """Measure baseline and incumbent on the sealed split."""
         state = replay(self.ledger.records)
         for number in sorted({0, state.incumbent or 0}):
             for seed in self.spec.seeds:
                 key = JobKey(number, seed, "sealed")
                 attempt = self.start(key)
-                content = metrics_file(number, seed, 0.97 if number else 0.0, ())
+                content = metrics_file(number, seed, quality if number else 0.0, ())
                 names = [name for name, info in CATALOG.items() if info.group == "errors"]
                 content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
                 write_json(attempt / "output" / "metrics.json", content)
@@ -227,7 +236,7 @@ def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]
         "format": "mlipilot-metrics/1",
         "split": "test",
         "metrics": metrics,
-        "model": {"model_class": "ScaleShiftMACE", "weights_digest": f"{number:02d}{seed:02d}" * 16},
+        "model": {"model_class": "ScaleShiftMACE", "weights_digest": (f"{number:02d}{seed:02d}" * 16)[:64]},
         "versions": {"torch": "2.13.0", "mace-torch": "0.3.16"},
         "wall_s": 22.0,
         "cpu_s": 21.0,

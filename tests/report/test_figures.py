@@ -11,9 +11,11 @@ from mlipilot.campaign.paths import RunPaths
 from mlipilot.evaluation.scorecard import Gate
 from mlipilot.report.figures import draw_all
 from mlipilot.report.figures.gates import relative_to_bound
+from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.models import dynamics_figure, parity_figure, read_curves
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, render
+from mlipilot.report.run import RunView
 from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
 from tests.report.synthetic import SyntheticRun
@@ -43,6 +45,14 @@ def test_before_the_first_measurement_every_figure_says_what_it_lacks(
     for picture in pictures:
         assert picture.missing.endswith("yet")
         assert not picture.light
+
+
+def test_of_each_new_incumbent_a_filled_mark_says_that_it_passes_every_gate(compared: RunView) -> None:
+    for axes in lineages_figure(compared, LIGHT).axes:
+        marks = [line for line in axes.lines if line.get_marker() in ("o", "s", "D")]
+        hollow = [line for line in marks if line.get_markerfacecolor() == LIGHT.paper]
+        # Of the lineages 0, 1 and 2: two, one and two that fail gates; one, two and none that pass.
+        assert (len(marks), len(hollow)) == (8, 5)
 
 
 def test_torn_curves_are_missing_data(run: RunPaths) -> None:

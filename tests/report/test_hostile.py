@@ -14,12 +14,17 @@ from mlipilot.report.figures import Picture
 from mlipilot.report.figures.style import LIGHT, render
 from mlipilot.report.figures.training import training_figure
 from mlipilot.report.html import render_html
+from mlipilot.report.lineages import lineages_section
 from mlipilot.report.markdown import code, escape, fenced, render_markdown
 from mlipilot.report.page import context
+from mlipilot.report.run import load_run
 from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
 from mlipilot.report.view import LineageView
 from tests.report.scenarios import ESCAPES, EVIL
+from tests.report.synthetic import SyntheticRun, make_spec
 
+NAMES = ("progress", "gates", "parity", "training", "dynamics")
+PAGE = re.compile(r"report-lineage-\d+\.html")
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e]")
 
 
@@ -44,29 +49,44 @@ def _elements(html: str) -> Collector:
 
 @pytest.fixture(scope="module")
 def hostile_context(hostile: LineageView) -> dict[str, object]:
-    names = ("progress", "gates", "parity", "training", "dynamics")
-    return context(hostile, [Picture(n, n, n, b"light", b"dark") for n in names], Export(missing=EVIL))
+    return context(hostile, [Picture(n, n, n, b"light", b"dark") for n in NAMES], Export(missing=EVIL))
 
 
 def test_figures_survive(hostile: LineageView) -> None:
     assert render(lambda theme: training_figure(hostile, theme), LIGHT)
 
 
-def test_the_page_holds_no_element_but_its_own(hostile_context: dict[str, object]) -> None:
-    html = render_html(hostile_context)
+@pytest.fixture(scope="module")
+def hostile_lineages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The page of a run whose pilot has a hostile name, and one of whose ledgers is something else."""
+    root = tmp_path_factory.mktemp("lineages") / "cu_emt"
+    pilot = {"kind": "openai", "base_url": "http://node7:8000/v1", "model": EVIL + ESCAPES}
+    spec = make_spec(seeds=[1], description=EVIL, pilot=pilot)
+    made = [SyntheticRun(root, spec, number) for number in range(3)][-1]
+    made.ledger.path.write_text(EVIL + "\n")
+    found = load_run(made.run)
+    pictures = [Picture(n, n, n, b"light", b"dark") for n in (*NAMES, "lineages")]
+    section = lineages_section(found)
+    return context(found.lineages[0], pictures, Export(missing=EVIL), section, whole_run=True)
+
+
+@pytest.mark.parametrize("page", ["hostile_context", "hostile_lineages"])
+def test_the_page_holds_no_element_but_its_own(page: str, request: pytest.FixtureRequest) -> None:
+    html = render_html(request.getfixturevalue(page))
     found = _elements(html)
     assert not found.tags & {"script", "iframe", "object", "embed", "form", "link", "base", "svg", "b0ld"}
     for name, value in found.attributes:
         assert not name.startswith("on")
         assert name != "style"
         if name in ("src", "srcset", "href"):
-            assert value.startswith(("data:image/png;base64,", "#"))
+            assert value.startswith(("data:image/png;base64,", "#")) or PAGE.fullmatch(value)
     assert "&lt;script&gt;alert(1)" in html
     assert not HIDDEN.search(html)
 
 
-def test_markdown_holds_no_html_and_no_link(hostile_context: dict[str, object]) -> None:
-    text = render_markdown(hostile_context)
+@pytest.mark.parametrize("page", ["hostile_context", "hostile_lineages"])
+def test_markdown_holds_no_html_and_no_link(page: str, request: pytest.FixtureRequest) -> None:
+    text = render_markdown(request.getfixturevalue(page))
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     found = _elements(html)
     assert not found.tags & {"script", "a", "iframe"}
@@ -74,7 +94,7 @@ def test_markdown_holds_no_html_and_no_link(hostile_context: dict[str, object]) 
     assert not any(name.startswith("on") for name, _ in found.attributes)
     assert not HIDDEN.search(text)
     headings = [line for line in text.splitlines() if line.startswith("# ")]
-    assert headings == ["# cu_emt"]
+    assert headings == (["# cu_emt"] if page == "hostile_context" else ["# cu_emt", "# Lineage 0"])
 
 
 def test_the_terminal_gets_no_escape_and_no_markup(hostile: LineageView) -> None:

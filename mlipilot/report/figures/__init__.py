@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from matplotlib.figure import Figure
 
 from mlipilot.report.figures.gates import gates_figure
+from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.models import dynamics_figure, parity_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, Theme, render
 from mlipilot.report.figures.training import training_figure
+from mlipilot.report.run import RunView
 from mlipilot.report.view import LineageView
 
 
@@ -66,14 +69,26 @@ _FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
 
 
 def draw_all(view: LineageView) -> list[Picture]:
-    """Every figure of the report, in order."""
-    return [_picture(name, view) for name in _FIGURES]
+    """Every figure of a lineage's report, in order."""
+    return [
+        _picture(name, title, caption, partial(draw, view))
+        for name, (title, caption, draw) in _FIGURES.items()
+    ]
 
 
-def _picture(name: str, view: LineageView) -> Picture:
-    title, caption, draw = _FIGURES[name]
+def draw_lineages(run: RunView) -> Picture:
+    """The figure of all lineages of a run."""
+    caption = (
+        "Each lineage's incumbent after every iteration: mean over its training seeds, bars of one standard "
+        "deviation where a new incumbent was accepted. Filled marks pass every gate, hollow ones fail some: "
+        "until then the violation decides, after that the objective. Lines are set apart a little sideways."
+    )
+    return _picture("lineages", "Incumbents of all lineages", caption, partial(lineages_figure, run))
+
+
+def _picture(name: str, title: str, caption: str, draw: Callable[[Theme], Figure]) -> Picture:
     try:
-        light, dark = (render(lambda theme: draw(view, theme), theme) for theme in (LIGHT, DARK))
+        light, dark = (render(draw, theme) for theme in (LIGHT, DARK))
     except MissingDataError as error:
         return Picture(name, title, caption, missing=str(error))
     return Picture(name, title, caption, light, dark)
