@@ -31,7 +31,7 @@ def _mlipilot(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedPr
         (["status", "runs/none"], "there is no run here"),
         (["verify", "mlipilot"], "there is no run here"),
         (["data", "build", "cu_emd"], "did you mean 'cu_emt'?"),
-        (["endpoint"], "mlipilot endpoint --scripted"),
+        (["endpoint"], "mlipilot endpoint --gguf FILE"),
         (["evaluate", "nowhere", "--scorecard", "scorecards/none.yaml"], "no such file"),
         (["frobnicate"], "frobnicate"),
     ],
