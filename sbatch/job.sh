@@ -101,7 +101,7 @@ run_attempt() {
   reap
   wall_ms=$(((${EPOCHREALTIME/[.,]/} - begun_us) / 1000))
   cpu_ms
-  trusted end "$attempt" --job-id "$job_id" --network "$network" --status "$status" \
+  trusted end "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" --network "$network" --status "$status" \
     --wall-s "$(seconds $wall_ms)" --cpu-s "$(seconds $((spent_ms - before_ms)))" $cancelled || return
   say "$1: ended with status $status after $(seconds $wall_ms) s"
 }

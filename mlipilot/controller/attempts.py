@@ -93,7 +93,7 @@ class Attempts:
             order=self.order(key, number, trained),
             anchor=anchor,
             kind="train" if key.kind == "train" else "evaluate",
-            avoid_nodes=[end["node"] for end in ends if end.get("free") and end.get("node")],
+            avoid_nodes=[end["bad_node"] for end in ends if end.get("bad_node")],
         )
 
     def collect(self, key: JobKey, number: int) -> dict[str, Any] | None:
@@ -108,16 +108,11 @@ class Attempts:
             "job_id": standing.job_id,
             "node": standing.node,
             "free": standing.free,
+            "bad_node": standing.bad_node,
         }
         match standing.phase:
             case "sealed":
-                result = self._sealed_result(attempt)
-                if result["outcome"] != "cancelled":
-                    return body | {"free": False} | result
-                if standing.cancel_was_asked:
-                    return body | result
-                taken = "ended from outside: scancel, preemption or a limit of the site"
-                return body | result | {"outcome": "lost", "reason": taken}
+                return body | self._sealed_result(attempt)
             case "ended":
                 how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
                 return body | how | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}

@@ -17,15 +17,14 @@ class Standing:
     """Where an attempt stands.
 
     `sealed`: its manifest is there. `ended`: it is over without one, and `outcome` says how; `free` when the
-    fault was the cluster's own, so that the attempt is not counted. A job that sealed itself as cancelled
-    though nobody here asked for it (`scancel`, preemption, a partition's limit) was taken away.
+    fault was the cluster's own, so that the attempt is not counted. `bad_node`: better avoided from now on.
     """
 
     phase: Phase
     outcome: Literal["lost", "failed", "time_limit", "cancelled"] = "lost"
     reason: str = ""
     free: bool = False
-    cancel_was_asked: bool = True
+    bad_node: str | None = None
     job_id: str | None = None
     node: str | None = None
 

@@ -7,16 +7,15 @@ then `end`. It stands in for the worker of a local job, whose child cannot be sh
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 from pathlib import Path
 
-from mlipilot.audit.files import publish_new, write_atomic, write_json
+from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.apptainer import environment_file, job_argv
 from mlipilot.jobs.order import Isolation, read_order
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal
+from mlipilot.jobs.starts import JobStart
 
 NOTHING_TO_RUN = 3  # exit status: the attempt is over, taken, or not due
 _TIMED_OUT = (124, 137)  # of coreutils' timeout: after its TERM, after its KILL
@@ -26,7 +25,7 @@ def begin(options: argparse.Namespace) -> int:
     """Claim the attempt, check what must not have changed, and write the command line to run."""
     attempt: Path = options.attempt
     order = read_order(attempt)
-    if is_finished(attempt) or not is_due(order) or not _claim(attempt, options):
+    if is_finished(attempt) or not is_due(order) or not _start(options).claim(attempt):
         return NOTHING_TO_RUN
     refused = refused_before(order, _isolation(options))
     if refused is not None:
@@ -43,11 +42,13 @@ def begin(options: argparse.Namespace) -> int:
 
 
 def end(options: argparse.Namespace) -> int:
-    """Say how the command ended and seal the attempt."""
+    """Say how the command ended and seal the attempt, unless it is to run again or does so elsewhere."""
     attempt: Path = options.attempt
     order = read_order(attempt)
     if is_finished(attempt):
         return 0
+    if why := _start(options).why_not_to_seal(attempt, cancelled=options.cancelled):
+        sys.exit(why)
     # The shell reports a signal as 128 plus its number; so does Apptainer for the process inside.
     status = options.status if options.status < 128 else 128 - options.status
     outcome, reason = ending_of(status)
@@ -66,20 +67,8 @@ def end(options: argparse.Namespace) -> int:
     return 0
 
 
-def _claim(attempt: Path, options: argparse.Namespace) -> bool:
-    """Whether this job may run the attempt: nobody else has, or an earlier start of this very job."""
-    mine = {"job_id": options.job_id, "restart": options.restart, "node": options.node}
-    path = attempt / "worker.json"
-    if publish_new(path, json.dumps(mine)):
-        return True
-    theirs = json.loads(path.read_text())
-    if theirs.get("job_id") != options.job_id or theirs.get("restart", 0) >= options.restart:
-        return False
-    write_json(path, mine)  # requeued: Slurm has ended the earlier start
-    for leftover in ("output", "stdout.log", "stderr.log"):
-        shutil.rmtree(attempt / leftover, ignore_errors=True)
-        (attempt / leftover).unlink(missing_ok=True)
-    return True
+def _start(options: argparse.Namespace) -> JobStart:
+    return JobStart(options.job_id, options.restart, options.node)
 
 
 def _isolation(options: argparse.Namespace) -> Isolation:
@@ -95,10 +84,10 @@ def main() -> int:
         sub.set_defaults(action=action)
         sub.add_argument("attempt", type=Path)
         sub.add_argument("--job-id", required=True)
+        sub.add_argument("--restart", type=int, required=True)
+        sub.add_argument("--node", required=True)
         sub.add_argument("--network", choices=["none", "host"], required=True)
         if verb == "begin":
-            sub.add_argument("--restart", type=int, required=True)
-            sub.add_argument("--node", required=True)
             sub.add_argument("--image", type=Path, required=True)
             sub.add_argument("--gpus", default="")
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
-from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.backend import Phase, Standing, Submission
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
@@ -32,7 +33,10 @@ _WAITING = {
     "RESV_DEL_HOLD",
 }
 _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"}
-_CLUSTER_FAULTS = {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL"}
+_NODE_FAULTS = {"NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"}
+_TAKEN_AWAY = {"PREEMPTED", "REVOKED"}
+# In the log of the job, where only Slurm and our own script write; some Slurms then say FAILED.
+_OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE)
 _MARGIN_S = 180  # of Slurm's limit over our own, for the image's digest and the trusted ends
 _SETTLE_S = 20.0  # for a manifest to be seen here after Slurm says that a job is over
 _CANCEL_PATIENCE_S = 90.0
@@ -47,6 +51,7 @@ class SlurmBackend:
         self.run, self.settings = run, settings
         self.spool = Spool(spool)
         self._missing_since: dict[str, float] = {}
+        self._over_since: dict[str, float] = {}
 
     def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
         """Publish the attempt's request, and that of the evaluation that follows it."""
@@ -60,7 +65,10 @@ class SlurmBackend:
         attempt = work.attempt
         attempt.mkdir(parents=True, exist_ok=True)
         known = _read(attempt / "slurm.json")
-        if known is None or known["needs"] != work.order.needs:
+        if known is not None and known["needs"] != work.order.needs:
+            self.spool.ask_to_cancel(known["name"])  # it waits behind a training that was lost
+            known = None
+        if known is None:
             known = {"name": self._new_name(work), "needs": work.order.needs, "after": after, "then": None}
             if fused_with is not None:
                 known["then"] = str(fused_with.attempt.relative_to(self.run))
@@ -118,9 +126,7 @@ class SlurmBackend:
             "node": row.node if row else None,
         }
         if is_finished(attempt):
-            asked = known is None or self.spool.is_cancelled(known["name"])
-            preempted = row is not None and row.state in _CLUSTER_FAULTS
-            return Standing("sealed", cancel_was_asked=asked, free=preempted, **where)
+            return Standing("sealed", **where)
         if known is None:
             return Standing("not_started")
         name = str(known["name"])
@@ -140,27 +146,29 @@ class SlurmBackend:
             return self._not_in_queue(attempt, name, receipt, where)
         self._missing_since.pop(name, None)
         state = row.state
-        if state in _WAITING:
-            return Standing("waiting", reason=one_line(row.reason, 40), **where)
-        if state in _RUNNING:
-            return Standing("running", **where)
+        if state in _WAITING | _RUNNING:
+            self._over_since.pop(name, None)  # it may have been requeued
+            phase: Phase = "waiting" if state in _WAITING else "running"
+            return Standing(phase, reason=one_line(row.reason, 40), **where)
         # Slurm says that the job is over; its manifest may take a while to be seen on this node.
         if not self._settled(name):
             return Standing("running", **where)
         if is_finished(attempt):
             return Standing("sealed", **where)
         said = f"Slurm says {state}" + (f" on {row.node}" if row.node else "")
-        if state in _CLUSTER_FAULTS:
+        if state in _NODE_FAULTS:
+            return Standing("ended", "lost", said, free=True, bad_node=row.node or None, **where)
+        if state in _TAKEN_AWAY:
             return Standing("ended", "lost", said, free=True, **where)
-        if state == "TIMEOUT":
-            return Standing("ended", "time_limit", said, **where)
-        if state == "OUT_OF_MEMORY":
+        lines = [line for line in tail_lines(self.spool.root / "logs" / f"{name}.log") if line.strip()]
+        if state == "OUT_OF_MEMORY" or any(_OVER_MEMORY.search(line) for line in lines):
             wanted = self.settings.resources.memory_mib
             return Standing("ended", "failed", f"{said}: more than {wanted} MiB were needed", **where)
         if state == "CANCELLED" and self.spool.is_cancelled(name):
             return Standing("ended", "cancelled", "cancelled", **where)
-        lines = [line for line in tail_lines(self.spool.root / "logs" / f"{name}.log") if line.strip()]
-        return Standing("ended", "lost", said + (f": {one_line(lines[-1])}" if lines else ""), **where)
+        said += f": {one_line(lines[-1])}" if lines else ""
+        # A job's own limit ends it minutes before Slurm's, so who met that was held up by the machine.
+        return Standing("ended", "lost", said, bad_node=row.node if state == "TIMEOUT" else None, **where)
 
     def _not_in_queue(self, attempt: Path, name: str, receipt: Receipt, where: dict[str, Any]) -> Standing:
         """Not knowing is not an answer: only a queue that answers and goes on not knowing ends a job."""
@@ -176,7 +184,7 @@ class SlurmBackend:
         return Standing("ended", "lost", gone, **where)
 
     def _settled(self, name: str) -> bool:
-        since = self._missing_since.setdefault(f"over {name}", time.monotonic())
+        since = self._over_since.setdefault(name, time.monotonic())
         return time.monotonic() - since > _SETTLE_S
 
     def _check_submitter(self) -> None:

@@ -19,6 +19,7 @@ from types import FrameType
 from mlipilot.jobs.order import Isolation, JobOrder, Outcome, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal
+from mlipilot.jobs.starts import CLAIM, JobStart
 
 GRACE_S = 5.0
 LARGEST_FILE_BYTES = 4 * 1024**3
@@ -41,11 +42,11 @@ def _limit_child() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
 
-def run_attempt(attempt: Path) -> None:
-    """Run the order in `attempt` and seal the directory."""
+def run_attempt(attempt: Path, start: JobStart | None) -> None:
+    """Run the order in `attempt` and seal the directory; exits where the end is not the attempt's own."""
     order = read_order(attempt)
-    job_id = os.environ.get("SLURM_JOB_ID")  # a local controller does not hand its own on
-    isolation = Isolation(backend="slurm" if job_id else "local")
+    job_id = start.job_id if start else None
+    isolation = Isolation(backend="slurm" if start else "local")
     refused = refused_before(order, isolation)
     if refused is not None:
         seal(attempt, order, refused[0], isolation, job_id, changed=refused[1])
@@ -54,6 +55,8 @@ def run_attempt(attempt: Path) -> None:
     (attempt / "home").mkdir(exist_ok=True)
     started = time.monotonic()
     outcome, exit_status, reason = _run_child(attempt, order)
+    if start and (why := start.why_not_to_seal(attempt, cancelled=outcome == "cancelled")):
+        sys.exit(why)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     ending = Ending(
         outcome=outcome,
@@ -99,15 +102,20 @@ def _run_child(attempt: Path, order: JobOrder) -> tuple[Outcome, int | None, str
 def main() -> int:
     """Claim the attempt that the command line names and run it."""
     attempt = Path(sys.argv[1]).resolve()
-    if not is_due(read_order(attempt)) or not claim(attempt / "worker.json"):
+    start = JobStart.of_environment(os.environ)  # a local controller does not hand its own on
+    if not is_due(read_order(attempt)) or not _claim(attempt, start):
         return 0
     signal.signal(signal.SIGTERM, _on_term)
     try:
-        run_attempt(attempt)
+        run_attempt(attempt, start)
     except _CancelledError:
         # Asked to stop outside the child's run: nothing is sealed, the attempt counts as lost.
         end_descendants(GRACE_S)
     return 0
+
+
+def _claim(attempt: Path, start: JobStart | None) -> bool:
+    return start.claim(attempt) if start else claim(attempt / CLAIM)
 
 
 if __name__ == "__main__":

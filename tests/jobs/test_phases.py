@@ -14,13 +14,14 @@ from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.phases import NOTHING_TO_RUN
+from mlipilot.jobs.spool import Spool
 
 MakeOrder = Callable[..., JobOrder]
 
 
 def _phase(verb: str, attempt: Path, **options: object) -> int:
-    words = {"job-id": "42", "network": "none"}
-    words |= {"restart": "0", "node": "n1", "image": "/m.sif"} if verb == "begin" else {}
+    words = {"job-id": "42", "restart": "0", "node": "n1", "network": "none"}
+    words |= {"image": "/m.sif"} if verb == "begin" else {}
     words |= {name.replace("_", "-"): str(value) for name, value in options.items()}
     flags = [part for name, value in words.items() for part in (f"--{name}", value) if part != "yes"]
     argv = [sys.executable, "-m", "mlipilot.jobs.phases", verb, str(attempt), *flags]
@@ -76,21 +77,24 @@ def test_how_a_job_ends(attempt: Path, status: int, wall_s: float, outcome: str,
     assert result.outcome == outcome and reason in (result.reason or "")
 
 
-def test_a_job_ended_from_outside(attempt: Path) -> None:
+def test_a_job_that_was_cancelled_here_is_sealed_as_such(attempt: Path, run: Path) -> None:
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
+    Spool(run / "spool").ask_to_cancel("mlp-0123456789abcdef-x")
     assert _ended(attempt, 143, cancelled="yes").outcome == "cancelled"
+
+
+def test_a_job_ended_from_outside_is_not_sealed_and_can_start_again(attempt: Path) -> None:
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
+    assert _phase("begin", attempt) == 0
+    assert _phase("end", attempt, status=143, wall_s=1, cpu_s=1, cancelled="yes") == 1
+    assert not is_finished(attempt)
+    assert _phase("begin", attempt, restart=1) == 0
 
 
 def test_of_two_jobs_one_runs_the_attempt(attempt: Path) -> None:
     assert _phase("begin", attempt) == 0
     assert _phase("begin", attempt, job_id="43") == NOTHING_TO_RUN
     assert _phase("begin", attempt) == NOTHING_TO_RUN
-
-
-def test_a_requeued_job_begins_afresh(attempt: Path) -> None:
-    assert _phase("begin", attempt) == 0
-    (attempt / "output" / "half").write_text("x")
-    assert _phase("begin", attempt, restart=1) == 0
-    assert not (attempt / "output" / "half").exists()
 
 
 def test_a_sealed_attempt_is_left_alone(attempt: Path) -> None:

@@ -128,6 +128,8 @@ def test_a_training_that_is_repeated_queues_a_new_evaluation(cluster: Cluster) -
     assert len(evaluations) == 2
     order = json.loads((cluster.attempt("evaluate") / "job.json").read_text())
     assert order["needs"] == str(second.attempt)
+    cancelled = [name for name in evaluations if cluster.backend.spool.is_cancelled(name)]
+    assert cancelled == [json.loads((first.attempt / "slurm.json").read_text())["name"].replace(".t.", ".e.")]
 
 
 def test_a_fused_job_is_one_request_with_both_attempts(tmp_path: Path) -> None:
@@ -150,19 +152,19 @@ def test_nodes_that_failed_are_left_out(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "phase", "outcome", "free"),
+    ("state", "phase", "outcome", "free", "avoided"),
     [
-        ("PENDING", "waiting", None, None),
-        ("RUNNING", "running", None, None),
-        ("COMPLETING", "running", None, None),
-        ("NODE_FAIL", "ended", "lost", True),
-        ("PREEMPTED", "ended", "lost", True),
-        ("TIMEOUT", "ended", "time_limit", False),
-        ("OUT_OF_MEMORY", "ended", "failed", False),
-        ("FAILED", "ended", "lost", False),
-        ("COMPLETED", "ended", "lost", False),
-        ("CANCELLED", "ended", "lost", False),
-        ("A_STATE_OF_TOMORROW", "ended", "lost", False),
+        ("PENDING", "waiting", None, None, False),
+        ("RUNNING", "running", None, None, False),
+        ("COMPLETING", "running", None, None, False),
+        ("NODE_FAIL", "ended", "lost", True, True),
+        ("PREEMPTED", "ended", "lost", True, False),
+        ("TIMEOUT", "ended", "lost", False, True),
+        ("OUT_OF_MEMORY", "ended", "failed", False, False),
+        ("FAILED", "ended", "lost", False, False),
+        ("COMPLETED", "ended", "lost", False, False),
+        ("CANCELLED", "ended", "lost", False, False),
+        ("A_STATE_OF_TOMORROW", "ended", "lost", False, False),
     ],
 )
 def test_states(
@@ -173,13 +175,46 @@ def test_states(
     phase: str,
     outcome: str | None,
     free: bool | None,
+    avoided: bool,
 ) -> None:
     monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
     cluster.queue(f"{submitted}|42|{state}|None|node7")
     found = cluster.backend.standing(cluster.attempt("train"))
     assert (found.phase, found.job_id, found.node) == (phase, "42", "node7")
+    assert found.bad_node == ("node7" if avoided else None)
     if outcome:
         assert (found.outcome, found.free) == (outcome, free) and state in found.reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "slurmstepd: error: StepId=2.batch exceeded memory limit (640585728 > 314572800), being killed",
+        "slurmstepd-n2: error: Detected 1 oom_kill event in StepId=2.batch. Some tasks were OOM Killed.",
+    ],
+)
+def test_lack_of_memory_that_only_the_jobs_log_knows_of(
+    cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    (cluster.spool / "logs").mkdir()
+    (cluster.spool / "logs" / submitted).with_name(f"{submitted}.log").write_text(f"begun\n{said}\nended\n")
+    cluster.queue(f"{submitted}|42|FAILED|JobLaunchFailure|node7")
+    found = cluster.backend.standing(cluster.attempt("train"))
+    assert found.outcome == "failed" and "more than 8000 MiB were needed" in found.reason
+
+
+def test_a_job_that_was_seen_over_and_runs_again_is_waited_for(
+    cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_SETTLE_S", 0.05)
+    phases = []
+    for state in ("NODE_FAIL", "PENDING", "RUNNING", "NODE_FAIL"):
+        cluster.queue(f"{submitted}|42|{state}|None|node7")
+        phases.append(cluster.backend.standing(cluster.attempt("train")).phase)
+        time.sleep(0.06)
+    assert phases == ["running", "waiting", "running", "running"]
+    assert cluster.backend.standing(cluster.attempt("train")).phase == "ended"
 
 
 def test_a_manifest_may_be_seen_later_than_the_end(cluster: Cluster, submitted: str) -> None:
@@ -187,17 +222,6 @@ def test_a_manifest_may_be_seen_later_than_the_end(cluster: Cluster, submitted: 
     assert cluster.backend.standing(cluster.attempt("train")).phase == "running"
     (cluster.attempt("train") / "manifest-sha256.txt").write_text("")
     assert cluster.backend.standing(cluster.attempt("train")).phase == "sealed"
-
-
-def test_a_job_that_was_taken_away_is_told_from_one_that_was_cancelled(
-    cluster: Cluster, submitted: str
-) -> None:
-    (cluster.attempt("train") / "manifest-sha256.txt").write_text("")
-    cluster.queue(f"{submitted}|42|PREEMPTED|None|node7")
-    taken = cluster.backend.standing(cluster.attempt("train"))
-    assert (taken.phase, taken.cancel_was_asked, taken.free) == ("sealed", False, True)
-    cluster.backend.spool.ask_to_cancel(submitted)
-    assert cluster.backend.standing(cluster.attempt("train")).cancel_was_asked
 
 
 def test_not_known_to_the_queue_is_no_success_and_no_failure(cluster: Cluster, submitted: str) -> None:

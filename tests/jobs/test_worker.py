@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.files import write_json
 from mlipilot.audit.identity import identify
-from mlipilot.audit.manifest import check_manifest
+from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import claim, read_claim
@@ -136,6 +137,29 @@ def test_cancel_ends_the_job_and_seals_what_there_is(run: Path, make_order: Make
     LocalBackend().cancel(run / "attempt")
     assert LocalBackend().standing(run / "attempt").phase == "sealed"
     assert read_result(run / "attempt").outcome == "cancelled"
+
+
+def test_a_slurm_job_that_was_taken_away_runs_again_under_its_number(
+    run: Path, make_order: MakeOrder
+) -> None:
+    attempt = run / "attempt"
+    attempt.mkdir()
+    code = "import pathlib, time; gone = pathlib.Path('../gone')\n"
+    code += "if not gone.exists(): gone.touch(); time.sleep(60)"
+    write_json(attempt / "job.json", make_order(code).model_dump())
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
+    argv = [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt)]
+    slurm = {"SLURM_JOB_ID": "42", "SLURMD_NODENAME": "n1"}
+    first = subprocess.Popen(argv, env=os.environ | slurm, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 20
+    while not (run / "gone").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.terminate()
+    assert b"ended from outside" in first.communicate()[1]
+    assert first.returncode == 1 and not is_finished(attempt)
+    subprocess.run(argv, env=os.environ | slurm | {"SLURM_RESTART_COUNT": "1"}, check=True)
+    result = read_result(attempt)
+    assert (result.outcome, result.job_id, result.isolation.backend) == ("ok", "42", "slurm")
 
 
 def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: MakeOrder) -> None:

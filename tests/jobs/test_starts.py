@@ -1,0 +1,72 @@
+"""Which start of a Slurm job runs an attempt, and which may say how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import check_manifest, write_manifest
+from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.spool import Spool
+from mlipilot.jobs.starts import CLAIM, JobStart
+
+FIRST = JobStart("42", 0, "n1")
+AGAIN = JobStart("42", 1, "n2")
+NAME = "mlp-0123456789abcdef-x"
+
+
+@pytest.fixture
+def attempt(run: Path, make_order: Callable[..., JobOrder]) -> Path:
+    directory = run / "attempt"
+    (directory / "output").mkdir(parents=True)
+    write_json(directory / "job.json", make_order("pass").model_dump())
+    write_json(directory / "slurm.json", {"name": NAME})
+    return directory
+
+
+def test_slurm_says_which_start_it_is() -> None:
+    told = {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1", "SLURMD_NODENAME": "n2"}
+    assert JobStart.of_environment(told) == AGAIN
+    assert JobStart.of_environment({"SLURM_JOB_ID": "42", "SLURMD_NODENAME": "n1"}) == FIRST
+    assert JobStart.of_environment({}) is None
+
+
+def test_one_job_takes_an_attempt_once(attempt: Path) -> None:
+    assert FIRST.claim(attempt)
+    assert not FIRST.claim(attempt)
+    assert not JobStart("43", 1, "n1").claim(attempt)
+    assert sorted(path.name for path in attempt.glob(f"*{CLAIM}*")) == [CLAIM]
+
+
+def test_a_requeued_job_begins_afresh_and_its_older_start_has_no_say(attempt: Path) -> None:
+    assert FIRST.claim(attempt)
+    (attempt / "output" / "half").write_text("x")
+    (attempt / "stdout.log").write_text("x")
+    assert AGAIN.claim(attempt)
+    assert not (attempt / "output").exists() and not (attempt / "stdout.log").exists()
+    assert "not of this start" in (FIRST.why_not_to_seal(attempt, cancelled=False) or "")
+    assert AGAIN.why_not_to_seal(attempt, cancelled=False) is None
+    assert not FIRST.claim(attempt)
+
+
+def test_what_is_sealed_is_left_to_the_last_byte(attempt: Path) -> None:
+    assert FIRST.claim(attempt)
+    write_manifest(attempt)
+    assert not AGAIN.claim(attempt)
+    assert check_manifest(attempt) == []
+
+
+def test_only_the_runs_own_wish_makes_an_end_from_outside_the_attempts_end(attempt: Path, run: Path) -> None:
+    assert FIRST.claim(attempt)
+    assert "ended from outside" in (FIRST.why_not_to_seal(attempt, cancelled=True) or "")
+    Spool(run / "spool").ask_to_cancel(NAME)
+    assert FIRST.why_not_to_seal(attempt, cancelled=True) is None
+
+
+def test_a_claim_that_cannot_be_read_is_somebody_elses(attempt: Path) -> None:
+    (attempt / CLAIM).write_text("{")
+    assert not dataclasses.replace(AGAIN, restart=9).claim(attempt)
