@@ -200,6 +200,10 @@ submit() { # submit NAME TRIES: calls sbatch once; the answer decides between re
   clock
   if [[ $status -eq 0 && -n $job ]]; then
     accept "$1" "${job%%;*}" submitted
+  elif [[ -n ${wanted[exclude]:-} && $complaint == *'node configuration is not available'* ]]; then
+    log "$1: there are no nodes but those that have failed (${wanted[exclude]}): it is to run there"
+    unset 'wanted[exclude]'
+    submit "$1" "$2"
   elif [[ $complaint == *MaxSubmit* ]]; then
     known_none[$1]=1 hold_until=$((now + MLIPILOT_POLL_S))
     note_intent "$1" $((tries - 1)) # waiting for the limit is no failed try

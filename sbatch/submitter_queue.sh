@@ -25,7 +25,7 @@ keeps_accounts() {
 
 # find_job NAME: what became of a submission in doubt. 0: it is job `found`; 1: proven none; 2: not known yet.
 find_job() {
-  local name=$1 file line answered=1 begun
+  local name=$1 file begun
   local -A hits=()
   for file in "spool/started/$name".*; do
     [[ ${file#"spool/started/$name."} =~ ^[0-9]+$ ]] || continue # of a longer name, or not whole yet
@@ -35,22 +35,29 @@ find_job() {
   read_fields "spool/intents/$name"
   begun=${fields[time]:-}
   [[ $begun =~ ^[1-9][0-9]{0,11}$ ]] || return 2
-  ask_queue squeue -h -t all -r --me "--name=$name" -o '%A|%j' && collect_hits || answered=
-  if keeps_accounts; then
-    ask_queue sacct -n -P -X "--name=$name" -S "$(date -d "@$((begun - 86400))" +%FT%T)" -o JobIDRaw,JobName &&
-      collect_hits || answered=
+  # An empty answer that is given once proves nothing: while a controller is replaced, one may be.
+  if look_for "$name" && [[ ${#hits[@]} -eq 0 ]] && ((now - begun > MLIPILOT_DOUBT_S)) &&
+    look_for "$name" && [[ ${#hits[@]} -eq 0 ]]; then
+    return 1
   fi
   found=${!hits[*]}
-  clock
   case ${#hits[@]} in
     1) return 0 ;;
-    0)
-      [[ -z $answered ]] || ((now - begun <= MLIPILOT_DOUBT_S)) || return 1
-      log_once "$name" "in doubt: whether it was submitted is not known yet"
-      ;;
+    0) log_once "$name" "in doubt: whether it was submitted is not known yet" ;;
     *) log_once "$name" "in doubt: jobs $found bear this name: end all but one, write spool/receipts/$name yourself" ;;
   esac
   return 2
+}
+
+look_for() { # look_for NAME: the jobs of that name, into find_job's `hits`; fails where Slurm does not answer
+  local answered=1
+  ask_queue squeue -h -t all -r --me "--name=$1" -o '%A|%j' && collect_hits || answered=
+  if keeps_accounts; then
+    ask_queue sacct -n -P -X "--name=$1" -S "$(date -d "@$((begun - 86400))" +%FT%T)" -o JobIDRaw,JobName &&
+      collect_hits || answered=
+  fi
+  clock
+  [[ -n $answered ]]
 }
 
 collect_hits() { # the `JOB|NAME` lines of `said`, into find_job's `hits`; anything else is no answer

@@ -266,6 +266,15 @@ def test_a_refusal_is_tried_five_times_then_told_in_slurms_words(
     assert len(standin_slurm.calls("sbatch")) == 5
 
 
+def test_where_all_nodes_have_failed_one_of_them_has_to_do(run: Run, standin_slurm: StandinSlurm) -> None:
+    standin_slurm.tell("sbatch", "no_nodes", "")
+    run.request(exclude="n1")
+    run.once()
+    assert standin_slurm.calls("sbatch") == [golden(run, TRAINING, "--exclude=n1"), golden(run, TRAINING)]
+    assert run.receipt()["job_id"] == "1"
+    assert read_fields(run.spool / "intents" / TRAINING)["tries"] == "1"
+
+
 def test_a_full_queue_is_waited_for_and_costs_no_try(run: Run, standin_slurm: StandinSlurm) -> None:
     standin_slurm.tell("sbatch", *["max_submit"] * 7, "")
     run.request()

@@ -70,6 +70,15 @@ def test_without_an_answer_of_squeue_nothing_is_submitted_again(
     assert standin_slurm.calls("sbatch") == []
 
 
+def test_an_empty_answer_that_is_given_once_proves_nothing(run: Run, standin_slurm: StandinSlurm) -> None:
+    standin_slurm.put_job(41, NAME)
+    standin_slurm.tell("squeue", "", "empty", "")  # the first look is at the queue as a whole
+    intend(run, age_s=1000)
+    run.once()
+    assert run.receipt()["job_id"] == "41"
+    assert standin_slurm.calls("sbatch") == []
+
+
 def test_without_an_answer_of_sacct_nothing_is_submitted_again(run: Run, standin_slurm: StandinSlurm) -> None:
     standin_slurm.tell("sacct", "down")
     intend(run, age_s=1000)
