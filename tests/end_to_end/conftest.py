@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import dump_yaml
+from tests.end_to_end.own_cluster import OwnCluster, own_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # As short as each measurement can be: these tests are about the loop, not about copper.
@@ -86,3 +87,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     campaign = write_campaign(directory)
     mlipilot("run", campaign, cwd=directory)
     return RunPaths(directory / "runs" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
+    """A Slurm for all tests that harm theirs; they share the xdist group `own_cluster`."""
+    with own_cluster(tmp_path_factory.mktemp("slurm")) as found:
+        yield found

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mlipilot.audit.ledger import read_ledger
 from mlipilot.campaign.paths import RunPaths
-from mlipilot.controller.state import State, replay
 from mlipilot.jobs.order import read_result
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
+from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights
 
 pytestmark = pytest.mark.slow
 
@@ -44,52 +38,6 @@ needs_image = pytest.mark.skipif(
 )
 
 
-@contextlib.contextmanager
-def submitter(run: Path) -> Iterator[None]:
-    """The submitter of a run, as it would serve on a login node."""
-    (run).mkdir(parents=True, exist_ok=True)
-    settings = {"MLIPILOT_PYTHON": sys.executable, "MLIPILOT_POLL_S": "1", "MLIPILOT_GPU_PARTITION": "gpu"}
-    settings |= {"MLIPILOT_IMAGE": ""}
-    with (run.parent / "submitter.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["bash", str(REPOSITORY / "sbatch" / "submitter.sh"), str(run)],
-            env=os.environ | settings,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-def _state(run: RunPaths) -> State:
-    return replay(read_ledger(run.lineage(0).ledger))
-
-
-def _told(run: RunPaths) -> list[tuple[str, Any]]:
-    """What a ledger says, without times, costs and the scheduler's own words."""
-    dropped = {"job_finished", "exchange", "resumed"}
-    told: list[tuple[str, Any]] = []
-    for record in read_ledger(run.lineage(0).ledger):
-        body = record.body
-        if record.kind == "verdict":
-            told.append((record.kind, (body["iteration"], body["verdict"], body["violation"])))
-        elif record.kind == "proposed":
-            told.append((record.kind, (body["title"], body["recipe_digest"])))
-        elif record.kind not in dropped:
-            told.append((record.kind, body.get("reason")))
-    return told
-
-
-def _weights(run: RunPaths) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(run.root)): path.read_bytes()
-        for path in sorted(run.root.glob("lineage-0/iterations/*/seed-*/train/*/output/model/*.safetensors"))
-    }
-
-
 @needs_slurm
 @pytest.mark.xdist_group("undisturbed")
 def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
@@ -97,12 +45,12 @@ def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
 ) -> None:
     campaign = write_campaign(tmp_path)
     run = RunPaths(tmp_path / "runs" / "tiny")
-    with submitter(run.root):
+    with Submitter(run.root):
         mlipilot("run", campaign, "--set", "jobs.backend=slurm", cwd=tmp_path)
-    state = _state(run)
-    assert state.finished == _state(undisturbed).finished
-    assert _told(run) == _told(undisturbed)
-    assert _weights(run) == _weights(undisturbed)
+    state = state_of(run)
+    assert state.finished == state_of(undisturbed).finished
+    assert told(run) == told(undisturbed)
+    assert weights(run) == weights(undisturbed)
     attempts = [run.lineage(0).attempt(key, a.number) for key, found in state.jobs.items() for a in found]
     results = [read_result(attempt) for attempt in attempts]
     assert all(result.isolation.backend == "slurm" and result.job_id for result in results)
@@ -111,34 +59,13 @@ def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
 
 
 @needs_slurm
-def test_a_controller_killed_and_resumed_submits_nothing_twice(tmp_path: Path) -> None:
-    campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 1, "optimizer_steps": 8})
-    run = RunPaths(tmp_path / "runs" / "tiny")
-    with submitter(run.root):
-        arguments: list[str | Path] = ["run", campaign, "--set", "jobs.backend=slurm"]
-        for _ in range(4):
-            process = subprocess.Popen(command(arguments), cwd=tmp_path, stdout=subprocess.DEVNULL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=12)
-                break
-            process.kill()
-            process.wait()
-            arguments = ["resume", run.root]
-        mlipilot("resume", run.root, cwd=tmp_path)
-    state = _state(run)
-    assert state.finished is not None
-    assert all(len(attempts) == 1 for attempts in state.jobs.values()), state.jobs
-    mlipilot("verify", run.root, cwd=tmp_path)
-
-
-@needs_slurm
 def test_a_fused_job_trains_and_evaluates_in_one_allocation(tmp_path: Path) -> None:
     campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
     run = RunPaths(tmp_path / "runs" / "tiny")
-    with submitter(run.root):
+    with Submitter(run.root):
         settings = ["--set", "jobs.backend=slurm", "--set", "jobs.chain=fused"]
         mlipilot("run", campaign, *settings, cwd=tmp_path)
-    state = _state(run)
+    state = state_of(run)
     ids = {
         key.kind: read_result(run.lineage(0).attempt(key, found[-1].number)).job_id
         for key, found in state.jobs.items()
@@ -151,7 +78,7 @@ def test_cancel_ends_the_jobs_of_a_run(tmp_path: Path) -> None:
     budget = {"iterations": 0, "optimizer_steps": 100_000}
     campaign = write_campaign(tmp_path, seeds=[1], budget=budget)
     run = RunPaths(tmp_path / "runs" / "tiny")
-    with submitter(run.root):
+    with Submitter(run.root):
         controller = subprocess.Popen(
             command(["run", campaign, "--set", "jobs.backend=slurm"]), cwd=tmp_path, stdout=subprocess.DEVNULL
         )
@@ -161,7 +88,7 @@ def test_cancel_ends_the_jobs_of_a_run(tmp_path: Path) -> None:
             time.sleep(0.5)
         mlipilot("cancel", run.root, cwd=tmp_path)
         controller.wait(timeout=60)
-        state = _state(run)
+        state = state_of(run)
         assert state.cancelled and not state.in_flight()
         assert [a.outcome for found in state.jobs.values() for a in found] == ["cancelled"]
         names = subprocess.run(
@@ -198,7 +125,7 @@ def test_sbatch_runs_a_campaign_in_the_image(tmp_path: Path) -> None:
     while _queue(job) and time.monotonic() < deadline:
         time.sleep(2)
     logs = "\n".join(path.read_text() for path in site.glob("mlipilot-*.log"))
-    assert run.lineage(0).ledger.exists() and _state(run).finished, logs
+    assert run.lineage(0).ledger.exists() and state_of(run).finished, logs
     for path in run.root.glob("lineage-0/iterations/*/seed-*/*/attempt-*"):
         isolation = read_result(path).isolation
         assert (isolation.backend, isolation.filesystem, isolation.network) == ("slurm", "container", "none")

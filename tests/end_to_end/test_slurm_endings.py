@@ -1,0 +1,140 @@
+"""How jobs end on a real Slurm, and whose fault that is: the candidate's, the machine's, or nobody's.
+
+The jobs sleep instead of training, each in a run of its own whose submitter asks for another partition. It
+all happens at once, because most of it is waiting. Memory is enforced here by Slurm's own sampling
+(`OverMemoryKill`), the one way that needs no control groups; where control groups do it, Slurm says
+OUT_OF_MEMORY, which tests/jobs/test_slurm.py maps.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import write_json
+from mlipilot.audit.protected import hash_protected
+from mlipilot.jobs import slurm
+from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.order import JobOrder, read_result
+from mlipilot.jobs.settings import JobSettings, Resources
+from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.starts import CLAIM
+from tests.end_to_end.own_cluster import OwnCluster, needs_daemons, wait_until
+from tests.end_to_end.slurm_runs import Submitter
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_cluster"), needs_daemons]
+
+MEMORY_MIB = 300
+HEAD = "0123456789abcdef" * 4
+
+
+class SleepyRun:
+    """A run with one attempt, whose command is a line of Python."""
+
+    def __init__(self, root: Path, code: str, limit_s: float = 600) -> None:
+        root.mkdir()
+        for name in ("campaign.lock.yaml", "scorecard.yaml"):
+            (root / name).write_text("x: 1\n")
+        write_json(root / "protected.json", hash_protected(root))
+        self.attempt = root / "lineage-0/iterations/0000/seed-1/train/attempt-1"
+        settings = JobSettings(backend="slurm", resources=Resources(memory_mib=MEMORY_MIB))
+        self.root, self.backend = root, SlurmBackend(root, root / "spool", settings)
+        order = JobOrder(
+            name=root.name,
+            argv=[sys.executable, "-c", f"import time; {code}"],
+            cwd="/",
+            environment={},
+            wall_limit_s=limit_s,
+            run=str(root),
+            protected=str(root / "protected.json"),
+            read_only={},
+        )
+        self.backend.ensure_started(Submission(self.attempt, order, HEAD, "train"))
+
+    @property
+    def runs(self) -> bool:
+        return (self.attempt / "stdout.log").exists()
+
+    @property
+    def job(self) -> str:
+        return str(json.loads((self.attempt / CLAIM).read_text())["job_id"])
+
+    @property
+    def starts(self) -> list[str]:
+        return sorted(path.name.rpartition(".")[2] for path in (self.root / "spool/started").iterdir())
+
+    def standing(self) -> Standing:
+        return self.backend.standing(self.attempt)
+
+
+SLEEP = "time.sleep(300)"
+HOG = "x = bytearray(600 << 20); x[::4096] = b'1' * len(x[::4096]); time.sleep(300)"
+
+
+@pytest.fixture(scope="module")
+def runs(cluster: OwnCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SleepyRun]]:
+    """Every run at its end, by what was done to it."""
+    root = tmp_path_factory.mktemp("endings")
+    gone = root / "gone"
+    second_time_short = f"import pathlib; p = pathlib.Path({str(gone)!r}); p.exists() or (p.touch(), {SLEEP})"
+    quiet, noisy = cluster.says("sinfo", "-h", "-N", "-p", "gpu", "-o", "%N").splitlines()
+    plans = {  # the line of Python, its own limit, the partition, the node
+        "own limit": (SLEEP, 2.0, "gpu", quiet),
+        "lowered limit": (SLEEP, 600.0, "gpu", quiet),
+        "memory": (HOG, 600.0, "gpu", quiet),
+        "preempted": (SLEEP, 600.0, "low", noisy),
+        "preempted and requeued": (second_time_short, 600.0, "low-requeue", noisy),
+    }
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slurm, "_SETTLE_S", 1.0)
+        found = {}
+        for name, (code, limit_s, partition, node) in plans.items():
+            run = found[name] = SleepyRun(root / name.replace(" ", "-"), code, limit_s)
+            site = {"MLIPILOT_GPU_PARTITION": partition, "MLIPILOT_SBATCH_EXTRA": f"--nodelist={node}"}
+            stack.enter_context(Submitter(run.root, **cluster.environment, **site))
+        wait_until(lambda: all(run.runs for run in found.values()))
+        lowered = found["lowered limit"].job
+        cluster.says("scontrol", "update", f"jobid={lowered}", "timelimit=1")
+        # Whoever may have what runs at low priority takes it, for as long as it sleeps.
+        cluster.says(
+            *("sbatch", "-p", "gpu", "-w", noisy, "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2")
+        )
+        wait_until(lambda: all(run.standing().phase in ("sealed", "ended") for run in found.values()), 150)
+        yield found
+
+
+def test_the_campaigns_own_limit_is_the_candidates_to_keep(runs: dict[str, SleepyRun]) -> None:
+    run = runs["own limit"]
+    assert run.standing().phase == "sealed"
+    result = read_result(run.attempt)
+    assert result.outcome == "time_limit" and "limit of 2 s" in (result.reason or "")
+
+
+def test_a_limit_that_somebody_lowered_is_no_fault_of_the_candidate(runs: dict[str, SleepyRun]) -> None:
+    found = runs["lowered limit"].standing()
+    assert (found.phase, found.outcome, found.free) == ("ended", "lost", False)
+    assert "ended from outside" in found.reason
+
+
+def test_lack_of_memory_is_the_candidates_fault(runs: dict[str, SleepyRun]) -> None:
+    found = runs["memory"].standing()
+    assert (found.phase, found.outcome) == ("ended", "failed")
+    assert f"more than {MEMORY_MIB} MiB were needed" in found.reason
+
+
+def test_a_job_that_gives_way_is_repeated_free_of_charge_on_any_node(runs: dict[str, SleepyRun]) -> None:
+    found = runs["preempted"].standing()
+    assert (found.phase, found.outcome, found.free, found.bad_node) == ("ended", "lost", True, None)
+    assert "PREEMPTED" in found.reason
+
+
+def test_a_job_that_gives_way_and_is_requeued_runs_the_same_attempt(runs: dict[str, SleepyRun]) -> None:
+    run = runs["preempted and requeued"]
+    assert run.starts == ["0", "1"]
+    result = read_result(run.attempt)
+    assert (result.outcome, result.job_id) == ("ok", run.job)
