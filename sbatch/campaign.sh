@@ -4,11 +4,12 @@
 # Checks the image, queues its own successor, starts the submitter beside it and runs the controller of this
 # task's lineage inside the image. On the host it needs bash, coreutils, Slurm's commands and Apptainer.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "${BASH_SOURCE[0]%/*}/common.sh"
 # shellcheck source-path=SCRIPTDIR source=owner.sh
 source "${BASH_SOURCE[0]%/*}/owner.sh"
 script=$1 run=$2
 shift 2
-say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
 fail() {
   say "$*"
   exit 2
@@ -19,16 +20,12 @@ root=$PWD
 mkdir -p "$run" || exit 2
 run=$(cd "$run" && pwd -P)
 
-if [ -n "${MLIPILOT_MODULES:-}" ]; then
-  # shellcheck disable=SC1090,SC1091
-  for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do [ ! -r "$file" ] || source "$file"; done
-  # shellcheck disable=SC2086
-  module load $MLIPILOT_MODULES
-fi
+load_modules "${MLIPILOT_MODULES:-}"
 command -v apptainer >/dev/null || fail "apptainer is not on the PATH of $(uname -n): set MLIPILOT_MODULES in $script"
 
 # The image that is here now is the run's for good: its jobs refuse any other.
-image=$(realpath -- "${MLIPILOT_IMAGE:?}") && [ -r "$image" ] ||
+image=$(realpath -- "${MLIPILOT_IMAGE:?}")
+[ -r "$image" ] ||
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
 say "hashing $image"
 digest=$(sha256sum "$image") && digest=${digest%% *}
@@ -46,12 +43,12 @@ export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
 
 successor=
 queue_successor() { # before any work: what takes over when this job ends before the lineage does
-  local ledger=$run/lineage-$lineage/ledger.jsonl size=0 this=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$lineage}
+  local ledger=$run/lineage-$lineage/ledger.jsonl size=0 idle=0 this=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$lineage}
   [ ! -e "$ledger" ] || size=$(stat -c %s "$ledger")
   if [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && [ "${MLIPILOT_IDLE_GENERATIONS:-0}" -ge 3 ]; then
     fail "three controllers in a row wrote nothing to $ledger: look at it, then sbatch $script again"
   fi
-  [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && idle=$((${MLIPILOT_IDLE_GENERATIONS:-0} + 1)) || idle=0
+  [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && idle=$((${MLIPILOT_IDLE_GENERATIONS:-0} + 1))
   successor=$(
     for name in $(compgen -e); do case $name in SLURM_CONF) ;; SLURM_* | SBATCH_* | SRUN_*) unset "$name" ;; esac; done
     export MLIPILOT_LEDGER_BYTES=$size MLIPILOT_IDLE_GENERATIONS=$idle
@@ -66,16 +63,8 @@ queue_successor() { # before any work: what takes over when this job ends before
   fi
 }
 
-controller=
-submitter=
-early=
-end_early() {
-  early=1
-  [ -z "$controller" ] || kill -TERM "$controller" 2>/dev/null
-}
-trap end_early TERM USR2 INT
-
 judge_owner # before anything is queued: another job may carry the lineage
+[ -z "$early" ] || exit 143 # asked to end before there was anything to take over
 queue_successor
 bash sbatch/submitter.sh "$run" &
 submitter=$!
@@ -95,13 +84,7 @@ key_variables() { # what the pilot needs to know goes through the environment, n
     mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
     --lineage "$lineage" --go-on
 ) &
-controller=$!
-wait "$controller"
-status=$?
-while kill -0 "$controller" 2>/dev/null; do
-  wait "$controller"
-  status=$?
-done
+await_child $!
 
 kill -TERM "$submitter" 2>/dev/null
 wait "$submitter"
@@ -109,4 +92,4 @@ if [ -z "$early" ] && [ -n "$successor" ]; then
   scancel "$successor" 2>/dev/null
 fi
 say "the controller of lineage $lineage ended with status $status${early:+, before its time: $successor goes on}"
-exit $status
+exit "$status"

@@ -5,6 +5,8 @@
 # candidate's code apart from everything (containers are built by mlipilot/jobs/apptainer.py), the toolkit
 # seals the outcome (phases end). RUN/spool/site.env, written by the submitter, says with which image.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "${BASH_SOURCE[0]%/*}/common.sh"
 run=$1
 shift
 export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
@@ -12,7 +14,6 @@ job_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
 job_id=${job_id:-${SLURM_JOB_ID:?this script runs as a Slurm job}}
 restart=${SLURM_RESTART_COUNT:-0}
 node=${SLURMD_NODENAME:-$(uname -n)}
-say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
 
 site() { # site KEY: its value in site.env
   local key value
@@ -65,30 +66,23 @@ seconds() { # seconds MILLISECONDS, with a decimal point
   printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
 }
 
-work=
-cancelled=
-end_early() {
-  cancelled=--cancelled
-  [ -z "$work" ] || kill -TERM "$work" 2>/dev/null
-}
-trap end_early TERM USR2 INT
-
 run_attempt() {
-  local attempt=$run/$1 status argv begun_us before_ms wall_ms
+  local attempt=$run/$1 argv begun_us before_ms wall_ms
   if [ -z "$image" ]; then # a site without Apptainer: the worker of local jobs, and nothing kept apart
     "$(site python)" -m mlipilot.jobs.worker "$attempt" &
-    work=$!
-    reap
+    await_child $!
     return "$status"
   fi
   trusted begin "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" \
     --image "$image" --network "$network" --gpus "${CUDA_VISIBLE_DEVICES:-}"
-  status=$?
-  if [ $status = 3 ]; then
-    say "$1: nothing to run"
-    return 0
-  fi
-  [ $status = 0 ] || return $status
+  case $? in
+    0) ;;
+    3)
+      say "$1: nothing to run"
+      return 0
+      ;;
+    *) return 1 ;;
+  esac
   mapfile -t argv <"$attempt/exec.argv"
   cpu_ms
   before_ms=$spent_ms
@@ -97,34 +91,17 @@ run_attempt() {
     ulimit -c 0 -f $((4 * 1024 * 1024))
     exec "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
   ) &
-  work=$!
-  reap
+  await_child $!
   wall_ms=$(((${EPOCHREALTIME/[.,]/} - begun_us) / 1000))
   cpu_ms
   trusted end "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" --network "$network" --status "$status" \
-    --wall-s "$(seconds $wall_ms)" --cpu-s "$(seconds $((spent_ms - before_ms)))" $cancelled || return
+    --wall-s "$(seconds $wall_ms)" --cpu-s "$(seconds $((spent_ms - before_ms)))" ${early:+--cancelled} || return
   say "$1: ended with status $status after $(seconds $wall_ms) s"
-}
-
-reap() { # wait for $work to its end, though signals interrupt the wait; sets `status`
-  wait "$work"
-  status=$?
-  while kill -0 "$work" 2>/dev/null; do
-    wait "$work"
-    status=$?
-  done
-  work=
 }
 
 mark_started
 image=$(site image)
-modules=$(site modules)
-if [ -n "$modules" ]; then
-  # shellcheck disable=SC1090,SC1091
-  for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do [ ! -r "$file" ] || source "$file"; done
-  # shellcheck disable=SC2086
-  module load $modules
-fi
+load_modules "$(site modules)"
 network=host
 if [ -n "$image" ]; then
   check_image
@@ -132,6 +109,6 @@ if [ -n "$image" ]; then
 fi
 say "job $job_id (start $restart) on $node, network: $network"
 for attempt in "$@"; do
-  [ -z "$cancelled" ] || break
+  [ -z "$early" ] || break
   run_attempt "$attempt" || exit
 done

@@ -21,7 +21,7 @@
 #   MLIPILOT_POLL_S          seconds between two looks at the queue, up to six times that while nothing changes  (30)
 #   MLIPILOT_SLURM_TIMEOUT_S patience with one Slurm command; sbatch gets at most MLIPILOT_DOUBT_S       (30)
 #   MLIPILOT_DOUBT_S         age at which a submission that Slurm knows nothing of is held for lost      (60)
-#   MLIPILOT_SBATCH_DIR      where train.sbatch, evaluate.sbatch, fused.sbatch and job.sh lie (beside this file)
+#   MLIPILOT_SBATCH_DIR      where the .sbatch files, job.sh and common.sh lie  (beside this file)
 #   MLIPILOT_IMAGE, MLIPILOT_IMAGE_SHA256, MLIPILOT_MODULES, MLIPILOT_PYTHON    for job.sh: which image the jobs run,
 #                            the modules they load, or, without an image, which Python  (kept as the run has them)
 #

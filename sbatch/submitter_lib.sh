@@ -62,10 +62,10 @@ ask() {
 
 # What job.sh needs to know on the node. Batch scripts are copied by Slurm, so what they share lies in the run.
 publish_site() {
-  local image=${MLIPILOT_IMAGE:-} digest=${MLIPILOT_IMAGE_SHA256:-}
-  if [[ -f $sbatch_dir/job.sh ]]; then
-    publish spool/job.sh <"$sbatch_dir/job.sh" || return
-  fi
+  local image=${MLIPILOT_IMAGE:-} digest=${MLIPILOT_IMAGE_SHA256:-} file
+  for file in common.sh job.sh; do
+    [[ ! -f $sbatch_dir/$file ]] || publish "spool/$file" <"$sbatch_dir/$file" || return
+  done
   [[ -n $image${MLIPILOT_PYTHON:-} ]] || return 0
   if [[ -n $image ]]; then
     [[ $image == /* && -r $image ]] || usage_error "MLIPILOT_IMAGE='$image' is no absolute path of a readable image"

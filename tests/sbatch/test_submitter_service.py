@@ -16,9 +16,10 @@ from tests.sbatch.conftest import Run, StandinSlurm, job_name, read_fields, wait
 NAME = job_name()
 
 
-def test_the_site_file_and_the_jobs_script_are_put_into_the_run(run: Run, tmp_path: Path) -> None:
+def test_the_site_file_and_the_jobs_scripts_are_put_into_the_run(run: Run, tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
-    (tmp_path / "scripts" / "job.sh").write_text("echo job\n")
+    for script in ("job.sh", "common.sh"):
+        (tmp_path / "scripts" / script).write_text(f"echo {script}\n")
     (image := tmp_path / "a.sif").touch()
     site = {
         "MLIPILOT_IMAGE": str(image),
@@ -26,7 +27,8 @@ def test_the_site_file_and_the_jobs_script_are_put_into_the_run(run: Run, tmp_pa
         "MLIPILOT_MODULES": "apptainer/1.4",
     }
     run.once(MLIPILOT_SBATCH_DIR=str(tmp_path / "scripts"), **site)
-    assert (run.spool / "job.sh").read_text() == "echo job\n"
+    for script in ("job.sh", "common.sh"):
+        assert (run.spool / script).read_text() == f"echo {script}\n"
     expected = {"image": str(image), "image_sha256": "ab" * 32, "modules": "apptainer/1.4", "python": ""}
     assert read_fields(run.spool / "site.env") == expected
     run.once()  # a submitter that is told no image leaves the run with its own
