@@ -133,7 +133,8 @@ def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> S
             if last.outcome in ("lost", "cancelled", "not_isolated"):
                 lost = [a for a in state.jobs[key] if a.outcome == "lost" and not a.forgiven]
                 if len(lost) >= spec.jobs.max_attempts:
-                    return Pause(f"job {key.text} was lost {len(lost)} times without a result")
+                    why = lost[-1].ended and lost[-1].ended["reason"]
+                    return Pause(f"job {key.text} was lost {len(lost)} times without a result: {why}")
                 return SubmitJob(key, last.number + 1)
     return AwaitJobs() if in_flight else then
 

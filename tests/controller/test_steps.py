@@ -44,7 +44,8 @@ def _submitted(iteration: int, seed: int, job: str, attempt: int = 1) -> Event:
 
 def _ended(iteration: int, seed: int, job: str, outcome: str = "ok", attempt: int = 1) -> list[Event]:
     submitted = _submitted(iteration, seed, job, attempt)
-    return [submitted, ("job_finished", submitted[1] | {"outcome": outcome, "cpu_s": 10.0, "gpu_s": 0.0})]
+    ended = {"outcome": outcome, "reason": f"{job} {attempt} {outcome}", "cpu_s": 10.0, "gpu_s": 0.0}
+    return [submitted, ("job_finished", submitted[1] | ended)]
 
 
 def _done(iteration: int, verdict: str = "accepted", incumbent: int | None = 0) -> list[Event]:
@@ -93,7 +94,8 @@ def test_a_lost_job_is_tried_again_and_then_a_person_is_asked() -> None:
     events = [_proposed(0), *_ended(0, 1, "train", "lost")]
     assert _step(events) == steps.SubmitJob(JobKey(0, 1, "train"), 2)
     events += _ended(0, 1, "train", "lost", 2) + _ended(0, 1, "train", "lost", 3)
-    assert isinstance(_step(events), steps.Pause)
+    paused = _step(events)
+    assert isinstance(paused, steps.Pause) and "lost 3 times without a result: train 3 lost" in paused.reason
     assert _step([*events, ("resumed", {})]) == steps.SubmitJob(JobKey(0, 1, "train"), 4)
 
 
