@@ -196,11 +196,16 @@ class SlurmBackend:
             )
 
     def cancel(self, attempt: Path) -> None:
-        """Have the submitter end the job, and wait until it is over or patience ends."""
+        """Have the submitter end the job and what is queued behind it, and wait until it is over.
+
+        Patience ends after some time: the submitter may not be there.
+        """
         known = _read(attempt / "slurm.json")
         if known is None:
             return
-        self.spool.ask_to_cancel(str(known["name"]))
+        name = str(known["name"])
+        for asked in (name, *self.spool.queued_behind(name)):
+            self.spool.ask_to_cancel(asked)
         deadline = time.monotonic() + _CANCEL_PATIENCE_S
         while time.monotonic() < deadline:
             if self.standing(attempt).phase in ("sealed", "ended"):

@@ -70,6 +70,11 @@ class Spool:
         (self.root / "cancel").mkdir(parents=True, exist_ok=True)
         (self.root / "cancel" / name).touch()
 
+    def queued_behind(self, name: str) -> list[str]:
+        """The requests that are to start after that one."""
+        requests = sorted((self.root / "requests").glob("mlp-*"))
+        return [path.name for path in requests if (_fields(path) or {}).get("after") == name]
+
     def is_cancelled(self, name: str) -> bool:
         """Whether that was asked for."""
         return (self.root / "cancel" / name).exists()

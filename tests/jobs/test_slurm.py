@@ -250,6 +250,18 @@ def test_a_refusal_pauses_the_run_with_its_reason(cluster: Cluster, submitted: s
         cluster.backend.standing(cluster.attempt("train"))
 
 
+def test_what_waits_for_a_cancelled_training_is_cancelled_with_it(cluster: Cluster) -> None:
+    train, other = cluster.submission(), cluster.submission(number=2)
+    cluster.backend.ensure_started(train, cluster.submission("evaluate", needs=train.attempt))
+    cluster.backend.ensure_started(other)
+    for name in cluster.requests():
+        cluster.receive(name, status="rejected", reason="cancelled")
+    cluster.backend.cancel(train.attempt)
+    asked = {path.name for path in (cluster.spool / "cancel").iterdir()}
+    assert {cluster.requests()[name]["template"] for name in asked} == {"train", "evaluate"}
+    assert len(cluster.requests()) == 3 and len(asked) == 2
+
+
 def test_a_cancelled_request_has_ended(cluster: Cluster, submitted: str) -> None:
     cluster.receive(submitted, status="rejected", reason="cancelled")
     cluster.backend.cancel(cluster.attempt("train"))
