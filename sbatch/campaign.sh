@@ -19,9 +19,20 @@ lineage=${SLURM_ARRAY_TASK_ID:-0}
 root=$PWD
 mkdir -p "$run" || exit 2
 run=$(cd "$run" && pwd -P)
+[[ $root$run != *[:,\\]* ]] || fail "a container cannot be given $root and $run: no colon, comma or backslash may be in them"
 
 load_modules "${MLIPILOT_MODULES:-}"
 command -v apptainer >/dev/null || fail "apptainer is not on the PATH of $(uname -n): set MLIPILOT_MODULES in $script"
+
+built_digest() { # what images.lock beside the image says that was built; nothing where it does not know the image
+  local key value file=
+  while read -r key value; do
+    case $key in
+      file:) file=$value ;;
+      sif_sha256:) [ "$file" != "${image##*/}" ] || printf '%s' "$value" ;;
+    esac
+  done <"${image%/*}/images.lock"
+}
 
 # The image that is here now is the run's for good: its jobs refuse any other.
 image=$(realpath -- "${MLIPILOT_IMAGE:?}")
@@ -29,6 +40,8 @@ image=$(realpath -- "${MLIPILOT_IMAGE:?}")
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
 say "hashing $image"
 digest=$(sha256sum "$image") && digest=${digest%% *}
+built=$(built_digest 2>/dev/null)
+[ "${built:-$digest}" = "$digest" ] || fail "$image is not the one in images.lock beside it ($built); this one is $digest"
 recorded=$run/image.sha256
 if [ -e "$recorded" ]; then
   [ "$(cat "$recorded")" = "$digest" ] || fail "the run was begun with another image ($(cat "$recorded")); this one is $digest"
@@ -41,9 +54,13 @@ if [ -n "${MLIPILOT_PUBLIC_KEY:-}" ]; then
 fi
 export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
 
+# Nobody asked for a successor, or for a job that Slurm started again: they leave a cancelled lineage alone.
+unattended=()
+[ -z "${MLIPILOT_LEDGER_BYTES:-}${SLURM_RESTART_COUNT:-}" ] || unattended=(--unattended)
+
 successor=
 queue_successor() { # before any work: what takes over when this job ends before the lineage does
-  local ledger=$run/lineage-$lineage/ledger.jsonl size=0 idle=0 this=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$lineage}
+  local ledger=$run/lineage-$lineage/ledger.jsonl size=0 idle=0
   [ ! -e "$ledger" ] || size=$(stat -c %s "$ledger")
   if [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && [ "${MLIPILOT_IDLE_GENERATIONS:-0}" -ge 3 ]; then
     fail "three controllers in a row wrote nothing to $ledger: look at it, then sbatch $script again"
@@ -53,7 +70,7 @@ queue_successor() { # before any work: what takes over when this job ends before
     for name in $(compgen -e); do case $name in SLURM_CONF) ;; SLURM_* | SBATCH_* | SRUN_*) unset "$name" ;; esac; done
     export MLIPILOT_LEDGER_BYTES=$size MLIPILOT_IDLE_GENERATIONS=$idle
     cd "$root" && timeout 60 sbatch --parsable --array="$lineage" \
-      --dependency="afterany:${this:-$SLURM_JOB_ID}" "$script" 2>/dev/null
+      --dependency="afterany:$this" "$script" 2>/dev/null
   ) || successor=
   successor=${successor%%;*}
   if [ -n "$successor" ]; then
@@ -82,7 +99,7 @@ key_variables() { # what the pilot needs to know goes through the environment, n
   exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
     mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
-    --lineage "$lineage" --go-on
+    --lineage "$lineage" --go-on "${unattended[@]}"
 ) &
 await_child $!
 

@@ -11,12 +11,12 @@ from mlipilot.controller.loop import run_lineage
 from mlipilot.errors import CheckFailedError
 
 
-def carry_on(run: RunPaths, lineage: int = 0) -> None:
+def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> None:
     """Run the lineage to its end, write the run's report, print the gates. Raises as `run_lineage` does."""
     signal.signal(signal.SIGTERM, _interrupt)
     with ConsoleObserver() as observer:
         try:
-            state = run_lineage(run, lineage, observer)
+            state = run_lineage(run, lineage, observer, unattended=unattended)
         except KeyboardInterrupt:
             observer.event(
                 f"interrupted: running jobs go on by themselves; `mlipilot resume {run.root}` takes up here, "

@@ -25,9 +25,12 @@ def run(
     go_on: Annotated[
         bool, typer.Option("--go-on", help="If the run is there already, go on with it, as resume does.")
     ] = False,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="Nobody asked for this start: a cancelled lineage stays so.")
+    ] = False,
 ) -> None:
     """Run a campaign: baseline, hypotheses, verdicts, report."""
     loaded = load_campaign(campaign, profile.value if profile else None, overrides or ())
     paths = RunPaths((run_dir / loaded.spec.name).resolve())
     create_run(loaded, paths, may_exist=go_on)
-    carry_on(paths, lineage)
+    carry_on(paths, lineage, unattended=unattended)

@@ -17,7 +17,7 @@ from mlipilot.campaign.spec import load_locked
 from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import Observer
-from mlipilot.controller.prepare import prepare_data, starting_body
+from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
@@ -33,9 +33,10 @@ class CancelledError(MlipilotError):
     """`mlipilot cancel` asked for the end."""
 
 
-def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
+def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: bool = False) -> State:
     """Carry lineage `number` of a prepared run to its end and return its last state.
 
+    `unattended`: nobody asked for this start, so a lineage that somebody cancelled stays cancelled.
     Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, InputError when
     another controller holds the lineage, TakenOverError when another has taken it over meanwhile.
     KeyboardInterrupt leaves running jobs to their workers.
@@ -47,7 +48,7 @@ def run_lineage(run: RunPaths, number: int, observer: Observer) -> State:
         with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
             controller = Controller(run, lineage, observer, resources, hold)
             try:
-                return controller.work(number)
+                return controller.work(number, unattended=unattended)
             except (PausedError, OSError) as error:
                 paused = error if isinstance(error, PausedError) else _paused(error)
                 controller.note_pause(str(paused))
@@ -84,10 +85,15 @@ class Controller:
         self.attempts = Attempts(run, lineage, self.spec)
         self.resources, self.epoch = resources, hold.epoch
 
-    def work(self, number: int) -> State:
+    def work(self, number: int, *, unattended: bool = False) -> State:
         """Take steps until the lineage is over; one that is over is left as it is."""
         if (state := self.state()).finished is not None:
             return state
+        if state.cancelled:
+            self.lineage.cancel.unlink(missing_ok=True)  # heeded, and left by a kill just after
+            if unattended:
+                raise CancelledError(f"lineage {number} was cancelled; `{self._resume}` would go on")
+        check_image(self.run)
         prepare_data(self.run, self.spec, self.observer)
         card = load_scorecard(self.run.scorecard)
         self.measurements = Measurements(self.lineage, self.spec, card)
@@ -121,6 +127,11 @@ class Controller:
     def state(self) -> State:
         """The ledger, replayed."""
         return replay(self.ledger.records)
+
+    @property
+    def _resume(self) -> str:
+        which = f" --lineage {self.lineage.number}" if self.lineage.number else ""
+        return f"mlipilot resume {self.run.root}{which}"
 
     def note_pause(self, reason: str) -> None:
         """Write the pause into the ledger, if the ledger can still be written."""
@@ -226,4 +237,4 @@ class Controller:
                 self.ledger.append("job_finished", body)
         self.ledger.append("cancelled", {})
         self.lineage.cancel.unlink()
-        raise CancelledError(f"cancelled on request; `mlipilot resume {self.run.root}` would go on")
+        raise CancelledError(f"cancelled on request; `{self._resume}` would go on")

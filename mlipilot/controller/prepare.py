@@ -27,6 +27,7 @@ from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.pilots.prompts import prompts_digest
 
+_IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
 _PACKAGES = ("ase", "e3nn", "mace-torch", "matcalc", "numpy", "scipy", "torch")
 
 
@@ -110,6 +111,18 @@ def _prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None
         write_json(run.protected, hash_protected(run.root))
 
 
+def check_image(run: RunPaths) -> None:
+    """Raises InputError outside the image that the run's jobs use: jobs are told this Python's path."""
+    if not run.image_digest.exists():
+        return
+    if os.environ.get(_IMAGE_DIGEST) != run.image_digest.read_text(encoding="utf-8").strip():
+        raise InputError(
+            "this run goes on inside its image, and this is not inside it",
+            file=run.root,
+            mend="sbatch its campaign's sbatch file again",
+        )
+
+
 def starting_body(run: RunPaths, spec: CampaignSpec, lineage: int) -> dict[str, Any]:
     """What the first record of a lineage says: every digest that the run stands on."""
     return {
@@ -127,7 +140,7 @@ def starting_body(run: RunPaths, spec: CampaignSpec, lineage: int) -> dict[str, 
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "machine": machine(),
-        "image_sha256": os.environ.get("MLIPILOT_IMAGE_SHA256"),
+        "image_sha256": os.environ.get(_IMAGE_DIGEST),
     }
 
 

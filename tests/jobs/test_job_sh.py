@@ -1,0 +1,131 @@
+"""What `sbatch/job.sh` does around the phases of an attempt; Apptainer is a stand-in here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import write_json
+from mlipilot.jobs.order import JobOrder, read_result
+from tests.sbatch.conftest import REPOSITORY, wait_until
+
+MakeOrder = Callable[..., JobOrder]
+ATTEMPT = "lineage-0/iterations/0001/seed-7/train/attempt-1"
+
+
+class Node:
+    """A node on which Slurm starts job.sh for one attempt, whose code is `code`."""
+
+    def __init__(self, run: Path, order: JobOrder, standin: Path) -> None:
+        self.run, self.attempt, self.standin = run, run / ATTEMPT, standin
+        self.attempt.mkdir(parents=True)
+        write_json(self.attempt / "job.json", order.model_dump())
+        (run / "spool" / "started").mkdir(parents=True)
+        for script in ("job.sh", "common.sh"):
+            shutil.copy(REPOSITORY / "sbatch" / script, run / "spool")
+        self.image = standin / "image.sif"
+        self.image.write_bytes(b"an image")
+        digest = hashlib.sha256(b"an image").hexdigest()
+        (run / "spool" / "site.env").write_text(f"image={self.image}\nimage_sha256={digest}\nmodules=\n")
+        (standin / "bin").mkdir()
+        self.python(f'exec {sys.executable} "$@"')
+        (standin / "bin" / "apptainer").symlink_to(REPOSITORY / "tests" / "sbatch" / "standin_apptainer")
+
+    def python(self, script: str) -> None:
+        """What runs as Python in the image."""
+        path = self.standin / "bin" / "python"
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+
+    def start(self) -> subprocess.Popen[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        path = f"{self.standin / 'bin'}:{os.environ['PATH']}"
+        told = {"PATH": path, "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "mlp-x", "SLURMD_NODENAME": "n1"}
+        return subprocess.Popen(
+            ["bash", str(self.run / "spool" / "job.sh"), str(self.run), ATTEMPT],
+            env=kept | told | {"STANDIN_APPTAINER": str(self.standin)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def work(self) -> tuple[int, str]:
+        job = self.start()
+        said, _ = job.communicate(timeout=60)
+        return job.returncode, said
+
+
+@pytest.fixture
+def node(run: Path, make_order: MakeOrder, tmp_path: Path) -> Callable[..., Node]:
+    def make(code: str, **changes: object) -> Node:
+        (standin := tmp_path / "standin").mkdir()
+        update = {"reads": [str(run / "recipe")]} | changes
+        return Node(run, make_order(code).model_copy(update=update), standin)
+
+    return make
+
+
+def test_a_job_runs_and_is_sealed(node: Callable[..., Node]) -> None:
+    here = node("print('hello')")
+    status, said = here.work()
+    assert status == 0, said
+    result = read_result(here.attempt)
+    assert (result.outcome, result.job_id, result.isolation.network) == ("ok", "42", "none")
+    assert (here.attempt / "stdout.log").read_text() == "hello\n"
+    assert "job_id=42\nnode=n1\n" in (here.run / "spool" / "started" / "mlp-x.0").read_text()
+
+
+def test_an_image_that_was_changed_is_not_run(node: Callable[..., Node]) -> None:
+    here = node("print('hello')")
+    here.image.write_bytes(b"An image")
+    status, said = here.work()
+    assert status == 1
+    assert f"the image is not the run's: {here.image} has SHA-256" in said.splitlines()[-1]
+    assert not (here.standin / "calls").exists() and not (here.attempt / "worker.json").exists()
+
+
+def test_where_the_network_stays_open_the_record_says_so(node: Callable[..., Node]) -> None:
+    here = node("pass")
+    (here.standin / "no_network_none").touch()
+    assert here.work()[0] == 0
+    assert read_result(here.attempt).isolation.network == "host"
+
+
+def test_where_the_network_stays_open_and_must_not_nothing_runs(node: Callable[..., Node]) -> None:
+    here = node("print('hello')", require_no_network=True)
+    (here.standin / "no_network_none").touch()
+    assert here.work()[0] == 0
+    result = read_result(here.attempt)
+    assert result.outcome == "not_isolated" and "cannot be cut off" in str(result.reason)
+    assert not (here.attempt / "stdout.log").exists()
+
+
+def test_a_signal_ends_the_work_and_the_attempt_is_sealed(node: Callable[..., Node]) -> None:
+    here = node("import time; print('up', flush=True); time.sleep(60)")
+    job = here.start()
+    log = here.attempt / "stdout.log"
+    wait_until(lambda: log.exists() and log.read_text())
+    job.send_signal(signal.SIGUSR2)
+    job.communicate(timeout=30)
+    assert read_result(here.attempt).outcome == "cancelled"
+
+
+def test_a_signal_before_the_work_ends_it_too(node: Callable[..., Node]) -> None:
+    here = node("import time; time.sleep(60)")
+    here.python(f'echo >begun; sleep 0.2; exec {sys.executable} "$@"')
+    job = here.start()
+    wait_until((here.standin / "begun").exists)
+    job.send_signal(signal.SIGUSR2)
+    job.communicate(timeout=30)
+    assert read_result(here.attempt).outcome == "cancelled"
+    assert json.loads((here.attempt / "result.json").read_text())["wall_s"] < 10
