@@ -118,12 +118,8 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     expand_names(raw, path)
     for name in profiles:
         # Each profile is checked, not only the chosen one, so that a fault shows before the day it is used.
-        validate(_overlay(raw, profiles[name] or CommentedMap()), CampaignSpec, path)
-    data = _overlay(raw, profiles.get(chosen) or CommentedMap())
-    data["profile"] = chosen
-    for override in overrides:
-        _apply_override(data, override)
-        expand_names(data, path)
+        validate(_resolve(raw, profiles, name, overrides, path), CampaignSpec, path)
+    data = _resolve(raw, profiles, chosen, overrides, path)
     spec = validate(data, CampaignSpec, path)
     _check_dataset(spec, data, path)
     scorecard_path = (path.parent / spec.scorecard).resolve()
@@ -183,6 +179,18 @@ def _check_dataset(spec: CampaignSpec, data: Any, path: Path) -> None:
         raise InputError(f"unknown data set {spec.dataset.name!r}", file=path, mend=mend)
     options = data["dataset"].get("options") or {}
     validate(options, DATASETS[spec.dataset.name].options, path)
+
+
+def _resolve(
+    raw: CommentedMap, profiles: CommentedMap, chosen: str, overrides: Sequence[str], path: Path
+) -> CommentedMap:
+    """The campaign in one profile: what a key may be can depend on another that an override sets."""
+    data = _overlay(raw, profiles.get(chosen) or CommentedMap())
+    data["profile"] = chosen
+    for override in overrides:
+        _apply_override(data, override)
+        expand_names(data, path)
+    return data
 
 
 def _overlay(base: CommentedMap, override: CommentedMap) -> CommentedMap:

@@ -86,6 +86,15 @@ def test_a_pilot_that_cannot_be_is_named(tmp_path: Path, lines: str, says: str) 
         load_campaign(_with_pilots(tmp_path, lines))
 
 
+def test_an_override_may_be_what_makes_a_file_right(tmp_path: Path) -> None:
+    text = MINIMAL + "jobs: {require_no_network: true}\nprofiles: {smoke: {}, full: {}}\n"
+    path = _write(tmp_path, text)
+    with pytest.raises(InputError, match="local processes cannot be kept from the network"):
+        load_campaign(path)
+    spec = load_campaign(path, overrides=["jobs.backend=slurm"]).spec
+    assert spec.jobs.require_no_network and spec.jobs.backend == "slurm"
+
+
 def test_the_locked_spec_reads_back(tmp_path: Path) -> None:
     spec = load_campaign(CU_EMT, "full").spec
     (tmp_path / "lock.yaml").write_text(dump_spec(spec))
