@@ -2,7 +2,8 @@
 
 What the flags are for: `--containall --cleanenv --no-home --no-mount` leave nothing of the host but what is
 bound, `--no-eval` keeps the environment file's values from being expanded, `--net --network none` leaves a
-loopback interface of its own. Seen with Apptainer 1.4: a plain `exec` can write the user's home.
+loopback interface of its own, `--no-privs` takes root's capabilities from a job that root starts (it could
+make device nodes in its output). Seen with Apptainer 1.4: a plain `exec` can write the user's home.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def job_argv(
     network when `network` is "none". Raises InputError for a path that a bind cannot name.
     """
     flags = ["--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"]
+    flags += ["--no-privs"]
     if network == "none":
         flags += ["--net", "--network", "none"]
     if order.uses_gpu:

@@ -48,8 +48,9 @@ class Submitter:
         self.__enter__()
 
 
-def state_of(run: RunPaths) -> State:
-    return replay(read_ledger(run.lineage(0).ledger))
+def state_of(run: RunPaths, lineage: int = 0) -> State:
+    """Where a lineage stands, by its ledger."""
+    return replay(read_ledger(run.lineage(lineage).ledger))
 
 
 def told(run: RunPaths) -> list[tuple[str, Any]]:

@@ -1,9 +1,7 @@
-"""The same campaign by way of a real Slurm: on the host, and as `sbatch campaigns/….sbatch` in an image."""
+"""The same campaign by way of a real Slurm, on the host; test_image.py has it in an image."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,30 +10,11 @@ import pytest
 
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.order import read_result
-from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
+from tests.end_to_end.cluster import needs_slurm
+from tests.end_to_end.conftest import command, mlipilot, write_campaign
 from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights
 
 pytestmark = pytest.mark.slow
-
-
-def _cluster_answers() -> bool:
-    try:
-        return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=10, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-def _image() -> Path | None:
-    name = os.environ.get("MLIPILOT_TEST_IMAGE")
-    return Path(name) if name and Path(name).is_file() and shutil.which("apptainer") else None
-
-
-needs_slurm = pytest.mark.skipif(
-    not _cluster_answers(), reason="no Slurm answers here: ci/cluster/install.sh and up.sh give one"
-)
-needs_image = pytest.mark.skipif(
-    _image() is None, reason="MLIPILOT_TEST_IMAGE names no image, or Apptainer is missing"
-)
 
 
 @needs_slurm
@@ -96,45 +75,3 @@ def test_cancel_ends_the_jobs_of_a_run(tmp_path: Path) -> None:
         ).stdout
         head = next(path.name for path in (run.root / "spool" / "requests").iterdir())[:20]
         assert not [line for line in names.splitlines() if line.startswith(head) and "RUNNING" in line]
-
-
-@needs_slurm
-@needs_image
-def test_sbatch_runs_a_campaign_in_the_image(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    for folder in ("sbatch", "campaigns"):
-        shutil.copytree(REPOSITORY / folder, site / folder)
-    budget = {"iterations": 1, "optimizer_steps": 8}
-    write_campaign(site / "campaigns", seeds=[1], budget=budget, profiles={"smoke": {"description": "tiny"}})
-    script = (site / "campaigns" / "cu_emt.sbatch").read_text()
-    (site / "campaigns" / "tiny.sbatch").write_text(
-        script.replace("campaigns/cu_emt.sbatch", "campaigns/tiny.sbatch").replace("cu_emt.yaml", "tiny.yaml")
-    )
-    settings = {"MLIPILOT_IMAGE": str(_image()), "MLIPILOT_RUN": "runs/tiny", "MLIPILOT_POLL_S": "1"}
-    settings |= {"MLIPILOT_GPU_PARTITION": "gpu"}
-    submitted = subprocess.run(
-        ["sbatch", "--parsable", "campaigns/tiny.sbatch"],
-        cwd=site,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    job = submitted.stdout.strip()
-    run, deadline = RunPaths(site / "runs" / "tiny"), time.monotonic() + 400
-    while _queue(job) and time.monotonic() < deadline:
-        time.sleep(2)
-    logs = "\n".join(path.read_text() for path in site.glob("mlipilot-*.log"))
-    assert run.lineage(0).ledger.exists() and state_of(run).finished, logs
-    for path in run.root.glob("lineage-0/iterations/*/seed-*/*/attempt-*"):
-        isolation = read_result(path).isolation
-        assert (isolation.backend, isolation.filesystem, isolation.network) == ("slurm", "container", "none")
-    mlipilot("verify", run.root, cwd=tmp_path)
-
-
-def _queue(job: str) -> str:
-    """What of an array is not over."""
-    found = subprocess.run(
-        ["squeue", "-h", "-j", job, "-o", "%i %T"], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip()
