@@ -10,10 +10,10 @@ source "${BASH_SOURCE[0]%/*}/common.sh"
 source "${BASH_SOURCE[0]%/*}/owner.sh"
 script=$1 run=$2
 shift 2
-fail() {
-  say "$*"
-  exit 2
-}
+case ${MLIPILOT_SUBMIT:=here} in
+  here | login) ;;
+  *) fail "MLIPILOT_SUBMIT='$MLIPILOT_SUBMIT' in $script: jobs are submitted from \`here\` or from a \`login\` node" ;;
+esac
 
 lineage=${SLURM_ARRAY_TASK_ID:-0}
 root=$PWD
@@ -82,9 +82,14 @@ queue_successor() { # before any work: what takes over when this job ends before
 
 judge_owner # before anything is queued: another job may carry the lineage
 [ -z "$early" ] || exit 143 # asked to end before there was anything to take over
-queue_successor
-bash sbatch/submitter.sh "$run" &
-submitter=$!
+submitter=
+if [ "$MLIPILOT_SUBMIT" = here ]; then
+  queue_successor
+  bash sbatch/submitter.sh "$run" &
+  submitter=$!
+else
+  say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $script again"
+fi
 
 key_variables() { # what the pilot needs to know goes through the environment, never through a command line
   local name
@@ -103,10 +108,12 @@ key_variables() { # what the pilot needs to know goes through the environment, n
 ) &
 await_child $!
 
-kill -TERM "$submitter" 2>/dev/null
-wait "$submitter"
+if [ -n "$submitter" ]; then
+  kill -TERM "$submitter" 2>/dev/null
+  wait "$submitter"
+fi
 if [ -z "$early" ] && [ -n "$successor" ]; then
   scancel "$successor" 2>/dev/null
 fi
-say "the controller of lineage $lineage ended with status $status${early:+, before its time: $successor goes on}"
+say "the controller of lineage $lineage ended with status $status${early:+, before its time${successor:+: $successor goes on}}"
 exit "$status"

@@ -1,7 +1,11 @@
 # shellcheck shell=bash disable=SC2034  # `early` and `status` are read by who sources this
-# What campaign.sh and job.sh both do on the host. The submitter puts it into the run, beside job.sh.
+# What campaign.sh, endpoint.sh and job.sh all do on the host. The submitter puts it into the run, beside job.sh.
 
 say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
+fail() { # the input is wrong
+  say "$*"
+  exit 2
+}
 
 load_modules() { # load_modules NAMES: the site's modules, separated by blanks
   local file
@@ -18,7 +22,7 @@ load_modules() { # load_modules NAMES: the site's modules, separated by blanks
 
 # Slurm signals before a time limit and at scancel: the work in hand is asked to end, what follows it still happens.
 early= # set once such a signal came
-child=
+child= # the work in hand
 end_early() {
   early=1
   [ -z "$child" ] || kill -TERM "$child" 2>/dev/null

@@ -9,15 +9,12 @@
 #                              for a GGUF, `--max-model-len 32768 --enable-auto-tool-choice --tool-call-parser hermes`
 #   MLIPILOT_ENDPOINT_WAIT_S   patience until the model is loaded  (1800)
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "${BASH_SOURCE[0]%/*}/common.sh"
 run=$(cd "${1:?a run is expected: endpoint.sh RUN}" && pwd -P) || exit 2
 model=$(realpath -- "${MLIPILOT_ENDPOINT:?what to serve: a GGUF file, or the directory of a model}") || exit 2
 read -r -a options <<<"${MLIPILOT_ENDPOINT_OPTIONS:-}"
 host=$(uname -n)
-say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
-fail() {
-  say "$*"
-  exit 2
-}
 
 contained=(apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount "home,cwd,bind-paths")
 [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
@@ -40,17 +37,11 @@ answers() { # answers PORT: whether the server says that it is healthy
   [[ $line == HTTP/*' 200 '* ]]
 } 2>/dev/null
 
-server=
-end() {
-  [ -z "$server" ] || kill -TERM "$server" 2>/dev/null
-}
-trap end TERM INT USR2
-
 serve_gguf() {
   local image=${MLIPILOT_IMAGE:?MLIPilot\'s image serves the GGUF file}
   "${contained[@]}" --bind "$model:$model:ro" --bind "$run:$run" "$image" \
     mlipilot endpoint --gguf "$model" --run "$run" --host "$host" --port 0 "${options[@]}" &
-  server=$!
+  child=$!
 }
 
 serve_vllm() {
@@ -60,9 +51,9 @@ serve_vllm() {
   # The token goes through the environment: command lines are for everyone on the node to read.
   VLLM_API_KEY=$token APPTAINERENV_VLLM_API_KEY=$token "${contained[@]}" --bind "$model:$model:ro" "$image" \
     vllm serve "$model" --served-model-name "$(basename "$model")" --host "$host" --port "$port" "${options[@]}" &
-  server=$!
+  child=$!
   until answers "$port"; do
-    kill -0 "$server" 2>/dev/null || fail "the server ended before it answered: see its words above"
+    kill -0 "$child" 2>/dev/null || fail "the server ended before it answered: see its words above"
     ((waited += 2))
     [ "$waited" -le "${MLIPILOT_ENDPOINT_WAIT_S:-1800}" ] || fail "the model was not loaded within $waited s"
     sleep 2
@@ -79,12 +70,7 @@ else
   serve_gguf
 fi
 say "serving $model on $host for $run"
-wait "$server"
-status=$?
-while kill -0 "$server" 2>/dev/null; do
-  wait "$server"
-  status=$?
-done
+await_child "$child"
 [ ! -d "$model" ] || rm -f "$run/endpoint.json"
 say "the server of $model ended with status $status"
 exit "$status"

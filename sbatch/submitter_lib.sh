@@ -66,7 +66,11 @@ publish_site() {
   for file in common.sh job.sh; do
     [[ ! -f $sbatch_dir/$file ]] || publish "spool/$file" <"$sbatch_dir/$file" || return
   done
-  [[ -n $image${MLIPILOT_PYTHON:-} ]] || return 0
+  if [[ -z $image${MLIPILOT_PYTHON:-} ]]; then
+    [[ -e spool/site.env || ! -e spool/job.sh ]] ||
+      usage_error "neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON is set: set what the jobs of $run are to run with"
+    return 0
+  fi
   if [[ -n $image ]]; then
     [[ $image == /* && -r $image ]] || usage_error "MLIPILOT_IMAGE='$image' is no absolute path of a readable image"
     [[ -n $digest ]] || { read -r digest <image.sha256; } 2>/dev/null

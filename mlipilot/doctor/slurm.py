@@ -24,7 +24,8 @@ _MENDS = {
     r"node configuration": "no node there is so large: lower jobs.resources, or set MLIPILOT_GPU_PARTITION",
     r"time limit": "lower jobs.train_wall_limit_s and jobs.evaluate_wall_limit_s, or take another partition",
     r"permission|denied|not allowed|not permitted": (
-        "where this node may not submit, run `sbatch/submitter.sh --once RUN` on a login node, from cron"
+        "where this node may not submit, set MLIPILOT_SUBMIT=login in the campaign's sbatch file, and run "
+        "`sbatch/submitter.sh --once RUN` on a login node, from cron"
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.order import read_result
-from tests.end_to_end.cluster import needs_slurm
-from tests.end_to_end.conftest import command, mlipilot, write_campaign
+from tests.end_to_end.cluster import WITHOUT_IMAGE, needs_slurm
+from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
 from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,25 @@ def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
     assert all(result.isolation.backend == "slurm" and result.job_id for result in results)
     assert len({result.job_id for result in results}) == len(results)
     mlipilot("verify", run.root, cwd=tmp_path)
+
+
+@needs_slurm
+def test_a_submitter_that_cron_starts_again_and_again_is_enough(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    once = ["bash", str(REPOSITORY / "sbatch" / "submitter.sh"), "--once", str(run.root)]
+    controller = subprocess.Popen(
+        command(["run", campaign, "--set", "jobs.backend=slurm"]), cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    while controller.poll() is None:
+        if run.spool.exists():
+            done = subprocess.run(once, env=os.environ | WITHOUT_IMAGE, capture_output=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert not (run.spool / "submitter.lock").exists()
+        time.sleep(1)
+    state = state_of(run)
+    assert controller.returncode == 0 and state.finished and state.incumbent == 0
+    assert all([attempt.number for attempt in found] == [1] for found in state.jobs.values()), state.jobs
 
 
 @needs_slurm

@@ -123,7 +123,8 @@ class Run:
 def make_run(path: Path, **env: str) -> Run:
     path.mkdir(parents=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MLIPILOT_")}
-    return Run(path, kept | {"MLIPILOT_POLL_S": "1", "MLIPILOT_DOUBT_S": "5"} | env)
+    settings = {"MLIPILOT_POLL_S": "1", "MLIPILOT_DOUBT_S": "5", "MLIPILOT_PYTHON": "/usr/bin/python3"}
+    return Run(path, kept | settings | env)
 
 
 @dataclass

@@ -25,16 +25,24 @@ def test_the_site_file_and_the_jobs_scripts_are_put_into_the_run(run: Run, tmp_p
         "MLIPILOT_IMAGE": str(image),
         "MLIPILOT_IMAGE_SHA256": "ab" * 32,
         "MLIPILOT_MODULES": "apptainer/1.4",
+        "MLIPILOT_PYTHON": "",
     }
     run.once(MLIPILOT_SBATCH_DIR=str(tmp_path / "scripts"), **site)
     for script in ("job.sh", "common.sh"):
         assert (run.spool / script).read_text() == f"echo {script}\n"
     expected = {"image": str(image), "image_sha256": "ab" * 32, "modules": "apptainer/1.4", "python": ""}
     assert read_fields(run.spool / "site.env") == expected
-    run.once()  # a submitter that is told no image leaves the run with its own
+    run.once(MLIPILOT_PYTHON="")  # a submitter that is told nothing leaves the run with its own
     assert read_fields(run.spool / "site.env") == expected
     run.once(MLIPILOT_PYTHON="/opt/python")
     assert read_fields(run.spool / "site.env")["python"] == "/opt/python"
+
+
+def test_what_jobs_run_with_is_said_once(run: Run) -> None:
+    done = run.once(MLIPILOT_PYTHON="")
+    assert done.returncode == 2
+    assert "neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON is set" in done.stderr
+    assert run.once().returncode == 0 and run.once(MLIPILOT_PYTHON="").returncode == 0
 
 
 def test_an_image_needs_its_digest(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""A clone of the batch scripts, in which a job of Slurm carries a lineage; all around it are stand-ins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.sbatch.conftest import REPOSITORY, StandinSlurm
+
+IMAGE = b"a SIF as it was built"
+_CONTROLLER = "env | sed -n 's/^APPTAINERENV_//p' >told"
+
+
+class Checkout:
+    """Job 17_0 of cluster alps is to carry lineage 0 of `runs/tiny`."""
+
+    def __init__(self, root: Path, slurm: StandinSlurm) -> None:
+        self.root, self.slurm, self.apptainer = root, slurm, root / "standin_apptainer"
+        self.run, self.lineage = root / "runs" / "tiny", root / "runs" / "tiny" / "lineage-0"
+        self.image = root / "mlipilot-cpu.sif"
+        shutil.copytree(REPOSITORY / "sbatch", root / "sbatch")
+        (root / "sbatch" / "submitter.sh").write_text('touch "$1/served"\n')
+        self.image.write_bytes(IMAGE)
+        self.write_program("mlipilot", _CONTROLLER)
+        standin = REPOSITORY / "tests" / "sbatch" / "standin_apptainer"
+        (self.apptainer / "bin" / "apptainer").symlink_to(standin)
+        slurm.put_job("17_0", "mlipilot", "RUNNING")
+
+    def write_program(self, name: str, script: str) -> None:
+        """Have a program, in the image or on the host, be some lines of bash."""
+        path = self.apptainer / "bin" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+
+    def begin(self, run: str = "runs/tiny", **environment: str) -> subprocess.Popen[str]:
+        """The batch script, as job 17_0, on its way."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "MLIPILOT_"))}
+        job = {"SLURM_JOB_ID": "18", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}
+        settings = {"MLIPILOT_IMAGE": self.image.name, "MLIPILOT_POLL_S": "0", "SLURM_CLUSTER_NAME": "alps"}
+        path = f"{self.slurm.root / 'bin'}:{self.apptainer / 'bin'}:{os.environ['PATH']}"
+        standins = {"STANDIN_SLURM": str(self.slurm.root), "STANDIN_APPTAINER": str(self.apptainer)}
+        return subprocess.Popen(
+            ["bash", "sbatch/campaign.sh", "tiny.sbatch", run, "tiny.yaml"],
+            cwd=self.root,
+            env=inherited | job | settings | standins | {"PATH": path} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def start(self, run: str = "runs/tiny", **environment: str) -> subprocess.CompletedProcess[str]:
+        """What came of the batch script."""
+        campaign = self.begin(run, **environment)
+        said, _ = campaign.communicate(timeout=30)
+        return subprocess.CompletedProcess(campaign.args, campaign.returncode, said)
+
+    def told(self) -> dict[str, str]:
+        """The environment that the controller was given; empty when none was started."""
+        path = self.apptainer / "told"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return dict(line.split("=", 1) for line in lines)
+
+    def words(self) -> list[str]:
+        """The command line that the controller was given, after `mlipilot`."""
+        (call,) = (self.apptainer / "calls").read_text().splitlines()
+        words = call.split("\x1f")
+        return words[words.index("mlipilot") + 1 :]
