@@ -29,6 +29,7 @@ class Node:
         self.run, self.attempt, self.standin = run, run / ATTEMPT, standin
         self.attempt.mkdir(parents=True)
         write_json(self.attempt / "job.json", order.model_dump())
+        write_json(self.attempt / "slurm.json", {"name": "mlp-x"})
         (run / "spool" / "started").mkdir(parents=True)
         for script in ("job.sh", "common.sh"):
             shutil.copy(REPOSITORY / "sbatch" / script, run / "spool")
@@ -58,6 +59,11 @@ class Node:
             text=True,
             start_new_session=True,
         )
+
+    def cancel(self) -> None:
+        """As the controller asks for it; the signal is then Slurm's."""
+        (self.run / "spool" / "cancel").mkdir()
+        (self.run / "spool" / "cancel" / "mlp-x").touch()
 
     def work(self) -> tuple[int, str]:
         job = self.start()
@@ -110,14 +116,28 @@ def test_where_the_network_stays_open_and_must_not_nothing_runs(node: Callable[.
     assert not (here.attempt / "stdout.log").exists()
 
 
-def test_a_signal_ends_the_work_and_the_attempt_is_sealed(node: Callable[..., Node]) -> None:
+def test_a_job_that_is_cancelled_ends_its_work_and_the_attempt_is_sealed(node: Callable[..., Node]) -> None:
+    here = node("import time; print('up', flush=True); time.sleep(60)")
+    job = here.start()
+    log = here.attempt / "stdout.log"
+    wait_until(lambda: log.exists() and log.read_text())
+    here.cancel()
+    job.send_signal(signal.SIGUSR2)
+    job.communicate(timeout=30)
+    assert read_result(here.attempt).outcome == "cancelled"
+
+
+def test_a_signal_that_nobody_here_asked_for_ends_the_work_and_leaves_the_word_to_slurm(
+    node: Callable[..., Node],
+) -> None:
     here = node("import time; print('up', flush=True); time.sleep(60)")
     job = here.start()
     log = here.attempt / "stdout.log"
     wait_until(lambda: log.exists() and log.read_text())
     job.send_signal(signal.SIGUSR2)
-    job.communicate(timeout=30)
-    assert read_result(here.attempt).outcome == "cancelled"
+    said, _ = job.communicate(timeout=30)
+    assert "ended from outside" in said
+    assert not (here.attempt / "result.json").exists()
 
 
 def test_a_signal_before_the_work_ends_it_too(node: Callable[..., Node]) -> None:
@@ -125,6 +145,7 @@ def test_a_signal_before_the_work_ends_it_too(node: Callable[..., Node]) -> None
     here.python(f'echo >begun; sleep 0.2; exec {sys.executable} "$@"')
     job = here.start()
     wait_until((here.standin / "begun").exists)
+    here.cancel()
     job.send_signal(signal.SIGUSR2)
     job.communicate(timeout=30)
     assert read_result(here.attempt).outcome == "cancelled"
