@@ -135,10 +135,13 @@ def _flock(folder: Path) -> Iterator[bool | None]:
     """The lineage's flock. True: ours while the block runs; False: another's; None: none is to be had."""
     lock, ours = FileLock(folder / LOCK, fallback_to_soft=False), None
     try:
-        lock.acquire(timeout=0)
-        ours = True
-    except Timeout:
-        ours = False
+        if _is_acquired(lock):
+            # Where a second one is granted too, it keeps nobody out.
+            again = FileLock(folder / LOCK, fallback_to_soft=False)
+            ours = None if _is_acquired(again) else True
+            again.release()
+        else:
+            ours = False
     except OSError as error:
         if error.errno not in _NO_FLOCK:
             raise
@@ -146,6 +149,14 @@ def _flock(folder: Path) -> Iterator[bool | None]:
         yield ours
     finally:
         lock.release()
+
+
+def _is_acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 def _probe(folder: Path) -> bool | None:

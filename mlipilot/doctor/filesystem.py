@@ -86,14 +86,16 @@ def _check_files(found: dict[str, Any], mount: Mount, *, shared: bool) -> Check:
 
 def _check_lock(fault: str | None, mount: Mount) -> Check:
     if fault is not None:
-        mend = f"two controllers could not be kept apart: {_MOVE}; on Lustre the site can mount with `flock`"
+        mend = (
+            f"lineages that begin together could collide: {_MOVE}; on Lustre the site can mount with `flock`"
+        )
         return failed("lock", f"flock on {mount.kind}: {fault}", mend)
     if mount.locks_on_one_node:
         return warning(
             "lock",
             f"flock holds on this node; {mount.kind} at {mount.point} is known not to tell other nodes",
-            "begin and resume a lineage on one node at a time, as the sbatch file does; "
-            "the site can turn on locks across nodes",
+            "controllers are kept apart all the same, but not while the data set is built: let one lineage "
+            "build it alone (`sbatch --array=0`), or have the site turn on locks across nodes",
         )
     return ok("lock", "flock keeps two processes apart")
 

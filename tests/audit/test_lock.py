@@ -79,14 +79,6 @@ def lineage(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_descriptor: int, _operation: int) -> None:
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", missing)
-
-
 def _answer(state: Any) -> Any:
     return lambda job: Fate(state, f"Slurm says that job {job.id} is {state}")
 
@@ -205,9 +197,15 @@ def test_a_claim_is_left_alone_when_its_owner_may_live(
     assert holder(lineage, _answer(slurm)) == claim.words
 
 
+@pytest.mark.parametrize("errors", [True, False], ids=["none", "one that keeps nobody out"])
 def test_without_flock_a_container_on_the_same_host_is_not_known_to_be_over(
-    lineage: Path, no_flock: None
+    lineage: Path, monkeypatch: pytest.MonkeyPatch, errors: bool
 ) -> None:
+    def no_flock(_descriptor: int, _operation: int) -> None:
+        if errors:
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
     leave_claim(lineage, pid_namespace=1)
     with pytest.raises(InputError, match="mlipilot unlock"), controller_lock(lineage):
         pass
