@@ -12,7 +12,7 @@ from typing import Any
 
 from mlipilot.doctor import filesystem_probe
 from mlipilot.doctor.check import Check, failed, ok, warning
-from mlipilot.jobs.programs import ask
+from mlipilot.programs import ask
 
 LEAST_FREE_BYTES = 5 * 2**30
 _MOVE = "put the run elsewhere: --run-dir DIR, and MLIPILOT_RUN for the sbatch file"

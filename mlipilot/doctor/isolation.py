@@ -21,7 +21,7 @@ from mlipilot.doctor.check import Check, Status, failed, ok
 from mlipilot.errors import InputError
 from mlipilot.jobs.apptainer import environment_file, job_argv
 from mlipilot.jobs.order import JobOrder
-from mlipilot.jobs.programs import Answer, ask
+from mlipilot.programs import Answer, ask
 
 _LIMIT_S = 90
 _VARIABLE = "MLIPILOT_DOCTOR"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.site import Site, how_to_get
-from mlipilot.jobs.programs import ask, slurm_environment
 from mlipilot.jobs.settings import JobSettings
+from mlipilot.programs import ask, slurm_environment
 
 _MARGIN_MINUTES = 3  # of Slurm's limit over the campaign's own
 _MENDS = {

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mlipilot.audit.claims import Fate, Job
 from mlipilot.errors import InputError
-from mlipilot.jobs.programs import ask, slurm_environment
+from mlipilot.programs import ask, slurm_environment
 from mlipilot.untrusted import one_line
 
 

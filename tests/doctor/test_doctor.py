@@ -18,7 +18,7 @@ from mlipilot.doctor import examine as room
 from mlipilot.doctor import slurm
 from mlipilot.doctor.check import failed, ok
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.jobs.programs import ask
+from mlipilot.programs import ask
 from tests.conftest import StandIn
 
 CAMPAIGN = str(Path(__file__).resolve().parents[2] / "campaigns" / "cu_emt.yaml")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.doctor import gpu
-from mlipilot.jobs.programs import ask
+from mlipilot.programs import ask
 from tests.conftest import StandIn
 
 SMI = "echo 'NVIDIA H200, 143771 MiB, 570.1'"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.doctor.check import failed
-from mlipilot.jobs.programs import ask, slurm_environment
+from mlipilot.programs import ask, slurm_environment
 from tests.conftest import StandIn
 
 

@@ -13,8 +13,6 @@ from typing import IO
 
 from mlipilot.untrusted import one_line
 
-_MAX_BYTES = 256 * 1024
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -51,8 +49,12 @@ def ask(
     timeout_s: float = 15.0,
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
+    most_bytes: int = 256 * 1024,
 ) -> Answer:
-    """Run a program to its end, or end it and all of its group when `timeout_s` is over."""
+    """Run a program to its end, or end it and all of its group when `timeout_s` is over.
+
+    Of each of its two outputs the first `most_bytes` are read.
+    """
     program = argv[0]
     # Files, not pipes: a pipe stays open for as long as any descendant holds it.
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -73,7 +75,7 @@ def ask(
         finally:
             if process.returncode is None:
                 _end(process)
-        return Answer(program, status, _text(out), _text(err))
+        return Answer(program, status, _text(out, most_bytes), _text(err, most_bytes))
 
 
 def slurm_environment() -> dict[str, str]:
@@ -83,9 +85,9 @@ def slurm_environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C"}
 
 
-def _text(stream: IO[bytes]) -> str:
+def _text(stream: IO[bytes], most_bytes: int) -> str:
     stream.seek(0)
-    return stream.read(_MAX_BYTES).decode(errors="replace")
+    return stream.read(most_bytes).decode(errors="replace")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
