@@ -39,6 +39,12 @@ def differences(recorded: dict[str, str], current: dict[str, str]) -> list[str]:
     )
 
 
+def differing_toolkit(recorded: dict[str, str]) -> list[str]:
+    """The files of this toolkit that are not as `recorded`, a record of all protected files, has them."""
+    toolkit = {name: digest for name, digest in recorded.items() if not name.startswith("run/")}
+    return differences(toolkit, {name: sha256_file(path) for name, path in package_files().items()})
+
+
 def read_protected(path: Path) -> dict[str, str]:
     """The record that a run keeps in `protected.json`."""
     recorded = json.loads(path.read_text(encoding="utf-8"))

@@ -1,60 +1,43 @@
 """`verify`: recompute every digest of a run, from the chain down to each file, and name what differs.
 
-What it cannot see: a ledger whose tail was cut off at a record's end, and a run rewritten as a whole by
-its owner. It says "tamper-evident", not more.
+The files alone cannot show that a ledger's tail was cut off at a record's end, or that a run was rewritten
+as a whole by its owner: `audit/anchors.py` asks Slurm's accounts. It says "tamper-evident", not more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
+from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.claims import is_control_file
-from mlipilot.audit.files import files_below, sha256_bytes, sha256_file
+from mlipilot.audit.files import files_below, sha256_bytes
+from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
-from mlipilot.audit.protected import differences, package_files, read_protected
+from mlipilot.audit.protected import differing_toolkit
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.errors import InputError
 
 
-@dataclass
-class Verification:
-    """What `verify` found: problems fail the check, notes do not."""
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    accounted: set[Path] = field(default_factory=set)
-    records: int = 0
-
-    def expect(self, path: Path, digest: str, where: str) -> None:
-        """Check one file against a recorded digest and count it as accounted for."""
-        self.accounted.add(path)
-        if not path.is_file():
-            self.problems.append(f"{path}: missing (recorded in {where})")
-        elif sha256_file(path) != digest:
-            self.problems.append(f"{path}: changed (SHA-256 differs from {where})")
-
-
-def verify_run(run: RunPaths) -> Verification:
+def verify_run(run: RunPaths) -> Findings:
     """Check everything below `run`. Raises InputError when it is no run."""
     if not run.spec.is_file():
         raise InputError(f"this is not a run: {run.spec.name} is missing", file=run.root)
-    found = Verification()
+    found = Findings()
     lineages = run.lineages()
     if not lineages:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
     for lineage in lineages:
         _verify_lineage(run, lineage, found)
+    verify_anchors(run, found)
     _verify_report(run, found)
     _verify_unlisted(run, found)
     found.problems = list(dict.fromkeys(found.problems))
     return found
 
 
-def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -> None:
+def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Findings) -> None:
     found.accounted.add(lineage.ledger)
     try:
         records = read_ledger(lineage.ledger)
@@ -81,32 +64,21 @@ def _where(lineage: LineagePaths, record: Record) -> str:
     return f"{lineage.ledger.name}, record {record.seq} of {lineage.root.name}"
 
 
-def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found: Verification) -> None:
+def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found: Findings) -> None:
     """Spec, scorecard, recipe and data against the digests that the run began with."""
     where = _where(lineage, first)
-    found.expect(run.protected, str(first.body.get("protected_sha256")), where)
-    found.expect(run.spec, str(first.body.get("spec_sha256")), where)
-    found.expect(run.scorecard, str(first.body.get("scorecard_sha256")), where)
     image = first.body.get("image_sha256")
     if image is not None:
         found.expect(run.image_digest, sha256_bytes(f"{image}\n".encode()), where)
-    try:
-        recorded = read_protected(run.protected)
-    except (OSError, ValueError):
-        return  # the digest above has named the file already
-    for name, digest in recorded.items():
-        if name.startswith("run/"):
-            found.expect(run.root / name.removeprefix("run/"), digest, run.protected.name)
-    toolkit = {name: digest for name, digest in recorded.items() if not name.startswith("run/")}
-    here = {name: sha256_file(path) for name, path in package_files().items()}
-    changed = differences(toolkit, here)
+    recorded = found.expect_protected(run, first.body, where)
+    changed = differing_toolkit(recorded) if recorded else []
     if changed:
         found.notes.append(
             f"this toolkit is not the one that ran: {len(changed)} of its files differ ({changed[0]}, ...)"
         )
 
 
-def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
+def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Findings) -> None:
     exchanges = list(_of_kind(records, "exchange"))
     path = lineage.transcript
     if not exchanges and not path.exists():
@@ -123,22 +95,13 @@ def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Veri
         found.problems.append(f"{path}:{len(exchanges) + 1}: a line that the ledger does not know")
 
 
-def _verify_sealed(directory: Path, manifest_sha256: str, where: str, found: Verification) -> None:
-    found.expect(directory / MANIFEST, manifest_sha256, where)
-    if not is_finished(directory):
-        return
-    found.problems += check_manifest(directory)
-    with suppress(ValueError):  # check_manifest has named the line
-        found.accounted |= {directory / name for name in read_manifest(directory)}
-
-
-def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Verification) -> set[int]:
+def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Findings) -> set[int]:
     judged = set()
     for record in _of_kind(records, "verdict"):
         number = record.body["iteration"]
         judged.add(number)
         directory = lineage.iteration(number)
-        _verify_sealed(directory, record.body["manifest_sha256"], _where(lineage, record), found)
+        found.expect_sealed(directory, record.body["manifest_sha256"], _where(lineage, record))
     for record in _of_kind(records, "proposed"):
         directory = lineage.iteration(record.body["iteration"])
         where = _where(lineage, record)
@@ -147,20 +110,22 @@ def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Veri
     return judged
 
 
-def _verify_attempts(
-    lineage: LineagePaths, records: list[Record], judged: set[int], found: Verification
-) -> None:
+def _verify_attempts(lineage: LineagePaths, records: list[Record], judged: set[int], found: Findings) -> None:
     """Finished attempts that no iteration's seal holds yet, and those of the sealed check."""
     for record in _of_kind(records, "job_finished"):
         body = record.body
         key = JobKey(body["iteration"], body["seed"], body["job"])
-        sealed_by_iteration = key.kind != "sealed" and key.iteration in judged
-        if body["manifest_sha256"] is not None and not sealed_by_iteration:
-            attempt = lineage.attempt(key, body["attempt"])
-            _verify_sealed(attempt, body["manifest_sha256"], _where(lineage, record), found)
+        if key.kind != "sealed" and key.iteration in judged:
+            continue
+        attempt = lineage.attempt(key, body["attempt"])
+        if body["manifest_sha256"] is not None:
+            found.expect_sealed(attempt, body["manifest_sha256"], _where(lineage, record))
+        elif left := files_below(attempt):
+            found.accounted |= set(left)
+            found.notes.append(f"{attempt}: {body['outcome']} without a seal; what it left is not checked")
 
 
-def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
+def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Findings) -> None:
     verdicts = list(_of_kind(records, "verdict"))
     expected = verdicts[-1].body["incumbent"] if verdicts else None
     found.accounted.add(lineage.incumbent)
@@ -171,7 +136,7 @@ def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verif
         found.problems.append(f"{lineage.incumbent}: does not point at {target}, the ledger's incumbent")
 
 
-def _verify_report(run: RunPaths, found: Verification) -> None:
+def _verify_report(run: RunPaths, found: Findings) -> None:
     """The report and the exported model against the manifest beside them."""
     if not is_finished(run.root):
         return
@@ -182,7 +147,7 @@ def _verify_report(run: RunPaths, found: Verification) -> None:
         found.accounted |= {run.root / name for name in read_manifest(run.root)}
 
 
-def _verify_unlisted(run: RunPaths, found: Verification) -> None:
+def _verify_unlisted(run: RunPaths, found: Findings) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
     known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint}
     known |= {lineage.cancel for lineage in run.lineages()}

@@ -27,6 +27,7 @@ def verify(run: RunDirectory, as_json: AsJson = False) -> None:
                 "notes": found.notes,
                 "files": len(found.accounted),
                 "records": found.records,
+                "anchors": {"in_ledger": found.anchors, "in_accounts": found.witnessed},
             }
         )
     else:
@@ -35,10 +36,12 @@ def verify(run: RunDirectory, as_json: AsJson = False) -> None:
         for problem in problems:
             stdout.print(f"FAILED {problem}", markup=False, soft_wrap=True, style="red")
         if not problems:
+            names = f"; Slurm's accounts agree on {found.witnessed} of {found.anchors} job names"
             stdout.print(
                 f"verified: {len(found.accounted)} files and {found.records} ledger records; "
-                "every verdict recomputed",
+                f"every verdict recomputed{names if found.anchors else ''}",
                 style="green",
+                soft_wrap=True,
             )
     if problems:
         raise CheckFailedError(f"{len(problems)} of the run's files or records do not verify")

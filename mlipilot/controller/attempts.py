@@ -106,6 +106,7 @@ class Attempts:
             "job": key.kind,
             "attempt": number,
             "job_id": standing.job_id,
+            "job_name": standing.job_name,
             "node": standing.node,
             "free": standing.free,
             "bad_node": standing.bad_node,

@@ -26,6 +26,7 @@ class Standing:
     free: bool = False
     bad_node: str | None = None
     job_id: str | None = None
+    job_name: str | None = None
     node: str | None = None
 
 

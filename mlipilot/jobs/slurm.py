@@ -123,6 +123,7 @@ class SlurmBackend:
         row = self.spool.queue().rows.get(known["name"]) if known else None
         where: dict[str, Any] = {
             "job_id": receipt.job_id if receipt else None,
+            "job_name": known["name"] if known else None,
             "node": row.node if row else None,
         }
         if is_finished(attempt):

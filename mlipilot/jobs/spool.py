@@ -6,15 +6,14 @@ The controller runs in a container without Slurm; `sbatch/submitter.sh` on the h
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_atomic
 
-NAME = re.compile(r"mlp-[0-9a-f]{16}-[a-z0-9][a-z0-9.-]{0,80}")
 _FOLDERS = ("requests", "cancel", "intents", "receipts", "started")
 
 

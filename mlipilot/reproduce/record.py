@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import tree_digest
+from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.manifest import MANIFEST, check_manifest
-from mlipilot.audit.protected import read_protected
-from mlipilot.audit.verify import Verification
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import State, replay
@@ -85,32 +83,23 @@ def _verified(run: RunPaths, lineage: LineagePaths, state: State) -> dict[str, s
 
     Every one: the noise is measured on all candidates.
     """
-    found, ledger = Verification(), str(lineage.ledger)
-    found.expect(run.protected, str((state.started or {}).get("protected_sha256")), ledger)
-    _raise(found, run)
-    protected = read_protected(run.protected)
-    for name, digest in protected.items():
-        if name.startswith("run/"):
-            found.expect(run.root / name.removeprefix("run/"), digest, run.protected.name)
+    found, ledger = Findings(), str(lineage.ledger)
+    protected = found.expect_protected(run, state.started or {}, ledger)
     for iteration in state.iterations:
         if iteration.verdict is not None:
-            directory = lineage.iteration(iteration.number)
-            found.expect(directory / MANIFEST, iteration.verdict["manifest_sha256"], ledger)
-            found.problems += check_manifest(directory)
+            found.expect_sealed(
+                lineage.iteration(iteration.number), iteration.verdict["manifest_sha256"], ledger
+            )
             recipe = lineage.recipe(iteration.number)
             if tree_digest(recipe) != iteration.recipe_digest:
                 found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {ledger})")
-    _raise(found, run)
-    return protected
-
-
-def _raise(found: Verification, run: RunPaths) -> None:
     if found.problems:
         more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
         raise CheckFailedError(
             f"{found.problems[0]}{more}: the record does not hold, so nothing is run; "
             f"`mlipilot verify {run.root}` says more"
         )
+    return protected
 
 
 def _is_whole(state: State, spec: CampaignSpec, number: int) -> bool:

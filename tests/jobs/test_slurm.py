@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.anchors import NAME
 from mlipilot.errors import PausedError
 from mlipilot.jobs import slurm
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.order import JobOrder
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.slurm import SlurmBackend
-from mlipilot.jobs.spool import NAME
 
 HEAD = "0123456789abcdef" * 4
 

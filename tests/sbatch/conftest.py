@@ -18,12 +18,6 @@ SUBMITTER = REPOSITORY / "sbatch" / "submitter.sh"
 ATTEMPT = "lineage-0/iterations/0001/seed-11/train/attempt-1"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "cluster: needs a Slurm that answers, such as the one of ci/cluster/up.sh"
-    )
-
-
 def job_name(number: int = 1, head: str = "0123456789abcdef") -> str:
     return f"mlp-{head}-l0.{number:04}.s11.t.a1"
 

@@ -1,0 +1,63 @@
+"""What a check of a run finds, and the checks that every look at a run begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlipilot.audit.files import sha256_file
+from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
+from mlipilot.audit.protected import read_protected
+from mlipilot.campaign.paths import RunPaths
+
+
+@dataclass
+class Findings:
+    """Problems fail a check, notes do not."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    accounted: set[Path] = field(default_factory=set)
+    """Every file that a record or a manifest speaks of."""
+    records: int = 0
+    anchors: int = 0
+    """Names of Slurm jobs that hold the hash of a record before the job's end."""
+    witnessed: int = 0
+    """Of these, how many Slurm's accounts have too."""
+
+    def expect(self, path: Path, digest: str, where: str) -> None:
+        """Check one file against a recorded digest and count it as accounted for."""
+        self.accounted.add(path)
+        if not path.is_file():
+            self.problems.append(f"{path}: missing (recorded in {where})")
+        elif sha256_file(path) != digest:
+            self.problems.append(f"{path}: changed (SHA-256 differs from {where})")
+
+    def expect_sealed(self, directory: Path, manifest_sha256: str, where: str) -> None:
+        """Check a manifest against its recorded digest, and the directory against its manifest."""
+        self.expect(directory / MANIFEST, manifest_sha256, where)
+        if not is_finished(directory):
+            return
+        self.problems += check_manifest(directory)
+        with suppress(ValueError):  # check_manifest has named the line
+            self.accounted |= {directory / name for name in read_manifest(directory)}
+
+    def expect_protected(self, run: RunPaths, started: Mapping[str, Any], where: str) -> dict[str, str]:
+        """Check spec, scorecard, recipe and data against what the body of `campaign_started` stands on.
+
+        Returns the digests of all protected files by name, none when their record cannot be read.
+        """
+        self.expect(run.protected, str(started.get("protected_sha256")), where)
+        self.expect(run.spec, str(started.get("spec_sha256")), where)
+        self.expect(run.scorecard, str(started.get("scorecard_sha256")), where)
+        try:
+            recorded = read_protected(run.protected)
+        except (OSError, ValueError):
+            return {}  # the digest above has named the file already
+        for name, digest in recorded.items():
+            if name.startswith("run/"):
+                self.expect(run.root / name.removeprefix("run/"), digest, run.protected.name)
+        return recorded
