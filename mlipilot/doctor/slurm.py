@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import socket
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from dataclasses import dataclass, field
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.site import Site, how_to_get
 from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.slurm import minutes_asked
 from mlipilot.programs import ask, slurm_environment
 
-_MARGIN_MINUTES = 3  # of Slurm's limit over the campaign's own
 _MENDS = {
     # Slurm speaks of an "account/partition combination": the account comes first.
     r"account": "set MLIPILOT_ACCOUNT to one that `sacctmgr show associations user=$USER` lists",
@@ -96,7 +95,7 @@ def wanted_by(jobs: JobSettings, site: Site) -> list[Wanted]:
         limits_s = {"fused": sum(limits_s.values())}
     found = []
     for template, limit_s in limits_s.items():
-        minutes = math.ceil(limit_s / 60) + _MARGIN_MINUTES
+        minutes = minutes_asked(limit_s)
         found.append(Wanted(minutes, tuple(site.sbatch_options(template, minutes, jobs.resources))))
     return list(dict.fromkeys(found))
 

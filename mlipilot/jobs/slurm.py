@@ -37,9 +37,14 @@ _NODE_FAULTS = {"NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"}
 _TAKEN_AWAY = {"PREEMPTED", "REVOKED"}
 # In the log of the job, where only Slurm and our own script write; some Slurms then say FAILED.
 _OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE)
-_MARGIN_S = 180  # of Slurm's limit over our own, for the image's digest and the trusted ends
+_MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
 _SETTLE_S = 20.0  # for a manifest to be seen here after Slurm says that a job is over
 _CANCEL_PATIENCE_S = 90.0
+
+
+def minutes_asked(limit_s: float) -> int:
+    """The time limit that Slurm is given for a job that may run `limit_s` seconds."""
+    return math.ceil(limit_s / 60) + _MARGIN_MINUTES
 
 
 class SlurmBackend:
@@ -103,7 +108,7 @@ class SlurmBackend:
         fields: dict[str, str | int] = {
             "template": "fused" if fused_with else work.kind,
             "attempt": str(work.attempt.relative_to(self.run)),
-            "minutes": math.ceil((limit_s + _MARGIN_S) / 60),
+            "minutes": minutes_asked(limit_s),
             "cpus": resources.cpus,
             "memory_mib": resources.memory_mib,
             "gpus": resources.gpus,
