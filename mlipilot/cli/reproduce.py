@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +15,13 @@ from rich.text import Text
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import AsJson, Lineage, RunDirectory, begun_lineage, existing_run, print_json
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.jobs.apptainer import Container
 from mlipilot.report.text import number
-from mlipilot.reproduce.image import check_image, image_argv, network_of_containers
+from mlipilot.reproduce.image import check_image, network_of_containers
 from mlipilot.reproduce.outcome import Outcome
 from mlipilot.reproduce.record import Recorded, read_record
 from mlipilot.reproduce.reproduction import FILE_NAME
 from mlipilot.reproduce.reproduction import reproduce as run_again
-from mlipilot.reproduce.rerun import claim_output
 
 
 def reproduce(
@@ -51,17 +50,9 @@ def reproduce(
         record = read_record(paths, begun_lineage(paths, lineage), iteration)
         observer.event(f"iteration {record.iteration}: the ledger's chain and every manifest hold")
         seeds = record.chosen_seeds(seed)
-        name = f"reproduction-{record.spec.name}-{record.iteration:04d}"
-        target = (output or Path(name)).resolve()
-        inner = [] if seed is None else ["--seed", str(seed)]
-        argv = None if image is None else _in_image(record, image.resolve(), target, inner, as_json, observer)
-        if argv is None:
-            outcome = run_again(record, seeds, target, observer)
-        else:
-            claim_output(target, paths)
-            observer.event(f"going on in {image}")
-    if argv is not None:
-        os.execvp(argv[0], argv)  # noqa: S606 (an argument list of ours)
+        target = (output or Path(f"reproduction-{record.spec.name}-{record.iteration:04d}")).resolve()
+        container = None if image is None else _checked(image.resolve(), record, observer)
+        outcome = run_again(record, seeds, target, observer, container)
     if as_json:
         print_json(outcome.as_dict())
     else:
@@ -74,28 +65,14 @@ _PLAIN_WIDTH = 140
 _STYLES = {"equal": "green", "within noise": "green", "differs": "bold red", "not judged": "dim"}
 
 
-def _in_image(
-    record: Recorded, image: Path, output: Path, options: list[str], as_json: bool, observer: ConsoleObserver
-) -> list[str]:
-    """This verb's command line inside the image, which is checked first. Raises InputError."""
+def _checked(image: Path, record: Recorded, observer: ConsoleObserver) -> Container:
+    """The image, once it is known to be the run's, and what its containers can be cut off from."""
     observer.event(f"hashing {image}")
-    digest = check_image(image, record.image_sha256)
-    network = network_of_containers(image)
-    if network == "host":
-        if record.spec.jobs.require_no_network:
-            raise InputError("the campaign requires jobs without a network, and here containers have one")
+    check_image(image, record.image_sha256)
+    container = Container(image, network_of_containers(image))
+    if container.network == "host":
         observer.event("warning: no container can be cut off from the network here")
-    arguments = ["reproduce", str(record.run.root), "--lineage", str(record.lineage.number)]
-    arguments += ["--iteration", str(record.iteration), "--output", str(output), *options]
-    return image_argv(
-        run=record.run.root,
-        output=output,
-        image=image,
-        digest=digest,
-        arguments=[*arguments, "--json"] if as_json else arguments,
-        network=network,
-        gpu=record.spec.jobs.device == "cuda",
-    )
+    return container
 
 
 def _show(outcome: Outcome, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,20 @@ from mlipilot.untrusted import one_line
 
 
 class Attempts:
-    """The attempts of one lineage on the campaign's backend."""
+    """The attempts of one lineage, on the campaign's backend and by this Python unless others are given."""
 
-    def __init__(self, run: RunPaths, lineage: LineagePaths, spec: CampaignSpec) -> None:
-        self.run, self.lineage, self.spec = run, lineage, spec
-        self.backend: Backend = (
-            SlurmBackend(run.root, run.spool, spec.jobs) if spec.jobs.backend == "slurm" else LocalBackend()
+    def __init__(
+        self,
+        run: RunPaths,
+        lineage: LineagePaths,
+        spec: CampaignSpec,
+        backend: Backend | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        self.run, self.lineage, self.spec, self.python = run, lineage, spec, python
+        on_slurm = spec.jobs.backend == "slurm"
+        self.backend = backend or (
+            SlurmBackend(run.root, run.spool, spec.jobs) if on_slurm else LocalBackend()
         )
 
     def order(self, key: JobKey, number: int, trained: int) -> JobOrder:
@@ -37,7 +46,7 @@ class Attempts:
         recipe = self.lineage.recipe(key.iteration)
         if key.kind == "train":
             argv = commands.train_argv(
-                self.run.data, attempt / "output", key.seed, self.spec.budget.optimizer_steps
+                self.python, self.run.data, attempt / "output", key.seed, self.spec.budget.optimizer_steps
             )
             cwd, limit, needs = recipe, self.spec.jobs.train_wall_limit_s, None
             reads = [recipe, self.run.data / "train"]
@@ -45,6 +54,7 @@ class Attempts:
             training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
             model = self.lineage.handover(key, trained)
             argv = commands.evaluate_argv(
+                self.python,
                 model=model,
                 data=self.run.data,
                 scorecard=self.run.scorecard,
@@ -138,6 +148,7 @@ class Attempts:
             "gpu_s": result.gpu_s,
             "wall_s": result.wall_s,
             "isolation": result.isolation.model_dump(),
+            "machine": result.machine.model_dump(),
             "manifest_sha256": sha256_file(attempt / MANIFEST),
         }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.campaign.spec import Campaign
 from mlipilot.controller.attempts import Attempts
-from mlipilot.jobs.apptainer import job_argv
+from mlipilot.jobs.apptainer import PYTHON, job_argv
 
 
 def make_plan(campaign: Campaign) -> dict[str, Any]:
@@ -55,13 +56,14 @@ def _example_commands(campaign: Campaign) -> list[list[str]]:
     spec = campaign.spec
     run = RunPaths(Path("runs").resolve() / spec.name)
     lineage = run.lineage(0)
-    attempts = Attempts(run, lineage, spec)
+    on_slurm = spec.jobs.backend == "slurm"
+    attempts = Attempts(run, lineage, spec, python=PYTHON if on_slurm else sys.executable)
     lines = []
     for kind in ("train", "evaluate"):
         key = JobKey(0, spec.seeds[0], "train" if kind == "train" else "evaluate")
         order = attempts.order(key, 1, trained=1)
         argv = order.argv
-        if spec.jobs.backend == "slurm":
+        if on_slurm:
             image = Path(os.environ.get("MLIPILOT_IMAGE") or "IMAGE.sif")
             argv = job_argv(order, lineage.attempt(key, 1), image, network="none")
         lines.append(argv)

@@ -7,15 +7,12 @@ again after a kill and it goes on where it stopped.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from mlipilot import __version__
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
 from mlipilot.audit.protected import hash_protected
@@ -26,9 +23,9 @@ from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.pilots.prompts import prompts_digest
+from mlipilot.versions import versions
 
 _IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
-_PACKAGES = ("ase", "e3nn", "mace-torch", "matcalc", "numpy", "scipy", "torch")
 
 
 def create_run(campaign: Campaign, run: RunPaths, *, may_exist: bool = False) -> None:
@@ -87,10 +84,16 @@ def copy_recipe(source: Path, target: Path) -> None:
 def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
     """Build the data set and the reference values, and record every protected file. Raises PausedError."""
     with _preparing(run):
-        _prepare_data(run, spec, observer)
+        build_data(run, spec, observer)
+        if not run.protected.exists():
+            problems = check_manifest(run.data)
+            if problems:
+                raise PausedError(f"the data set does not match its manifest: {problems[0]}")
+            write_json(run.protected, hash_protected(run.root))
 
 
-def _prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
+def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
+    """Build what is missing of the data set and the reference values; nobody else may at the same time."""
     if not is_finished(run.data):
         for leftover in run.root.glob(f".{run.data.name}.*"):  # of a build that was killed
             shutil.rmtree(leftover)
@@ -104,11 +107,6 @@ def _prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None
         settings = load_scorecard(run.scorecard).settings_for(spec.profile)
         reference.write(settings, run.data / reference.FILE_NAME)
         write_manifest(run.data)
-    if not run.protected.exists():
-        problems = check_manifest(run.data)
-        if problems:
-            raise PausedError(f"the data set does not match its manifest: {problems[0]}")
-        write_json(run.protected, hash_protected(run.root))
 
 
 def check_image(run: RunPaths) -> None:
@@ -131,23 +129,12 @@ def starting_body(run: RunPaths, spec: CampaignSpec, lineage: int) -> dict[str, 
         "profile": spec.profile,
         "pilot": spec.pilot.label,
         "backend": spec.jobs.backend,
-        "mlipilot": __version__,
         "spec_sha256": sha256_file(run.spec),
         "scorecard_sha256": sha256_file(run.scorecard),
         "recipe_digest": tree_digest(run.recipe),
         "data_manifest_sha256": sha256_file(run.data / MANIFEST),
         "protected_sha256": sha256_file(run.protected),
         "prompts_digest": prompts_digest(),
-        "versions": {name: version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "machine": machine(),
+        "versions": versions(),
         "image_sha256": os.environ.get(_IMAGE_DIGEST),
     }
-
-
-def machine() -> str:
-    """The processor's name, for people who compare timings and digests."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line for line in lines if line.startswith("model name")]
-    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()

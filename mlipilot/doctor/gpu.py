@@ -10,6 +10,7 @@ from typing import Any
 from mlipilot.doctor.check import Check, failed, ok, skipped
 from mlipilot.doctor.isolation import run_in_image, scratch_in
 from mlipilot.errors import InputError
+from mlipilot.jobs.apptainer import PYTHON
 from mlipilot.programs import Answer, ask
 
 _ASK_TORCH = """
@@ -19,7 +20,6 @@ built = torch.version.cuda or torch.version.hip
 usable = torch.cuda.is_available() and torch.ones(1, device="cuda").item() == 1
 print(json.dumps({"version": torch.__version__, "built": built, "usable": usable, "names": names}))
 """
-_PYTHON_IN_IMAGE = "/opt/mlipilot/bin/python"
 _TORCH_S = 180  # the first import from a cold parallel filesystem is slow
 
 
@@ -48,7 +48,7 @@ def check_gpu_in_image(image: Path, directory: Path) -> Check:
         return skipped("gpu", "this node shows none; what the jobs' nodes have is in the lines above", again)
     if here.status == "failed":
         return here
-    argv = [_PYTHON_IN_IMAGE, "-c", _ASK_TORCH]
+    argv = [PYTHON, "-c", _ASK_TORCH]
     try:
         with scratch_in(directory) as scratch:
             answer = run_in_image(image, scratch / "attempt", argv, network="host", gpu=True)

@@ -6,11 +6,9 @@ Importable without torch; the heavy imports happen inside `evaluate` and count i
 from __future__ import annotations
 
 import io
-import platform
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,6 +18,7 @@ from mlipilot.evaluation.catalog import Group, names_of
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.untrusted import one_line
+from mlipilot.versions import versions
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.reference_values import ReferenceValues
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 FORMAT = "mlipilot-metrics/1"
 Split = Literal["test", "sealed"]
 Progress = Callable[[str], None]
-_PACKAGES = ("mlipilot", "torch", "mace-torch", "e3nn", "ase", "matcalc", "numpy")
 
 
 class Task(NamedTuple):
@@ -69,7 +67,7 @@ def evaluate(
         "scorecard_sha256": sha256_file(scorecard),
         "wall_s": round(time.perf_counter() - wall, 3),
         "cpu_s": round(time.process_time() - cpu, 3),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": versions(),
     }
     if "refused" not in report:
         _write_curves(output / "curves.npz", curves)

@@ -1,4 +1,4 @@
-"""The command line that runs a job's code inside an image, as a pure function.
+"""The command lines that run code inside an image, as pure functions.
 
 What the flags are for: `--containall --cleanenv --no-home --no-mount` leave nothing of the host but what is
 bound, `--no-eval` keeps the environment file's values from being expanded, `--net --network none` leaves a
@@ -11,15 +11,28 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mlipilot.errors import InputError
 from mlipilot.jobs.order import JobOrder
 
+Network = Literal["none", "host"]
+PYTHON = "/opt/mlipilot/bin/python"  # of every image that containers/mlipilot.def describes
 KILL_AFTER_S = 10
+_APART = ("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths")
 # Only what has a meaning inside: the image brings its own programs and libraries.
 _HOST_ONLY = ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "LANG", "LC_ALL")
 _SCRATCH = {"HOME": "/tmp", "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp"}  # noqa: S108 (a tmpfs of the container's)
+
+
+@dataclass(frozen=True)
+class Container:
+    """An image whose digest was checked, and the network of containers here: none where it can be cut off."""
+
+    image: Path
+    network: Network
 
 
 def job_argv(
@@ -30,12 +43,7 @@ def job_argv(
     The job sees `order.reads` read-only and `attempt/output` writable, each at its own path, and no
     network when `network` is "none". Raises InputError for a path that a bind cannot name.
     """
-    flags = ["--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"]
-    flags += ["--no-privs"]
-    if network == "none":
-        flags += ["--net", "--network", "none"]
-    if order.uses_gpu:
-        flags.append(gpu_tool)
+    flags = ["--no-privs"] + ([gpu_tool] if order.uses_gpu else [])
     for path in order.reads:
         flags += ["--bind", f"{_bindable(path)}:{path}:ro"]
     output = str(attempt / "output")
@@ -43,14 +51,23 @@ def job_argv(
     flags += ["--pwd", order.cwd if order.cwd in order.reads else output]
     flags += ["--env-file", str(attempt / "exec.env")]
     limit = ["timeout", "--signal=TERM", f"--kill-after={KILL_AFTER_S}", f"{math.ceil(order.wall_limit_s)}"]
-    return [*limit, "apptainer", "--silent", "exec", *flags, str(image), *order.argv]
+    return [*limit, *_exec(network), *flags, str(image), *order.argv]
 
 
-def trusted_argv(run: Path, image: Path, argv: Sequence[str]) -> list[str]:
+def trusted_argv(run: Path, image: Path, argv: Sequence[str], *, network: str = "host") -> list[str]:
     """The toolkit's own code inside the image, with the whole run writable."""
-    flags = ["--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"]
-    flags += ["--bind", f"{_bindable(str(run))}:{run}", "--pwd", str(run)]
-    return ["apptainer", "--silent", "exec", *flags, str(image), *argv]
+    flags = ["--bind", f"{_bindable(str(run))}:{run}", "--pwd", str(run)]
+    return [*_exec(network), *flags, str(image), *argv]
+
+
+def probe_argv(image: Path) -> list[str]:
+    """Ends well where containers can be cut off from the network."""
+    return [*_exec("none"), str(image), "true"]
+
+
+def _exec(network: str) -> list[str]:
+    cut_off = ["--net", "--network", "none"] if network == "none" else []
+    return ["apptainer", "--silent", "exec", *_APART, *cut_off]
 
 
 def environment_file(environment: Mapping[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from mlipilot.evaluation.scorecard import Profile
@@ -11,11 +10,11 @@ from mlipilot.evaluation.scorecard import Profile
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def train_argv(data: Path, output: Path, seed: int, max_steps: int) -> list[str]:
+def train_argv(python: str, data: Path, output: Path, seed: int, max_steps: int) -> list[str]:
     """Train a candidate; runs in its recipe's directory and sees the training data only."""
     return [
         # -s: no user packages; -B: no bytecode, the recipe's directory stays as it is; -u: progress at once
-        *(sys.executable, "-s", "-B", "-u", "train.py"),
+        *(python, "-s", "-B", "-u", "train.py"),
         *("--recipe", "recipe.yaml"),
         *("--data", str(data / "train")),
         *("--output", str(output)),
@@ -25,11 +24,18 @@ def train_argv(data: Path, output: Path, seed: int, max_steps: int) -> list[str]
 
 
 def evaluate_argv(
-    model: Path, data: Path, scorecard: Path, profile: Profile, output: Path, split: str, device: str
+    python: str,
+    model: Path,
+    data: Path,
+    scorecard: Path,
+    profile: Profile,
+    output: Path,
+    split: str,
+    device: str,
 ) -> list[str]:
     """Evaluate a hand-over with the trusted evaluator."""
     return [
-        *(sys.executable, "-s", "-B", "-u", "-m", "mlipilot.evaluation"),
+        *(python, "-s", "-B", "-u", "-m", "mlipilot.evaluation"),
         *("--model", str(model)),
         *("--data", str(data)),
         *("--scorecard", str(scorecard)),

@@ -13,6 +13,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
+from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.processes import read_claim
 
@@ -20,11 +21,12 @@ _CANCEL_PATIENCE_S = 15.0
 
 
 class LocalBackend:
-    """Worker processes that outlive the controller."""
+    """Worker processes that outlive the controller; each puts its job into `container`, if one is given."""
 
     poll_s = 0.2
 
-    def __init__(self) -> None:
+    def __init__(self, container: Container | None = None) -> None:
+        self._container = container
         self._workers: dict[Path, subprocess.Popen[bytes]] = {}
 
     def ensure_started(
@@ -41,7 +43,7 @@ class LocalBackend:
             write_json(attempt / "job.json", work.order.model_dump())
         try:
             self._workers[attempt] = subprocess.Popen(
-                [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt)],
+                [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt), *self._options()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -51,6 +53,11 @@ class LocalBackend:
             )
         except OSError as error:
             raise PausedError(f"no worker process could be started: {error}") from error
+
+    def _options(self) -> list[str]:
+        if self._container is None:
+            return []
+        return ["--image", str(self._container.image), "--network", self._container.network]
 
     def standing(self, attempt: Path) -> Standing:
         """From the attempt's directory and, for a worker of our own, from whether it still runs."""

@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlipilot.jobs.machine import Machine
+
 Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed", "not_isolated"]
 
 
@@ -61,6 +63,7 @@ class JobResult(BaseModel):
     peak_memory_mib: float | None
     changed: list[str] = Field(description="protected or read-only files that differ after the job")
     isolation: Isolation
+    machine: Machine
     host: str
     job_id: str | None = Field(default=None, description="the scheduler's, where there is one")
 

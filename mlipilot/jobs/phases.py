@@ -14,7 +14,7 @@ from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.apptainer import environment_file, job_argv
 from mlipilot.jobs.order import Isolation, read_order
-from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal
+from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart
 
 NOTHING_TO_RUN = 3  # exit status: the attempt is over, taken, or not due
@@ -49,8 +49,7 @@ def end(options: argparse.Namespace) -> int:
         return 0
     if why := _start(options).why_not_to_seal(attempt, cancelled=options.cancelled):
         sys.exit(why)
-    # The shell reports a signal as 128 plus its number; so does Apptainer for the process inside.
-    status = options.status if options.status < 128 else 128 - options.status
+    status = signed_status(options.status)
     outcome, reason = ending_of(status)
     if options.cancelled:
         outcome, reason = "cancelled", "ended from outside"

@@ -38,9 +38,9 @@ def adopt_orphans() -> None:
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, so that a lost worker leaves no training."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+def end_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when its parent dies: a lost worker leaves no training."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def hide_from_same_user() -> None:

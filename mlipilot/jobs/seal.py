@@ -10,6 +10,7 @@ from pathlib import Path
 from mlipilot.audit.files import tree_digest, write_json
 from mlipilot.audit.manifest import drop_unsealable, is_finished, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
+from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.order import Isolation, JobOrder, JobResult, Outcome, read_result
 
 
@@ -30,6 +31,11 @@ def ending_of(status: int) -> tuple[Outcome, str | None]:
     if status == 0:
         return "ok", None
     return "failed", f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def signed_status(status: int) -> int:
+    """An exit status as a shell, `timeout` or Apptainer reports it, which is 128 plus a signal's number."""
+    return status if status < 128 else 128 - status
 
 
 def changed_files(order: JobOrder) -> list[str]:
@@ -83,6 +89,7 @@ def seal(
         peak_memory_mib=ending.peak_memory_mib,
         changed=changed,
         isolation=isolation,
+        machine=this_machine(uses_gpu=order.uses_gpu),
         host=socket.gethostname(),
         job_id=job_id,
     )

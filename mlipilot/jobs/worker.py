@@ -2,11 +2,13 @@
 
 It outlives the controller on purpose, as a Slurm job does: a controller that was killed finds the
 attempt running or sealed when it comes back. It claims the directory first, so two workers that were
-started for the same attempt never both run it.
+started for the same attempt never both run it. With `--image SIF` the job runs in a container, by the command
+line that Slurm jobs have; the worker stays outside.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import signal
@@ -16,9 +18,11 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from mlipilot.audit.files import write_atomic
+from mlipilot.jobs.apptainer import Container, environment_file, job_argv
 from mlipilot.jobs.order import Isolation, JobOrder, Outcome, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
-from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal
+from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import CLAIM, JobStart
 
 GRACE_S = 5.0
@@ -33,20 +37,24 @@ def _on_term(_signal: int, _frame: FrameType | None) -> None:
     raise _CancelledError
 
 
-def _limit_child() -> None:
+def _limit_child(last_signal: int) -> None:
     """In the child before exec: it ends with the worker, dumps no core, and fills no disk by one file."""
-    end_with_parent()
+    end_with_parent(last_signal)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     limit = LARGEST_FILE_BYTES if hard == resource.RLIM_INFINITY else min(LARGEST_FILE_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
 
-def run_attempt(attempt: Path, start: JobStart | None) -> None:
+def run_attempt(attempt: Path, start: JobStart | None, container: Container | None = None) -> None:
     """Run the order in `attempt` and seal the directory; exits where the end is not the attempt's own."""
     order = read_order(attempt)
     job_id = start.job_id if start else None
-    isolation = Isolation(backend="slurm" if start else "local")
+    isolation = Isolation(
+        backend="slurm" if start else "local",
+        filesystem="container" if container else "host",
+        network=container.network if container else "host",
+    )
     refused = refused_before(order, isolation)
     if refused is not None:
         seal(attempt, order, refused[0], isolation, job_id, changed=refused[1])
@@ -54,7 +62,7 @@ def run_attempt(attempt: Path, start: JobStart | None) -> None:
     (attempt / "output").mkdir(exist_ok=True)
     (attempt / "home").mkdir(exist_ok=True)
     started = time.monotonic()
-    outcome, exit_status, reason = _run_child(attempt, order)
+    outcome, exit_status, reason = _run_child(attempt, order, container)
     if start and (why := start.why_not_to_seal(attempt, cancelled=outcome == "cancelled")):
         sys.exit(why)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -69,19 +77,26 @@ def run_attempt(attempt: Path, start: JobStart | None) -> None:
     seal(attempt, order, ending, isolation, job_id)
 
 
-def _run_child(attempt: Path, order: JobOrder) -> tuple[Outcome, int | None, str | None]:
+def _run_child(
+    attempt: Path, order: JobOrder, container: Container | None
+) -> tuple[Outcome, int | None, str | None]:
+    argv, cwd, environment = order.argv, order.cwd, order.environment
+    if container is not None:
+        argv, cwd, environment = _contained(attempt, order, container), str(attempt), dict(os.environ)
+    # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
+    last_signal = signal.SIGKILL if container is None else signal.SIGTERM
     adopt_orphans()
     with (attempt / "stdout.log").open("wb") as stdout, (attempt / "stderr.log").open("wb") as stderr:
         try:
             child = subprocess.Popen(
-                order.argv,
-                cwd=order.cwd,
-                env=order.environment,
+                argv,
+                cwd=cwd,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=_limit_child,  # safe: the worker has one thread
+                preexec_fn=lambda: _limit_child(last_signal),  # safe: the worker has one thread
             )
         except OSError as error:
             return "failed", None, f"the command could not be started: {error}"
@@ -95,19 +110,32 @@ def _run_child(attempt: Path, order: JobOrder) -> tuple[Outcome, int | None, str
             end_descendants(GRACE_S)
             return "cancelled", None, "cancelled"
         end_descendants(GRACE_S)
+    status = status if container is None else signed_status(status)
     outcome, reason = ending_of(status)
     return outcome, status, reason
 
 
+def _contained(attempt: Path, order: JobOrder, container: Container) -> list[str]:
+    """The host's command line for the job, which ends it later than the worker does."""
+    write_atomic(attempt / "exec.env", environment_file(order.environment))
+    later = order.model_copy(update={"wall_limit_s": order.wall_limit_s + 2 * GRACE_S})
+    return job_argv(later, attempt, container.image, network=container.network)
+
+
 def main() -> int:
     """Claim the attempt that the command line names and run it."""
-    attempt = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("attempt", type=Path)
+    parser.add_argument("--image", type=Path)
+    parser.add_argument("--network", choices=["none", "host"], default="host")
+    options = parser.parse_args()
+    attempt = options.attempt.resolve()
     start = JobStart.of_environment(os.environ)  # a local controller does not hand its own on
     if not is_due(read_order(attempt)) or not _claim(attempt, start):
         return 0
     signal.signal(signal.SIGTERM, _on_term)
     try:
-        run_attempt(attempt, start)
+        run_attempt(attempt, start, Container(options.image, options.network) if options.image else None)
     except _CancelledError:
         # Asked to stop outside the child's run: nothing is sealed, the attempt counts as lost.
         end_descendants(GRACE_S)

@@ -88,7 +88,8 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         state=state,
         records=records,
         iterations=iterations,
-        isolation=_isolation(records),
+        isolation=_kinds(records, "isolation"),
+        machines=_kinds(records, "machine"),
         controller=_controller(lineage),
         running=[key.text for key, _ in state.in_flight()],
         sealed_cost=costs.pop(_SEALED, Cost()),
@@ -253,9 +254,9 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
     return dict(costs)
 
 
-def _isolation(records: list[Record]) -> list[dict[str, str]]:
-    """The kinds of isolation that the jobs' results name, each once, in order of appearance."""
-    found = [record.body.get("isolation") for record in records if record.kind == "job_finished"]
+def _kinds(records: list[Record], what: str) -> list[dict[str, str]]:
+    """The kinds of isolation or machine that the jobs' results name, each once, in order of appearance."""
+    found = [record.body.get(what) for record in records if record.kind == "job_finished"]
     return [dict(items) for items in dict.fromkeys(tuple(sorted(kind.items())) for kind in found if kind)]
 
 

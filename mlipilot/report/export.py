@@ -139,7 +139,7 @@ def model_card(
             "iteration": incumbent.number,
             "title": incumbent.title,
             "ledger_head": view.records[-1].hash if view.records else None,
-            "mlipilot": started.get("mlipilot"),
+            "mlipilot": started.get("versions", {}).get("mlipilot"),
         },
     }
 

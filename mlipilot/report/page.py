@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlipilot.jobs.machine import Machine
 from mlipilot.report import rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
@@ -190,11 +191,9 @@ def _weights(view: LineageView) -> list[Fact]:
 
 
 def _versions(view: LineageView) -> list[Fact]:
-    started = view.state.started or {}
-    facts = [Fact(name, str(started[name])) for name in ("mlipilot", "python") if started.get(name)]
-    facts += [Fact(name, str(value)) for name, value in sorted((started.get("versions") or {}).items())]
-    if started.get("machine"):
-        facts.append(Fact("machine", one_line(str(started["machine"]), 120)))
+    versions = (view.state.started or {}).get("versions") or {}
+    facts = [Fact(name, str(value)) for name, value in sorted(versions.items())]
+    facts += [Fact("machine", one_line(str(Machine.model_validate(kind)), 120)) for kind in view.machines]
     return facts
 
 

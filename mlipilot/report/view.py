@@ -176,6 +176,8 @@ class LineageView:
     iterations: list[IterationView]
     isolation: list[dict[str, str]] = field(default_factory=list)
     """Each kind of isolation that jobs ran under."""
+    machines: list[dict[str, str]] = field(default_factory=list)
+    """Each kind of machine that jobs ran on."""
     controller: str | None = None
     """Who holds the lineage now."""
     running: list[str] = field(default_factory=list)

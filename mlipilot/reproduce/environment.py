@@ -2,61 +2,49 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
-from mlipilot import __version__
-from mlipilot.audit.files import sha256_file
-from mlipilot.audit.protected import differences, package_files
-from mlipilot.controller.prepare import machine
+from mlipilot.audit.protected import differing_toolkit
+from mlipilot.jobs.machine import Machine, this_machine
+from mlipilot.versions import versions
+
+Where = Literal["containers of the image", "inside the image", "outside of the image"]
+"""Jobs run each in a container of its own, all in the container that this process is in, or in neither."""
 
 
 @dataclass(frozen=True)
 class Environment:
     """Where a reproduction runs, compared with where the run ran."""
 
+    where: Where
+    image_sha256: str | None
     machine: str
-    recorded_machine: str
+    recorded_machines: list[str]
+    """Of the trainings that are reproduced, each kind once."""
     versions: dict[str, list[str]]
-    """Of what differs in version: recorded, here."""
+    """Of what differs in version: recorded, here. What the image holds is known by its digest."""
     toolkit_files: list[str]
     """The toolkit's own files that are not those that ran."""
-    image_sha256: str | None
-    inside_image: bool
-
-    @property
-    def is_the_same(self) -> bool:
-        """Whether the processor's name and all recorded versions are those of the run."""
-        return self.machine == self.recorded_machine and not self.versions
 
 
 def compare_environment(
-    started: Mapping[str, Any], protected: Mapping[str, str], *, inside_image: bool
+    started: Mapping[str, Any],
+    protected: Mapping[str, str],
+    trained_on: Sequence[Machine],
+    where: Where,
+    *,
+    uses_gpu: bool,
 ) -> Environment:
-    """This environment beside the one of `campaign_started`."""
-    recorded = {
-        "mlipilot": started.get("mlipilot"),
-        "python": started.get("python"),
-        **started.get("versions", {}),
-    }
-    here = {"mlipilot": __version__, "python": platform.python_version()}
-    here |= {name: _version(name) for name in recorded.keys() - here.keys()}
-    toolkit = {name: digest for name, digest in protected.items() if not name.startswith("run/")}
+    """This environment beside what `campaign_started`, the protected files and the trainings recorded."""
+    recorded = {} if where == "containers of the image" else dict(started.get("versions", {}))
+    here = versions(recorded)
     return Environment(
-        machine=machine(),
-        recorded_machine=str(started.get("machine")),
-        versions={n: [str(recorded[n]), here[n]] for n in sorted(recorded) if recorded[n] != here[n]},
-        toolkit_files=differences(toolkit, {n: sha256_file(p) for n, p in package_files().items()}),
+        where=where,
         image_sha256=started.get("image_sha256"),
-        inside_image=inside_image,
+        machine=str(this_machine(uses_gpu=uses_gpu)),
+        recorded_machines=list(dict.fromkeys(map(str, trained_on))),
+        versions={n: [str(recorded[n]), here[n]] for n in sorted(recorded) if recorded[n] != here[n]},
+        toolkit_files=differing_toolkit(dict(protected)),
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

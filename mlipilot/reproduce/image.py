@@ -1,70 +1,28 @@
-"""The recorded image: refused unless its SHA-256 is the record's, then entered with the run read-only.
+"""The recorded image: refused unless its SHA-256 is the record's, and what of a reproduction it does.
 
-Everything below the check (data, training, evaluation, comparison) is done by the toolkit of the image, in
-one container that sees nothing of the host but the run (read-only) and the output.
+The data set is rebuilt by the toolkit in it, and each training and evaluation runs in a container of its own,
+by the command line of a Slurm job's. This toolkit, outside, hashes, seals and compares.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from mlipilot.audit.files import sha256_file
-from mlipilot.errors import InputError
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.jobs.apptainer import PYTHON, Container, Network, probe_argv, trusted_argv
+from mlipilot.programs import ask
 
 DIGEST_VARIABLE = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
-Network = Literal["none", "host"]
-_APART = ["--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"]
+_PROBE_S = 120
+_DATA_S = 24 * 3600
 
 
-def image_argv(
-    *,
-    run: Path,
-    output: Path,
-    image: Path,
-    digest: str,
-    arguments: Sequence[str],
-    network: Network = "none",
-    gpu: bool = False,
-) -> list[str]:
-    """The host's command line for `mlipilot ARGUMENTS` inside `image`.
-
-    Raises InputError for a path that a bind cannot name.
-    """
-    return [
-        *_exec(network),
-        *(["--nv"] if gpu else []),
-        *("--env", f"{DIGEST_VARIABLE}={digest}"),
-        *("--env", "MPLCONFIGDIR=/tmp"),  # there is no home to write to
-        *("--bind", f"{_bindable(run)}:{run}:ro"),
-        *("--bind", f"{_bindable(output)}:{output}"),
-        *("--pwd", str(output)),
-        str(image),
-        *("python", "-m", "mlipilot", *arguments),
-    ]
-
-
-def _exec(network: Network) -> list[str]:
-    cut_off = ["--net", "--network", "none"] if network == "none" else []
-    return ["apptainer", "--silent", "exec", *_APART, *cut_off]
-
-
-def _bindable(path: Path) -> Path:
-    if any(character in str(path) for character in ":,\n\\"):
-        raise InputError(
-            "this path cannot be bound into a container: it holds a colon, comma, backslash or line break",
-            file=path,
-            mend="move it to a directory without them",
-        )
-    return path
-
-
-def check_image(image: Path, recorded: str | None) -> str:
-    """The SHA-256 of `image`. Raises InputError unless it is the one that the run recorded."""
+def check_image(image: Path, recorded: str | None) -> None:
+    """Raises InputError unless the SHA-256 of `image` is the one that the run recorded."""
     if not image.is_file():
         raise InputError("there is no image here", file=image, mend="--image names a SIF file")
     if recorded is None:
@@ -80,7 +38,6 @@ def check_image(image: Path, recorded: str | None) -> str:
             file=image,
             mend="name the image that the run was made in",
         )
-    return found
 
 
 def is_inside(recorded: str | None) -> bool:
@@ -94,7 +51,18 @@ def network_of_containers(image: Path) -> Network:
     Raises InputError without Apptainer.
     """
     if shutil.which("apptainer") is None:
-        raise InputError("apptainer is not on the PATH, and --image needs it")
-    probe = [*_exec("none"), str(image), "true"]
-    tried = subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return "none" if tried.returncode == 0 else "host"
+        mend = "reproduce it on a host that has it; containers cannot be started inside an image"
+        raise InputError("apptainer is not on the PATH, and --image needs it", mend=mend)
+    return "none" if ask(probe_argv(image), timeout_s=_PROBE_S).ok else "host"
+
+
+def rebuild_data(output: RunPaths, container: Container) -> None:
+    """Build the data set and the reference values of a reproduction with the image's own toolkit.
+
+    Raises CheckFailedError with what it said.
+    """
+    argv = [PYTHON, "-m", "mlipilot.reproduce", str(output.root)]
+    command = trusted_argv(output.root, container.image, argv, network=container.network)
+    answer = ask(command, timeout_s=_DATA_S)
+    if not answer.ok:
+        raise CheckFailedError(f"the image did not rebuild the data set: {answer.words}")

@@ -19,6 +19,8 @@ class Weights:
     seed: int
     recorded: str
     here: str
+    must_match: bool
+    """True on the recorded training's own kind of processor and versions, without a GPU."""
 
     @property
     def same(self) -> bool:
@@ -38,8 +40,6 @@ class Outcome:
     ledger_head: str
     environment: Environment
     data: dict[str, Sameness]
-    weights_must_match: bool
-    """True on the run's own kind of processor and versions, without a GPU."""
     failures: list[str]
     weights: list[Weights]
     metrics: list[Comparison]
@@ -48,8 +48,8 @@ class Outcome:
     def problems(self) -> list[str]:
         """Why this is no reproduction; none if it is one."""
         found = list(self.failures)
-        other = [str(weights.seed) for weights in self.weights if not weights.same]
-        if other and self.weights_must_match:
+        other = [str(weights.seed) for weights in self.weights if weights.must_match and not weights.same]
+        if other:
             found.append(f"other weights on the same processor and versions: seed {', '.join(other)}")
         differ = [metric.name for metric in self.metrics if metric.agreement == "differs"]
         if differ:

@@ -11,9 +11,10 @@ from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
-from mlipilot.controller.state import State, replay
+from mlipilot.controller.state import Attempt, State, replay
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
+from mlipilot.jobs.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class Recorded:
 
     def training(self, seed: int) -> Path:
         """The attempt whose weights were evaluated."""
-        return self.lineage.attempt(*_good(self.state, JobKey(self.iteration, seed, "train")))
+        key = JobKey(self.iteration, seed, "train")
+        return self.lineage.attempt(key, last_good(self.state, key).number)
+
+    def trained_on(self, seed: int) -> Machine:
+        """The machine that gave the weights that were evaluated."""
+        return machine_of(self.state, JobKey(self.iteration, seed, "train"))
 
     def chosen_seeds(self, seed: int | None) -> list[int]:
         """All seeds of the lineage, or the one asked for. Raises InputError for another."""
@@ -109,8 +115,14 @@ def _is_whole(state: State, spec: CampaignSpec, number: int) -> bool:
     return state.iterations[number].verdict is not None and set(ends) == {"ok"}
 
 
-def _good(state: State, key: JobKey) -> tuple[JobKey, int]:
+def last_good(state: State, key: JobKey) -> Attempt:
+    """The attempt of a job that ended well."""
     last = state.last(key)
     if last is None or last.outcome != "ok":
         raise AssertionError(f"{key.text} did not end well, yet its iteration counts as whole")
-    return key, last.number
+    return last
+
+
+def machine_of(state: State, key: JobKey) -> Machine:
+    """What a job that ended well ran on."""
+    return Machine.model_validate((last_good(state, key).ended or {})["machine"])

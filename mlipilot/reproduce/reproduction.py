@@ -14,43 +14,58 @@ from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import metric_values
+from mlipilot.jobs.apptainer import Container
 from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
 from mlipilot.reproduce.data import Sameness, compare_data
-from mlipilot.reproduce.environment import Environment, compare_environment
-from mlipilot.reproduce.image import is_inside
+from mlipilot.reproduce.environment import Environment, Where, compare_environment
+from mlipilot.reproduce.image import is_inside, rebuild_data
 from mlipilot.reproduce.outcome import Outcome, Weights
-from mlipilot.reproduce.record import Recorded
+from mlipilot.reproduce.record import Recorded, machine_of
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
 
 FILE_NAME = "reproduction.json"
 _WEIGHTS = "output/model/weights.safetensors"
 
 
-def reproduce(record: Recorded, seeds: Sequence[int], output: Path, observer: Observer) -> Outcome:
+def reproduce(
+    record: Recorded,
+    seeds: Sequence[int],
+    output: Path,
+    observer: Observer,
+    container: Container | None = None,
+) -> Outcome:
     """Rebuild the data, train and evaluate in `output`, compare, and write `output`/reproduction.json.
 
-    The run is only read. Raises InputError, with nothing written, when `output` is not empty, and when the
-    campaign forbids jobs a network and this process is not inside its image.
+    `container` is the run's own image, checked; without one, jobs are processes of this environment. The run
+    is only read. Raises InputError, with nothing written, when `output` is not empty, and when the campaign
+    forbids jobs a network and they cannot be cut off from it.
     """
-    inside = is_inside(record.image_sha256)
-    if record.spec.jobs.require_no_network and not inside:
+    if record.spec.jobs.require_no_network and (container is None or container.network != "none"):
         raise InputError(
-            "the campaign requires jobs without a network, and local processes cannot be kept from it",
+            "the campaign requires jobs without a network, and here they would have one",
             file=record.run.spec,
-            mend="reproduce it in its image: --image SIF",
+            mend="reproduce it in its image (--image SIF) where containers can be cut off from the network",
         )
     claim_output(output, record.run)
-    environment = compare_environment(record.started, record.protected, inside_image=inside)
+    uses_gpu = record.spec.jobs.device == "cuda"
+    trained_on = [record.trained_on(seed) for seed in seeds]
+    environment = compare_environment(
+        record.started, record.protected, trained_on, _where(record, container), uses_gpu=uses_gpu
+    )
     _tell(observer, environment_lines(environment))
     fresh = RunPaths(output)
     lay_out(record, fresh)
-    attempts = attempts_of(record, fresh)
+    attempts = attempts_of(record, fresh, container)
+    if container is not None:
+        observer.event(f"building the data set {attempts.spec.dataset.name} in the image")
+        rebuild_data(fresh, container)
     prepare_data(fresh, attempts.spec, observer)
     data = compare_data(record.protected, record.run.data, fresh.data)
     _tell(observer, data_lines(data))
     state = run_jobs(attempts, record.iteration, seeds, observer)
     failed = failures(state)
     ours = Measurements(attempts.lineage, attempts.spec, record.card)
+    may_match = not environment.versions and not uses_gpu
     outcome = Outcome(
         run=str(record.run.root),
         campaign=record.spec.name,
@@ -60,13 +75,18 @@ def reproduce(record: Recorded, seeds: Sequence[int], output: Path, observer: Ob
         ledger_head=record.head,
         environment=environment,
         data=data,
-        weights_must_match=environment.is_the_same and record.spec.jobs.device == "cpu",
         failures=failed,
-        weights=[] if failed else _weights(record, seeds, fresh),
+        weights=[] if failed else [_weights(record, seed, fresh, state, may_match) for seed in seeds],
         metrics=[] if failed else _metrics(record, seeds, ours, state),
     )
     write_json(output / FILE_NAME, outcome.as_dict())
     return outcome
+
+
+def _where(record: Recorded, container: Container | None) -> Where:
+    if container is not None:
+        return "containers of the image"
+    return "inside the image" if is_inside(record.image_sha256) else "outside of the image"
 
 
 def _tell(observer: Observer, lines: Iterator[str]) -> None:
@@ -76,7 +96,12 @@ def _tell(observer: Observer, lines: Iterator[str]) -> None:
 
 def environment_lines(found: Environment) -> Iterator[str]:
     """What to say of the environment before anything runs."""
-    if not found.inside_image:
+    if found.where == "inside the image":
+        yield (
+            "warning: all jobs share this container: the run, its test data and the network of this process "
+            "are open to the candidate's code; on a host with MLIPilot, --image SIF keeps each job apart"
+        )
+    if found.where == "outside of the image":
         yield "warning: jobs run as local processes: files and network of this machine are open to them"
         if found.image_sha256 is not None:
             yield (
@@ -90,10 +115,10 @@ def environment_lines(found: Environment) -> Iterator[str]:
             f"warning: this toolkit is not the one that ran: {len(found.toolkit_files)} of its files differ "
             f"({found.toolkit_files[0]}, ...)"
         )
-    if found.machine != found.recorded_machine:
+    if others := [machine for machine in found.recorded_machines if machine != found.machine]:
         yield (
-            f"the processor is {found.machine}, the run's was {found.recorded_machine}: "
-            "the weights need not be the same bytes"
+            f"this machine has {found.machine}, the run trained on {' and '.join(others)}: "
+            "the weights of those trainings need not be the same bytes"
         )
 
 
@@ -112,16 +137,15 @@ def data_lines(found: Mapping[str, Sameness]) -> Iterator[str]:
         yield "the rebuilt data set is the run's, byte by byte"
 
 
-def _weights(record: Recorded, seeds: Sequence[int], fresh: RunPaths) -> list[Weights]:
-    lineage = fresh.lineage(record.lineage.number)
-    return [
-        Weights(
-            seed,
-            recorded=read_manifest(record.training(seed))[_WEIGHTS],
-            here=read_manifest(lineage.attempt(JobKey(record.iteration, seed, "train"), 1))[_WEIGHTS],
-        )
-        for seed in seeds
-    ]
+def _weights(record: Recorded, seed: int, fresh: RunPaths, state: State, may_match: bool) -> Weights:
+    key = JobKey(record.iteration, seed, "train")
+    training = fresh.lineage(record.lineage.number).attempt(key, 1)
+    return Weights(
+        seed,
+        recorded=read_manifest(record.training(seed))[_WEIGHTS],
+        here=read_manifest(training)[_WEIGHTS],
+        must_match=may_match and record.trained_on(seed) == machine_of(state, key),
+    )
 
 
 def _metrics(record: Recorded, seeds: Sequence[int], ours: Measurements, state: State) -> list[Comparison]:

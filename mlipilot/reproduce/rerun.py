@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.state import Attempt, State
 from mlipilot.errors import InputError
+from mlipilot.jobs.apptainer import PYTHON, Container
+from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.reproduce.record import Recorded
 
@@ -42,15 +45,15 @@ def lay_out(record: Recorded, output: RunPaths) -> None:
     copy_recipe(record.recipe, recipe)
 
 
-def attempts_of(record: Recorded, output: RunPaths) -> Attempts:
-    """Orders for the iteration's jobs in `output`, on local processes whatever the run had."""
-    return Attempts(output, output.lineage(record.lineage.number), _here(record.spec))
+def attempts_of(record: Recorded, output: RunPaths, container: Container | None = None) -> Attempts:
+    """Orders for the iteration's jobs in `output`, on local workers whatever the run had."""
+    lineage, python = output.lineage(record.lineage.number), PYTHON if container else sys.executable
+    return Attempts(output, lineage, _here(record.spec), LocalBackend(container), python)
 
 
 def _here(spec: CampaignSpec) -> CampaignSpec:
     limits = {
         "backend": "local",
-        "require_no_network": False,  # a local worker cannot tell that its container has none
         "train_wall_limit_s": _SLOWER * spec.jobs.train_wall_limit_s,
         "evaluate_wall_limit_s": _SLOWER * spec.jobs.evaluate_wall_limit_s,
     }

@@ -12,6 +12,7 @@ import pytest
 from mlipilot.audit.files import tree_digest, write_json
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import commands
+from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder
@@ -51,9 +52,9 @@ def make_order(run: Path) -> Callable[..., JobOrder]:
     return make
 
 
-def submit(attempt: Path, order: JobOrder) -> LocalBackend:
+def submit(attempt: Path, order: JobOrder, container: Container | None = None) -> LocalBackend:
     """Start a worker, whatever other workers there are."""
-    backend = LocalBackend()
+    backend = LocalBackend(container)
     backend.ensure_started(Submission(attempt, order, anchor="0" * 64, kind="train"))
     return backend
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from mlipilot.jobs.commands import evaluate_argv, job_environment, train_argv
 
 
 def test_train() -> None:
-    assert train_argv(Path("/run/data"), Path("/run/out"), 3, 500) == [
-        sys.executable,
+    assert train_argv("/opt/python", Path("/run/data"), Path("/run/out"), 3, 500) == [
+        "/opt/python",
         *["-s", "-B", "-u", "train.py", "--recipe", "recipe.yaml", "--data", "/run/data/train"],
         *["--output", "/run/out", "--seed", "3", "--max-steps", "500"],
     ]
 
 
 def test_evaluate() -> None:
-    argv = evaluate_argv(Path("/m"), Path("/d"), Path("/s.yaml"), "smoke", Path("/o"), "sealed", "cpu")
+    paths = Path("/m"), Path("/d"), Path("/s.yaml")
+    argv = evaluate_argv("/opt/python", *paths, "smoke", Path("/o"), "sealed", "cpu")
     assert argv == [
-        sys.executable,
+        "/opt/python",
         *[
             "-s",
             "-B",

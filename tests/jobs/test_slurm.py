@@ -180,7 +180,7 @@ def test_states(
     monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
     cluster.queue(f"{submitted}|42|{state}|None|node7")
     found = cluster.backend.standing(cluster.attempt("train"))
-    assert (found.phase, found.job_id, found.node) == (phase, "42", "node7")
+    assert (found.phase, found.job_id, found.job_name, found.node) == (phase, "42", submitted, "node7")
     assert found.bad_node == ("node7" if avoided else None)
     if outcome:
         assert (found.outcome, found.free) == (outcome, free) and state in found.reason

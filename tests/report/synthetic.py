@@ -22,6 +22,7 @@ from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.order import Isolation
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
@@ -157,6 +158,7 @@ class SyntheticRun:
                 "gpu_s": 0.0,
                 "wall_s": cpu_s * 1.05,
                 "isolation": Isolation().model_dump(),
+                "machine": this_machine(uses_gpu=False).model_dump(),
                 "manifest_sha256": sha256_file(attempt / MANIFEST),
             },
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -13,6 +13,7 @@ from mlipilot.audit.files import sha256_bytes
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.app import app
 from mlipilot.errors import MlipilotError
+from tests.conftest import StandIn
 from tests.report.synthetic import SyntheticRun, make_spec
 from tests.reproduce.conftest import IMAGE
 
@@ -59,47 +60,48 @@ def test_an_image_named_by_the_environment_is_checked_alike(
     assert refusal.exit_status == 2 and "made without an image" in str(refusal)
 
 
-def test_the_recorded_image_is_entered_with_the_run_and_an_output(
-    in_image: RunPaths, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class ReachedError(Exception):
+    """Where the reproduction would have begun."""
+
+
+@pytest.mark.parametrize(("network", "status"), [("none", 0), ("host", 1)])
+def test_the_recorded_image_is_what_each_job_runs_in(
+    in_image: RunPaths,
+    image: Path,
+    tmp_path: Path,
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    network: str,
+    status: int,
 ) -> None:
-    """With a stand-in for Apptainer on the PATH, which writes down what it was asked for."""
-    (tmp_path / "bin").mkdir()
-    stand_in = tmp_path / "bin" / "apptainer"
-    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{tmp_path}/asked"\necho >>"{tmp_path}/asked"\n')
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    entered: list[list[str]] = []
+    stand_in("apptainer", f"exit {status}")  # the probe for a network
+    begun: list[Any] = []
 
-    class ReplacedError(Exception):
-        """Where this process would have become another."""
+    def begin(*given: Any) -> None:
+        begun.extend(given)
+        raise ReachedError
 
-    def become(_file: str, argv: list[str]) -> None:
-        entered.append(argv)
-        raise ReplacedError
-
-    monkeypatch.setattr("os.execvp", become)
+    monkeypatch.setattr("mlipilot.cli.reproduce.run_again", begin)
     output = tmp_path / "output"
-    result = _reproduce(
-        in_image.root, "--image", image, "--output", output, "--iteration", "0", "--seed", "1", "--json"
-    )
-    assert isinstance(result.exception, ReplacedError)
-    assert output.is_dir() and not any(output.iterdir())
-    assert str(image) in (tmp_path / "asked").read_text()  # the probe for a network
-    (argv,) = entered
-    assert argv[argv.index("mlipilot") :] == [
-        *("mlipilot", "reproduce", str(in_image.root), "--lineage", "0", "--iteration", "0"),
-        *("--output", str(output), "--seed", "1", "--json"),
-    ]
+    result = _reproduce(in_image.root, "--image", image, "--output", output, "--iteration", "0")
+    assert isinstance(result.exception, ReachedError)
+    record, seeds, target, _, container = begun
+    assert (record.iteration, seeds, target) == (0, [1], output)
+    assert (container.image, container.network) == (image, network)
 
 
-def test_a_campaign_that_forbids_jobs_a_network_is_not_run_outside_its_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("network", ["", "host"])
+def test_a_campaign_that_forbids_jobs_a_network_runs_where_they_have_none_only(
+    tmp_path: Path, image: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, network: str
 ) -> None:
+    stand_in("apptainer", "exit 1")
+    monkeypatch.setenv("MLIPILOT_IMAGE_SHA256", sha256_bytes(IMAGE))
     jobs = {"backend": "slurm", "require_no_network": True}
     made = SyntheticRun(tmp_path / "strict", make_spec(seeds=[1], jobs=jobs))
     made.propose(0, None, {})
     made.candidate(0, 0.0)
-    refusal = _refusal(_reproduce(made.run.root, "--output", tmp_path / "output"))
+    options = ["--image", str(image)] if network else []
+    refusal = _refusal(_reproduce(made.run.root, "--output", tmp_path / "output", *options))
     assert refusal.exit_status == 2 and "without a network" in str(refusal)
     assert not (tmp_path / "output").exists()
 

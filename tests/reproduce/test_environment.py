@@ -3,58 +3,70 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.protected import package_files
 from mlipilot.campaign.paths import RunPaths
-from mlipilot.reproduce.environment import Environment, compare_environment
+from mlipilot.jobs.machine import Machine
+from mlipilot.reproduce.environment import Environment, Where, compare_environment
 from mlipilot.reproduce.record import read_record
 from mlipilot.reproduce.reproduction import environment_lines
 
 
+def _compare(
+    run: RunPaths,
+    started: dict[str, Any] | None = None,
+    toolkit: dict[str, str] | None = None,
+    where: Where = "outside of the image",
+) -> Environment:
+    record = read_record(run, run.lineage(0), 0)
+    here = {name: sha256_file(path) for name, path in package_files().items()}
+    protected, trained_on = here | (toolkit or {}), [record.trained_on(seed) for seed in (1, 2)]
+    return compare_environment(record.started | (started or {}), protected, trained_on, where, uses_gpu=False)
+
+
 @pytest.fixture
 def same(run: RunPaths) -> Environment:
-    record = read_record(run, run.lineage(0), 0)
-    toolkit = {name: sha256_file(path) for name, path in package_files().items()}
-    return compare_environment(record.started, toolkit, inside_image=False)
+    return _compare(run)
 
 
 def test_here_is_as_here_was(same: Environment) -> None:
-    assert same.is_the_same and same.versions == {} and same.toolkit_files == []
+    assert same.versions == {} and same.toolkit_files == [] and same.recorded_machines == [same.machine]
     (line,) = environment_lines(same)
     assert "local processes" in line
 
 
 def test_every_version_that_differs_is_listed(run: RunPaths) -> None:
     record = read_record(run, run.lineage(0), 0)
-    versions = record.started["versions"] | {"torch": "1.0", "no-such-package": "3.2"}
-    started = record.started | {"versions": versions, "python": "3.9.1"}
-    found = compare_environment(started, record.protected, inside_image=False)
-    assert not found.is_the_same
+    changed = {"torch": "1.0", "no-such-package": "3.2", "python": "3.9.1"}
+    started = {"versions": record.started["versions"] | changed}
+    found = _compare(run, started)
     assert list(found.versions) == ["no-such-package", "python", "torch"]
     assert found.versions["no-such-package"] == ["3.2", "not installed"]
     said = "\n".join(environment_lines(found))
     assert "the run had 1.0" in said and "no-such-package is not installed here" in said
+    # In containers of the image the host's packages measure nothing.
+    assert _compare(run, started, where="containers of the image").versions == {}
 
 
-def test_another_processor_excuses_other_weights(same: Environment) -> None:
-    found = replace(same, recorded_machine="a processor of another kind")
-    assert not found.is_the_same
-    assert "the weights need not be the same bytes" in "\n".join(environment_lines(found))
+def test_the_machines_of_the_trainings_count_not_the_controller_s(same: Environment) -> None:
+    epyc, other = str(Machine(processor="EPYC")), str(Machine(processor="EPYC", gpu="NVIDIA H200"))
+    said = "\n".join(environment_lines(replace(same, recorded_machines=[epyc, same.machine, other])))
+    assert "trained on EPYC and EPYC with NVIDIA H200: the weights of those trainings need not" in said
 
 
-def test_another_toolkit_is_named_but_excuses_nothing(run: RunPaths) -> None:
-    record = read_record(run, run.lineage(0), 0)
-    toolkit = {name: sha256_file(path) for name, path in package_files().items()}
-    protected = toolkit | {"mlipilot/errors.py": "0" * 64}
-    found = compare_environment(record.started, protected, inside_image=False)
-    assert found.toolkit_files == ["mlipilot/errors.py"] and found.is_the_same
+def test_another_toolkit_is_named(run: RunPaths) -> None:
+    found = _compare(run, toolkit={"mlipilot/errors.py": "0" * 64})
+    assert found.toolkit_files == ["mlipilot/errors.py"]
     assert "1 of its files differ (mlipilot/errors.py" in "\n".join(environment_lines(found))
 
 
-def test_a_recorded_image_is_asked_for_unless_we_are_in_it(same: Environment) -> None:
+def test_a_recorded_image_is_asked_for_unless_it_is_used(same: Environment) -> None:
     outside = "\n".join(environment_lines(replace(same, image_sha256="ab" * 32)))
     assert "not the recorded environment" in outside and "ab" * 32 in outside and "--image" in outside
-    assert list(environment_lines(replace(same, image_sha256="ab" * 32, inside_image=True))) == []
+    (inside,) = environment_lines(replace(same, image_sha256="ab" * 32, where="inside the image"))
+    assert "all jobs share this container" in inside
+    assert list(environment_lines(replace(same, where="containers of the image"))) == []

@@ -1,63 +1,24 @@
-"""The image's check, and golden command lines: what a reproduction can see is decided here."""
+"""The image's check, and what it is asked to do."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.errors import InputError
-from mlipilot.reproduce.image import check_image, image_argv, is_inside
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.jobs.apptainer import Container
+from mlipilot.reproduce.image import check_image, is_inside, network_of_containers, rebuild_data
+from tests.conftest import StandIn
 from tests.reproduce.conftest import IMAGE
 
 DIGEST = sha256_bytes(IMAGE)
 
 
-def _argv(**changes: Any) -> list[str]:
-    given: dict[str, Any] = {
-        "run": Path("/runs/cu_emt"),
-        "output": Path("/fresh/out"),
-        "image": Path("/images/m.sif"),
-        "digest": DIGEST,
-        "arguments": ["reproduce", "/runs/cu_emt", "--iteration", "3"],
-    }
-    return image_argv(**(given | changes))
-
-
-def test_the_run_is_read_only_the_output_writable_and_there_is_no_network() -> None:
-    assert _argv() == [
-        *("apptainer", "--silent", "exec"),
-        *("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"),
-        *("--net", "--network", "none"),
-        *("--env", f"MLIPILOT_IMAGE_SHA256={DIGEST}"),
-        *("--env", "MPLCONFIGDIR=/tmp"),
-        *("--bind", "/runs/cu_emt:/runs/cu_emt:ro"),
-        *("--bind", "/fresh/out:/fresh/out"),
-        *("--pwd", "/fresh/out"),
-        "/images/m.sif",
-        *("python", "-m", "mlipilot", "reproduce", "/runs/cu_emt", "--iteration", "3"),
-    ]
-
-
-def test_a_gpu_and_a_network_that_cannot_be_cut_off_change_nothing_else() -> None:
-    other = _argv(network="host", gpu=True)
-    assert "--nv" in other and "--nv" not in _argv()
-    assert [word for word in _argv() if word not in ("--net", "--network", "none")] == [
-        word for word in other if word != "--nv"
-    ]
-
-
-@pytest.mark.parametrize("path", ["/r:rw", "/r,/etc", "/r\n/etc", "/r\\"])
-@pytest.mark.parametrize("which", ["run", "output"])
-def test_a_path_that_would_become_another_bind_is_refused(which: str, path: str) -> None:
-    with pytest.raises(InputError, match="cannot be bound"):
-        _argv(**{which: Path(path)})
-
-
 def test_only_the_recorded_image_is_taken(image: Path) -> None:
-    assert check_image(image, DIGEST) == DIGEST
+    check_image(image, DIGEST)
     with pytest.raises(InputError, match=f"{DIGEST}(.|\n)*{'0' * 64}"):
         check_image(image, "0" * 64)
     with pytest.raises(InputError, match="made without an image"):
@@ -71,3 +32,34 @@ def test_inside_is_told_by_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_inside(DIGEST) and not is_inside(None)
     monkeypatch.setenv("MLIPILOT_IMAGE_SHA256", DIGEST)
     assert is_inside(DIGEST) and not is_inside("0" * 64) and not is_inside(None)
+
+
+def test_the_data_set_is_rebuilt_by_the_image_with_nothing_but_the_output(
+    stand_in: StandIn, tmp_path: Path, image: Path
+) -> None:
+    stand_in("apptainer", f'printf "%s\\n" "$@" >"{tmp_path}/asked"')
+    rebuild_data(RunPaths(tmp_path), Container(image, "none"))
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-4:] == ["/opt/mlipilot/bin/python", "-m", "mlipilot.reproduce", str(tmp_path)]
+    assert [asked[i + 1] for i, word in enumerate(asked) if word == "--bind"] == [f"{tmp_path}:{tmp_path}"]
+    assert asked[asked.index("--network") + 1] == "none"
+
+
+def test_a_data_set_that_cannot_be_rebuilt_is_one_clean_line(
+    stand_in: StandIn, tmp_path: Path, image: Path
+) -> None:
+    stand_in("apptainer", "printf 'no space\\e[2J left\\n' >&2; exit 1")
+    with pytest.raises(CheckFailedError, match="did not rebuild the data set: no space left"):
+        rebuild_data(RunPaths(tmp_path), Container(image, "none"))
+
+
+def test_where_containers_cannot_be_cut_off_is_found_out(stand_in: StandIn, image: Path) -> None:
+    stand_in("apptainer", 'for word; do [ "$word" != --net ] || exit 1; done')
+    assert network_of_containers(image) == "host"
+    stand_in("apptainer", "true")
+    assert network_of_containers(image) == "none"
+
+
+def test_without_apptainer_there_are_no_containers(no_programs: None, image: Path) -> None:
+    with pytest.raises(InputError, match="apptainer is not on the PATH"):
+        network_of_containers(image)

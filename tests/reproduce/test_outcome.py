@@ -9,7 +9,7 @@ from mlipilot.reproduce.compare import Agreement, Comparison
 from mlipilot.reproduce.environment import Environment
 from mlipilot.reproduce.outcome import Outcome, Weights
 
-SAME, OTHER = Weights(1, "a" * 64, "a" * 64), Weights(2, "a" * 64, "b" * 64)
+SAME, OTHER = Weights(1, "a" * 64, "a" * 64, True), Weights(2, "a" * 64, "b" * 64, True)
 
 
 def _metric(agreement: Agreement) -> Comparison:
@@ -23,9 +23,8 @@ GOOD = Outcome(
     iteration=3,
     seeds=[1, 2],
     ledger_head="0" * 64,
-    environment=Environment("cpu", "cpu", {}, [], None, inside_image=False),
+    environment=Environment("outside of the image", None, "cpu", ["cpu"], {}, []),
     data={"train/train.xyz": "same bytes"},
-    weights_must_match=True,
     failures=[],
     weights=[SAME],
     metrics=[_metric("equal"), _metric("not judged")],
@@ -42,12 +41,14 @@ def test_a_good_one_has_no_problems() -> None:
 def test_other_weights_are_a_problem_where_they_must_be_the_same_only() -> None:
     other = replace(GOOD, weights=[SAME, OTHER], metrics=[_metric("within noise")])
     assert other.problems == ["other weights on the same processor and versions: seed 2"]
-    assert replace(other, weights_must_match=False).problems == []
+    elsewhere = replace(OTHER, must_match=False)
+    assert replace(other, weights=[SAME, elsewhere]).problems == []
 
 
 def test_a_metric_beyond_the_noise_is_a_problem_everywhere() -> None:
     for must_match in (True, False):
-        found = replace(GOOD, metrics=[_metric("differs")], weights_must_match=must_match)
+        weights = [replace(SAME, must_match=must_match)]
+        found = replace(GOOD, metrics=[_metric("differs")], weights=weights)
         assert found.problems == ["beyond the run's noise: force_mae_mev_per_a"]
         assert found.as_dict()["reproduced"] is False
 

@@ -15,25 +15,28 @@ from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.errors import InputError
+from mlipilot.jobs.apptainer import Container
+from mlipilot.jobs.order import read_result
 from mlipilot.jobs.processes import children
 from mlipilot.reproduce.record import read_record
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
+from tests.conftest import StandIn
 
-MakeAttempts = Callable[[str], Attempts]
+MakeAttempts = Callable[..., Attempts]
 
 
 @pytest.fixture
 def attempts(run: RunPaths, tmp_path: Path) -> MakeAttempts:
     """A reproduction of iteration 0 that is ready to run, its train.py replaced by `code`."""
 
-    def make(code: str) -> Attempts:
+    def make(code: str, container: Container | None = None) -> Attempts:
         record = read_record(run, run.lineage(0), 0)
         output = RunPaths(tmp_path / "output with spaces")
         claim_output(output.root, run)
         lay_out(record, output)
         (output.lineage(0).recipe(0) / "train.py").write_text(code)
         write_json(output.protected, hash_protected(output.root))
-        return attempts_of(record, output)
+        return attempts_of(record, output, container)
 
     return make
 
@@ -57,6 +60,25 @@ def test_a_training_that_fails_is_a_failure_and_is_not_evaluated(attempts: MakeA
     assert [key.kind for key in state.jobs] == ["train", "train"]
     first, second = failures(state)
     assert first == "0000/seed-1/train failed: boom (exit status 3)" and "seed-2" in second
+
+
+def test_in_an_image_each_job_has_a_container_of_its_own(
+    attempts: MakeAttempts, stand_in: StandIn, tmp_path: Path
+) -> None:
+    """The stand-in for Apptainer writes down its words and runs what stands behind the image, here."""
+    run_it = 'while [ "$1" != /m.sif ]; do [ "$1" != --pwd ] || cd "$2"; shift; done; shift 2; python3 "$@"'
+    stand_in("apptainer", f'printf "%s\\n" "$@" >>"{tmp_path}/asked"; {run_it}')
+    made = attempts(
+        "import sys; print('boom', file=sys.stderr); sys.exit(3)", Container(Path("/m.sif"), "none")
+    )
+    assert failures(run_jobs(made, 0, [1], Silent())) == ["0000/seed-1/train failed: boom (exit status 3)"]
+    attempt = made.lineage.attempt(JobKey(0, 1, "train"), 1)
+    isolation = read_result(attempt).isolation
+    assert (isolation.filesystem, isolation.network) == ("container", "none")
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[asked.index("/m.sif") + 1] == "/opt/mlipilot/bin/python"
+    seen = [asked[i + 1].split(":")[0] for i, word in enumerate(asked) if word == "--bind"]
+    assert seen == [str(made.lineage.recipe(0)), str(made.run.data / "train"), str(attempt / "output")]
 
 
 def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:
