@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.programs import ask, slurm_environment
 from mlipilot.untrusted import one_line
@@ -54,7 +54,7 @@ class _NoAnswerError(Exception):
     """Slurm's accounts cannot be asked; the message says why."""
 
 
-def verify_anchors(run: RunPaths, found: Findings) -> None:
+def verify_anchors(run: RunPaths, found: Verification) -> None:
     """Compare the names of a run's Slurm jobs with its ledgers, and both with Slurm's accounts."""
     try:
         ledgers = _ledgers(run)
@@ -85,7 +85,7 @@ def _is_on_slurm(records: Sequence[Record]) -> bool:
     return any(r.kind == "campaign_started" and r.body.get("backend") == "slurm" for r in records)
 
 
-def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Findings) -> Iterator[Anchor]:
+def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verification) -> Iterator[Anchor]:
     """What the ledger says of its jobs; a name that holds the hash of no earlier record is a problem."""
     earlier: dict[str, Record] = {}
     for record in records:
@@ -104,7 +104,7 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Findings) 
 
 
 def _compare_with_accounts(
-    run: RunPaths, begun: datetime, anchors: Sequence[Anchor], found: Findings
+    run: RunPaths, begun: datetime, anchors: Sequence[Anchor], found: Verification
 ) -> list[Job]:
     """Look up each anchor by its number; returns the jobs of the run's owner since the run began."""
     try:
@@ -125,7 +125,7 @@ def _is_of(run: RunPaths, begun: datetime, job: Job) -> bool:
     return of_now and job.directory == str(run.root.resolve()) and NAME.fullmatch(job.name) is not None
 
 
-def _compare(anchors: Sequence[Anchor], jobs: Iterable[Job], found: Findings) -> None:
+def _compare(anchors: Sequence[Anchor], jobs: Iterable[Job], found: Verification) -> None:
     """Numbers are used again one day: only number, name and time together tell a job."""
     by_number: dict[str, list[Job]] = {}
     for job in jobs:
@@ -156,7 +156,7 @@ def _compare(anchors: Sequence[Anchor], jobs: Iterable[Job], found: Findings) ->
 
 
 def _find_unknown_heads(
-    run: RunPaths, heads: set[str], jobs: Sequence[Job], requested: set[str], found: Findings
+    run: RunPaths, heads: set[str], jobs: Sequence[Job], requested: set[str], found: Verification
 ) -> None:
     """Jobs of this run whose names speak of a record that no ledger has."""
     unknown = {job.name: job for job in jobs if job.name[4:20] not in heads}

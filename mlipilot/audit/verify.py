@@ -12,19 +12,19 @@ from contextlib import suppress
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.files import files_below, sha256_bytes
-from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
 from mlipilot.audit.protected import differing_toolkit
+from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.errors import InputError
 
 
-def verify_run(run: RunPaths) -> Findings:
+def verify_run(run: RunPaths) -> Verification:
     """Check everything below `run`. Raises InputError when it is no run."""
     if not run.spec.is_file():
         raise InputError(f"this is not a run: {run.spec.name} is missing", file=run.root)
-    found = Findings()
+    found = Verification()
     lineages = run.lineages()
     if not lineages:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
@@ -37,7 +37,7 @@ def verify_run(run: RunPaths) -> Findings:
     return found
 
 
-def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Findings) -> None:
+def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -> None:
     found.accounted.add(lineage.ledger)
     try:
         records = read_ledger(lineage.ledger)
@@ -64,7 +64,7 @@ def _where(lineage: LineagePaths, record: Record) -> str:
     return f"{lineage.ledger.name}, record {record.seq} of {lineage.root.name}"
 
 
-def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found: Findings) -> None:
+def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found: Verification) -> None:
     """Spec, scorecard, recipe and data against the digests that the run began with."""
     where = _where(lineage, first)
     image = first.body.get("image_sha256")
@@ -78,7 +78,7 @@ def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found
         )
 
 
-def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Findings) -> None:
+def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
     exchanges = list(_of_kind(records, "exchange"))
     path = lineage.transcript
     if not exchanges and not path.exists():
@@ -95,7 +95,7 @@ def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Find
         found.problems.append(f"{path}:{len(exchanges) + 1}: a line that the ledger does not know")
 
 
-def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Findings) -> set[int]:
+def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Verification) -> set[int]:
     judged = set()
     for record in _of_kind(records, "verdict"):
         number = record.body["iteration"]
@@ -110,7 +110,9 @@ def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Find
     return judged
 
 
-def _verify_attempts(lineage: LineagePaths, records: list[Record], judged: set[int], found: Findings) -> None:
+def _verify_attempts(
+    lineage: LineagePaths, records: list[Record], judged: set[int], found: Verification
+) -> None:
     """Finished attempts that no iteration's seal holds yet, and those of the sealed check."""
     for record in _of_kind(records, "job_finished"):
         body = record.body
@@ -125,7 +127,7 @@ def _verify_attempts(lineage: LineagePaths, records: list[Record], judged: set[i
             found.notes.append(f"{attempt}: {body['outcome']} without a seal; what it left is not checked")
 
 
-def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Findings) -> None:
+def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
     verdicts = list(_of_kind(records, "verdict"))
     expected = verdicts[-1].body["incumbent"] if verdicts else None
     found.accounted.add(lineage.incumbent)
@@ -136,7 +138,7 @@ def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Findi
         found.problems.append(f"{lineage.incumbent}: does not point at {target}, the ledger's incumbent")
 
 
-def _verify_report(run: RunPaths, found: Findings) -> None:
+def _verify_report(run: RunPaths, found: Verification) -> None:
     """The report and the exported model against the manifest beside them."""
     if not is_finished(run.root):
         return
@@ -147,7 +149,7 @@ def _verify_report(run: RunPaths, found: Findings) -> None:
         found.accounted |= {run.root / name for name in read_manifest(run.root)}
 
 
-def _verify_unlisted(run: RunPaths, found: Findings) -> None:
+def _verify_unlisted(run: RunPaths, found: Verification) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
     known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint}
     known |= {lineage.cancel for lineage in run.lineages()}

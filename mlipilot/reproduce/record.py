@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import tree_digest
-from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import read_ledger
+from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import Attempt, State, replay
@@ -89,7 +89,7 @@ def _verified(run: RunPaths, lineage: LineagePaths, state: State) -> dict[str, s
 
     Every one: the noise is measured on all candidates.
     """
-    found, ledger = Findings(), str(lineage.ledger)
+    found, ledger = Verification(), str(lineage.ledger)
     protected = found.expect_protected(run, state.started or {}, ledger)
     for iteration in state.iterations:
         if iteration.verdict is not None:

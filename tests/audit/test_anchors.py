@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.anchors import verify_anchors
-from mlipilot.audit.findings import Findings
 from mlipilot.audit.ledger import Ledger, read_ledger
+from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import RunPaths
 from tests.conftest import StandIn
 
@@ -62,8 +62,8 @@ class Campaign:
                 request.unlink()
 
 
-def _verified(run: RunPaths) -> Findings:
-    found = Findings()
+def _verified(run: RunPaths) -> Verification:
+    found = Verification()
     verify_anchors(run, found)
     return found
 

@@ -15,7 +15,7 @@ from mlipilot.campaign.paths import RunPaths
 
 
 @dataclass
-class Findings:
+class Verification:
     """Problems fail a check, notes do not."""
 
     problems: list[str] = field(default_factory=list)
