@@ -36,6 +36,11 @@ class Answer:
         return self.status == 0
 
     @property
+    def is_answer(self) -> bool:
+        """Whether it ended well and, if it printed nothing, without an error: Slurm's do both at a time."""
+        return self.ok and (bool(self.stdout.strip()) or "error:" not in self.stderr)
+
+    @property
     def words(self) -> str:
         """Why it did not end well, in its own words: programs say that last."""
         lines = [line for line in (self.stderr or self.stdout).splitlines() if line.strip()]

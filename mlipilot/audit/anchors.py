@@ -40,7 +40,7 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class Job:
+class AccountedJob:
     """A job as Slurm's accounts have it."""
 
     job_id: str
@@ -105,29 +105,31 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verificati
 
 def _compare_with_accounts(
     run: RunPaths, begun: datetime, anchors: Sequence[Anchor], found: Verification
-) -> list[Job]:
+) -> list[AccountedJob]:
     """Look up each anchor by its number; returns the jobs of the run's owner since the run began."""
     try:
-        if anchors:
-            _compare(anchors, _ask(f"--jobs={','.join(sorted({a.job_id for a in anchors}))}"), found)
-        return _ask(f"--uid={run.spec.stat().st_uid}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
+        numbers = ",".join(sorted({anchor.job_id for anchor in anchors}))
+        known = _ask(f"--jobs={numbers}") if anchors else []
+        listed = _ask(f"--uid={run.spec.stat().st_uid}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
     except _NoAnswerError as reason:
         found.notes.append(
             f"the names of {len(anchors)} Slurm jobs were compared with the ledger alone: {reason}; only "
             "Slurm's accounts can show that a ledger was cut at a record's end or rewritten"
         )
         return []
+    _compare(anchors, known, found)
+    return listed
 
 
-def _is_of(run: RunPaths, begun: datetime, job: Job) -> bool:
+def _is_of(run: RunPaths, begun: datetime, job: AccountedJob) -> bool:
     """Whether a job was submitted from this run's directory, which an earlier run may have had."""
     of_now = job.submitted is not None and job.submitted >= begun
     return of_now and job.directory == str(run.root.resolve()) and NAME.fullmatch(job.name) is not None
 
 
-def _compare(anchors: Sequence[Anchor], jobs: Iterable[Job], found: Verification) -> None:
+def _compare(anchors: Sequence[Anchor], jobs: Iterable[AccountedJob], found: Verification) -> None:
     """Numbers are used again one day: only number, name and time together tell a job."""
-    by_number: dict[str, list[Job]] = {}
+    by_number: dict[str, list[AccountedJob]] = {}
     for job in jobs:
         by_number.setdefault(job.job_id, []).append(job)
     missing: list[str] = []
@@ -156,14 +158,14 @@ def _compare(anchors: Sequence[Anchor], jobs: Iterable[Job], found: Verification
 
 
 def _find_unknown_heads(
-    run: RunPaths, heads: set[str], jobs: Sequence[Job], requested: set[str], found: Verification
+    run: RunPaths, heads: set[str], jobs: Sequence[AccountedJob], requested: set[str], found: Verification
 ) -> None:
     """Jobs of this run whose names speak of a record that no ledger has."""
     unknown = {job.name: job for job in jobs if job.name[4:20] not in heads}
     for name, job in sorted(unknown.items()):
         found.problems.append(
-            f"{run.root}: Slurm's accounts have job {job.job_id}, {name}, of this run, but no ledger has a "
-            f"record with the hash {name[4:20]}...: a ledger was cut or rewritten"
+            f"{run.root}: Slurm's accounts have job {one_line(job.job_id, 20)}, {name}, of this run, but no "
+            f"ledger has a record with the hash {name[4:20]}...: a ledger was cut or rewritten"
         )
     for name in sorted(requested - unknown.keys()):
         if name[4:20] not in heads:
@@ -173,19 +175,19 @@ def _find_unknown_heads(
             )
 
 
-def _ask(*which: str) -> list[Job]:
+def _ask(*which: str) -> list[AccountedJob]:
     """One question to Slurm's accounts. Raises _NoAnswerError."""
     argv = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates"]
     argv += ["--format=JobIDRaw,Submit,JobName,WorkDir", *which]
     environment = slurm_environment() | {"TZ": "UTC"}
     answer = ask(argv, timeout_s=_PATIENCE_S, environment=environment, most_bytes=_MOST_BYTES)
-    if not answer.ok or (not answer.stdout and "error" in answer.stderr):
+    if not answer.is_answer:
         raise _NoAnswerError(answer.words)
     rows = [line.split("|", 3) for line in answer.stdout.split("\n")]
-    return [Job(row[0], _time(row[1]), row[2], row[3]) for row in rows if len(row) == 4]
+    return [AccountedJob(row[0], _time(row[1]), row[2], row[3]) for row in rows if len(row) == 4]
 
 
-def _is_of_then(job: Job, anchor: Anchor) -> bool:
+def _is_of_then(job: AccountedJob, anchor: Anchor) -> bool:
     since, until = _time(anchor.head.time), _time(anchor.end.time)
     if job.submitted is None or since is None or until is None:
         return False

@@ -162,7 +162,10 @@ def _verify_unlisted(run: RunPaths, found: Verification) -> None:
         and run.spool not in path.parents
     ]
     if run.spool.exists():
-        found.notes.append(f"{run.spool}: how jobs were asked for, no part of the record; not checked")
+        found.notes.append(
+            f"{run.spool}: requests to Slurm and its answers, no part of the record: no digest holds them, "
+            "and a request's name is evidence only where Slurm's accounts have it too"
+        )
     open_lineages = [lineage for lineage in run.lineages() if not _is_over(lineage)]
     for path in extra:
         in_progress = any(lineage.root in path.parents for lineage in open_lineages)

@@ -55,7 +55,7 @@ def fate_of_job(job: Job) -> Fate:
         return Fate("unknown", f"job {job.id} is of cluster {one_line(job.cluster or '')}, not of this one")
     # Of a single id that it does not know squeue makes an error; of two it lists those that it knows.
     answer = ask(["squeue", "-h", "-j", f"{job.id},{job.id}", "-o", "%T"], environment=slurm_environment())
-    if not answer.ok or (not answer.stdout.strip() and "error:" in answer.stderr):
+    if not answer.is_answer:
         return Fate("unknown", f"Slurm could not be asked about job {job.id}: {answer.words}")
     if answer.stdout.strip():
         return Fate("alive", f"Slurm says that job {job.id} is {one_line(answer.stdout, 40)}")
