@@ -35,7 +35,7 @@ def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> 
         *("timeout", "--signal=TERM", "--kill-after=10", "91"),
         *("apptainer", "--silent", "exec"),
         *("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"),
-        *("--no-privs", "--net", "--network", "none"),
+        *("--net", "--network", "none", "--no-privs"),
         *("--bind", "/r/lineage-0/iterations/0001/recipe:/r/lineage-0/iterations/0001/recipe:ro"),
         *("--bind", "/r/data/train:/r/data/train:ro"),
         *("--bind", f"{ATTEMPT}/output:{ATTEMPT}/output"),
