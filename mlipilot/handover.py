@@ -13,10 +13,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import save
+if TYPE_CHECKING:  # a recipe has torch loaded; who only wants the files' names can do without
+    import torch
 
 FORMAT = "mlipilot-handover/1"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
@@ -24,6 +24,8 @@ CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over name, dtype, shape and bytes of each tensor, sorted by name; no file layout enters."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -39,6 +41,9 @@ def write_handover(out_dir: Path, model_class: str, arguments: dict[str, Any], m
     point weights are handed over in float64. Raises ValueError for weights or arguments with NaN or infinity,
     TypeError for arguments that are no JSON, OSError (a full disk) with nothing half-written left.
     """
+    import torch
+    from safetensors.torch import save
+
     state = _float64_state(model)
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:

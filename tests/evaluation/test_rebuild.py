@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mlipilot.evaluation import rebuild as room
+from mlipilot.evaluation import handover_files
 from mlipilot.evaluation.crystal import rattled_cell
 from mlipilot.evaluation.rebuild import HandoverError, rebuild
 from mlipilot.evaluation.settings import CrystalSettings
@@ -129,7 +129,7 @@ def test_a_linked_or_absent_model_directory_is_refused(model_dir: Path, tmp_path
 def test_an_oversize_file_is_refused_before_it_is_read(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(room.MAX_BYTES, "weights.safetensors", 100)
+    monkeypatch.setitem(handover_files.MAX_BYTES, "weights.safetensors", 100)
     assert "at most 100" in refusal(model_dir)
 
 
