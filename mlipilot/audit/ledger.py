@@ -73,14 +73,17 @@ def read_ledger(path: Path) -> list[Record]:
 
     Raises LedgerError for the first record that breaks the chain, a torn last line included.
     """
-    records, torn = _read(path)
+    records, torn = read_open_ledger(path)
     if torn:
         raise LedgerError(f"{path}:{len(records) + 1}: the last line is torn (not ended by a line break)")
     return records
 
 
-def _read(path: Path) -> tuple[list[Record], bytes]:
-    """The checked records and the torn end of the file, if its last line was not finished."""
+def read_open_ledger(path: Path) -> tuple[list[Record], bytes]:
+    """The checked records of a ledger that may be written meanwhile, and its torn end if there is one.
+
+    Raises LedgerError for the first whole record that breaks the chain.
+    """
     data = path.read_bytes() if path.is_file() else b""
     *lines, torn = data.split(b"\n")
     records: list[Record] = []
@@ -100,7 +103,7 @@ class Ledger:
 
     def __init__(self, path: Path, fence: Callable[[], None] = lambda: None) -> None:
         self.path, self.fence = path, fence
-        self.records, torn = _read(path)
+        self.records, torn = read_open_ledger(path)
         if torn:
             self.fence()
             self._cut(torn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.ledger import Record, read_open_ledger
 from mlipilot.audit.lock import holder
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
-from mlipilot.controller.state import Iteration, State, replay
+from mlipilot.controller.state import Draft, Iteration, State, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.order import read_json
 from mlipilot.report.training import read_training_curve
@@ -25,6 +24,7 @@ from mlipilot.report.view import (
     IterationView,
     LineageView,
     MetricView,
+    RevisionView,
     SeedView,
     Status,
 )
@@ -100,21 +100,9 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
     """The ledger's records, a torn last line left out and told. Raises LedgerError for a broken chain."""
-    try:
-        return read_ledger(path), []
-    except LedgerError as error:
-        data = path.read_bytes()
-        if data.endswith(b"\n"):
-            raise
-        whole, _, _ = data.rpartition(b"\n")
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name
-            copy.write_bytes(whole + b"\n" if whole else b"")
-            try:
-                records = read_ledger(copy)
-            except LedgerError:
-                raise error from None
-    return records, ["the ledger's last line is not whole: a write was cut short, or is going on now"]
+    records, torn = read_open_ledger(path)
+    problem = "the ledger's last line is not whole: a write was cut short, or is going on now"
+    return records, [problem] if torn else []
 
 
 class _Reader:
@@ -137,17 +125,35 @@ class _Reader:
             hypothesis=_prose(stated.get("hypothesis")),
             mechanism=_prose(stated.get("mechanism")),
             effects=_effects(verdict, stated),
-            diff=self._diff(iteration.number),
+            diff=self._diff(iteration),
             seeds=[self._seed(iteration.number, seed) for seed in self.spec.seeds]
             if iteration.proposed
             else [],
             incumbent_after=verdict.get("incumbent"),
             recipe_digest=iteration.recipe_digest,
             cost=cost,
+            revisions=[self._revision(iteration.number, draft) for draft in iteration.drafts],
+            lesson=one_line(iteration.lesson or "", _MAX_REASON),
         )
 
-    def _diff(self, number: int) -> str:
-        path = self.lineage.iteration(number) / "patch.diff"
+    def _revision(self, number: int, draft: Draft) -> RevisionView:
+        attempts = self.state.smoke_attempts(number, draft.revision)
+        last = attempts[-1] if attempts else None
+        review = draft.review or {"approved": True, "text": ""}
+        return RevisionView(
+            number=draft.revision,
+            title=one_line(draft.title, _MAX_TITLE),
+            objection=None if draft.review is None else "" if review["approved"] else _objection(review),
+            smoke=last.outcome if last else None,
+            smoke_reason=one_line(str((last.ended or {}).get("reason") or ""), _MAX_REASON) if last else "",
+            smoke_cpu_s=sum(a.ended["cpu_s"] for a in attempts if a.ended is not None),
+        )
+
+    def _diff(self, iteration: Iteration) -> str:
+        path = self.lineage.iteration(iteration.number) / "patch.diff"
+        if not iteration.proposed and iteration.drafts:
+            newest = iteration.drafts[-1].revision
+            path = self.lineage.revision(iteration.number, newest) / "patch.diff"
         try:
             with path.open("rb") as stream:
                 data = stream.read(_MAX_DIFF_BYTES + 1)
@@ -221,6 +227,10 @@ def _effects(verdict: dict[str, Any], stated: dict[str, Any]) -> list[EffectView
     if graded:
         return [EffectView(e["metric"], e["direction"], e["grade"], e["before"], e["after"]) for e in graded]
     return [EffectView(e["metric"], e["direction"], None) for e in stated.get("expected_effect", [])]
+
+
+def _objection(review: dict[str, Any]) -> str:
+    return one_line(str(review["text"]), _MAX_REASON) or "for no stated reason"
 
 
 def _prose(text: Any) -> str:
