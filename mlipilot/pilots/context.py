@@ -1,8 +1,9 @@
 """What of a lineage a model is told, and how much: the rule by which a conversation fits its context.
 
-The room of a conversation is the context size less the longest reply. Of it the task may fill one half: the
-gates always, the recipe's files as far as they fit a quarter (recipe.yaml first, others by name only), the
-newest experiments an eighth, the newest lessons an eighth; what is older is counted in one line. So the first
+The room of a conversation is the context size less the longest reply. Of it the task may fill five eighths:
+the gates always, the recipe's files as far as they fit a quarter (recipe.yaml first, others by name only), the
+newest experiments an eighth, the newest lessons an eighth, the end of why a draft came back an eighth; what is
+older is counted in one line. So the first
 message of the 30th iteration is as long as that of the 10th. When the turn itself outgrows the room, the
 oldest answers of tools are left out, then the oldest calls; the task and the newest exchange always stay.
 
@@ -23,7 +24,7 @@ Message = dict[str, Any]
 ASSUMED_TOKENS = 16384
 """The context size of an endpoint that does not tell it."""
 _CHARACTERS_PER_TOKEN = 3.0  # code and numbers; prose has more than 4
-_RECIPE_SHARE, _HISTORY_SHARE, _LESSONS_SHARE = 1 / 4, 1 / 8, 1 / 8
+_RECIPE_SHARE, _HISTORY_SHARE, _LESSONS_SHARE, _FEEDBACK_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 8
 _LEFT_OUT = "(left out to save space; call the tool again if you need it)"
 _KEPT_ARGUMENT = 300  # characters of an old call's argument that stay
 
@@ -134,6 +135,12 @@ def history_lines(history: Sequence[dict[str, Any]], room: Room) -> tuple[list[s
 def lesson_lines(lessons: Sequence[str], room: Room) -> list[str]:
     """The newest lessons within their share, oldest first, each on one line."""
     return _newest([one_line(lesson, 400) for lesson in lessons], room.characters(_LESSONS_SHARE))[0]
+
+
+def feedback_text(text: str, room: Room) -> str:
+    """Why a draft came back; of a long text the end, where a program says what went wrong."""
+    limit = room.characters(_FEEDBACK_SHARE)
+    return text if len(text) <= limit else "… " + text[-limit:]
 
 
 def _history_line(entry: dict[str, Any]) -> str:

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlipilot.pilots.hypothesis import Hypothesis
+
+CAME_BACK = "Your draft of this iteration came back"
+"""How a pilot is told that a turn is about a draft that it has submitted before."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Why a draft of this iteration came back to its pilot."""
+
+    revision: int
+    title: str
+    source: Literal["smoke", "reviewer"]
+    """Its smoke step failed, or the reviewer objected."""
+    text: str
+    """What a job or another model wrote, cleaned: data, no instruction."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +32,7 @@ class TurnInput:
     iteration: int
     """The number of this iteration; 0 was the baseline."""
     draft: Path
-    """A copy of the incumbent's recipe; the pilot edits it in place."""
+    """A copy of the incumbent's recipe, or of the draft that came back; the pilot edits it in place."""
     incumbent: Path
     """The incumbent's recipe, to tell whether the draft differs."""
     history: list[dict[str, Any]]
@@ -40,12 +55,17 @@ class TurnInput:
     """How many of a log's last lines the pilot is shown."""
     briefing: Mapping[str, str] = field(default_factory=dict)
     """Plain facts for the task's text, by title, such as the data set's description."""
+    tried: Mapping[str, str] = field(default_factory=dict)
+    """What became of each recipe that was tried, such as "iteration 3 of lineage 1, reverted: no gain": by
+    the identity of its recipe; for a draft that failed its smoke step, by its tree digest."""
     lessons: Sequence[str] = ()
     """What was learnt from experiments, of this lineage and of others, the newest last."""
     context_tokens: int | None = None
     """The context size of the pilot's model; None when it is not known."""
     reply_tokens: int = 4096
     """The longest reply of the pilot's model."""
+    feedback: Feedback | None = None
+    """Why the draft came back; None in an iteration's first turn."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.evaluation.catalog import CATALOG
-from mlipilot.pilots.context import Room, history_lines, lesson_lines, recipe_texts
-from mlipilot.pilots.outcomes import TurnInput
+from mlipilot.pilots.context import Room, feedback_text, history_lines, lesson_lines, recipe_texts
+from mlipilot.pilots.outcomes import CAME_BACK, TurnInput
 from mlipilot.pilots.tools import tool_schemas
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import as_data, one_line
 
 _FOLDER = Path(__file__).parent / "prompts"
 _LOGS_NAMED = 20
@@ -42,6 +42,9 @@ def first_messages(turn: TurnInput, files: Mapping[str, str], room: Room) -> lis
         files=sorted(files),
         texts=recipe_texts(files.items(), room),
         logs=sorted(turn.logs)[-_LOGS_NAMED:],
+        feedback=turn.feedback,
+        said="" if turn.feedback is None else feedback_text(turn.feedback.text, room),
+        came_back=CAME_BACK,
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": task}]
 
@@ -67,7 +70,7 @@ def render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    environment.filters |= {"line": _line, "mark": _mark, "number": _number, "unit": _unit}
+    environment.filters |= {"line": _line, "data": as_data, "mark": _mark, "number": _number, "unit": _unit}
     return environment.get_template(name).render(**values).strip()
 
 

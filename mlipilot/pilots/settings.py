@@ -90,7 +90,7 @@ class PilotSettings(EndpointSettings):
     the numbers of the space to TPE."""
 
     requests_per_turn: int = Field(default=30, ge=2)
-    """How many replies the researcher has for one iteration."""
+    """How many replies the researcher has for one turn; a draft that comes back begins another."""
 
     reviewer: bool | dict[str, Any] = True
     """Whether a second role of the model sees each claim and its diff before anything is trained, and may

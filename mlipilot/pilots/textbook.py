@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mlipilot.pilots.edits import replace_once
 from mlipilot.pilots.hypothesis import Hypothesis
+from mlipilot.pilots.outcomes import CAME_BACK
 from mlipilot.pilots.yaml_places import edit_for, find_place
 from mlipilot.yaml_io import load_yaml_model
 
@@ -74,6 +75,8 @@ def load_moves(path: Path = MOVES) -> list[Move]:
 def next_call(messages: list[Any], moves: list[Move]) -> Call:
     """The next call of the scripted pilot in a conversation."""
     made = calls_made(messages)
+    if _came_back(messages):
+        return _give_up("it mends no draft")
     refused = next((call for call in reversed(made) if call.is_refused), None)
     if refused is not None:
         return _give_up(f"{refused.name} was refused: {refused.result}")
@@ -86,6 +89,12 @@ def next_call(messages: list[Any], moves: list[Move]) -> Call:
     if titles is None:
         return _give_up("the history is not in a form that it can read")
     return _play(_last(made, "read_file") or "", titles, moves, made)
+
+
+def _came_back(messages: list[Any]) -> bool:
+    """Whether the turn is about a draft that was submitted before."""
+    told = (str(message.get("content")) for message in messages if message.get("role") == "user")
+    return any(line.startswith(CAME_BACK) for text in told for line in text.splitlines())
 
 
 def calls_made(messages: list[Any]) -> list[Call]:

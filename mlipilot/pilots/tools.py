@@ -13,8 +13,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
+from mlipilot.audit.files import tree_digest
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
+from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.workbench import Workbench
 from mlipilot.untrusted import as_data, clean, clip, one_line, tail
@@ -113,7 +115,7 @@ class Toolbox:
 
     def __init__(self, turn: TurnInput) -> None:
         self._turn = turn
-        self._workbench = Workbench(turn.draft, turn.incumbent)
+        self._workbench = Workbench(turn.draft)
         self._tools: dict[str, Callable[..., ToolResult]] = {
             "list_files": self._list_files,
             "read_file": self._read_file,
@@ -180,8 +182,17 @@ class Toolbox:
 
     def _submit_experiment(self, **claim: Any) -> ToolResult:
         hypothesis = _hypothesis(claim)
-        if self._workbench.is_unchanged():
-            raise RefusedError("the recipe is the incumbent's, unchanged: edit it before you submit")
+        identity = recipe_identity(self._turn.draft)
+        if identity == recipe_identity(self._turn.incumbent):
+            raise RefusedError(
+                "the recipe says what the incumbent's does, unchanged: edit it before you submit"
+            )
+        # A draft that failed may come back with a mend as small as 1.0 for 1: its bytes are what was tried.
+        for digest in (identity, tree_digest(self._turn.draft)):
+            if digest in self._turn.tried:
+                raise RefusedError(
+                    f"this recipe was tried: {one_line(self._turn.tried[digest], 600)}. Submit another one"
+                )
         return ToolResult("ok: submitted", outcome=Proposal(hypothesis))
 
     def _give_up(self, reason: str) -> ToolResult:

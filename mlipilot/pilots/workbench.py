@@ -17,15 +17,14 @@ _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
 class Workbench:
-    """Reads and edits the draft recipe at `draft`; `incumbent` is the recipe that it started from."""
+    """Reads and edits the draft recipe at `draft`."""
 
-    def __init__(self, draft: Path, incumbent: Path) -> None:
+    def __init__(self, draft: Path) -> None:
         self._draft = draft.resolve()
-        self._incumbent = incumbent
 
     def names(self) -> list[str]:
         """POSIX paths of the files that may be read and edited."""
-        return [name for name in _regular_files(self._draft) if _is_visible(name)]
+        return [name for name in regular_files(self._draft) if _is_visible(name)]
 
     def read(self, path: str) -> str:
         """The text of a file of the draft. Raises RefusedError."""
@@ -48,13 +47,6 @@ class Workbench:
         if not place.is_file() and len(self.names()) >= MAX_FILES:
             raise RefusedError(f"a recipe has at most {MAX_FILES} files")
         self._write(path, content)
-
-    def is_unchanged(self) -> bool:
-        """Whether the draft says the same as the incumbent's recipe, file by file."""
-        draft, incumbent = _regular_files(self._draft), _regular_files(self._incumbent)
-        return draft == incumbent and all(
-            (self._draft / name).read_bytes() == (self._incumbent / name).read_bytes() for name in draft
-        )
 
     def _write(self, path: str, content: str) -> None:
         place = self._place(path)
@@ -88,7 +80,8 @@ class Workbench:
         return place
 
 
-def _regular_files(directory: Path) -> list[str]:
+def regular_files(directory: Path) -> list[str]:
+    """POSIX paths of a recipe's files: no links, no bytecode."""
     found = [path for path in files_below(directory) if path.is_file() and not path.is_symlink()]
     names = [path.relative_to(directory).as_posix() for path in found]
     return [name for name in names if "__pycache__" not in PurePosixPath(name).parts]

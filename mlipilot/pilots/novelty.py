@@ -1,0 +1,66 @@
+"""When two recipes are the same: by what they say, not by how it is written.
+
+Comments, layout, key order, docstrings and the spelling of numbers do not make a recipe new. What has no
+such form (a file that is neither YAML nor Python, or cannot be read as what it is) is compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import warnings
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mlipilot.audit.files import sha256_bytes
+from mlipilot.audit.ledger import canonical_digest
+from mlipilot.pilots.workbench import regular_files
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_EXACT_INTEGERS = 2**53
+"""JSON numbers are doubles: beyond this, integers are told apart by their digits."""
+
+
+def recipe_identity(recipe: Path) -> str:
+    """SHA-256 of what the recipe in a directory says. Raises OSError for a file that cannot be read."""
+    return canonical_digest({name: _content(recipe / name) for name in regular_files(recipe)})
+
+
+def _content(path: Path) -> Any:
+    data = path.read_bytes()
+    suffix = PurePosixPath(path.name).suffix.lower()
+    try:
+        if suffix in (".yaml", ".yml"):
+            return {"yaml": canonical_digest(_plain(YAML(typ="safe", pure=True).load(data.decode("utf-8"))))}
+        if suffix == ".py":
+            return {"python": _code(data)}
+    except (YAMLError, SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+        pass  # not in a form that can be compared: its bytes can
+    return {"sha256": sha256_bytes(data)}
+
+
+def _plain(value: Any) -> Any:
+    """YAML as JSON of one form. Raises ValueError for a type that JSON does not know, such as a date."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float):
+        exact = abs(value) < _EXACT_INTEGERS if isinstance(value, int) else math.isfinite(value)
+        return value if exact else {"number": repr(value)}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {"map": [[_plain(key), _plain(value[key])] for key in sorted(value, key=repr)]}
+    raise ValueError(f"{type(value).__name__} has no canonical form")
+
+
+def _code(data: bytes) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd escapes in strings
+        tree = ast.parse(data)
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree)
