@@ -5,7 +5,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # the three files share their variables
 
 name_pattern='mlp-[0-9a-f]{16}-[a-z0-9][a-z0-9.-]{0,80}'
-attempt_pattern='^lineage-[0-9]+/(iterations|sealed-check)/[0-9]{4}/seed-[0-9]+(/(train|evaluate))?/attempt-[0-9]+$'
+attempt_pattern='^lineage-[0-9]+/((iterations|sealed-check)/[0-9]{4}/seed-[0-9]+(/(train|evaluate))?|drafts/[0-9]{4}-[0-9]+/smoke)/attempt-[0-9]+$'
 # With these words sbatch does not know what became of the request.
 unsure_pattern='timed out|unable to contact|connect|communicat|transmit|transport|receiv|sen[dt] fail|unexpected|unspecified'
 

@@ -36,12 +36,14 @@ class Verification:
         elif sha256_file(path) != digest:
             self.problems.append(f"{path}: changed (SHA-256 differs from {where})")
 
-    def expect_sealed(self, directory: Path, manifest_sha256: str, where: str) -> None:
+    def expect_sealed(
+        self, directory: Path, manifest_sha256: str, where: str, *, allow_extra: bool = False
+    ) -> None:
         """Check a manifest against its recorded digest, and the directory against its manifest."""
         self.expect(directory / MANIFEST, manifest_sha256, where)
         if not is_finished(directory):
             return
-        self.problems += check_manifest(directory)
+        self.problems += check_manifest(directory, allow_extra=allow_extra)
         with suppress(ValueError):  # check_manifest has named the line
             self.accounted |= {directory / name for name in read_manifest(directory)}
 

@@ -51,6 +51,7 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -
         return
     _verify_protected(run, lineage, started, found)
     _verify_transcript(lineage, records, found)
+    _verify_drafts(lineage, records, found)
     judged = _verify_iterations(lineage, records, found)
     _verify_attempts(lineage, records, judged, found)
     _verify_incumbent(lineage, records, found)
@@ -95,6 +96,14 @@ def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Veri
         found.problems.append(f"{path}:{len(exchanges) + 1}: a line that the ledger does not know")
 
 
+def _verify_drafts(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
+    """Each revision as it was submitted; its smoke step's attempts, which lie in it, have their own seals."""
+    for record in _of_kind(records, "drafted"):
+        directory = lineage.revision(record.body["iteration"], record.body["revision"])
+        sealed = record.body["manifest_sha256"]
+        found.expect_sealed(directory, sealed, _where(lineage, record), allow_extra=True)
+
+
 def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Verification) -> set[int]:
     judged = set()
     for record in _of_kind(records, "verdict"):
@@ -113,18 +122,17 @@ def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Veri
 def _verify_attempts(
     lineage: LineagePaths, records: list[Record], judged: set[int], found: Verification
 ) -> None:
-    """Finished attempts that no iteration's seal holds yet, and those of the sealed check."""
+    """Attempts that no iteration's seal holds: of an open iteration, of smoke steps, of the sealed check."""
     for record in _of_kind(records, "job_finished"):
-        body = record.body
-        key = JobKey(body["iteration"], body["seed"], body["job"])
-        if key.kind != "sealed" and key.iteration in judged:
+        key = JobKey.of(record.body)
+        if key.kind in ("train", "evaluate") and key.iteration in judged:
             continue
-        attempt = lineage.attempt(key, body["attempt"])
-        if body["manifest_sha256"] is not None:
-            found.expect_sealed(attempt, body["manifest_sha256"], _where(lineage, record))
+        attempt = lineage.attempt(key, record.body["attempt"])
+        if record.body["manifest_sha256"] is not None:
+            found.expect_sealed(attempt, record.body["manifest_sha256"], _where(lineage, record))
         elif left := files_below(attempt):
             found.accounted |= set(left)
-            found.notes.append(f"{attempt}: {body['outcome']} without a seal; what it left is not checked")
+            found.notes.append(f"{attempt}: {record.body['outcome']} without a seal; what it left is not checked")
 
 
 def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verification) -> None:

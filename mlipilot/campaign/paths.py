@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-JobKind = Literal["train", "evaluate", "sealed"]
+JobKind = Literal["smoke", "train", "evaluate", "sealed"]
 
 
 @dataclass(frozen=True, order=True)
 class JobKey:
-    """Which job: the training or an evaluation of one iteration's candidate with one seed."""
+    """Which job: the training or an evaluation of one iteration's candidate with one seed, or the smoke step
+    of one of its revisions."""
 
     iteration: int
     seed: int
     kind: JobKind
+    revision: int = 0
+    """Of a smoke step: which draft of the iteration, from 1; 0 for every other kind."""
 
     @property
     def text(self) -> str:
-        """For people and logs, `0003/seed-1/train`."""
+        """For people and logs, `0003/seed-1/train`; of a smoke step `0003-2/smoke`."""
+        if self.kind == "smoke":
+            return f"{self.iteration:04d}-{self.revision}/smoke"
         return f"{self.iteration:04d}/seed-{self.seed}/{self.kind}"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """How ledger records name the job."""
+        named = {"iteration": self.iteration, "seed": self.seed, "job": self.kind}
+        return named | ({"revision": self.revision} if self.kind == "smoke" else {})
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> JobKey:
+        """The job that a ledger record's body speaks of."""
+        return cls(body["iteration"], body["seed"], body["job"], body.get("revision", 0))
 
 
 @dataclass(frozen=True)
@@ -172,8 +189,20 @@ class LineagePaths:
         """The candidate's recipe."""
         return self.iteration(number) / "recipe"
 
+    def revision(self, iteration: int, revision: int) -> Path:
+        """One draft of an iteration as it was submitted, before it became the candidate or went back."""
+        return self.root / "drafts" / f"{iteration:04d}-{revision}"
+
+    def recipe_of(self, key: JobKey) -> Path:
+        """The recipe that a job is about."""
+        if key.kind == "smoke":
+            return self.revision(key.iteration, key.revision) / "recipe"
+        return self.recipe(key.iteration)
+
     def job(self, key: JobKey) -> Path:
         """The directory of a job's attempts; that of a sealed check lies apart: iterations are finished."""
+        if key.kind == "smoke":
+            return self.revision(key.iteration, key.revision) / "smoke"
         if key.kind == "sealed":
             return self.root / "sealed-check" / f"{key.iteration:04d}" / f"seed-{key.seed}"
         return self.iteration(key.iteration) / f"seed-{key.seed}" / key.kind

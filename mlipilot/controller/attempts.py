@@ -13,6 +13,7 @@ from mlipilot.audit.manifest import MANIFEST, check_manifest
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.observer import JobProgress
+from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
 from mlipilot.controller.state import State
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
@@ -43,12 +44,13 @@ class Attempts:
         """What an attempt is told to run; `trained` is the training attempt that an evaluation looks at."""
         attempt = self.lineage.attempt(key, number)
         use_gpu = self.spec.jobs.device == "cuda"
-        recipe = self.lineage.recipe(key.iteration)
-        if key.kind == "train":
-            argv = commands.train_argv(
-                self.python, self.run.data, attempt / "output", key.seed, self.spec.budget.optimizer_steps
-            )
-            cwd, limit, needs = recipe, self.spec.jobs.train_wall_limit_s, None
+        recipe = self.lineage.recipe_of(key)
+        steps, limit = self.spec.budget.optimizer_steps, self.spec.jobs.train_wall_limit_s
+        if key.kind == "smoke":
+            steps, limit = min(steps, SMOKE_STEPS), self.spec.jobs.smoke_wall_limit_s
+        if key.kind in ("train", "smoke"):
+            argv = commands.train_argv(self.python, self.run.data, attempt / "output", key.seed, steps)
+            cwd, needs = recipe, None
             reads = [recipe, self.run.data / "train"]
         else:
             training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
@@ -83,7 +85,7 @@ class Attempts:
     def ensure_started(self, state: State, key: JobKey, number: int, anchor: str) -> None:
         """Have an attempt run unless it does. `anchor`: the ledger's head, for the job's name in a queue."""
         trained = number
-        if key.kind != "train":
+        if key.kind in ("evaluate", "sealed"):
             training = state.last(JobKey(key.iteration, key.seed, "train"))
             if training is None:
                 raise AssertionError(f"{key.text} is due before its training")
@@ -102,7 +104,7 @@ class Attempts:
             attempt=self.lineage.attempt(key, number),
             order=self.order(key, number, trained),
             anchor=anchor,
-            kind="train" if key.kind == "train" else "evaluate",
+            kind="train" if key.kind in ("train", "smoke") else "evaluate",
             avoid_nodes=[end["bad_node"] for end in ends if end.get("bad_node")],
         )
 
@@ -110,10 +112,7 @@ class Attempts:
         """The `job_finished` body of an attempt that is over, or None while it goes on."""
         attempt = self.lineage.attempt(key, number)
         standing = self.backend.standing(attempt)
-        body: dict[str, Any] = {
-            "iteration": key.iteration,
-            "seed": key.seed,
-            "job": key.kind,
+        body: dict[str, Any] = key.body | {
             "attempt": number,
             "job_id": standing.job_id,
             "job_name": standing.job_name,
@@ -123,7 +122,10 @@ class Attempts:
         }
         match standing.phase:
             case "sealed":
-                return body | self._sealed_result(attempt)
+                result = self._sealed_result(attempt)
+                if key.kind == "smoke" and result["outcome"] == "ok" and (fault := smoke_fault(attempt)):
+                    result |= {"outcome": "failed", "reason": fault}
+                return body | result
             case "ended":
                 how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
                 return body | how | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}

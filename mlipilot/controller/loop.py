@@ -16,10 +16,12 @@ from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.state import State, replay
+from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
@@ -97,8 +99,10 @@ class Controller:
         prepare_data(self.run, self.spec, self.observer)
         card = load_scorecard(self.run.scorecard)
         self.measurements = Measurements(self.lineage, self.spec, card)
+        briefing = Briefing(self.run, self.lineage, self.spec, card, self.measurements)
+        transcript = Transcript(self.lineage, self.ledger)
         self.proposals = Proposals(
-            self.run, self.lineage, self.spec, card, self.ledger, self.measurements, self.resources
+            self.run, self.lineage, self.spec, self.ledger, briefing, transcript, self.resources
         )
         self._check_protected()
         if self.state().started is None:  # a pause while preparing may be on record already
@@ -116,7 +120,7 @@ class Controller:
         else:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
-        self.proposals.recover_transcript()
+        transcript.recover()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
         while (state := self.state()).finished is None:
             self.ledger.fence()
@@ -155,11 +159,15 @@ class Controller:
                 self._check_protected()
                 self.observer.event(f"iteration {iteration}: asking the pilot")
                 self.observer.event(f"iteration {iteration}: {self.proposals.ask(iteration, state)}")
+            case steps.AcceptDraft(iteration, revision):
+                said = self.proposals.accept(iteration, revision, state)
+                self.observer.event(f"iteration {iteration}: {said}")
+            case steps.DropDraft(iteration, reason):
+                self.observer.event(f"iteration {iteration}: {self.proposals.drop(iteration, reason)}")
             case steps.SubmitJob(key, attempt):
                 self._check_protected()
                 # The intent comes first: after a kill the attempt is found not started, and is started.
-                body = {"iteration": key.iteration, "seed": key.seed, "job": key.kind, "attempt": attempt}
-                self.ledger.append("job_submitted", body)
+                self.ledger.append("job_submitted", key.body | {"attempt": attempt})
                 self.attempts.ensure_started(self.state(), key, attempt, self.ledger.head)
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self.observer.event(f"job {key.text} starts{again}")

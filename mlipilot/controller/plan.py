@@ -24,12 +24,17 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     seeds = len(spec.seeds)
     trainings = candidates * seeds
     evaluations = trainings + 2 * seeds  # the sealed check of baseline and incumbent
+    # A draft comes back after each failed smoke step but the last, and once from the reviewer.
+    smokes = 1 + spec.pilot.smoke_retries if spec.jobs.smoke else 0
+    turns = max(1, smokes) + (spec.pilot.endpoint("reviewer") is not None)
     train_s, evaluate_s = spec.jobs.train_wall_limit_s, spec.jobs.evaluate_wall_limit_s
-    job_s = trainings * train_s + evaluations * evaluate_s
+    smoke_s = smokes * spec.jobs.smoke_wall_limit_s
+    job_s = trainings * train_s + evaluations * evaluate_s + spec.budget.iterations * smoke_s
     if spec.budget.cpu_seconds is not None:
         # The budget is checked before each hypothesis: one candidate may still run past it.
-        job_s = min(job_s, spec.budget.cpu_seconds + seeds * (train_s + 2 * evaluate_s) + seeds * evaluate_s)
-    pilot_requests = spec.budget.iterations * spec.pilot.requests_per_turn
+        past = smoke_s + seeds * (train_s + 2 * evaluate_s) + seeds * evaluate_s
+        job_s = min(job_s, spec.budget.cpu_seconds + past)
+    pilot_requests = spec.budget.iterations * turns * spec.pilot.requests_per_turn
     return {
         "campaign": spec.name,
         "profile": spec.profile,
@@ -37,6 +42,7 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
         "bounds": {
             "candidates (the baseline included)": candidates,
             "training seeds of each": seeds,
+            "smoke steps": spec.budget.iterations * smokes,
             "trainings": trainings,
             "optimiser steps of each training": spec.budget.optimizer_steps,
             "evaluations": evaluations,

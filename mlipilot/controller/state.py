@@ -9,6 +9,9 @@ from typing import Any
 from mlipilot.audit.ledger import Record
 from mlipilot.campaign.paths import JobKey
 
+OWN_FAULTS = ("failed", "time_limit", "protected_changed")
+"""Outcomes of a job that are the candidate's own fault."""
+
 
 @dataclass
 class Attempt:
@@ -25,20 +28,45 @@ class Attempt:
 
 
 @dataclass
+class Draft:
+    """One revision of an iteration: what the pilot submitted, and what the reviewer said of it."""
+
+    revision: int
+    title: str
+    hypothesis: dict[str, Any]
+    recipe_digest: str
+    review: dict[str, Any] | None = None
+
+    @property
+    def objected(self) -> bool:
+        """Whether the reviewer spoke against it."""
+        return self.review is not None and not self.review["approved"]
+
+
+@dataclass
 class Iteration:
-    """One candidate on its way from hypothesis to verdict."""
+    """One candidate on its way from draft to verdict."""
 
     number: int
     title: str = ""
     hypothesis: dict[str, Any] | None = None
+    drafts: list[Draft] = field(default_factory=list)
     recipe_digest: str | None = None
     no_proposal: str | None = None
     verdict: dict[str, Any] | None = None
+    lesson: str | None = None
+    """What the analyst made of the outcome; empty when that was nothing."""
 
     @property
     def proposed(self) -> bool:
         """Whether there is a recipe to train."""
         return self.recipe_digest is not None
+
+    @property
+    def sent_back(self) -> bool:
+        """Whether the newest draft goes back for the reviewer's sake: only an iteration's first objection
+        does that, a later one stays on record."""
+        return bool(self.drafts) and self.drafts[-1].objected and sum(d.objected for d in self.drafts) == 1
 
     @property
     def judged(self) -> bool:
@@ -72,6 +100,16 @@ class State:
         attempts = self.jobs.get(key)
         return attempts[-1] if attempts else None
 
+    def smoke_attempts(self, iteration: int, revision: int) -> list[Attempt]:
+        """The attempts of a draft's smoke step."""
+        key = ("smoke", iteration, revision)
+        return next((a for k, a in self.jobs.items() if (k.kind, k.iteration, k.revision) == key), [])
+
+    def smoke(self, iteration: int, revision: int) -> Attempt | None:
+        """The newest of them."""
+        attempts = self.smoke_attempts(iteration, revision)
+        return attempts[-1] if attempts else None
+
     def in_flight(self) -> list[tuple[JobKey, Attempt]]:
         """Submitted attempts whose end is not in the ledger yet."""
         return [(key, a) for key, attempts in self.jobs.items() for a in attempts if a.ended is None]
@@ -98,11 +136,6 @@ def replay(records: Iterable[Record]) -> State:
     return state
 
 
-def job_key(body: dict[str, Any]) -> JobKey:
-    """The job that a ledger body speaks of."""
-    return JobKey(body["iteration"], body["seed"], body["job"])
-
-
 def _iteration(state: State, number: int) -> Iteration:
     while len(state.iterations) <= number:
         state.iterations.append(Iteration(len(state.iterations)))
@@ -121,6 +154,13 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             state.exchanges += 1
             state.prompt_tokens += body["prompt_tokens"]
             state.completion_tokens += body["completion_tokens"]
+        case "drafted":
+            iteration = _iteration(state, body["iteration"])
+            iteration.title, iteration.hypothesis = body["title"], body["hypothesis"]
+            kept = ("revision", "title", "hypothesis", "recipe_digest")
+            iteration.drafts.append(Draft(**{key: body[key] for key in kept}))
+        case "reviewed":
+            _iteration(state, body["iteration"]).drafts[body["revision"] - 1].review = body
         case "proposed":
             iteration = _iteration(state, body["iteration"])
             iteration.title, iteration.hypothesis = body["title"], body["hypothesis"]
@@ -130,9 +170,9 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
         case "gave_up":
             state.gave_up = body["reason"]
         case "job_submitted":
-            state.jobs.setdefault(job_key(body), []).append(Attempt(body["attempt"]))
+            state.jobs.setdefault(JobKey.of(body), []).append(Attempt(body["attempt"]))
         case "job_finished":
-            attempts = state.jobs[job_key(body)]
+            attempts = state.jobs[JobKey.of(body)]
             attempt = next(a for a in attempts if a.number == body["attempt"])
             attempt.ended, attempt.forgiven = body, bool(body.get("free"))
             state.cpu_seconds += body["cpu_s"]
@@ -140,6 +180,8 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
         case "verdict":
             _iteration(state, body["iteration"]).verdict = body
             state.incumbent = body["incumbent"]
+        case "lesson":
+            _iteration(state, body["iteration"]).lesson = body["text"]
         case "sealed_check":
             state.sealed_check = body
         case "paused":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.state import Iteration, State
+from mlipilot.controller.state import OWN_FAULTS, Iteration, State
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
 
@@ -22,9 +22,33 @@ class ProposeBaseline:
 
 @dataclass(frozen=True)
 class AskPilot:
-    """A turn of the pilot for a new iteration."""
+    """A turn of the pilot: for a new iteration, or over a draft of this one that came back."""
 
     iteration: int
+
+
+@dataclass(frozen=True)
+class AskReviewer:
+    """A second role looks at the draft before anything is spent on it."""
+
+    iteration: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class AcceptDraft:
+    """The draft becomes the iteration's candidate."""
+
+    iteration: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class DropDraft:
+    """The iteration ends without a candidate."""
+
+    iteration: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +72,13 @@ class Judge:
 
 
 @dataclass(frozen=True)
+class DrawLesson:
+    """A third role says in a sentence what the verdict teaches."""
+
+    iteration: int
+
+
+@dataclass(frozen=True)
 class CompareSealed:
     """Write down how baseline and incumbent do on data that no verdict has used."""
 
@@ -66,7 +97,20 @@ class Finish:
     reason: str
 
 
-Step = ProposeBaseline | AskPilot | SubmitJob | AwaitJobs | Judge | CompareSealed | Pause | Finish
+Step = (
+    ProposeBaseline
+    | AskPilot
+    | AskReviewer
+    | AcceptDraft
+    | DropDraft
+    | SubmitJob
+    | AwaitJobs
+    | Judge
+    | DrawLesson
+    | CompareSealed
+    | Pause
+    | Finish
+)
 
 
 def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
@@ -74,8 +118,12 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
     if not state.iterations:
         return ProposeBaseline()
     current = state.iterations[-1]
+    if not current.judged and not current.proposed:
+        return _revise(state, spec, current)
     if not current.judged:
         return _work(state, spec, _iteration_jobs(state, spec, current), Judge(current.number))
+    if _is_lesson_due(spec, current):
+        return DrawLesson(current.number)
     reason = _why_end(state, spec, elapsed_s)
     if reason is None:
         return AskPilot(len(state.iterations))
@@ -84,6 +132,43 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
         keys = [JobKey(n, seed, "sealed") for n in compared for seed in spec.seeds]
         return _work(state, spec, keys, CompareSealed())
     return Finish(reason)
+
+
+def _revise(state: State, spec: CampaignSpec, iteration: Iteration) -> Step:
+    """The newest draft's way: to the reviewer, through its smoke step, then on to the candidate or back.
+
+    The reviewer comes first, because a draft that is sent back then costs no job.
+    """
+    number, draft = iteration.number, iteration.drafts[-1]
+    if draft.review is None and spec.pilot.endpoint("reviewer") is not None:
+        return AskReviewer(number, draft.revision)
+    if iteration.sent_back:
+        return AskPilot(number)
+    if not spec.jobs.smoke:
+        return AcceptDraft(number, draft.revision)
+    key = JobKey(number, spec.seeds[0], "smoke", draft.revision)
+    return _work(state, spec, [key], _after_smoke(state, spec, iteration))
+
+
+def _after_smoke(state: State, spec: CampaignSpec, iteration: Iteration) -> Step:
+    """Where a draft goes whose smoke step is over."""
+    number, revision = iteration.number, iteration.drafts[-1].revision
+    attempts = [state.smoke(number, draft.revision) for draft in iteration.drafts]
+    failed = [a.ended for a in attempts if a is not None and a.ended and a.outcome in OWN_FAULTS]
+    last = attempts[-1]
+    if last is None or last.outcome not in OWN_FAULTS:
+        return AcceptDraft(number, revision)
+    reason = f"the smoke step of revision {revision} failed: {failed[-1]['reason']}"
+    if last.outcome == "protected_changed":
+        return DropDraft(number, reason)
+    if len(failed) > spec.pilot.smoke_retries:
+        return DropDraft(number, f"{reason} (revisions that failed it: {len(failed)})")
+    return AskPilot(number)
+
+
+def _is_lesson_due(spec: CampaignSpec, iteration: Iteration) -> bool:
+    judged = iteration.number > 0 and iteration.verdict is not None
+    return judged and iteration.lesson is None and spec.pilot.endpoint("analyst") is not None
 
 
 def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
@@ -100,7 +185,8 @@ def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
         return f"the budget of {budget.cpu_seconds:g} CPU-seconds is used up"
     if budget.wall_seconds is not None and elapsed_s >= budget.wall_seconds:
         return f"the budget of {budget.wall_seconds:g} s of wall time is used up"
-    silent = [i.no_proposal is not None for i in state.iterations[-_LONGEST_SILENCE:]]
+    # Who submitted drafts, though none of them ran, was not silent.
+    silent = [i.no_proposal is not None and not i.drafts for i in state.iterations[-_LONGEST_SILENCE:]]
     if len(silent) == _LONGEST_SILENCE and all(silent):
         return f"the pilot made no proposal in {_LONGEST_SILENCE} turns"
     return None
@@ -146,4 +232,4 @@ def _outcome(state: State, key: JobKey) -> str | None:
 
 def _failed(state: State, key: JobKey) -> bool:
     """Whether a job ended by the candidate's own fault."""
-    return _outcome(state, key) in ("failed", "time_limit", "protected_changed")
+    return _outcome(state, key) in OWN_FAULTS

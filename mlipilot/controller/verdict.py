@@ -92,7 +92,7 @@ def _fault(state: State, number: int) -> str | None:
     """Why a candidate cannot be judged by its metrics: the first job that ended by its own fault."""
     for key, attempts in sorted(state.jobs.items()):
         last = attempts[-1]
-        of_candidate = key.iteration == number and key.kind != "sealed"
+        of_candidate = key.iteration == number and key.kind in ("train", "evaluate")
         if of_candidate and last.ended is not None and last.outcome != "ok":
             verb = "training" if key.kind == "train" else "evaluation"
             return f"{verb} with seed {key.seed}: {last.ended['reason']}"

@@ -27,6 +27,11 @@ class JobSettings(BaseModel):
     backend: Literal["local", "slurm"] = "local"
     device: Literal["cpu", "cuda"] = "cpu"
     max_in_flight: int = Field(default=2, ge=1, description="jobs at a time, one thread each")
+    smoke: bool = Field(
+        default=True,
+        description="train each draft for two steps before its training proper; off where queues are long",
+    )
+    smoke_wall_limit_s: float = Field(default=120, gt=0)
     train_wall_limit_s: float = Field(default=900, gt=0)
     evaluate_wall_limit_s: float = Field(default=900, gt=0)
     max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")

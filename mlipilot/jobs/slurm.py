@@ -92,7 +92,7 @@ class SlurmBackend:
     def _new_name(self, work: Submission) -> str:
         """Unique for all time: the ledger's head, then where in the run, then a number if it is taken."""
         parts = work.attempt.relative_to(self.run).parts
-        short = {"iterations": "", "sealed-check": "sealed", "train": "t", "evaluate": "e"}
+        short = {"iterations": "", "drafts": "", "sealed-check": "sealed", "train": "t", "evaluate": "e"}
         words = [short.get(part, part.replace("attempt-", "a").replace("seed-", "s")) for part in parts]
         base = f"mlp-{work.anchor[:16]}-" + ".".join(word for word in words if word).replace("lineage-", "l")
         number = 1

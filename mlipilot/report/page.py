@@ -83,6 +83,7 @@ def context(
         "arrows": rows.ARROWS,
         "diff_lines": diff_lines,
         "metric_rows": rows.metric_rows,
+        "revision_lines": rows.revision_lines,
         "spread": _spread(view),
         "costs": rows.cost_rows(view),
         "elapsed": duration(rows.elapsed_s(view)),

@@ -9,7 +9,7 @@ from typing import Any
 from mlipilot.controller.accept import mean
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
-from mlipilot.report.view import Cost, EffectView, IterationView, LineageView
+from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
 
 SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal": "–", "running": "…"}
 """A sign for each status, so that none is told by colour alone."""
@@ -166,6 +166,24 @@ def effects_text(effects: list[EffectView]) -> str:
     """How many expectations held, were refuted, stayed unclear: "2 held, 1 refuted"."""
     grades = [effect.grade or "not graded" for effect in effects]
     return ", ".join(f"{grades.count(grade)} {grade}" for grade in dict.fromkeys(sorted(grades)))
+
+
+def revision_lines(iteration: IterationView) -> list[str]:
+    """What became of each draft: "Revision 1 failed its smoke step (5.9 s of CPU time): …"."""
+    return [_revision_line(revision) for revision in iteration.revisions]
+
+
+def _revision_line(revision: RevisionView) -> str:
+    cost = f"({revision.smoke_cpu_s:.1f} s of CPU time)"
+    said = []
+    if revision.objection is not None:
+        said.append(f"met an objection: {revision.objection}" if revision.objection else "was agreed to")
+    if revision.smoke == "ok":
+        said.append(f"passed its smoke step {cost}")
+    elif revision.smoke is not None:
+        word = "did not finish" if revision.smoke in ("lost", "cancelled", "not_isolated") else "failed"
+        said.append(f"{word} its smoke step {cost}: {revision.smoke_reason}")
+    return f"Revision {revision.number} {'; '.join(said) or 'was submitted'}"
 
 
 def cost_rows(view: LineageView) -> list[CostRow]:

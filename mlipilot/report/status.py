@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlipilot.controller.accept import mean
+from mlipilot.controller.state import OWN_FAULTS
 from mlipilot.errors import InputError
 from mlipilot.report.rows import elapsed_s
 from mlipilot.report.text import count, duration, standard_deviation
@@ -16,6 +17,7 @@ from mlipilot.report.view import IterationView, LineageView
 def status_dict(view: LineageView) -> dict[str, Any]:
     """How a run stands, as JSON: for `mlipilot status --json`."""
     state, cost = view.state, view.total_cost
+    drafts = [draft for iteration in view.iterations for draft in iteration.revisions]
     return {
         "run": str(view.run.root),
         "campaign": view.spec.name,
@@ -30,6 +32,11 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "verdicts": {
             status: sum(i.status == status for i in view.iterations[1:])
             for status in ("accepted", "reverted", "invalid", "no proposal")
+        },
+        "drafts": {
+            "submitted": len(drafts),
+            "objections": sum(bool(draft.objection) for draft in drafts),
+            "smoke_failures": sum(draft.smoke in OWN_FAULTS for draft in drafts),
         },
         "gates": {
             "total": len(view.gates),
@@ -65,6 +72,8 @@ def status_line(found: Mapping[str, Any]) -> str:
     parts.append(f"{duration(found['cpu_seconds'])} of CPU time")
     if any(found["tokens"].values()):
         parts.append(count(sum(found["tokens"].values()), "token"))
+    if found["drafts"]["smoke_failures"]:
+        parts.append(count(found["drafts"]["smoke_failures"], "failed smoke step"))
     if found["running_jobs"]:
         parts.append("running: " + ", ".join(found["running_jobs"]))
     line = " · ".join(parts)
@@ -92,6 +101,8 @@ def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
         "hypothesis": iteration.hypothesis,
         "mechanism": iteration.mechanism,
         "effects": [asdict(effect) for effect in iteration.effects],
+        "revisions": [asdict(revision) for revision in iteration.revisions],
+        "lesson": iteration.lesson,
         "diff": iteration.diff,
         "feasible": iteration.feasible if iteration.measured else None,
         "violation": _violation(iteration),

@@ -16,6 +16,7 @@ from mlipilot.report.rows import (
     iteration_rows,
     metric_rows,
     objective_text,
+    revision_lines,
 )
 from mlipilot.report.status import find_iteration, iteration_dict, status_dict, status_line
 from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
@@ -133,6 +134,9 @@ def _parts(view: LineageView, iteration: IterationView) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text.assemble((f"{SYMBOLS[iteration.status]} {iteration.status}", style), f"  {iteration.reason}")
     ]
+    parts += [Text(line, style="dim") for line in revision_lines(iteration)]
+    if iteration.lesson:
+        parts.append(Text(f"Lesson: {iteration.lesson}"))
     for heading, prose in (("Hypothesis", iteration.hypothesis), ("Mechanism", iteration.mechanism)):
         if prose:
             parts += [_heading(heading), Text(prose)]

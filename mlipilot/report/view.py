@@ -95,6 +95,21 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class RevisionView:
+    """One draft of an iteration, on its way to the candidate or back to the pilot."""
+
+    number: int
+    title: str
+    objection: str | None
+    """What the reviewer objected; empty when it agreed, None when it was not asked."""
+    smoke: str | None
+    """How its smoke step ended, as an outcome of a job; None before the end, or without one."""
+    smoke_reason: str = ""
+    smoke_cpu_s: float = 0.0
+    """Of all attempts."""
+
+
+@dataclass(frozen=True)
 class IterationView:
     """One hypothesis, what was tried for it and what came of it. All texts are cleaned."""
 
@@ -111,6 +126,9 @@ class IterationView:
     """The lineage's incumbent once this iteration was judged."""
     recipe_digest: str | None = None
     cost: Cost = Cost()
+    revisions: list[RevisionView] = field(default_factory=list)
+    lesson: str = ""
+    """What the analyst made of the outcome."""
 
     @property
     def scores(self) -> list[Score]:

@@ -1,26 +1,16 @@
-"""The recorded diff is a patch that `patch` applies; a transcript is acknowledged line by line."""
+"""What is published: a patch that `patch` applies, a draft that its manifest vouches for."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.files import sha256_bytes, tree_digest
-from mlipilot.audit.ledger import Ledger
-from mlipilot.audit.lock import TakenOverError
-from mlipilot.campaign.paths import RunPaths
-from mlipilot.campaign.spec import load_campaign
-from mlipilot.controller.proposals import Proposals, recipe_diff
-from mlipilot.controller.verdict import Measurements
-from mlipilot.pilots.turn import Exchange
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from mlipilot.audit.files import sha256_file, tree_digest
+from mlipilot.audit.manifest import MANIFEST, check_manifest
+from mlipilot.controller.candidates import publish_candidate, publish_draft, recipe_diff
 
 
 @pytest.mark.parametrize(
@@ -46,50 +36,24 @@ def test_the_diff_is_a_patch(tmp_path: Path, before: dict[str, str], after: dict
     assert tree_digest(tmp_path / "before") == tree_digest(tmp_path / "after")
 
 
-def _proposals(root: Path, fence: Callable[[], None] = lambda: None) -> Proposals:
-    campaign = load_campaign(REPOSITORY / "campaigns" / "cu_emt.yaml")
-    run = RunPaths(root)
-    lineage = run.lineage(0)
-    lineage.root.mkdir(parents=True, exist_ok=True)
-    measured = Measurements(lineage, campaign.spec, campaign.scorecard)
-    ledger = Ledger(lineage.ledger, fence)
-    return Proposals(run, lineage, campaign.spec, campaign.scorecard, ledger, measured, ExitStack())
+def _recipe(directory: Path, text: str) -> Path:
+    directory.mkdir()
+    (directory / "recipe.yaml").write_text(text)
+    return directory
 
 
-def test_a_stale_controller_leaves_transcript_and_candidates_alone(tmp_path: Path) -> None:
-    def taken_over() -> None:
-        raise TakenOverError("another controller took over")
-
-    proposals = _proposals(tmp_path, taken_over)
-    theirs = proposals.lineage.iteration(1)
-    (theirs / "recipe").mkdir(parents=True)
-    (tmp_path / "draft").mkdir()
-    exchange = Exchange(request={}, reply={}, prompt_tokens=5, completion_tokens=2, duration_s=1)
-    with pytest.raises(TakenOverError):
-        proposals._record(1, exchange)
-    with pytest.raises(TakenOverError):
-        proposals._publish(1, tmp_path / "draft", tmp_path / "draft", None)
-    assert not proposals.lineage.transcript.exists()
-    assert (theirs / "recipe").is_dir()
+def test_a_draft_is_sealed_and_a_leftover_of_a_kill_gives_way(tmp_path: Path) -> None:
+    before, after = _recipe(tmp_path / "a", "x: 1\n"), _recipe(tmp_path / "b", "x: 2\n")
+    final = tmp_path / "drafts" / "0001-1"
+    first = publish_draft(final, before, before, {"title": "killed before its record"})
+    body = publish_draft(final, after, before, {"title": "again"})
+    assert first["manifest_sha256"] != body["manifest_sha256"] == sha256_file(final / MANIFEST)
+    assert check_manifest(final) == [] and [path.name for path in final.parent.iterdir()] == ["0001-1"]
+    assert body["recipe_digest"] == tree_digest(after) and "+x: 2" in (final / "patch.diff").read_text()
 
 
-def test_exchanges_that_a_kill_left_unacknowledged_are_taken_up(tmp_path: Path) -> None:
-    proposals = _proposals(tmp_path)
-    reply = {"choices": [{"message": {"content": "hi"}}]}
-    exchange = Exchange(
-        request={"messages": []}, reply=reply, prompt_tokens=5, completion_tokens=2, duration_s=1
-    )
-    proposals._record(1, exchange)
-    line = proposals.lineage.transcript.read_text()
-    with proposals.lineage.transcript.open("a") as stream:
-        stream.write(line + '{"torn": ')  # written, not acknowledged; then a torn one
-    again = _proposals(tmp_path)
-    again.recover_transcript()
-    exchanges = [r.body for r in again.ledger.records if r.kind == "exchange"]
-    assert [body["line"] for body in exchanges] == [1, 2]
-    assert {body["sha256"] for body in exchanges} == {sha256_bytes(line.rstrip("\n").encode())}
-    assert [
-        json.loads(text)["prompt_tokens"] for text in again.lineage.transcript.read_text().splitlines()
-    ] == [5, 5]
-    again.recover_transcript()
-    assert sum(r.kind == "exchange" for r in again.ledger.records) == 2
+def test_a_candidate_is_left_open_for_its_jobs_and_its_verdict(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path / "a", "x: 1\n")
+    body = publish_candidate(tmp_path / "iterations" / "0000", recipe, recipe, None)
+    assert body["title"] == "baseline" and body["hypothesis"] is None and "manifest_sha256" not in body
+    assert not (tmp_path / "iterations" / "0000" / MANIFEST).exists()

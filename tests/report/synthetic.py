@@ -16,8 +16,8 @@ from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec, dump_yaml
+from mlipilot.controller.candidates import recipe_diff
 from mlipilot.controller.prepare import copy_recipe, starting_body
-from mlipilot.controller.proposals import recipe_diff
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG

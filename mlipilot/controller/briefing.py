@@ -1,0 +1,143 @@
+"""What a pilot is told for a turn, gathered from the ledger's state and the files that it vouches for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.accept import mean
+from mlipilot.controller.smoke import smoke_feedback
+from mlipilot.controller.state import Iteration, State
+from mlipilot.controller.tried import TriedRecipes
+from mlipilot.controller.verdict import Measurements
+from mlipilot.datasets import DATASETS
+from mlipilot.evaluation.scorecard import Scorecard, metric_values
+from mlipilot.jobs.logs import job_events
+from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
+from mlipilot.pilots.settings import LANGUAGE_MODELS
+from mlipilot.untrusted import clean
+
+
+class Briefing:
+    """Turns of one lineage, as far as its pilot may see."""
+
+    def __init__(
+        self,
+        run: RunPaths,
+        lineage: LineagePaths,
+        spec: CampaignSpec,
+        card: Scorecard,
+        measurements: Measurements,
+    ) -> None:
+        self.lineage, self.spec, self.card, self.measurements = lineage, spec, card, measurements
+        self.tried = TriedRecipes(run, lineage, everywhere=spec.pilot.kind in LANGUAGE_MODELS)
+
+    def turn(self, iteration: int, state: State, draft: Path, incumbent: Path) -> TurnInput:
+        """The input of the next turn of `iteration`, in which the pilot edits `draft`."""
+        return TurnInput(
+            iteration=iteration,
+            draft=draft,
+            incumbent=incumbent,
+            history=self.history(state),
+            logs=self._logs(state),
+            scorecard=self._scorecard_view(state),
+            max_steps=self.spec.budget.optimizer_steps,
+            replies=self.spec.pilot.requests_per_turn,
+            seeds=len(self.spec.seeds),
+            iterations_left=self.spec.budget.iterations - iteration + 1,
+            briefing={"Data set": DATASETS[self.spec.dataset.name].description},
+            tried=self.tried.by_digest(state),
+            feedback=self._feedback(iteration, state),
+        )
+
+    def history(self, state: State) -> list[dict[str, Any]]:
+        """What `TurnInput.history` describes: every iteration that is over."""
+        return [self._history_entry(state, i) for i in state.iterations if i.judged]
+
+    def _history_entry(self, state: State, iteration: Iteration) -> dict[str, Any]:
+        number = iteration.number
+        verdict = iteration.verdict or {"verdict": "invalid", "reason": iteration.no_proposal, "effects": []}
+        return {
+            "iteration": number,
+            "title": iteration.title or "no proposal",
+            "hypothesis": (iteration.hypothesis or {}).get("hypothesis", ""),
+            "verdict": str(verdict["verdict"]),
+            "reason": verdict["reason"] or "",
+            "effects": verdict["effects"],
+            "metrics": self._mean_metrics(state, number),
+            "diff": self.diff(iteration),
+        }
+
+    def diff(self, iteration: Iteration) -> str:
+        """What the candidate, or the newest draft where there is none, changes in its incumbent's recipe."""
+        place = self.lineage.iteration(iteration.number)
+        if not iteration.proposed and iteration.drafts:
+            place = self.lineage.revision(iteration.number, iteration.drafts[-1].revision)
+        patch = place / "patch.diff"
+        return patch.read_text(encoding="utf-8") if patch.exists() else ""
+
+    def _feedback(self, number: int, state: State) -> Feedback | None:
+        if number >= len(state.iterations):
+            return None
+        iteration = state.iterations[number]
+        draft = iteration.drafts[-1]
+        if iteration.sent_back:
+            text = clean(str((draft.review or {})["text"]))
+            return Feedback(draft.revision, draft.title, "reviewer", text)
+        smoke = state.smoke(number, draft.revision)
+        if smoke is None or smoke.ended is None:
+            raise AssertionError(
+                f"nothing says why revision {draft.revision} of iteration {number} came back"
+            )
+        key = JobKey(number, self.spec.seeds[0], "smoke", draft.revision)
+        text = smoke_feedback(self.lineage.attempt(key, smoke.number), str(smoke.ended["reason"]))
+        return Feedback(draft.revision, draft.title, "smoke", text)
+
+    def _mean_metrics(self, state: State, number: int) -> dict[str, float]:
+        seeds = self.measurements.of_iteration(state, number)
+        if not seeds:
+            return {}
+        means = {}
+        for name in seeds[0]["metrics"]:
+            values = [v for s in seeds if (v := metric_values(s).get(name)) is not None]
+            if len(values) == len(seeds):
+                means[name] = mean(values)
+        return means
+
+    def _logs(self, state: State) -> dict[str, Path]:
+        """Training logs: what a training printed, or its errors when it failed without a word."""
+        found = {}
+        for key, attempts in state.jobs.items():
+            if key.kind == "train":
+                directory = self.lineage.attempt(key, attempts[-1].number)
+                said = any(e["event"] == "failed" for e in job_events(directory))
+                silent_failure = attempts[-1].outcome == "failed" and not said
+                name = "stderr.log" if silent_failure else "stdout.log"
+                found[log_key(key.iteration, key.seed)] = directory / name
+        return found
+
+    def _scorecard_view(self, state: State) -> dict[str, Any]:
+        """Gates with the incumbent's worst value over seeds, and the objective, for the prompt."""
+        scores = self.measurements.scores(state, state.incumbent or 0)
+        gates = []
+        for index, gate in enumerate(self.card.gates):
+            results = [s.gates[index] for s in scores]
+            worst = max(results, key=lambda result: result.violation) if results else None
+            gates.append(
+                {
+                    "metric": gate.metric,
+                    "bound": gate.text,
+                    "why": gate.why,
+                    "value": worst.value if worst else None,
+                    "passed": worst.passed if worst else False,
+                }
+            )
+        logs = [s.log_objective for s in scores if s.log_objective is not None]
+        objective = {
+            "value": math.exp(mean(logs)) if logs and len(logs) == len(scores) else None,
+            "terms": [term.model_dump() for term in self.card.objective.terms],
+        }
+        return {"gates": gates, "objective": objective}

@@ -1,0 +1,58 @@
+"""The transcript: every request to and reply from an endpoint, each line acknowledged in the ledger."""
+
+from __future__ import annotations
+
+import json
+
+from mlipilot.audit.files import append_line, sha256_bytes
+from mlipilot.audit.ledger import Ledger
+from mlipilot.campaign.paths import LineagePaths
+from mlipilot.pilots.settings import Role
+from mlipilot.pilots.turn import Exchange
+
+
+class Transcript:
+    """The one writer of a lineage's transcript."""
+
+    def __init__(self, lineage: LineagePaths, ledger: Ledger) -> None:
+        self.path, self.ledger = lineage.transcript, ledger
+
+    def record(self, iteration: int, role: Role, exchange: Exchange) -> None:
+        """Append an exchange to the transcript, then acknowledge it in the ledger."""
+        line = json.dumps(
+            {
+                "iteration": iteration,
+                "role": role,
+                "request": exchange.request,
+                "reply": exchange.reply,
+                "prompt_tokens": exchange.prompt_tokens,
+                "completion_tokens": exchange.completion_tokens,
+                "duration_s": round(exchange.duration_s, 3),
+            },
+            ensure_ascii=True,
+        )
+        self.ledger.fence()  # a reply may take long; the transcript may be another controller's by now
+        append_line(self.path, line)
+        self._acknowledge(line)
+
+    def _acknowledge(self, line: str) -> None:
+        entry = json.loads(line)
+        kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s")
+        body = {key: entry[key] for key in kept if key in entry}
+        body |= {"line": self._acknowledged() + 1, "sha256": sha256_bytes(line.encode())}
+        self.ledger.append("exchange", body)
+
+    def _acknowledged(self) -> int:
+        return sum(record.kind == "exchange" for record in self.ledger.records)
+
+    def recover(self) -> None:
+        """Acknowledge exchanges that a kill left between transcript and ledger: their tokens were spent."""
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        *lines, torn = data.split(b"\n")
+        if torn:
+            with self.path.open("rb+") as stream:
+                stream.truncate(len(data) - len(torn))
+        for line in lines[self._acknowledged() :]:
+            self._acknowledge(line.decode())
