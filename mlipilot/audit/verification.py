@@ -23,6 +23,7 @@ class Verification:
     accounted: set[Path] = field(default_factory=set)
     """Every file that a record or a manifest speaks of."""
     records: int = 0
+    lessons: list[dict[str, Any]] = field(default_factory=list)
     anchors: int = 0
     """Names of Slurm jobs that hold the hash of a record before the job's end."""
     witnessed: int = 0

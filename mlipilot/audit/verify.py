@@ -6,6 +6,7 @@ as a whole by its owner: `audit/anchors.py` asks Slurm's accounts. It says "tamp
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.files import files_below, sha256_bytes
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
 from mlipilot.audit.protected import differing_toolkit
 from mlipilot.audit.verification import Verification
@@ -25,12 +27,14 @@ def verify_run(run: RunPaths) -> Verification:
     if not run.spec.is_file():
         raise InputError(f"this is not a run: {run.spec.name} is missing", file=run.root)
     found = Verification()
+    told = run.findings.read_bytes() if run.findings.exists() else b""
     lineages = run.lineages()
     if not lineages:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
     for lineage in lineages:
         _verify_lineage(run, lineage, found)
     verify_anchors(run, found)
+    _verify_findings(run, told, found)
     _verify_report(run, found)
     _verify_unlisted(run, found)
     found.problems = list(dict.fromkeys(found.problems))
@@ -45,6 +49,7 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -
         found.problems.append(str(error))
         return
     found.records += len(records)
+    found.lessons += lessons_of(lineage.number, records)
     started = next(_of_kind(records, "campaign_started"), None)
     if started is None:
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
@@ -144,6 +149,31 @@ def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verif
     target = str(lineage.iteration(expected).relative_to(lineage.root))
     if not lineage.incumbent.is_symlink() or str(lineage.incumbent.readlink()) != target:
         found.problems.append(f"{lineage.incumbent}: does not point at {target}, the ledger's incumbent")
+
+
+def _verify_findings(run: RunPaths, told: bytes, found: Verification) -> None:
+    """What lineages told each other (`told`, read before the ledgers) against what their ledgers say."""
+    found.accounted |= {run.findings, run.findings_lock}
+    *lines, torn = told.split(b"\n")
+    if torn:
+        found.notes.append(f"{run.findings}: the last line is torn; a controller that goes on cuts it off")
+    missing = list(found.lessons)
+    for number, line in enumerate(lines, start=1):
+        try:
+            missing.remove(json.loads(line))
+        except ValueError:
+            found.problems.append(
+                f"{run.findings}:{number}: no ledger holds this lesson, or it is there twice"
+            )
+    for lesson in missing:
+        lineage = run.lineage(lesson["lineage"])
+        said = (
+            f"{run.findings}: the lesson of iteration {lesson['iteration']} of {lineage.root.name} is missing"
+        )
+        if _is_over(lineage):
+            found.problems.append(said)
+        else:
+            found.notes.append(f"{said}; `mlipilot resume` adds it")
 
 
 def _verify_report(run: RunPaths, found: Verification) -> None:

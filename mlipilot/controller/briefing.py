@@ -9,6 +9,7 @@ from typing import Any
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
+from mlipilot.controller.findings import read_findings
 from mlipilot.controller.smoke import smoke_feedback
 from mlipilot.controller.state import Iteration, State
 from mlipilot.controller.tried import TriedRecipes
@@ -19,6 +20,8 @@ from mlipilot.jobs.logs import job_events
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
 from mlipilot.pilots.settings import LANGUAGE_MODELS
 from mlipilot.untrusted import clean
+
+_MOST_LESSONS = 50
 
 
 class Briefing:
@@ -32,7 +35,8 @@ class Briefing:
         card: Scorecard,
         measurements: Measurements,
     ) -> None:
-        self.lineage, self.spec, self.card, self.measurements = lineage, spec, card, measurements
+        self.run, self.lineage, self.spec, self.card = run, lineage, spec, card
+        self.measurements = measurements
         self.tried = TriedRecipes(run, lineage, everywhere=spec.pilot.kind in LANGUAGE_MODELS)
 
     def turn(self, iteration: int, state: State, draft: Path, incumbent: Path) -> TurnInput:
@@ -50,14 +54,18 @@ class Briefing:
             iterations_left=self.spec.budget.iterations - iteration + 1,
             briefing={"Data set": DATASETS[self.spec.dataset.name].description},
             tried=self.tried.by_digest(state),
+            lessons=self.lessons(),
+            context_tokens=self.spec.pilot.context_tokens,
+            reply_tokens=self.spec.pilot.max_tokens,
             feedback=self._feedback(iteration, state),
         )
 
     def history(self, state: State) -> list[dict[str, Any]]:
         """What `TurnInput.history` describes: every iteration that is over."""
-        return [self._history_entry(state, i) for i in state.iterations if i.judged]
+        return [self.entry(state, i) for i in state.iterations if i.judged]
 
-    def _history_entry(self, state: State, iteration: Iteration) -> dict[str, Any]:
+    def entry(self, state: State, iteration: Iteration) -> dict[str, Any]:
+        """One of them."""
         number = iteration.number
         verdict = iteration.verdict or {"verdict": "invalid", "reason": iteration.no_proposal, "effects": []}
         return {
@@ -67,7 +75,7 @@ class Briefing:
             "verdict": str(verdict["verdict"]),
             "reason": verdict["reason"] or "",
             "effects": verdict["effects"],
-            "metrics": self._mean_metrics(state, number),
+            "metrics": self.mean_metrics(state, number),
             "diff": self.diff(iteration),
         }
 
@@ -78,6 +86,12 @@ class Briefing:
             place = self.lineage.revision(iteration.number, iteration.drafts[-1].revision)
         patch = place / "patch.diff"
         return patch.read_text(encoding="utf-8") if patch.exists() else ""
+
+    def lessons(self) -> list[str]:
+        """The newest findings of the run, this lineage's among them; a pilot without a model reads none."""
+        if self.spec.pilot.kind not in LANGUAGE_MODELS:
+            return []
+        return [finding.text for finding in read_findings(self.run)][-_MOST_LESSONS:]
 
     def _feedback(self, number: int, state: State) -> Feedback | None:
         if number >= len(state.iterations):
@@ -96,7 +110,8 @@ class Briefing:
         text = smoke_feedback(self.lineage.attempt(key, smoke.number), str(smoke.ended["reason"]))
         return Feedback(draft.revision, draft.title, "smoke", text)
 
-    def _mean_metrics(self, state: State, number: int) -> dict[str, float]:
+    def mean_metrics(self, state: State, number: int) -> dict[str, float]:
+        """A candidate's metrics, averaged over its seeds, as far as every seed has a value."""
         seeds = self.measurements.of_iteration(state, number)
         if not seeds:
             return {}

@@ -17,6 +17,7 @@ from mlipilot.campaign.spec import load_locked
 from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
+from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
@@ -101,6 +102,7 @@ class Controller:
         self.measurements = Measurements(self.lineage, self.spec, card)
         briefing = Briefing(self.run, self.lineage, self.spec, card, self.measurements)
         transcript = Transcript(self.lineage, self.ledger)
+        self.colleagues = Colleagues(self.run, self.lineage, self.spec, self.ledger, briefing, transcript)
         self.proposals = Proposals(
             self.run, self.lineage, self.spec, self.ledger, briefing, transcript, self.resources
         )
@@ -121,6 +123,7 @@ class Controller:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         transcript.recover()
+        self.colleagues.share_lessons()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
         while (state := self.state()).finished is None:
             self.ledger.fence()
@@ -159,6 +162,9 @@ class Controller:
                 self._check_protected()
                 self.observer.event(f"iteration {iteration}: asking the pilot")
                 self.observer.event(f"iteration {iteration}: {self.proposals.ask(iteration, state)}")
+            case steps.AskReviewer(iteration, revision):
+                said = self.colleagues.review(iteration, revision, state)
+                self.observer.event(f"iteration {iteration}: {said}")
             case steps.AcceptDraft(iteration, revision):
                 said = self.proposals.accept(iteration, revision, state)
                 self.observer.event(f"iteration {iteration}: {said}")
@@ -175,6 +181,9 @@ class Controller:
                 self._await_jobs(state)
             case steps.Judge(iteration):
                 self._judge(iteration, state)
+            case steps.DrawLesson(iteration):
+                said = self.colleagues.draw_lesson(iteration, state)
+                self.observer.event(f"iteration {iteration}: {said}")
             case steps.CompareSealed():
                 self.ledger.append("sealed_check", sealed_summary(state, self.measurements))
             case steps.Pause(reason):

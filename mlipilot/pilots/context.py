@@ -1,8 +1,8 @@
 """What of a lineage a model is told, and how much: the rule by which a conversation fits its context.
 
 The room of a conversation is the context size less the longest reply. Of it the task may fill five eighths:
-the gates always, the recipe's files as far as they fit a quarter (recipe.yaml first, others by name only), the
-newest experiments an eighth, the newest lessons an eighth, the end of why a draft came back an eighth; what is
+the gates always, the recipe's files as far as they fit a quarter (recipe.yaml first, others by name), the
+newest experiments, the newest lessons and the end of why a draft came back an eighth each; what is
 older is counted in one line. So the first message of the 30th iteration is as long as that of the 10th. When
 the turn itself outgrows the room, the oldest answers of tools are left out, then the oldest calls; the task
 and the newest exchange always stay.

@@ -1,0 +1,89 @@
+"""The roles beside the researcher, asked where a step calls for them: a reviewer and an analyst."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.lessons import lessons_of
+from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.briefing import Briefing
+from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.state import State
+from mlipilot.controller.transcript import Transcript
+from mlipilot.pilots import open_endpoint
+from mlipilot.pilots.context import Room
+from mlipilot.pilots.endpoint.client import Completer
+from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
+from mlipilot.pilots.roles.reviewer import ReviewInput, review
+from mlipilot.pilots.settings import EndpointSettings, Role
+
+
+class Colleagues:
+    """Asks the roles of one lineage and writes down what they say."""
+
+    def __init__(
+        self,
+        run: RunPaths,
+        lineage: LineagePaths,
+        spec: CampaignSpec,
+        ledger: Ledger,
+        briefing: Briefing,
+        transcript: Transcript,
+    ) -> None:
+        self.run, self.lineage, self.spec, self.ledger = run, lineage, spec, ledger
+        self.briefing, self.transcript = briefing, transcript
+        self._endpoints: dict[Role, Completer] = {}
+
+    def review(self, iteration: int, revision: int, state: State) -> str:
+        """Have a draft looked at; returns what came of it. Raises PausedError."""
+        entry = state.iterations[iteration]
+        draft = ReviewInput(
+            hypothesis=entry.drafts[revision - 1].hypothesis,
+            diff=self.briefing.diff(entry),
+            history=self.briefing.history(state),
+            max_steps=self.spec.budget.optimizer_steps,
+            room=self._room("reviewer"),
+        )
+        record = partial(self.transcript.record, iteration, "reviewer")
+        found = review(self._endpoint("reviewer"), draft, record)
+        body = {"iteration": iteration, "revision": revision, "approved": found.approved, "text": found.text}
+        self.ledger.append("reviewed", body)
+        return f"the reviewer {'agrees' if found.approved else 'objects'}: {found.text}"
+
+    def draw_lesson(self, iteration: int, state: State) -> str:
+        """Turn a verdict into a lesson and share it; returns what came of it. Raises PausedError."""
+        entry = state.iterations[iteration]
+        verdicts = [i.verdict for i in state.iterations[:iteration] if i.verdict is not None]
+        judged = LessonInput(
+            entry=self.briefing.entry(state, entry),
+            before=self.briefing.mean_metrics(state, verdicts[-1]["incumbent"]),
+            lessons=self.briefing.lessons(),
+            room=self._room("analyst"),
+        )
+        record = partial(self.transcript.record, iteration, "analyst")
+        text = draw_lesson(self._endpoint("analyst"), judged, record) or ""
+        self.ledger.append("lesson", {"iteration": iteration, "text": text})
+        self.share_lessons()
+        return f"lesson: {text}" if text else "no lesson"
+
+    def share_lessons(self) -> None:
+        """Have every lesson of the ledger among the run's findings: a kill may have come between the two."""
+        for lesson in lessons_of(self.lineage.number, self.ledger.records):
+            add_finding(self.run, Finding(**lesson))
+
+    def _room(self, role: Role) -> Room:
+        settings = self._settings(role)
+        return Room(settings.context_tokens, settings.max_tokens)
+
+    def _endpoint(self, role: Role) -> Completer:
+        if role not in self._endpoints:
+            self._endpoints[role] = open_endpoint(self._settings(role), self.run.endpoint)
+        return self._endpoints[role]
+
+    def _settings(self, role: Role) -> EndpointSettings:
+        settings = self.spec.pilot.endpoint(role)
+        if settings is None:
+            raise AssertionError(f"a step called for the {role}, which is off")
+        return settings
