@@ -86,6 +86,7 @@ class Proposals:
             raise PausedError(
                 f"{recipe} is not as it was recorded; restore it and resume, or begin a new run"
             )
+        self.ledger.fence()
         before = self.lineage.recipe(state.incumbent)
         body = publish_candidate(self.lineage.iteration(iteration), recipe, before, draft.hypothesis)
         self.ledger.append("proposed", {"iteration": iteration, "revision": revision} | body)

@@ -6,6 +6,7 @@ end is plain from its beginning.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,13 @@ def smoke_fault(attempt: Path) -> str | None:
 
 
 def smoke_feedback(attempt: Path, reason: str) -> str:
-    """Why the smoke step failed and the end of what it printed, cleaned."""
-    parts = [reason]
-    for name in ("stderr.log", "stdout.log"):
-        try:
-            text = tail(attempt / name, _SHOWN_LINES)
-        except OSError:
-            continue
-        if text.strip():
-            parts.append(f"The end of {name}:\n{text}")
-    return "\n\n".join(parts)
+    """The end of what a failed smoke step printed, and last why it failed; cleaned."""
+    parts = []
+    for name in ("stdout.log", "stderr.log"):
+        with suppress(OSError):
+            if text := tail(attempt / name, _SHOWN_LINES).strip():
+                parts.append(f"The end of {name}:\n{text}\n")
+    return "\n".join([*parts, f"It failed: {one_line(reason, 1000)}"])
 
 
 def _finite(loss: Any) -> bool:

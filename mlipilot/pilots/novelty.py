@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import math
 import warnings
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -26,20 +27,22 @@ _EXACT_INTEGERS = 2**53
 
 def recipe_identity(recipe: Path) -> str:
     """SHA-256 of what the recipe in a directory says. Raises OSError for a file that cannot be read."""
-    return canonical_digest({name: _content(recipe / name) for name in regular_files(recipe)})
+    files = {name: recipe / name for name in regular_files(recipe)}
+    said = {name: _said(path.suffix.lower(), path.read_bytes()) for name, path in files.items()}
+    return canonical_digest(said)
 
 
-def _content(path: Path) -> Any:
-    data = path.read_bytes()
-    suffix = PurePosixPath(path.name).suffix.lower()
+@lru_cache(maxsize=64)  # from one recipe to the next most files stay as they are
+def _said(suffix: str, data: bytes) -> tuple[str, str]:
+    """How a file is compared, and what it comes to."""
     try:
         if suffix in (".yaml", ".yml"):
-            return {"yaml": canonical_digest(_plain(YAML(typ="safe", pure=True).load(data.decode("utf-8"))))}
+            return "yaml", canonical_digest(_plain(YAML(typ="safe", pure=True).load(data.decode("utf-8"))))
         if suffix == ".py":
-            return {"python": _code(data)}
+            return "python", sha256_bytes(_code(data).encode())
     except (YAMLError, SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         pass  # not in a form that can be compared: its bytes can
-    return {"sha256": sha256_bytes(data)}
+    return "bytes", sha256_bytes(data)
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.anchors import NAME
+from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.errors import PausedError
 from mlipilot.jobs import slurm
 from mlipilot.jobs.backend import Submission
@@ -90,6 +91,16 @@ def test_a_request_says_what_is_needed_and_no_more(cluster: Cluster) -> None:
         "memory_mib": "8000",
         "gpus": "0",
     }
+
+
+def test_the_smoke_step_of_a_draft_is_a_short_training_with_a_name_of_its_own(cluster: Cluster) -> None:
+    lineage, key = RunPaths(cluster.run).lineage(0), JobKey(3, 7, "smoke", revision=2)
+    work = cluster.submission()
+    cluster.backend.ensure_started(Submission(lineage.attempt(key, 1), work.order, HEAD, "train"))
+    ((name, fields),) = cluster.requests().items()
+    assert NAME.fullmatch(name) and name == "mlp-0123456789abcdef-l0.0003-2.smoke.a1"
+    assert fields["template"] == "train"
+    assert fields["attempt"] == "lineage-0/drafts/0003-2/smoke/attempt-1"
 
 
 def test_starting_again_after_a_kill_makes_no_second_request(cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mlipilot.pilots import prompts
 from mlipilot.pilots.context import Room
-from mlipilot.pilots.outcomes import TurnInput
+from mlipilot.pilots.outcomes import Feedback, TurnInput
 from mlipilot.pilots.prompts import first_messages, nudge, prompts_digest
 from tests.pilots.conftest import history_entry
 
@@ -75,3 +75,15 @@ def test_the_digest_changes_with_any_text(monkeypatch: pytest.MonkeyPatch) -> No
     assert before == prompts_digest()
     monkeypatch.setattr(prompts, "tool_schemas", list)
     assert prompts_digest() != before
+
+
+def test_why_a_draft_came_back_is_told_as_data_and_of_a_long_text_its_end(make_turn: MakeTurn) -> None:
+    feedback = Feedback(2, "Huber\nloss", "smoke", "noise\n" * 20_000 + "ValueError: delta\n>>> END")
+    turn = make_turn(feedback=feedback)
+    task = first_messages(turn, {}, Room(8192))[1]["content"]
+    assert "Your draft of this iteration came back (revision 2, Huber loss)." in task
+    assert "Propose the next experiment" not in task
+    begins, said, ends = (task.index(text) for text in ("<<< UNTRUSTED", "ValueError: delta", ">>> END OF"))
+    assert begins < said < ends
+    assert len(task) < 8192 * 3
+    assert "came back" not in first_messages(make_turn(), {}, Room(8192))[1]["content"]

@@ -16,6 +16,7 @@ import mlipilot
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.endpoint.client import Endpoint, Exchange
+from mlipilot.pilots.outcomes import Feedback
 from mlipilot.pilots.scripted import ScriptedServer, serve_forever
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.textbook import NEEDED_TOOLS, load_moves
@@ -77,6 +78,12 @@ def test_a_turn_ends_in_a_proposal_with_the_draft_edited_and_comments_kept(
         "show_history", "list_files", "read_file", "replace_in_file", "replace_in_file", "submit_experiment"
     ]  # fmt: skip
     assert all(e.prompt_tokens > 100 and e.completion_tokens > 5 for e in exchanges)
+
+
+def test_a_draft_that_came_back_is_withdrawn(play: Callable[..., Outcome], make_turn: MakeTurn) -> None:
+    feedback = Feedback(1, "Forces", "smoke", "it failed")
+    outcome = play(make_turn(feedback=feedback), MOVES)
+    assert outcome == GaveUp("scripted pilot: it mends no draft")
 
 
 def test_the_history_decides_which_move_comes_next(play: Callable[..., Outcome], make_turn: MakeTurn) -> None:

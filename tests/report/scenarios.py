@@ -48,8 +48,16 @@ def small_run(root: Path) -> SyntheticRun:
     run = SyntheticRun(root, make_spec(seeds=[1]))
     run.propose(0, None, {})
     run.candidate(0, 0.0)
+    run.draft(1, 1, SCHEDULE, {"kind: constant": "kind: one_cicle"})
+    run.review(1, 1, "the mechanism speaks of averaging, the diff does not", approved=False)
+    run.draft(1, 2, SCHEDULE, {"kind: constant": "kind: one_cycle", "decay: 0.0": "decay: -0.99"})
+    run.review(1, 2, "it is worth a try", approved=True)
+    run.smoke(1, 2, failed="ema.decay is '-0.99' but must be a non-negative number")
+    run.draft(1, 3, SCHEDULE, SCHEDULE_EDITS)
+    run.smoke(1, 3)
     run.propose(1, SCHEDULE, SCHEDULE_EDITS)
     run.candidate(1, 0.97)
+    run.ledger.append("lesson", {"iteration": 1, "text": "annealing and averaging lower every error"})
     run.ledger.append("paused", {"reason": "the endpoint is down"})
     run.ledger.append("resumed", {})
     run.propose(2, WIDE, {"hidden_irreps: 4x0e": "hidden_irreps: 16x0e"})
@@ -115,6 +123,10 @@ def hostile_run(root: Path) -> SyntheticRun:
     run = SyntheticRun(root, make_spec(seeds=[1], description=EVIL))
     run.propose(0, None, {})
     run.candidate(0, 0.0)
+    stated = {"title": EVIL[:60] + ESCAPES, "hypothesis": EVIL, "mechanism": EVIL, "expected_effect": []}
+    run.draft(1, 1, stated, {"forces: 100.0 ": f"forces: 10.0 # {EVIL}\n"})
+    run.review(1, 1, EVIL + ESCAPES, approved=False)
+    run.smoke(1, 1, failed=EVIL + ESCAPES)
     run.propose(
         1,
         {
@@ -131,5 +143,6 @@ def hostile_run(root: Path) -> SyntheticRun:
     write_atomic(attempt / "stderr.log", (EVIL + ESCAPES + "</pre>\n") * 50)
     run.finish(key, 1.0, failed=f"{EVIL} {ESCAPES}")
     run.judge(1)
+    run.ledger.append("lesson", {"iteration": 1, "text": EVIL + ESCAPES})
     run.ledger.append("paused", {"reason": EVIL + ESCAPES})
     return run

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_json
+from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
-from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec, dump_yaml
-from mlipilot.controller.candidates import recipe_diff
+from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
+from mlipilot.controller.candidates import publish_candidate, publish_draft
 from mlipilot.controller.prepare import copy_recipe, starting_body
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
@@ -105,37 +107,51 @@ class SyntheticRun:
 
     def propose(self, number: int, hypothesis: dict[str, Any] | None, edits: dict[str, str]) -> None:
         """Publish a candidate: the baseline's recipe.yaml with texts replaced."""
-        directory = self.lineage.iteration(number)
-        directory.mkdir(parents=True)
-        copy_recipe(self.run.recipe, directory / "recipe")
-        recipe = directory / "recipe" / "recipe.yaml"
-        text = recipe.read_text(encoding="utf-8")
+        with self._edited(edits) as recipe:
+            before = self.run.recipe
+            body = publish_candidate(self.lineage.iteration(number), recipe, before, hypothesis)
+        if number:
+            for _ in range(3):
+                spent = {"iteration": number, "prompt_tokens": 1800, "completion_tokens": 150}
+                self.ledger.append("exchange", spent | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
+        self.ledger.append("proposed", {"iteration": number} | body)
+
+    def draft(self, number: int, revision: int, hypothesis: dict[str, Any], edits: dict[str, str]) -> None:
+        """Publish one revision of a candidate."""
+        with self._edited(edits) as recipe:
+            final = self.lineage.revision(number, revision)
+            body = publish_draft(final, recipe, self.run.recipe, hypothesis)
+        self.ledger.append("drafted", {"iteration": number, "revision": revision} | body)
+
+    def review(self, number: int, revision: int, text: str, *, approved: bool) -> None:
+        """What the reviewer says of a revision."""
+        body = {"iteration": number, "revision": revision, "approved": approved, "text": text}
+        self.ledger.append("reviewed", body)
+
+    def smoke(self, number: int, revision: int, failed: str | None = None) -> None:
+        """The smoke step of a revision with its logs."""
+        key = JobKey(number, self.spec.seeds[0], "smoke", revision)
+        attempt = self.start(key)
+        write_atomic(attempt / "stdout.log", '{"event": "progress", "step": 2, "train_loss": 1.5}\n')
+        write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
+        self.finish(key, 5.5, failed)
+
+    @contextmanager
+    def _edited(self, edits: dict[str, str]) -> Iterator[Path]:
+        """The baseline's recipe with texts of recipe.yaml replaced."""
+        recipe = self.run.root / "edited"
+        copy_recipe(self.run.recipe, recipe)
+        text = (recipe / "recipe.yaml").read_text(encoding="utf-8")
         for old, new in edits.items():
             assert old in text
             text = text.replace(old, new)
-        recipe.write_text(text, encoding="utf-8")
-        write_atomic(directory / "patch.diff", recipe_diff(self.run.recipe, directory / "recipe"))
-        write_atomic(directory / "hypothesis.yaml", dump_yaml(hypothesis or {"title": "baseline"}))
-        if number:
-            for _ in range(3):
-                body = {"iteration": number, "prompt_tokens": 1800, "completion_tokens": 150}
-                self.ledger.append("exchange", body | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
-        self.ledger.append(
-            "proposed",
-            {
-                "iteration": number,
-                "title": hypothesis["title"] if hypothesis else "baseline",
-                "hypothesis": hypothesis,
-                "recipe_digest": tree_digest(directory / "recipe"),
-                "patch_sha256": sha256_file(directory / "patch.diff"),
-                "hypothesis_sha256": sha256_file(directory / "hypothesis.yaml"),
-            },
-        )
+        (recipe / "recipe.yaml").write_text(text, encoding="utf-8")
+        yield recipe
+        shutil.rmtree(recipe)
 
     def start(self, key: JobKey) -> Path:
         """Submit a job; returns its attempt's directory."""
-        body = {"iteration": key.iteration, "seed": key.seed, "job": key.kind, "attempt": 1}
-        self.ledger.append("job_submitted", body)
+        self.ledger.append("job_submitted", key.body | {"attempt": 1})
         attempt = self.lineage.attempt(key, 1)
         (attempt / "output").mkdir(parents=True)
         return attempt
@@ -146,10 +162,8 @@ class SyntheticRun:
         write_manifest(attempt)
         self.ledger.append(
             "job_finished",
-            {
-                "iteration": key.iteration,
-                "seed": key.seed,
-                "job": key.kind,
+            key.body
+            | {
                 "attempt": 1,
                 "outcome": "failed" if failed else "ok",
                 "exit_status": 3 if failed else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,26 @@ def test_the_finished_run(view: LineageView) -> None:
     assert view.iterations[4].seeds[0].faults[0].startswith("training with seed 1: the loss is nan")
     assert "Traceback" in view.iterations[4].seeds[0].log_tail
     _show_everything(view)
+
+
+def test_every_draft_of_an_iteration_is_told_with_its_cost(tmp_path: Path) -> None:
+    view = view_of(small_run(tmp_path / "run").run)
+    assert rows.revision_lines(view.iterations[1]) == [
+        "Revision 1 met an objection: the mechanism speaks of averaging, the diff does not",
+        "Revision 2 was agreed to; failed its smoke step (5.5 s of CPU time): "
+        "ema.decay is '-0.99' but must be a non-negative number",
+        "Revision 3 passed its smoke step (5.5 s of CPU time)",
+    ]
+    assert view.iterations[1].cost.cpu_s == pytest.approx(2 * 5.5 + 32.0 + 21.0)
+    status = status_dict(view)
+    assert status["drafts"] == {"submitted": 3, "objections": 1, "smoke_failures": 1}
+    assert "1 failed smoke step" in status_line(status)
+    shown = iteration_dict(view, 1)
+    assert shown["lesson"] == "annealing and averaging lower every error"
+    assert [draft["smoke"] for draft in shown["revisions"]] == [None, "failed", "ok"]
+    console = Console(width=120, record=True, quiet=False, file=StringIO())
+    console.print(iteration_panel(view, 1))
+    assert "Revision 3 passed its smoke step" in console.export_text()
 
 
 def test_costs_add_up_to_the_ledgers(view: LineageView) -> None:

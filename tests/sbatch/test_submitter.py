@@ -39,6 +39,13 @@ def test_a_request_becomes_this_command_and_this_receipt(run: Run, standin_slurm
     assert len(standin_slurm.calls("sbatch")) == 1
 
 
+def test_the_smoke_step_of_a_draft_is_an_attempt(run: Run, standin_slurm: StandinSlurm) -> None:
+    run.attempt(draft := "lineage-0/drafts/0003-12/smoke/attempt-1")
+    run.request(attempt=draft)
+    run.once()
+    assert standin_slurm.calls("sbatch") == [golden(run, TRAINING, attempt=draft)]
+
+
 def test_fused_requests_name_both_attempts(run: Run, standin_slurm: StandinSlurm) -> None:
     run.attempt(EVALUATION)
     run.request(template="fused", then=EVALUATION)

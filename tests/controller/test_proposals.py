@@ -1,0 +1,175 @@
+"""Drafts on disk and in the ledger: submitted, sent back, mended, accepted, and after every kill."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import tree_digest
+from mlipilot.audit.lock import TakenOverError
+from mlipilot.audit.manifest import check_manifest
+from mlipilot.audit.verify import verify_run
+from mlipilot.campaign.paths import JobKey
+from mlipilot.controller import steps
+from mlipilot.errors import PausedError
+from mlipilot.pilots.endpoint.client import Exchange
+from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
+from tests.pilots.roles.conftest import calling
+
+
+def problems(desk: Desk) -> list[str]:
+    """What `verify` finds, but for the link that the loop sets."""
+    return [problem for problem in verify_run(desk.run).problems if "incumbent" not in problem]
+
+
+HOT = edit("learning_rate: 0.01", "learning_rate: 0.5")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path / "run", monkeypatch, reviewer=False, analyst=False, smoke_retries=2)
+
+
+def test_what_is_submitted_is_a_draft_and_no_candidate(desk: Desk) -> None:
+    speaker = desk.ask(HOT, SUBMIT)
+    kind, body = desk.last()
+    draft = desk.lineage.revision(1, 1)
+    assert (kind, body["iteration"], body["revision"]) == ("drafted", 1, 1)
+    assert tree_digest(draft / "recipe") == body["recipe_digest"] and check_manifest(draft) == []
+    assert not desk.lineage.iteration(1).exists() and not desk.lineage.draft.exists()
+    assert isinstance(desk.due(), steps.SubmitJob)
+    assert "came back" not in first_task(speaker)
+
+
+def test_a_draft_that_fails_twice_is_mended_by_its_pilot_and_then_tried(desk: Desk) -> None:
+    desk.ask(HOT, edit("stress: 0.0 ", "stress: none "), SUBMIT)
+    desk.made.smoke(1, 1, failed="\x1b[31mloss.stress is 'none'")
+    assert desk.due() == steps.AskPilot(1)
+    speaker = desk.ask(edit("stress: none ", "stress: -1.0 "), SUBMIT)
+    task = first_task(speaker)
+    assert "Your draft of this iteration came back (revision 1, More weight on forces)." in task
+    assert "Its smoke step failed" in task and "UNTRUSTED OUTPUT" in task
+    assert "loss.stress is 'none'" in task and "\x1b" not in task
+    assert "learning_rate: 0.5" in task  # the draft is the one that failed, not the incumbent's recipe
+    desk.made.smoke(1, 2, failed="loss.stress is '-1.0'")
+    desk.ask(edit("stress: -1.0 ", "stress: 1.0 "), SUBMIT)
+    desk.made.smoke(1, 3)
+    assert desk.due() == steps.AcceptDraft(1, 3)
+    desk.proposals.accept(1, 3, desk.state())
+    recipe = (desk.lineage.recipe(1) / "recipe.yaml").read_text()
+    assert "learning_rate: 0.5" in recipe and "stress: 1.0 " in recipe
+    diff = (desk.lineage.iteration(1) / "patch.diff").read_text()
+    assert diff.count("\n+ ") == diff.count("\n- ") == 2  # against the incumbent, not the draft before
+    assert desk.last()[1]["recipe_digest"] == tree_digest(desk.lineage.recipe(1))
+    assert isinstance(desk.due(), steps.SubmitJob)
+    assert problems(desk) == []
+
+
+def test_a_draft_that_goes_on_failing_ends_the_iteration_and_stays_in_the_history(desk: Desk) -> None:
+    rates = ["0.01", "0.5", "0.25", "0.35"]
+    for revision in (1, 2, 3):
+        old, new = rates[revision - 1 : revision + 1]
+        desk.ask(edit(f"learning_rate: {old}", f"learning_rate: {new}"), SUBMIT)
+        desk.made.smoke(1, revision, failed="it diverged")
+    step = desk.due()
+    assert isinstance(step, steps.DropDraft)
+    desk.proposals.drop(step.iteration, step.reason)
+    assert desk.due() == steps.AskPilot(2)
+    speaker = desk.ask(calling("show_history"), calling("give_up", reason="enough"), iteration=2)
+    assert "1 | More weight on forces | invalid | the smoke step of revision 3 failed" in first_task(speaker)
+    assert "learning_rate: 0.35" in told(speaker)
+    assert desk.last()[0] == "gave_up"
+
+
+def test_the_very_draft_that_failed_is_refused_and_a_mend_of_one_letter_is_not(desk: Desk) -> None:
+    desk.ask(edit("steps: 600 ", "steps: 600.0 "), HOT, SUBMIT)
+    desk.made.smoke(1, 1, failed="budget.steps is '600.0' but must be a positive integer")
+    speaker = desk.ask(SUBMIT, edit("steps: 600.0 ", "steps: 601 "), SUBMIT)
+    assert "error: this recipe was tried: revision 1 of iteration 1, its smoke step failed" in told(speaker)
+    assert desk.last()[1]["revision"] == 2
+    desk.made.smoke(1, 2, failed="once more")
+    desk.ask(edit("steps: 601 ", "steps: 600 "), SUBMIT)
+    assert desk.last()[1]["revision"] == 3
+
+
+def test_giving_up_withdraws_a_draft_that_came_back_and_ends_the_lineage_otherwise(desk: Desk) -> None:
+    desk.ask(HOT, SUBMIT)
+    desk.made.smoke(1, 1, failed="no")
+    desk.ask(calling("give_up", reason="it cannot be mended"))
+    assert desk.last() == (
+        "no_proposal",
+        {"iteration": 1, "reason": "revision 1 was withdrawn: it cannot be mended"},
+    )
+    assert desk.due() == steps.AskPilot(2)
+    desk.ask(calling("give_up", reason="nothing is left"), iteration=2)
+    assert desk.last()[0] == "gave_up" and isinstance(desk.due(), steps.SubmitJob)  # of the sealed check
+
+
+def test_a_kill_between_publishing_and_recording_a_draft_or_a_candidate(desk: Desk) -> None:
+    leftover = desk.lineage.revision(1, 1) / "recipe"
+    leftover.mkdir(parents=True)
+    (leftover / "half.txt").write_text("of a turn that was killed")
+    shutil.copytree(leftover, desk.lineage.revision(1, 1).with_name(".0001-1.staging"))
+    desk.ask(HOT, SUBMIT)
+    assert not (leftover / "half.txt").exists()
+    desk.made.smoke(1, 1)
+    shutil.copytree(desk.lineage.revision(1, 1), desk.lineage.iteration(1))
+    desk.open()
+    assert desk.due() == steps.AcceptDraft(1, 1)
+    desk.proposals.accept(1, 1, desk.state())
+    assert not (desk.lineage.iteration(1) / "smoke").exists()
+    assert problems(desk) == []
+
+
+def test_a_draft_that_was_changed_on_disk_is_not_made_a_candidate(desk: Desk) -> None:
+    desk.ask(HOT, SUBMIT)
+    desk.made.smoke(1, 1)
+    (desk.lineage.revision(1, 1) / "recipe" / "train.py").write_text("print('another')\n")
+    with pytest.raises(PausedError, match=r"0001-1/recipe is not as it was recorded"):
+        desk.proposals.accept(1, 1, desk.state())
+
+
+def test_a_stale_controller_leaves_transcript_and_drafts_alone(desk: Desk) -> None:
+    def taken_over() -> None:
+        raise TakenOverError("another controller took over")
+
+    desk.ask(HOT, SUBMIT)
+    theirs = desk.lineage.iteration(1)
+    theirs.mkdir()
+    before = desk.lineage.transcript.read_bytes()
+    desk.open(taken_over)
+    exchange = Exchange(request={}, reply={}, prompt_tokens=5, completion_tokens=2, duration_s=1)
+    with pytest.raises(TakenOverError):
+        desk.proposals.transcript.record(1, "researcher", exchange)
+    with pytest.raises(TakenOverError):
+        desk.proposals.accept(1, 1, desk.state())
+    assert desk.lineage.transcript.read_bytes() == before and theirs.is_dir()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["recipe/train.py", "patch.diff", "hypothesis.yaml", "manifest-sha256.txt", "smoke/attempt-1/stdout.log"],
+)
+def test_a_changed_byte_in_a_draft_or_its_smoke_step_is_found(desk: Desk, name: str) -> None:
+    desk.ask(HOT, SUBMIT)
+    desk.made.smoke(1, 1, failed="no")
+    assert problems(desk) == []
+    path = desk.lineage.revision(1, 1) / name
+    path.write_bytes(path.read_bytes()[:-2] + b"x\n")
+    assert any(str(path) in problem for problem in problems(desk))
+
+
+def test_a_lost_smoke_step_leaves_files_that_nothing_vouches_for_and_that_is_said(desk: Desk) -> None:
+    desk.ask(HOT, SUBMIT)
+    key = JobKey(1, 1, "smoke", 1)
+    (desk.made.start(key) / "job.json").write_text("{}")
+    costs = {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0}
+    lost = {"attempt": 1, "outcome": "lost", "reason": "gone", "manifest_sha256": None} | costs
+    desk.ledger.append("job_finished", key.body | lost)
+    desk.ledger.append("finished", {"reason": "for the test", "incumbent": 0})
+    assert not [problem for problem in problems(desk) if "smoke" in problem]
+    assert any("0001-1/smoke/attempt-1: the job was lost" in note for note in verify_run(desk.run).notes)
+    (desk.lineage.revision(1, 1) / "extra.txt").write_text("x")
+    assert any("extra.txt: no record speaks of this file" in problem for problem in problems(desk))

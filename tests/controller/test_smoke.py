@@ -1,0 +1,139 @@
+"""The smoke step: what it finds in an attempt, and a real worker that runs it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.files import write_atomic, write_json
+from mlipilot.audit.ledger import GENESIS
+from mlipilot.audit.protected import hash_protected
+from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.campaign.spec import dump_spec
+from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.smoke import smoke_fault, smoke_feedback
+from mlipilot.controller.state import State
+from tests.evaluation.conftest import config_json
+from tests.report.synthetic import make_spec
+
+LOSS = '{"event": "progress", "step": 2, "steps_total": 2, "train_loss": 0.5}\n'
+HAND_OVER = """
+import json, pathlib, sys
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+model = pathlib.Path(given["--output"]) / "model"
+model.mkdir()
+(model / "config.json").write_text(pathlib.Path("config.txt").read_text())
+(model / "weights.safetensors").write_bytes(b"")
+print(json.dumps({"event": "start", "seed": given["--seed"], "steps_total": given["--max-steps"]}))
+"""
+TELL = "print(json.dumps({'event': 'progress', 'step': 2, 'train_loss': 0.5}))\n"
+KEY = JobKey(1, 5, "smoke", revision=2)
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Path:
+    """A smoke step in which nothing is wrong."""
+    model = tmp_path / "output" / "model"
+    model.mkdir(parents=True)
+    (tmp_path / "stdout.log").write_text('{"event": "start"}\nnoise\n' + LOSS)
+    (model / "config.json").write_text(json.dumps(config_json()))
+    (model / "weights.safetensors").write_bytes(b"")
+    return tmp_path
+
+
+def test_a_training_that_runs_and_hands_over_is_fine(attempt: Path) -> None:
+    assert smoke_fault(attempt) is None
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        ("", "told no train_loss"),
+        ('{"event": "done"}\n', "told no train_loss"),
+        (LOSS + LOSS.replace("0.5", "NaN"), "the loss is not finite: [0.5, nan]"),
+        (LOSS.replace("0.5", "Infinity"), "not finite"),
+        (LOSS.replace("0.5", '"small"'), "not finite"),
+        (LOSS.replace("0.5", "1" * 400), "not finite"),
+    ],
+)
+def test_the_loss_must_be_told_and_finite(attempt: Path, log: str, says: str) -> None:
+    (attempt / "stdout.log").write_text(log)
+    assert says in (smoke_fault(attempt) or "")
+
+
+def test_the_hand_over_must_be_the_two_files(attempt: Path) -> None:
+    model = attempt / "output" / "model"
+    (model / "model.pt").write_bytes(b"")
+    assert "may hold a pickle" in (smoke_fault(attempt) or "")
+    (model / "model.pt").unlink()
+    (model / "config.json").write_text("{}")
+    assert "the hand-over would be refused: config.json: 'format' is missing" in (smoke_fault(attempt) or "")
+    (model / "weights.safetensors").unlink()
+    assert "weights.safetensors is missing" in (smoke_fault(attempt) or "")
+
+
+def test_what_goes_back_to_the_pilot_is_clean_and_ends_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "stdout.log").symlink_to("/etc/passwd")
+    (tmp_path / "stderr.log").write_text("x\n" * 500 + "\x1b]0;title\x07RuntimeError: \u202eno\n")
+    text = smoke_feedback(tmp_path, "exit\nstatus 1")
+    assert text.endswith("RuntimeError: no\n\nIt failed: exit status 1")
+    assert len(text.splitlines()) < 40 and "root" not in text
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Callable[[str], Attempts]:
+    """The attempts of a lineage in which revision 2 of iteration 1 has the given train.py."""
+
+    def of(code: str) -> Attempts:
+        run = RunPaths(tmp_path / "run")
+        spec = make_spec(seeds=[5], jobs={"smoke_wall_limit_s": 20})
+        recipe = run.lineage(0).revision(1, 2) / "recipe"
+        recipe.mkdir(parents=True)
+        (recipe / "train.py").write_text(code)
+        (recipe / "config.txt").write_text(json.dumps(config_json()))
+        write_atomic(run.spec, dump_spec(spec))
+        write_atomic(run.scorecard, "x: 1\n")
+        write_json(run.protected, hash_protected(run.root))
+        return Attempts(run, run.lineage(0), spec)
+
+    return of
+
+
+def _run(attempts: Attempts) -> dict[str, object]:
+    attempts.ensure_started(State(), KEY, 1, GENESIS)
+    deadline = time.monotonic() + 60
+    while (body := attempts.collect(KEY, 1)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return body
+
+
+def test_a_worker_runs_two_steps_with_the_first_seed(attempts: Callable[[str], Attempts]) -> None:
+    made = attempts(HAND_OVER + TELL)
+    body = _run(made)
+    assert body["outcome"] == "ok", body["reason"]
+    assert JobKey.of(body) == KEY
+    first, _ = (made.lineage.attempt(KEY, 1) / "stdout.log").read_text().splitlines()
+    assert json.loads(first) == {"event": "start", "seed": "5", "steps_total": "2"}
+
+
+def test_a_job_that_ends_well_without_a_loss_has_failed(attempts: Callable[[str], Attempts]) -> None:
+    body = _run(attempts(HAND_OVER))
+    assert body["outcome"] == "failed" and "told no train_loss" in str(body["reason"])
+
+
+def test_a_smoke_step_in_flight_can_be_cancelled(attempts: Callable[[str], Attempts]) -> None:
+    made = attempts("import time\nprint('on', flush=True)\ntime.sleep(60)\n")
+    made.ensure_started(State(), KEY, 1, GENESIS)
+    place = made.lineage.attempt(KEY, 1)
+    deadline = time.monotonic() + 30
+    while not (place / "stdout.log").exists() or not (place / "stdout.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    made.backend.cancel(place)
+    body = made.collect(KEY, 1)
+    assert body is not None and body["outcome"] == "cancelled"
