@@ -24,6 +24,7 @@ class Verification:
     """Every file that a record or a manifest speaks of."""
     records: int = 0
     lessons: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies of the lessons that the ledgers hold."""
     anchors: int = 0
     """Names of Slurm jobs that hold the hash of a record before the job's end."""
     witnessed: int = 0

@@ -137,7 +137,9 @@ def _verify_attempts(
             found.expect_sealed(attempt, record.body["manifest_sha256"], _where(lineage, record))
         elif left := files_below(attempt):
             found.accounted |= set(left)
-            found.notes.append(f"{attempt}: {record.body['outcome']} without a seal; what it left is not checked")
+            found.notes.append(
+                f"{attempt}: {record.body['outcome']} without a seal; what it left is not checked"
+            )
 
 
 def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
