@@ -170,6 +170,6 @@ def test_a_lost_smoke_step_leaves_files_that_nothing_vouches_for_and_that_is_sai
     desk.ledger.append("job_finished", key.body | lost)
     desk.ledger.append("finished", {"reason": "for the test", "incumbent": 0})
     assert not [problem for problem in problems(desk) if "smoke" in problem]
-    assert any("0001-1/smoke/attempt-1: the job was lost" in note for note in verify_run(desk.run).notes)
+    assert any("0001-1/smoke/attempt-1: lost without a seal" in note for note in verify_run(desk.run).notes)
     (desk.lineage.revision(1, 1) / "extra.txt").write_text("x")
     assert any("extra.txt: no record speaks of this file" in problem for problem in problems(desk))
