@@ -1,7 +1,7 @@
 """Reading the tool calls out of a reply, whichever way the endpoint put them.
 
-Native `tool_calls` are best; many servers leave the call in the text instead: as bare or fenced JSON, in
-<tool_call> tags, or in the field of the model's reasoning.
+Native `tool_calls` are best; many servers leave the call in the text instead, in the dialect that the model
+learnt (`dialects/`), or in the field of its reasoning. Nothing in a reply is trusted to have its type.
 """
 
 from __future__ import annotations
@@ -11,14 +11,21 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from mlipilot.pilots.endpoint.dialects import calls_in
+from mlipilot.pilots.endpoint.dialects.reading import (
+    Found,
+    call_of,
+    refuse_constant,
+    with_closing_brackets,
+)
+
 MAX_CALLS = 16
 """More calls than this in one reply are ignored: a model that repeats itself for ever does no harm."""
 
 _MAX_TEXT = 200_000
-_TAGGED = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_FENCED = re.compile(r"^[ \t]*```[\w-]*[ \t]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_MAX_DEPTH = 32
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_LINE_START = re.compile(r"^[ \t]*(?:\[[ \t\n]*)?(?=\{)", re.MULTILINE)
+_REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True)
@@ -41,99 +48,51 @@ class ParsedReply:
 
 
 def parse_message(message: dict[str, Any], first_id: int = 0) -> ParsedReply:
-    """The calls in an assistant `message` of `/chat/completions`; nothing in it is trusted to have its type.
+    """The calls in an assistant `message` of `/chat/completions`.
 
     The calls are numbered from `first_id`. An endpoint's own ids are not kept: some repeat them, some give
     none, and Mistral's servers take back nothing but nine alphanumerics.
     """
-    content = _text(message.get("content"))[:_MAX_TEXT]
-    prose = _THOUGHT.sub("", content).strip()
-    found = _native(message)
+    content = _text(message.get("content"))
+    prose = _without_thoughts(content)
+    found = native_calls(message)
     if not found:
-        thoughts = [_text(message.get(field))[:_MAX_TEXT] for field in ("reasoning_content", "reasoning")]
-        found = next((calls for source in (prose, content, *thoughts) if (calls := _in_text(source))), [])
+        sources = [prose, content, *(_text(message.get(field)) for field in _REASONING_FIELDS)]
+        found = next((calls for source in dict.fromkeys(sources) if (calls := calls_in(source))), [])
         prose = "" if found else prose
-    parsed = []
-    for at, (name, raw) in enumerate(found[:MAX_CALLS]):
-        arguments, problem = _arguments(raw)
-        # Servers refuse a conversation, for good, once a call in it has a name of other characters.
-        plain_name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
-        parsed.append(ToolCall(f"call{(first_id + at) % 100000:05d}", plain_name, arguments, problem))
-    return ParsedReply(prose, parsed)
+    return ParsedReply(prose, [_tool_call(entry, first_id + n) for n, entry in enumerate(found[:MAX_CALLS])])
 
 
-_Found = tuple[str, Any]  # name, arguments as given
+def native_calls(message: dict[str, Any]) -> list[Found]:
+    """The calls in the fields that the protocol has for them."""
+    entries = message.get("tool_calls")
+    if not isinstance(entries, list):
+        entries = [message.get("function_call")]
+    return [found for entry in entries if (found := call_of(entry, 0, bare=True)) is not None]
 
 
 def _text(content: Any) -> str:
     """The content as a string; some servers give a list of parts."""
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if _is_text_part(part))
-    return content if isinstance(content, str) else ""
+        content = "".join(part["text"] for part in content if _is_text_part(part))
+    return content[:_MAX_TEXT] if isinstance(content, str) else ""
 
 
 def _is_text_part(part: Any) -> bool:
     return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
-def _native(message: dict[str, Any]) -> list[_Found]:
-    entries = message.get("tool_calls")
-    if not isinstance(entries, list):
-        entries = [message["function_call"]] if isinstance(message.get("function_call"), dict) else []
-    return [found for entry in entries if (found := _call(entry, bare=True)) is not None]
+def _without_thoughts(content: str) -> str:
+    """Some templates open the thoughts themselves, so that a reply only holds their end."""
+    before, mark, after = content.partition("</think>")
+    return _THOUGHT.sub("", after if mark and "<think>" not in before else content).strip()
 
 
-def _call(value: Any, *, bare: bool = False) -> _Found | None:
-    """`value` as a call, if it has the shape of one: a name and, unless `bare`, arguments."""
-    if not isinstance(value, dict):
-        return None
-    body = value["function"] if isinstance(value.get("function"), dict) else value
-    name = body.get("name")
-    keys = [key for key in ("arguments", "parameters") if key in body]
-    if not isinstance(name, str) or not (keys or bare):
-        return None
-    return name.strip(), body[keys[0]] if keys else None
-
-
-def _in_text(text: str) -> list[_Found]:
-    tagged = _TAGGED.findall(text)
-    if tagged:
-        return [found for block in tagged for found in _objects(block)]
-    fenced = [found for block in _FENCED.findall(text) for found in _objects(block)]
-    return fenced or _objects(text)
-
-
-def _objects(text: str) -> list[_Found]:
-    """The calls among the JSON objects that begin a line (or a list that begins one) of `text`."""
-    decoder, found, end, tries = json.JSONDecoder(parse_constant=_refuse_constant), [], 0, 0
-    for match in _LINE_START.finditer(text):
-        if match.end() < end:
-            continue
-        tries += 1
-        if tries > 4 * MAX_CALLS:
-            break
-        values, end = _values_from(decoder, text, match.end())
-        found += [call for value in values for call in _calls_of(value)]
-    return found
-
-
-def _values_from(decoder: json.JSONDecoder, text: str, start: int) -> tuple[list[Any], int]:
-    """The objects from `start` on, as far as only blanks and commas part them, and where they end."""
-    values: list[Any] = []
-    while start < len(text) and text[start] == "{" and len(values) < MAX_CALLS:
-        try:
-            value, start = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):  # no JSON, or nested beyond all reason
-            return values, start
-        values.append(value)
-        start += len(text[start:]) - len(text[start:].lstrip(" \t\n,"))
-    return values, start
-
-
-def _calls_of(value: dict[str, Any]) -> list[_Found]:
-    inner = value.get("tool_calls")
-    entries = inner if isinstance(inner, list) else [value]
-    return [found for entry in entries if (found := _call(entry)) is not None]
+def _tool_call(found: Found, number: int) -> ToolCall:
+    arguments, problem = _arguments(found.arguments) if found.problem is None else ({}, found.problem)
+    # Servers refuse a conversation, for good, once a call in it has a name of other characters.
+    plain_name = re.sub(r"[^A-Za-z0-9_-]", "_", found.name)[:64] or "unnamed"
+    return ToolCall(f"call{number % 100000:05d}", plain_name, arguments, problem)
 
 
 def _arguments(raw: Any) -> tuple[dict[str, Any], str | None]:
@@ -142,19 +101,34 @@ def _arguments(raw: Any) -> tuple[dict[str, Any], str | None]:
         if not isinstance(raw, str):
             break
         try:
-            raw = json.loads(raw or "{}", parse_constant=_refuse_constant)
+            raw = _from_json(raw.strip() or "{}")
         except (ValueError, RecursionError) as error:
             return {}, f"the arguments are not JSON: {error}"
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
         return {}, "the arguments must be a JSON object"
-    try:  # escapes may hide half a character, and 1e999 is read as infinity
-        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (ValueError, RecursionError):
+    try:  # escapes may hide half a character, 1e999 is read as infinity, Python's literals know more types
+        plain = json.dumps(raw, ensure_ascii=False, allow_nan=False)
+        plain.encode("utf-8")
+    except (ValueError, TypeError, RecursionError):
         return {}, "the arguments hold a number or a character that JSON has no form for"
-    return {key: value for key, value in raw.items() if value is not None}, None
+    if not _is_shallow(raw, _MAX_DEPTH):
+        return {}, f"the arguments are nested more than {_MAX_DEPTH} deep"
+    return {key: value for key, value in json.loads(plain).items() if value is not None}, None
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _from_json(text: str) -> Any:
+    """`text` as JSON, its line breaks inside strings let pass and brackets missing at its end added."""
+    try:
+        return json.loads(text, parse_constant=refuse_constant, strict=False)
+    except ValueError:
+        closed = with_closing_brackets(text)
+        if closed is None:
+            raise
+        return json.loads(closed, parse_constant=refuse_constant, strict=False)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)

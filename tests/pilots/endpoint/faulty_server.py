@@ -1,4 +1,4 @@
-"""A loopback endpoint that answers each request as the test lists it; the last behaviour stays."""
+"""A loopback endpoint that misbehaves to order: POSTs as listed (the last behaviour stays), GETs by path."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Behaviour = Callable[[BaseHTTPRequestHandler], None]
 class FaultyServer:
     def __init__(self) -> None:
         self.behaviours: list[Behaviour] = []
+        self.pages: dict[str, Behaviour] = {}
+        self.looks: list[str] = []
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.stop = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.owner = self  # type: ignore[attr-defined]
+        self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -44,19 +44,37 @@ class FaultyServer:
         self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, owner: FaultyServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+def owner_of(handler: BaseHTTPRequestHandler) -> FaultyServer:
+    return cast(_Server, handler.server).owner
+
+
 class _Handler(BaseHTTPRequestHandler):
-    def _serve(self) -> None:
-        owner = cast(FaultyServer, self.server.owner)  # type: ignore[attr-defined]
+    def do_POST(self) -> None:
+        owner = owner_of(self)
         length = int(self.headers.get("Content-Length") or 0)
         owner.requests.append(json.loads(self.rfile.read(length) or b"{}"))
         owner.headers.append(dict(self.headers))
-        behaviour = owner.behaviours.pop(0) if len(owner.behaviours) > 1 else owner.behaviours[0]
+        self._behave(owner.behaviours.pop(0) if len(owner.behaviours) > 1 else owner.behaviours[0])
+
+    def do_GET(self) -> None:
+        owner = owner_of(self)
+        owner.looks.append(self.path)
+        owner.headers.append(dict(self.headers))
+        self._behave(owner.pages.get(self.path, error(404)))
+
+    def _behave(self, behaviour: Behaviour) -> None:
         try:
             behaviour(self)
         except OSError:
             return  # the client hung up, as some of the tests want
-
-    do_POST = do_GET = _serve  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -97,7 +115,7 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
 
 
 def silence(handler: BaseHTTPRequestHandler) -> None:
-    cast(Any, handler.server).owner.stop.wait(30)
+    owner_of(handler).stop.wait(30)
 
 
 def trickle(head: bytes, drop: bytes) -> Behaviour:
@@ -105,7 +123,7 @@ def trickle(head: bytes, drop: bytes) -> Behaviour:
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(head)
-        while not cast(Any, handler.server).owner.stop.is_set():
+        while not owner_of(handler).stop.is_set():
             handler.wfile.write(drop)
             handler.wfile.flush()
             time.sleep(0.05)

@@ -81,7 +81,9 @@ def test_what_is_no_call_is_not_taken_for_one(message: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        '{"path": "recipe.yaml"',
+        '{"path": "recipe.ya',
+        '{"path": "recipe.yaml",',
+        '{"seed": 1',
         "path=recipe.yaml",
         "[1, 2]",
         3,
@@ -129,6 +131,14 @@ def test_ids_are_nine_alphanumerics_and_never_repeat() -> None:
     assert all(len(own) == 9 and own.isalnum() for own in ids)
 
 
+def test_only_the_prose_behind_the_thoughts_counts_when_the_template_opened_them() -> None:
+    reply = parse_message({"content": f"Perhaps\n{READ}\n</think>\nI would rather wait."})
+    assert reply.calls != []  # there is none outside
+    listing = READ.replace("read_file", "list_files")
+    (call,) = parse_message({"content": f"Perhaps\n{READ}\n</think>\n{listing}"}).calls
+    assert call.name == "list_files"
+
+
 def test_a_name_is_made_fit_for_the_conversation() -> None:
     (call,) = parse_message(native("read file\n<|x|>", "{}")).calls
     assert call.name == "read_file___x__"
@@ -138,8 +148,29 @@ def test_thoughts_are_not_part_of_the_prose() -> None:
     assert parse_message({"content": "<think>hm</think>Hello"}).text == "Hello"
 
 
+_MARKS = (
+    *(
+        "<tool_call>",
+        "</tool_call>",
+        "<|tool_call|>",
+        "<|python_tag|>",
+        "functools[",
+        "[TOOL_CALLS]",
+        "[ARGS]",
+    ),
+    *(
+        "<function=f>",
+        "<parameter=p>",
+        "</parameter>",
+        "<｜tool▁call▁begin｜>",
+        "<｜tool▁sep｜>",
+        "```json\n",
+    ),
+    *("<think>", "</think>", '"name": "f"', '"arguments": {', "f(a=1)", "'a'", '"', "\\"),
+)
 # A small alphabet: hypothesis builds tables of all of Unicode for a free one, which takes seconds.
-_TEXT = st.text('{}[]"`<think>tool_call\n:, name argums\ud800\x00\\', max_size=60)
+_TEXT = st.text('{}[]()=;"`</think>tool_call|\n:, name argums\ud800\x00\\', max_size=60)
+_WORDS = st.lists(st.sampled_from([*"{}[]()=,;\n", *_MARKS]), max_size=30).map("".join)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner),
@@ -152,7 +183,7 @@ _JSON = st.recursive(
     st.fixed_dictionaries(
         {},
         optional={
-            "content": _JSON,
+            "content": _WORDS | _JSON,
             "tool_calls": _JSON | st.lists(st.fixed_dictionaries({"function": _JSON, "name": _JSON})),
             "function_call": _JSON,
             "reasoning_content": _JSON,
