@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlipilot.pilots.endpoint.abilities import Memory
     from mlipilot.pilots.endpoint.client import Endpoint
     from mlipilot.pilots.settings import EndpointSettings, PilotSettings
 
 
 @contextmanager
-def open_pilot(settings: PilotSettings, published: Path | None = None) -> Iterator[Endpoint]:
+def open_pilot(
+    settings: PilotSettings, published: Path | None = None, memory: Memory | None = None
+) -> Iterator[Endpoint]:
     """The endpoint that `settings` name, ready to be asked; the scripted one is served from a thread.
 
-    `published` is the file of an endpoint that belongs to the run. Raises InputError for an address, a key
-    or a model that cannot be right, PausedError when the endpoint is down.
+    `published` is the file of an endpoint that belongs to the run; `memory` holds what earlier sessions found
+    out about endpoints. Raises InputError for an address, a key or a model that cannot be right, PausedError
+    when the endpoint is down.
     """
     # Imported here, because reading a campaign file needs the settings only and should be quick.
     from mlipilot.pilots.endpoint.client import Endpoint
@@ -28,17 +32,35 @@ def open_pilot(settings: PilotSettings, published: Path | None = None) -> Iterat
             direct = settings.model_copy(update={"trust_env": False})  # never through a proxy
             yield Endpoint(server.base_url, MODEL, None, direct)
         return
-    yield open_endpoint(settings, published)
+    yield open_endpoint(settings, published, memory)
 
 
-def open_endpoint(settings: EndpointSettings, published: Path | None = None) -> Endpoint:
-    """One model at the address that holds now. Raises as `open_pilot` does."""
+def open_endpoint(
+    settings: EndpointSettings, published: Path | None = None, memory: Memory | None = None
+) -> Endpoint:
+    """One model at the address that holds now, asked as `memory` says or else as a probe finds out.
+
+    Raises as `open_pilot` does.
+    """
+    from mlipilot.pilots.endpoint.abilities import Abilities, Finding
     from mlipilot.pilots.endpoint.address import find_address
     from mlipilot.pilots.endpoint.client import Endpoint
+    from mlipilot.pilots.endpoint.probe import find_abilities
 
     address = find_address(settings, published)
     model = settings.model or _only_model(Endpoint(address.base_url, "", address.key, settings))
-    return Endpoint(address.base_url, model, address.key, settings)
+
+    def learnt(abilities: Abilities, why: str) -> None:
+        if memory is not None:
+            memory.note(Finding(address.base_url, model, abilities, why))
+
+    known = memory.recall(address.base_url, model) if memory is not None else None
+    if known is None:
+        finding = find_abilities(Endpoint(address.base_url, model, address.key, settings))
+        known = finding.abilities
+        if memory is not None:
+            memory.note(finding)
+    return Endpoint(address.base_url, model, address.key, settings, known, learnt)
 
 
 def _only_model(endpoint: Endpoint) -> str:

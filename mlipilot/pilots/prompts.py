@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,22 @@ def nudge(kind: Nudge) -> str:
     return render("nudges.jinja", kind=kind)
 
 
+def tools_as_text(tools: list[dict[str, Any]]) -> str:
+    """How to call `tools` (as `/chat/completions` takes them), for a model that sees them in no other way."""
+    functions = [tool["function"] for tool in tools]
+    first = functions[0]
+    example = {"tool": first["name"], "arguments": dict.fromkeys(first["parameters"]["required"], "…")}
+    shown = [
+        {
+            "name": function["name"],
+            "description": function["description"],
+            "schema": json.dumps(function["parameters"], ensure_ascii=False),
+        }
+        for function in functions
+    ]
+    return render("tools_as_text.jinja", example=json.dumps(example, ensure_ascii=False), tools=shown)
+
+
 def prompts_digest() -> str:
     """SHA-256 over every text that shapes a pilot: the prompt files and the tools' schemas."""
     files = {path.name: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.jinja"))}
@@ -62,6 +79,11 @@ def prompts_digest() -> str:
 
 def render(name: str, **values: Any) -> str:
     """A prompt file with its values filled in; an undefined name raises jinja2.UndefinedError."""
+    return _environment().get_template(name).render(**values).strip()
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         undefined=StrictUndefined,
@@ -71,7 +93,7 @@ def render(name: str, **values: Any) -> str:
         keep_trailing_newline=False,
     )
     environment.filters |= {"line": _line, "data": as_data, "mark": _mark, "number": _number, "unit": _unit}
-    return environment.get_template(name).render(**values).strip()
+    return environment
 
 
 def _line(value: object, limit: int = 200) -> str:

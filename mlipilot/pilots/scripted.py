@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from mlipilot.errors import InputError
+from mlipilot.pilots.endpoint.trial import TRIAL_TOOL
 from mlipilot.pilots.textbook import MOVES, NEEDED_TOOLS, Call, Move, load_moves, next_call
 
 HOST = "127.0.0.1"
@@ -146,7 +147,10 @@ def complete(request: Any, moves: list[Move]) -> dict[str, Any]:
         raise _RequestError(400, "messages must be a list")
     if request.get("stream"):
         raise _RequestError(400, "the scripted pilot does not stream: leave stream out")
-    if not _offered(request.get("tools")) >= NEEDED_TOOLS:
+    offered = _offered(request.get("tools"))
+    if TRIAL_TOOL in offered:  # a client finds out whether tools can be called here
+        return _completion(request, _calling(Call(TRIAL_TOOL, {"colour": "blue"}), request), "tool_calls")
+    if not offered >= NEEDED_TOOLS:
         names = ", ".join(sorted(NEEDED_TOOLS))
         message = {"role": "assistant", "content": f"I am the scripted pilot; I only call tools: {names}."}
         return _completion(request, message, "stop")

@@ -46,10 +46,11 @@ class EndpointSettings(BaseModel):
     """Sampling temperature; None leaves it to the endpoint."""
 
     max_tokens: int = Field(default=4096, ge=64)
-    """The longest reply, in tokens; a reply cut off there is never carried out."""
+    """The longest reply, in tokens, and never more than a quarter of the context; a reply cut off there is
+    never carried out."""
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls the limit above; some accept only the second."""
+    """What the endpoint calls the limit above; one that refuses the first is given the second."""
 
     request_timeout_s: float = Field(default=300, gt=0)
     """Wall-clock limit of one request, from connecting to the last byte of the reply."""
@@ -59,6 +60,9 @@ class EndpointSettings(BaseModel):
 
     backoff_s: float = Field(default=1.0, ge=0, le=60)
     """The wait before the first retry; it doubles with each further one, up to a minute."""
+
+    loading_patience_s: float = Field(default=900, ge=0)
+    """How long an endpoint is waited for that says it is loading its model."""
 
     ca_bundle: Path | None = None
     """A PEM file of the certificate authorities to trust, for endpoints behind a site's own authority."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
 from mlipilot.audit.files import tree_digest
+from mlipilot.pilots.arguments import fault_of, fitted
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.novelty import recipe_identity
@@ -108,6 +106,8 @@ class ToolResult:
     text: str
     outcome: Outcome | None = None
     edited: bool = False
+    fits: bool = True
+    """Whether the call had the form that the tool wants, whatever came of it."""
 
 
 class Toolbox:
@@ -138,8 +138,11 @@ class Toolbox:
     def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         """Carry out one call. A call that is refused gives a text that begins with `error:`."""
         try:
-            check_arguments(name, arguments)
-            return self._tools[name](**arguments)
+            fitting = check_arguments(name, arguments)
+        except RefusedError as refusal:
+            return ToolResult(f"error: {refusal}", fits=False)
+        try:
+            return self._tools[name](**fitting)
         except RefusedError as refusal:
             return ToolResult(f"error: {refusal}")
 
@@ -200,21 +203,16 @@ class Toolbox:
         return ToolResult("ok: the work ends", outcome=GaveUp(text))
 
 
-def check_arguments(name: str, arguments: dict[str, Any]) -> None:
-    """Whether `arguments` fit the tool's schema. Raises RefusedError naming the first fault."""
+def check_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as the tool takes them. Raises RefusedError naming the first fault."""
     if name not in PARAMETERS:
         raise RefusedError(f"there is no tool {name[:60]!r}; the tools are: {', '.join(PARAMETERS)}")
-    fault = best_match(Draft202012Validator(PARAMETERS[name][1]).iter_errors(arguments))
+    schema = PARAMETERS[name][1]
+    fitting = fitted(arguments, schema)
+    fault = fault_of(fitting, schema)
     if fault is not None:
-        place = ".".join(str(part) for part in fault.absolute_path) or "arguments"
-        raise RefusedError(f"{name}: {place}: {one_line(fault.message, 400)}{_nearest(fault)}")
-
-
-def _nearest(fault: Any) -> str:
-    if fault.validator != "enum" or not isinstance(fault.instance, str):
-        return ""
-    near = difflib.get_close_matches(fault.instance[:100], fault.validator_value, n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+        raise RefusedError(f"{name}: {fault}")
+    return fitting
 
 
 def _hypothesis(claim: dict[str, Any]) -> Hypothesis:

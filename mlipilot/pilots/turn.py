@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlipilot.pilots.context import Room, fitted
-from mlipilot.pilots.endpoint.client import Completer, Exchange
+from mlipilot.pilots.endpoint.exchange import Completer, ContextOverflowError, Exchange
 from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.outcomes import (
     GaveUp,
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 IDLE_REPLIES = 3
-"""So many replies in a row without a tool call that can be read end the turn."""
+"""So many replies in a row without a call that has its tool's form end the turn: two are asked for again."""
 SAME_CALLS = 3
 """A call made this often while nothing changed ends the turn; from the second on it is not carried out."""
 _KEPT_TEXT = 4000
@@ -49,8 +49,10 @@ def take_turn(endpoint: Completer, turn: TurnInput, record: Callable[[Exchange],
     """
     conversation = _Conversation(turn)
     for _ in range(turn.replies):
-        exchange = conversation.asked(endpoint)
-        record(exchange)
+        try:
+            exchange = conversation.asked(endpoint, record)
+        except ContextOverflowError as overflow:
+            return NoProposal(str(overflow))
         outcome = conversation.take(exchange)
         if outcome is not None:
             return outcome
@@ -70,29 +72,48 @@ class _Conversation:
         self._edits = 0
         self._made: Counter[tuple[str, str, int]] = Counter()
 
-    def asked(self, endpoint: Completer) -> Exchange:
-        """The model's reply to as much of the conversation as it takes."""
+    def asked(self, endpoint: Completer, record: Callable[[Exchange], None]) -> Exchange:
+        """The model's reply to as much of the conversation as it takes, recorded.
+
+        Raises ContextOverflowError when even the shortened conversation is too long.
+        """
+        try:
+            return self._sent(endpoint, record)
+        except ContextOverflowError as overflow:
+            whole = [fitted(self.messages, self.tools, self._room), self.tools]
+            self._room.shrink(overflow.context_tokens, whole)
+        return self._sent(endpoint, record)
+
+    def _sent(self, endpoint: Completer, record: Callable[[Exchange], None]) -> Exchange:
         sent = fitted(self.messages, self.tools, self._room)
-        exchange = endpoint.complete(sent, self.tools)
+        try:
+            exchange = endpoint.complete(sent, self.tools)
+        except ContextOverflowError as overflow:
+            if overflow.exchange is not None:
+                record(overflow.exchange)
+            raise
+        record(exchange)
         self._room.learn([sent, self.tools], exchange.prompt_tokens)
         return exchange
 
     def take(self, exchange: Exchange) -> Outcome | None:
         """Act upon one reply; the turn's outcome, or None when it goes on."""
         reply = parse_message(exchange.message, self._calls)
-        if exchange.finish_reason == "length":
+        if exchange.is_cut_off:
             return self._without_call(reply, "cut_off")
         if not reply.calls:
             return self._without_call(reply, "no_call")
-        self._idle = 0 if any(call.problem is None for call in reply.calls) else self._idle + 1
         self._calls += len(reply.calls)
         self.messages.append(_assistant(reply))
+        fits = False
         for call in reply.calls:
             result = self._carried_out(call)
+            fits = fits or result.fits
             self.messages.append({"role": "tool", "tool_call_id": call.id, "content": result.text})
             if result.outcome is not None:
                 return result.outcome
-        return self._idle_end()
+        self._idle = 0 if fits else self._idle + 1
+        return self._idle_end(f"{reply.calls[-1].name}: {self.messages[-1]['content']}")
 
     def _without_call(self, reply: ParsedReply, kind: Nudge) -> Outcome | None:
         self._idle += 1
@@ -108,7 +129,7 @@ class _Conversation:
 
     def _carried_out(self, call: ToolCall) -> ToolResult:
         if call.problem is not None:
-            return ToolResult(f"error: {one_line(call.problem, 400)}")
+            return ToolResult(f"error: {one_line(call.problem, 400)}", fits=False)
         key = (call.name, json.dumps(call.arguments, sort_keys=True), self._edits)
         self._made[key] += 1
         if self._made[key] >= SAME_CALLS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import threading
@@ -15,6 +16,7 @@ import requests
 import mlipilot
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots import open_pilot
+from mlipilot.pilots.endpoint.abilities import Abilities
 from mlipilot.pilots.endpoint.client import Endpoint, Exchange
 from mlipilot.pilots.outcomes import Feedback
 from mlipilot.pilots.scripted import ScriptedServer, serve_forever
@@ -198,7 +200,7 @@ def test_without_tools_it_says_what_it_is() -> None:
 
 
 def test_the_openai_client_is_content_with_it() -> None:
-    openai = pytest.importorskip("openai")
+    openai: Any = importlib.import_module("openai")  # a second to import, more to check the types of
     with ScriptedServer() as server:
         client = openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
         assert [model.id for model in client.models.list()] == ["scripted"]
@@ -210,6 +212,13 @@ def test_the_openai_client_is_content_with_it() -> None:
         assert reply.usage.total_tokens > 100
         with pytest.raises(openai.BadRequestError, match="does not stream"):
             client.chat.completions.create(model="scripted", messages=messages, stream=True)
+
+
+def test_it_is_found_to_call_tools_natively_where_it_is_taken_for_a_language_model() -> None:
+    with ScriptedServer() as server:
+        settings = PilotSettings(kind="openai", base_url=server.base_url, trust_env=False)
+        with open_pilot(settings) as endpoint:
+            assert endpoint.abilities == Abilities("native")
 
 
 def test_a_taken_port_is_the_users_to_mend() -> None:
@@ -260,13 +269,15 @@ def test_open_pilot_takes_key_and_model_from_where_the_settings_say(
     settings = PilotSettings(
         kind="openai", base_url=faulty_server.base_url, api_key_env="SITE_KEY", trust_env=False, max_retries=0
     )
-    faulty_server.answers(faulty.json_body({"data": [{"id": "qwen"}]}))
+    pages = faulty_server.pages
+    pages["/v1/models"] = faulty.json_body({"data": [{"id": "qwen"}]})
+    faulty_server.answers(faulty.call("report_colour", colour="blue"))
     with open_pilot(settings) as endpoint:
         assert endpoint.model == "qwen"
     assert faulty_server.headers[0]["Authorization"] == "Bearer sk-of-the-site"
-    faulty_server.answers(faulty.json_body({"data": [{"id": "b"}, {"id": "a"}]}))
+    pages["/v1/models"] = faulty.json_body({"data": [{"id": "b"}, {"id": "a"}]})
     with pytest.raises(InputError, match=r"serves 2 models[\s\S]*it has a, b"), open_pilot(settings):
         pass
-    faulty_server.answers(faulty.json_body({"data": [3]}))
+    pages["/v1/models"] = faulty.json_body({"data": [3]})
     with pytest.raises(PausedError, match="no list of models"), open_pilot(settings):
         pass

@@ -1,276 +1,163 @@
-"""An endpoint that fails: what passes is waited for, what does not pauses the lineage with its reason."""
+"""What an endpoint refuses teaches how to ask it: for good, and told once."""
 
 from __future__ import annotations
 
-import email.utils
 import json
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.errors import PausedError
+from mlipilot.pilots.endpoint.abilities import Abilities
+from mlipilot.pilots.endpoint.client import ContextOverflowError, Endpoint
+from mlipilot.pilots.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
+from mlipilot.pilots.settings import EndpointSettings
 from tests.pilots.endpoint import faulty_server as faulty
-from tests.pilots.endpoint.faulty_server import Behaviour, FaultyServer
+from tests.pilots.endpoint.dialect_server import (
+    NO_TOOL_PARSER,
+    OVERFLOW_LLAMA_CPP,
+    OVERFLOW_VLLM,
+    able,
+    counted,
+    refusal,
+)
+from tests.pilots.endpoint.faulty_server import FaultyServer
 
 KEY = "sk-very-secret-key"
-GOOD = faulty.json_body(
-    {
-        "choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 2},
-    }
-)
-MESSAGES = [{"role": "user", "content": "hi"}]
+FINE = counted(90, content="hello")
 
 
-def endpoint_at(url: str, **changes: Any) -> Endpoint:
-    given: dict[str, Any] = {
-        "kind": "openai",
-        "base_url": url,
-        "max_retries": 2,
-        "backoff_s": 0.01,
-        "request_timeout_s": 5,
-        "trust_env": False,
-    }
-    return Endpoint(url, "m", KEY, PilotSettings(**given | changes))
+class Taught:
+    """An endpoint, and what it told of its lessons."""
+
+    def __init__(self, server: FaultyServer, abilities: Abilities | None = None, **changes: Any) -> None:
+        settings = EndpointSettings(**{"max_retries": 0, "trust_env": False, "backoff_s": 0} | changes)
+        self.server = server
+        self.told: list[tuple[Abilities, str]] = []
+        self.endpoint = Endpoint(
+            server.base_url, "m", KEY, settings, abilities, lambda now, why: self.told.append((now, why))
+        )
+
+    def ask(self) -> None:
+        self.endpoint.complete(TRIAL_MESSAGES, TRIAL_TOOLS)
 
 
-@pytest.mark.parametrize("status", [408, 429, 502, 503, 504, 529])
-def test_a_passing_fault_is_tried_again(faulty_server: FaultyServer, status: int) -> None:
-    faulty_server.answers(faulty.error(status), faulty.error(status), GOOD)
-    exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert exchange.message["content"] == "hello"
-    assert len(faulty_server.requests) == 3
+def test_a_lesson_holds_for_the_next_request_and_is_told_once(faulty_server: FaultyServer) -> None:
+    taught = Taught(faulty_server)
+    faulty_server.answers(able(native=NO_TOOL_PARSER, json_schema=FINE))
+    taught.ask()
+    taught.ask()
+    assert ["tools" in request for request in faulty_server.requests] == [True, False, False]
+    ((abilities, why),) = taught.told
+    assert abilities.mode == "json_schema"
+    assert "--enable-auto-tool-choice" in why
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        faulty.hang_up,
-        faulty.body(b""),
-        faulty.body(b"<html>Bad gateway</html>"),
-        faulty.body(b'{"choices": [{"mess'),
-        faulty.body(b"[" * 100_000),
-        faulty.json_body([]),
-        faulty.json_body({}),
-        faulty.json_body({"choices": []}),
-        faulty.json_body({"choices": [{"message": None}]}),
-        faulty.json_body({"choices": "no"}),
-        faulty.json_body({"error": {"message": "loading model"}}),
-        faulty.error(500),
-    ],
-)
-def test_garbage_counts_as_a_fault_and_is_tried_again(faulty_server: FaultyServer, fault: Behaviour) -> None:
-    faulty_server.answers(fault, GOOD)
-    exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert (exchange.prompt_tokens, exchange.completion_tokens) == (11, 2)
-
-
-def test_an_endpoint_that_stays_garbage_pauses_with_the_reason(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(faulty.body(b"<html>\x1b[31m"))
-    with pytest.raises(PausedError, match=r"not a JSON object: '<html>' \(tried 3 times\)"):
-        endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert len(faulty_server.requests) == 3
-
-
-def test_a_500_is_tried_again_only_once(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(faulty.error(500, "broken"))
-    with pytest.raises(PausedError, match=r"HTTP 500: broken \(tried 2 times\)"):
-        endpoint_at(faulty_server.base_url, max_retries=9).complete(MESSAGES, [])
-
-
-@pytest.mark.parametrize(
-    ("status", "says"),
-    [
-        (400, "does not accept the request .*n_ctx"),
-        (401, "does not accept the API key; set the variable OPENAI_API_KEY"),
-        (403, "check the key in OPENAI_API_KEY"),
-        (404, "no such address or model; check base_url"),
-        (422, "does not accept the request"),
-    ],
-)
-def test_a_fault_of_ours_pauses_at_once(faulty_server: FaultyServer, status: int, says: str) -> None:
-    faulty_server.answers(faulty.error(status, "n_ctx"))
-    with pytest.raises(PausedError, match=says):
-        endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert len(faulty_server.requests) == 1
-
-
-def test_an_endpoint_that_is_down_pauses_with_the_systems_own_words(faulty_server: FaultyServer) -> None:
-    url = "http://127.0.0.1:9/v1"  # the discard port: nothing listens there
-    with pytest.raises(PausedError) as paused:
-        endpoint_at(url).complete(MESSAGES, [])
-    assert str(paused.value) == (
-        f"the endpoint {url} with model 'm': [Errno 111] Connection refused (tried 3 times)"
+def test_several_lessons_of_one_request_are_told_together(faulty_server: FaultyServer) -> None:
+    taught = Taught(faulty_server)
+    faulty_server.answers(
+        refusal(400, "Use 'max_completion_tokens' instead."), refusal(500, "System role not supported"), FINE
     )
+    taught.ask()
+    ((abilities, why),) = taught.told
+    assert (abilities.max_tokens_field, abilities.takes_system_role) == ("max_completion_tokens", False)
+    assert "max_completion_tokens" in why and "System role" in why
+    assert [message["role"] for message in faulty_server.requests[-1]["messages"]] == ["user"]
 
 
-@pytest.mark.parametrize("as_date", [False, True])
-def test_retry_after_is_honoured(faulty_server: FaultyServer, as_date: bool) -> None:
-    # A date has whole seconds only, so the one two seconds ahead is at least one second away.
-    wait = email.utils.formatdate(time.time() + 2, usegmt=True) if as_date else "1"
-    faulty_server.answers(faulty.error(429, Retry_After=wait), GOOD)
-    started = time.monotonic()
-    endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert 0.9 <= time.monotonic() - started < 4
+def test_nothing_is_told_of_a_lesson_that_did_not_help(faulty_server: FaultyServer) -> None:
+    taught = Taught(faulty_server)
+    faulty_server.answers(NO_TOOL_PARSER)
+    with pytest.raises(PausedError, match="enable-auto-tool-choice"):
+        taught.ask()
+    assert taught.told == []
 
 
-@pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "Mon, 99 Foo"])
-def test_a_retry_after_that_says_nothing_is_ignored(faulty_server: FaultyServer, nonsense: str) -> None:
-    faulty_server.answers(faulty.error(429, Retry_After=nonsense), GOOD)
-    assert endpoint_at(faulty_server.base_url).complete(MESSAGES, []).message["content"] == "hello"
+def test_a_way_that_the_settings_fix_is_kept(faulty_server: FaultyServer) -> None:
+    for mode, refused in (("native", NO_TOOL_PARSER), ("json_schema", refusal(400, "json_schema: no"))):
+        faulty_server.answers(refused)
+        taught = Taught(faulty_server, Abilities("prompt"), mode=mode)
+        assert taught.endpoint.abilities.mode == mode
+        with pytest.raises(PausedError):
+            taught.ask()
+    assert len(faulty_server.requests) == 2
 
 
-def test_a_wait_beyond_patience_pauses_instead(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(faulty.error(429, "quota", Retry_After="86400"))
-    with pytest.raises(PausedError, match="HTTP 429: quota"):
-        endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
+def test_an_echo_of_the_key_is_in_no_lesson(faulty_server: FaultyServer) -> None:
+    taught = Taught(faulty_server)
+    faulty_server.answers(refusal(400, f"key {KEY}: tools are not supported"), FINE)
+    taught.ask()
+    assert KEY not in json.dumps(taught.told[0][1]) and "[API key]" in taught.told[0][1]
+
+
+@pytest.mark.parametrize(("refused", "size"), [(OVERFLOW_LLAMA_CPP, 8192), (OVERFLOW_VLLM, 8192)])
+def test_an_overflow_names_the_size_and_is_remembered(
+    faulty_server: FaultyServer, refused: faulty.Behaviour, size: int
+) -> None:
+    taught = Taught(faulty_server, max_tokens=100)
+    faulty_server.answers(refused)
+    with pytest.raises(ContextOverflowError) as overflow:
+        taught.ask()
+    assert overflow.value.context_tokens == taught.endpoint.context_tokens == size
     assert len(faulty_server.requests) == 1
+    faulty_server.answers(FINE)
+    taught.ask()
+    assert taught.told[0][0].context_tokens == size
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [faulty.silence, faulty.trickling_body(), faulty.trickling_headers()],
-    ids=["silence", "body", "headers"],
-)
-def test_no_reply_outlives_the_wall_clock_limit(faulty_server: FaultyServer, fault: Behaviour) -> None:
-    faulty_server.answers(fault)
-    started = time.monotonic()
-    with pytest.raises(PausedError, match=r"no complete reply within 0\.4 s"):
-        endpoint_at(faulty_server.base_url, request_timeout_s=0.4, max_retries=0).complete(MESSAGES, [])
-    assert time.monotonic() - started < 2
+def test_a_reply_takes_no_more_than_its_share_of_the_context(faulty_server: FaultyServer) -> None:
+    assert Taught(faulty_server).endpoint.reply_tokens == 4096
+    assert Taught(faulty_server, Abilities(context_tokens=8192)).endpoint.reply_tokens == 2048
+    assert (
+        Taught(faulty_server, Abilities(context_tokens=8192), context_tokens=4096).endpoint.reply_tokens
+        == 1024
+    )
+    taught = Taught(faulty_server)
+    faulty_server.answers(OVERFLOW_VLLM, FINE)
+    taught.ask()
+    assert [request["max_tokens"] for request in faulty_server.requests] == [4096, 2048]
 
 
-def test_a_reply_without_end_is_cut_off(faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlipilot.pilots.endpoint.transport.MAX_REPLY_BYTES", 2**20)
-    faulty_server.answers(faulty.body(b" " * 3 * 2**20))
-    with pytest.raises(PausedError, match="longer than 1 MiB"):
-        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
+def test_an_overflow_without_a_size_says_so(faulty_server: FaultyServer) -> None:
+    faulty_server.answers(refusal(400, "the request exceeds the available context size"))
+    with pytest.raises(ContextOverflowError) as overflow:
+        Taught(faulty_server).ask()
+    assert overflow.value.context_tokens is None
 
 
-def test_a_redirect_is_not_followed(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(faulty.body(b"", 307, Location="http://elsewhere/v1/chat/completions?token=1"))
-    with pytest.raises(PausedError, match=r"redirects to http://elsewhere/v1/chat/completions; set base_url"):
-        endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
+def _told(endpoint: Endpoint, characters: int) -> None:
+    endpoint.complete([{"role": "user", "content": "x" * characters}], [])
 
 
-@pytest.mark.parametrize(
-    "usage", [None, {}, [], {"prompt_tokens": None}, {"prompt_tokens": "7"}, {"prompt_tokens": -1}]
-)
-def test_usage_may_be_missing(faulty_server: FaultyServer, usage: Any) -> None:
-    reply = {"choices": [{"message": {"content": "x"}}], "usage": usage}
-    faulty_server.answers(faulty.json_body(reply))
-    exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert (exchange.prompt_tokens, exchange.completion_tokens, exchange.finish_reason) == (0, 0, None)
-
-
-def test_the_request_says_what_the_settings_say(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(GOOD)
-    endpoint_at(faulty_server.base_url).complete(MESSAGES, [{"type": "function"}])
-    changed = {"temperature": 0.0, "max_tokens": 99, "max_tokens_field": "max_completion_tokens"}
-    endpoint_at(faulty_server.base_url, **changed).complete(MESSAGES, [])
-    tools = [{"type": "function"}]
-    assert faulty_server.requests == [
-        {"model": "m", "messages": MESSAGES, "tools": tools, "max_tokens": 4096},
-        {"model": "m", "messages": MESSAGES, "tools": [], "max_completion_tokens": 99, "temperature": 0.0},
-    ]
-    assert faulty_server.headers[0]["Authorization"] == f"Bearer {KEY}"
-
-
-def test_an_exchange_is_a_record_and_does_not_grow_with_the_conversation(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(GOOD)
-    messages = [dict(MESSAGES[0])]
-    exchange = endpoint_at(faulty_server.base_url).complete(messages, [])
-    messages.append({"role": "user", "content": "more"})
-    assert exchange.request["messages"] == MESSAGES
-    assert exchange.duration_s > 0
-
-
-def test_an_echoing_endpoint_does_not_bring_the_key_into_any_text(faulty_server: FaultyServer) -> None:
-    endpoint = endpoint_at(faulty_server.base_url)
-    echo = {"choices": [{"message": {"content": f"your key is {KEY}", KEY: [KEY]}}], "usage": {}}
-    faulty_server.answers(faulty.json_body(echo))
-    exchange = endpoint.complete([{"role": "user", "content": f"mine is {KEY}"}], [])
-    assert KEY not in json.dumps([exchange.request, exchange.reply])
-    assert KEY not in repr(exchange)
-    assert KEY not in repr(endpoint)
-    texts = [
-        faulty.error(401, f"Incorrect API key provided: {KEY}"),
-        faulty.error(429, "x" * 390 + KEY),
-        faulty.body(b"y" * 110 + KEY.encode(), 400),
-        faulty.body(KEY.encode()),
-        faulty.body(b"", 302, Location=f"http://elsewhere/{KEY}"),
-    ]
-    for behaviour in texts:
-        faulty_server.answers(behaviour)
-        with pytest.raises(PausedError) as paused:
-            endpoint.complete(MESSAGES, [])
-        assert KEY[:6] not in str(paused.value)
-
-
-def test_a_key_that_no_header_may_hold_is_refused_without_being_shown() -> None:
-    with pytest.raises(InputError, match="OPENAI_API_KEY holds characters") as refused:
-        Endpoint("http://h/v1", "m", "sk-se\ncret", PilotSettings())
-    assert "cret" not in str(refused.value)
-
-
-def test_a_login_in_netrc_does_not_replace_the_key(
-    faulty_server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("default login me password other\n")
-    monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    faulty_server.answers(GOOD)
-    endpoint_at(faulty_server.base_url, trust_env=True).complete(MESSAGES, [])
-    assert faulty_server.headers[0]["Authorization"] == f"Bearer {KEY}"
-    Endpoint(faulty_server.base_url, "m", None, PilotSettings()).complete(MESSAGES, [])
-    assert "Authorization" not in faulty_server.headers[1]
-
-
-def test_proxies_of_the_environment_can_be_left_aside(
-    faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("no_proxy", "")
-    faulty_server.answers(GOOD)
-    endpoint_at(faulty_server.base_url, trust_env=False).complete(MESSAGES, [])
-    with pytest.raises(PausedError, match="trust_env: false goes around it"):
-        endpoint_at(faulty_server.base_url, trust_env=True, max_retries=0).complete(MESSAGES, [])
-
-
-def test_a_missing_certificate_file_is_the_users_to_mend(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ca_bundle: there is no file"):
-        endpoint_at("https://h/v1", ca_bundle=tmp_path / "none.pem")
-
-
-def test_a_broken_certificate_file_pauses_and_does_not_crash(
-    faulty_server: FaultyServer, tmp_path: Path
-) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text("no certificate")
-    url = faulty_server.base_url.replace("http:", "https:")
-    with pytest.raises(PausedError, match=r"TLS failed|certificate|PEM|SSL"):
-        endpoint_at(url, ca_bundle=bundle, max_retries=0).complete(MESSAGES, [])
-
-
-def test_numbers_that_canonical_json_has_no_form_for_do_not_reach_the_record(
+def test_the_same_count_for_a_longer_conversation_is_a_conversation_cut_in_silence(
     faulty_server: FaultyServer,
 ) -> None:
-    faulty_server.answers(
-        faulty.body(b'{"choices":[{"message":{}}],"seed":18446744073709551615,"x":NaN,"y":1e999}')
-    )
-    reply = endpoint_at(faulty_server.base_url).complete(MESSAGES, []).reply
-    assert (reply["seed"], reply["x"], reply["y"]) == ("18446744073709551615", None, None)
+    endpoint = Taught(faulty_server).endpoint
+    faulty_server.answers(counted(3900, content="a"), counted(2050, content="b"))
+    _told(endpoint, 16_000)
+    _told(endpoint, 17_000)
+    with pytest.raises(ContextOverflowError, match="2050 tokens, twice, of 18000 characters") as overflow:
+        _told(endpoint, 18_000)
+    assert overflow.value.context_tokens == 2050
+    assert overflow.value.exchange is not None and overflow.value.exchange.message["content"] == "b"
 
 
-def test_the_backoff_doubles_up_to_a_minute_and_is_spread() -> None:
-    endpoint = endpoint_at("http://h/v1", backoff_s=1.0)
-    for tries, ceiling in ((1, 1.0), (2, 2.0), (5, 16.0), (9, 60.0), (99, 60.0)):
-        waits = [endpoint._backoff_s(tries) for _ in range(20)]
-        assert all(ceiling / 2 <= wait <= ceiling for wait in waits)
-        assert len(set(waits)) > 1
+@pytest.mark.parametrize("counts", [(2050, 2051), (0, 0), (300, 300), (5000, 5000)])
+def test_other_counts_are_no_sign_of_it(faulty_server: FaultyServer, counts: tuple[int, int]) -> None:
+    endpoint = Taught(faulty_server).endpoint
+    faulty_server.answers(*(counted(count, content="a") for count in counts))
+    for characters in (17_000, 18_000):
+        _told(endpoint, characters)
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "tokens", "is_cut_off"),
+    [("length", 3, True), ("stop", 100, True), ("stop", 99, False), ("stop", 0, False), (None, 3, False)],
+)
+def test_a_reply_of_the_most_tokens_was_cut_off_whatever_its_endpoint_says(
+    faulty_server: FaultyServer, finish_reason: str | None, tokens: int, is_cut_off: bool
+) -> None:
+    choice = {"message": {"content": "a"}, "finish_reason": finish_reason}
+    faulty_server.answers(faulty.json_body({"choices": [choice], "usage": {"completion_tokens": tokens}}))
+    exchange = Taught(faulty_server, max_tokens=100).endpoint.complete(TRIAL_MESSAGES, [])
+    assert exchange.is_cut_off is is_cut_off

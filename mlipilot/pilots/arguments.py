@@ -1,0 +1,56 @@
+"""The arguments of a tool call against the tool's schema."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from mlipilot.untrusted import one_line
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int, float),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def fitted(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with strings read as JSON where the schema wants another type and the JSON has it.
+
+    Dialects of tags know strings only, and small models quote numbers and lists.
+    """
+    properties = schema["properties"]
+    return {name: _fitted(value, properties.get(name, {})) for name, value in arguments.items()}
+
+
+def _fitted(value: Any, schema: dict[str, Any]) -> Any:
+    wanted = _TYPES.get(schema.get("type", ""))
+    if wanted is None or not isinstance(value, str):
+        return value
+    try:
+        read = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return read if type(read) in wanted else value
+
+
+def fault_of(arguments: dict[str, Any], schema: dict[str, Any]) -> str | None:
+    """The first fault of arguments that do not fit the schema, with its place and the mend, or None."""
+    fault = best_match(Draft202012Validator(schema).iter_errors(arguments))
+    if fault is None:
+        return None
+    place = ".".join(str(part) for part in fault.absolute_path) or "arguments"
+    return f"{place}: {one_line(fault.message, 400)}{_nearest(fault)}"
+
+
+def _nearest(fault: Any) -> str:
+    if fault.validator != "enum" or not isinstance(fault.instance, str):
+        return ""
+    near = difflib.get_close_matches(fault.instance[:100], fault.validator_value, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,72 @@
+"""One request and its reply, whoever answers, and two reasons for none that a caller may act upon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mlipilot.errors import PausedError
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its reply, as sent and received; neither headers nor key are part of it."""
+
+    request: dict[str, Any]
+    reply: dict[str, Any]
+    prompt_tokens: int
+    """As the endpoint counts them; 0 when it does not say."""
+    completion_tokens: int
+    """As the endpoint counts them; 0 when it does not say."""
+    duration_s: float
+    """Of the request that was answered; failed ones and waits before it are not counted."""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The assistant's message."""
+        message: dict[str, Any] = self.reply["choices"][0]["message"]
+        return message
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the endpoint says that the reply ended; not to be trusted alone."""
+        reason = self.reply["choices"][0].get("finish_reason")
+        return reason if isinstance(reason, str) else None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the reply ended at its limit: by the endpoint's word, or by its count of tokens."""
+        limits = [self.request.get(field) for field in ("max_tokens", "max_completion_tokens")]
+        return self.finish_reason == "length" or (
+            self.completion_tokens > 0 and self.completion_tokens in limits
+        )
+
+
+class Completer(Protocol):
+    """Whatever answers a conversation: an endpoint, or the record of one."""
+
+    def complete(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
+        """The reply to a conversation.
+
+        Raises ContextOverflowError when the conversation is too long, PausedError when no reply can be had.
+        """
+        ...
+
+
+class RequestRefusedError(PausedError):
+    """The endpoint does not take a request, however often it is sent. `said` is its own text."""
+
+    def __init__(self, message: str, status: int, said: str) -> None:
+        super().__init__(message)
+        self.status, self.said = status, said
+
+
+class ContextOverflowError(PausedError):
+    """A conversation is longer than the model's context; a shorter one would be answered."""
+
+    def __init__(self, message: str, context_tokens: int | None, exchange: Exchange | None = None) -> None:
+        super().__init__(message)
+        self.context_tokens = context_tokens
+        """So many tokens there are for conversation and reply; None when the endpoint does not say."""
+        self.exchange = exchange
+        """The reply to what was left of the conversation, when the endpoint answered all the same."""
