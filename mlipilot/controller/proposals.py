@@ -11,6 +11,7 @@ from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import publish_candidate, publish_draft
+from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
@@ -54,7 +55,8 @@ class Proposals:
         copy_recipe(start, self.lineage.draft)
         turn = self.briefing.turn(iteration, state, self.lineage.draft, incumbent)
         if self._endpoint is None:
-            self._endpoint = self.resources.enter_context(open_pilot(self.spec.pilot, self.run.endpoint))
+            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger))
+            self._endpoint = self.resources.enter_context(opened)
         outcome = take_turn(
             self._endpoint, turn, lambda exchange: self.transcript.record(iteration, "researcher", exchange)
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlipilot.audit.ledger import Record
 from mlipilot.campaign.paths import JobKey
+from mlipilot.pilots.endpoint.abilities import Abilities
 
 OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 """Outcomes of a job that are the candidate's own fault."""
@@ -87,6 +88,8 @@ class State:
     finished: str | None = None
     paused: str | None = None
     cancelled: bool = False
+    endpoints: dict[tuple[str, str], Abilities] = field(default_factory=dict)
+    """How endpoints have to be asked, by address and model."""
     exchanges: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -150,6 +153,11 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             state.paused, state.cancelled = None, False
             for attempt in (a for attempts in state.jobs.values() for a in attempts):
                 attempt.forgiven = attempt.outcome in ("lost", "not_isolated")
+        case "endpoint_probed":
+            known = {key: body[key] for key in Abilities.__dataclass_fields__}
+            state.endpoints[body["base_url"], body["model"]] = Abilities(**known)
+            state.prompt_tokens += body["prompt_tokens"]
+            state.completion_tokens += body["completion_tokens"]
         case "exchange":
             state.exchanges += 1
             state.prompt_tokens += body["prompt_tokens"]

@@ -1,0 +1,25 @@
+"""What a lineage has found out about endpoints: kept in its ledger, so that a resumed run asks at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from mlipilot.audit.ledger import Ledger
+from mlipilot.controller.state import replay
+from mlipilot.pilots.endpoint.abilities import Abilities, Finding
+
+
+class LedgerMemory:
+    """Findings as `endpoint_probed` records; the newest of an address and a model holds."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def recall(self, base_url: str, model: str) -> Abilities | None:
+        """What was found out last, or None."""
+        return replay(self._ledger.records).endpoints.get((base_url, model))
+
+    def note(self, finding: Finding) -> None:
+        """Append what was found out, and what that cost."""
+        body = asdict(finding)
+        self._ledger.append("endpoint_probed", body.pop("abilities") | body)

@@ -1,0 +1,103 @@
+"""An endpoint is probed once for an address and a model; the ledger remembers, also what was learnt later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.ledger import Ledger
+from mlipilot.controller.memory import LedgerMemory
+from mlipilot.controller.state import State, replay
+from mlipilot.pilots import open_endpoint
+from mlipilot.pilots.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
+from mlipilot.pilots.settings import EndpointSettings
+from tests.pilots.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
+from tests.pilots.endpoint.faulty_server import FaultyServer
+
+CALL = {"colour": "blue"}
+NATIVE = able(native=counted(90, **DIALECTS["native"]("report_colour", CALL)))
+CONSTRAINED = counted(80, **DIALECTS["constrained JSON"]("report_colour", CALL))
+KEY = "sk-very-secret-key"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FaultyServer() as running:
+        running.answers(NATIVE)
+        yield running
+
+
+def settings_of(server: FaultyServer, model: str = "m") -> EndpointSettings:
+    return EndpointSettings(
+        base_url=server.base_url, model=model, trust_env=False, max_retries=0, backoff_s=0
+    )
+
+
+def state_of(path: Path) -> State:
+    return replay(Ledger(path).records)
+
+
+def test_a_resumed_run_does_not_probe_again(server: FaultyServer, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    first = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    assert len(server.requests) == 1
+    looks = len(server.looks)
+    again = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    assert again.abilities == first.abilities
+    assert (len(server.requests), len(server.looks)) == (1, looks)
+    assert (state_of(path).prompt_tokens, state_of(path).completion_tokens) == (90, 3)
+
+
+def test_another_model_or_address_is_probed(server: FaultyServer, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    open_endpoint(settings_of(server, "other"), memory=LedgerMemory(Ledger(path)))
+    assert len(server.requests) == 2
+    with FaultyServer() as moved:
+        moved.answers(NATIVE)
+        open_endpoint(settings_of(moved), memory=LedgerMemory(Ledger(path)))
+        assert len(moved.requests) == 1
+    assert len(state_of(path).endpoints) == 3
+
+
+def test_what_is_learnt_on_the_way_holds_after_a_resume(server: FaultyServer, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    endpoint = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    server.answers(able(native=NO_TOOL_PARSER, json_schema=CONSTRAINED))
+    endpoint.complete(TRIAL_MESSAGES, TRIAL_TOOLS)
+    again = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    assert again.abilities == replace(endpoint.abilities, mode="json_schema")
+    last = Ledger(path).records[-1]
+    assert last.kind == "endpoint_probed" and "--enable-auto-tool-choice" in last.body["why"]
+    assert last.body["requests"] == 0
+
+
+def test_the_record_says_how_the_endpoint_is_asked_and_holds_no_key(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    (record,) = Ledger(path).records
+    assert record.body == {
+        "base_url": server.base_url,
+        "model": "m",
+        "mode": "native",
+        "context_tokens": None,
+        "max_tokens_field": "max_tokens",
+        "takes_system_role": True,
+        "why": "native: a call",
+        "requests": 1,
+        "prompt_tokens": 90,
+        "completion_tokens": 3,
+    }
+    assert KEY not in path.read_text()
+
+
+def test_without_a_memory_every_opening_probes(server: FaultyServer) -> None:
+    for _ in range(2):
+        assert open_endpoint(settings_of(server)).abilities.mode == "native"
+    assert len(server.requests) == 2
