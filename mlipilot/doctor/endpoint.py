@@ -1,18 +1,35 @@
-"""The pilot's endpoint: does it answer from here, and does it serve the model."""
+"""The pilot's endpoint: does it answer from here, serve the model, and make the model call tools."""
 
 from __future__ import annotations
 
 import os
+import time
+from typing import TYPE_CHECKING
 
-from mlipilot.doctor.check import Check, failed, ok, skipped
+from mlipilot.doctor.check import Check, failed, ok, skipped, warning
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.settings import LANGUAGE_MODELS, PilotSettings
 
+if TYPE_CHECKING:
+    from mlipilot.pilots.endpoint.client import Endpoint
+
 TIMEOUT_S = 10.0
+"""Of the list of models."""
+TRIAL_S = 120.0
+"""Of everything that the model itself is asked."""
+_SPEED_TOKENS = 64
+_MEND_REACH = (
+    "start it, or correct pilot.base_url ({variable}); a host that no proxy should serve belongs into "
+    "NO_PROXY, a site's own certificate authority into pilot.ca_bundle"
+)
+_MEND_CALL = (
+    "start the server with its tool parser (vLLM: --enable-auto-tool-choice --tool-call-parser NAME; "
+    "llama.cpp: --jinja), set pilot.mode, or take a model that was trained to call tools"
+)
 
 
 def check_endpoint(pilot: PilotSettings | None) -> Check:
-    """Ask for the list of models, through proxies and with the key, as a run would."""
+    """Ask for the models, through proxies and with the key as a run would, then try the model out."""
     if pilot is None:
         pilot = PilotSettings(kind="openai")
         if not os.environ.get(pilot.base_url_env, "").strip():
@@ -30,31 +47,60 @@ def check_endpoint(pilot: PilotSettings | None) -> Check:
     except InputError as error:
         return failed("endpoint", str(error), "see docs/pilots.md")
     key = address.key
-    patient = pilot.model_copy(update={"request_timeout_s": TIMEOUT_S, "max_retries": 0})
+    patience = {"max_retries": 0, "loading_patience_s": 0.0}
+    quick = pilot.model_copy(update=patience | {"request_timeout_s": TIMEOUT_S})
     sent = (
         f"with the key of {pilot.api_key_env}" if key else f"without a key, as {pilot.api_key_env} is not set"
     )
     try:
-        names = Endpoint(address.base_url, "", key, patient).models()
+        names = sorted(Endpoint(address.base_url, "", key, quick).models())
     except InputError as error:
         return failed("endpoint", str(error), f"correct {pilot.api_key_env}, or pilot.ca_bundle")
     except PausedError as error:
-        mend = (
-            f"start it, or correct pilot.base_url ({pilot.base_url_env}); a host that no proxy should serve "
-            "belongs into NO_PROXY, a site's own certificate authority into pilot.ca_bundle"
-        )
-        return failed("endpoint", f"{error} (asked {sent})", mend)
-    return _check_model(pilot, address.base_url, sorted(names), sent)
+        return failed("endpoint", f"{error} (asked {sent})", _MEND_REACH.format(variable=pilot.base_url_env))
+    found = f"{address.base_url} answers ({sent})"
+    model = _chosen(pilot, names)
+    if model is None:
+        listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
+        wrong = f"{pilot.model} is not among its models" if pilot.model else "pilot.model names none"
+        return failed("endpoint", f"{found}; {wrong}: {listed}", "set pilot.model to one of them")
+    settings = pilot.model_copy(update=patience)
+    until = time.monotonic() + TRIAL_S
+    return _tried_out(Endpoint(address.base_url, model, key, settings, until=until), f"{found}; {model}")
 
 
-def _check_model(pilot: PilotSettings, base_url: str, names: list[str], sent: str) -> Check:
-    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
-    found = f"{base_url} answers ({sent}); its models: {listed}"
+def _chosen(pilot: PilotSettings, names: list[str]) -> str | None:
     if pilot.model is None:
-        if len(names) == 1:
-            return ok("endpoint", f"{found}, which will be asked")
-        return failed("endpoint", f"{found}; pilot.model names none", "set pilot.model to one of them")
+        return names[0] if len(names) == 1 else None
     # Ollama lists what is called NAME as NAME:latest.
-    if pilot.model in names or f"{pilot.model}:latest" in names:
-        return ok("endpoint", f"{found}; {pilot.model} is among them")
-    return failed("endpoint", f"{found}; {pilot.model} is not among them", "set pilot.model to one of them")
+    return pilot.model if {pilot.model, f"{pilot.model}:latest"} & set(names) else None
+
+
+def _tried_out(endpoint: Endpoint, found: str) -> Check:
+    """How the model calls tools, whether it does when asked, how long its context is, how fast it writes."""
+    from mlipilot.pilots.endpoint.probe import find_abilities
+    from mlipilot.pilots.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOKENS, TRIAL_TOOLS, is_right
+
+    try:
+        finding = find_abilities(endpoint)
+        trial = endpoint.otherwise(finding.abilities, TRIAL_TOKENS).complete(TRIAL_MESSAGES, TRIAL_TOOLS)
+        speed = _tokens_per_s(endpoint.otherwise(finding.abilities, _SPEED_TOKENS))
+    except PausedError as error:
+        mend = (
+            f"correct the server or pilot.model; a model that needs more than {TRIAL_S:g} s for this is slow"
+        )
+        return failed("endpoint", f"{found}: {error}", mend)
+    size = finding.abilities.context_tokens
+    context = f"context of {size} tokens" if size else "context size not said (set pilot.context_tokens)"
+    told = f"mode {finding.abilities.mode}, {context}, {speed}"
+    if is_right(trial.message):
+        return ok("endpoint", f"{found} made a tool call: {told}")
+    return warning("endpoint", f"{found} made no right tool call ({finding.why}): {told}", _MEND_CALL)
+
+
+def _tokens_per_s(endpoint: Endpoint) -> str:
+    counting = [{"role": "user", "content": "Count from one to fifty, in words."}]
+    exchange = endpoint.complete(counting, [])
+    if not exchange.completion_tokens:
+        return "tokens/s not said"
+    return f"{exchange.completion_tokens / exchange.duration_s:.3g} tokens/s"

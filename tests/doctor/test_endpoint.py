@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mlipilot.doctor import endpoint
 from mlipilot.doctor.endpoint import check_endpoint
 from mlipilot.pilots.settings import PilotSettings
+from tests.pilots.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
 from tests.pilots.endpoint.faulty_server import (
     Behaviour,
     FaultyServer,
@@ -20,6 +22,11 @@ from tests.pilots.endpoint.faulty_server import (
 )
 
 KEY = "sk-a-secret-key"
+MODELS = "/v1/models"
+COUNTED = counted(20, 64, content="one, two, three")
+NATIVE = counted(90, **DIALECTS["native"]("report_colour", {"colour": "blue"}))
+CONSTRAINED = counted(90, **DIALECTS["constrained JSON"]("report_colour", {"colour": "blue"}))
+PROSE = counted(90, content="It is blue.")
 
 
 @pytest.fixture
@@ -27,7 +34,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     with FaultyServer() as running:
-        running.answers(json_body({"data": [{"id": "qwen"}, {"id": "gpt"}]}))
+        running.pages[MODELS] = json_body({"data": [{"id": "qwen"}, {"id": "gpt"}]})
+        running.answers(able(native=NATIVE, bare=COUNTED))
         yield running
 
 
@@ -38,7 +46,7 @@ def _pilot(server: FaultyServer, model: str | None = None) -> PilotSettings:
 def test_a_served_model(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     found = check_endpoint(_pilot(server, "qwen"))
-    assert found.status == "ok" and "gpt, qwen" in found.found and "qwen is among them" in found.found
+    assert found.status == "ok" and "qwen made a tool call: mode native" in found.found
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert KEY not in found.found + found.mend
 
@@ -46,16 +54,17 @@ def test_a_served_model(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -
 def test_a_model_that_is_not_served_fails(server: FaultyServer) -> None:
     found = check_endpoint(_pilot(server, "qwen-9"))
     assert found.status == "failed" and "gpt, qwen" in found.found and "qwen-9 is not among" in found.found
+    assert server.requests == []
 
 
 def test_a_model_has_to_be_named_when_there_are_several(server: FaultyServer) -> None:
     assert check_endpoint(_pilot(server)).status == "failed"
-    server.answers(json_body({"data": [{"id": "only"}]}))
+    server.pages[MODELS] = json_body({"data": [{"id": "only"}]})
     assert check_endpoint(_pilot(server)).status == "ok"
 
 
 def test_a_tag_that_ollama_adds_is_the_same_model(server: FaultyServer) -> None:
-    server.answers(json_body({"data": [{"id": "llama3:latest"}, {"id": "b:latest"}]}))
+    server.pages[MODELS] = json_body({"data": [{"id": "llama3:latest"}, {"id": "b:latest"}]})
     assert check_endpoint(_pilot(server, "llama3")).status == "ok"
 
 
@@ -63,7 +72,7 @@ def test_a_key_that_is_not_accepted_is_never_printed(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server.answers(error(401, f"your key {KEY} is \x1b[31mwrong"))
+    server.pages[MODELS] = error(401, f"your key {KEY} is \x1b[31mwrong")
     found = check_endpoint(_pilot(server, "qwen"))
     assert found.status == "failed" and "OPENAI_API_KEY" in found.found
     assert KEY not in found.found and "\x1b" not in found.found
@@ -73,15 +82,58 @@ def test_a_key_that_is_not_accepted_is_never_printed(
 def test_an_endpoint_that_does_not_answer_in_time_fails(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
-    monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.5)
-    server.answers(behaviour)
+    monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.3)
+    server.pages[MODELS] = behaviour
     found = check_endpoint(_pilot(server, "qwen"))
-    assert found.status == "failed" and "within 0.5 s" in found.found and len(server.requests) == 1
+    assert found.status == "failed" and "within 0.3 s" in found.found and len(server.looks) == 1
+
+
+def test_a_model_that_does_not_answer_in_time_fails(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "TRIAL_S", 0.3)
+    server.answers(silence)
+    found = check_endpoint(_pilot(server, "qwen"))
+    assert found.status == "failed" and "no complete reply within 0" in found.found and found.mend
+
+
+def test_it_says_the_mode_the_context_and_the_speed(server: FaultyServer) -> None:
+    server.pages["/props"] = json_body({"default_generation_settings": {"n_ctx": 4096}})
+    server.answers(able(native=NO_TOOL_PARSER, json_schema=CONSTRAINED, bare=COUNTED))
+    found = check_endpoint(_pilot(server, "qwen"))
+    assert found.status == "ok"
+    assert re.search(r"mode json_schema, context of 4096 tokens, [\d.e+]+ tokens/s", found.found)
+
+
+def test_what_an_endpoint_does_not_say_is_said(server: FaultyServer) -> None:
+    server.answers(able(native=NATIVE, bare=counted(0, 0, content="one")))
+    found = check_endpoint(_pilot(server, "qwen"))
+    assert "context size not said (set pilot.context_tokens), tokens/s not said" in found.found
+
+
+def test_a_model_that_calls_no_tool_is_warned_of(server: FaultyServer) -> None:
+    server.answers(able(native=PROSE, json_schema=PROSE, json_object=PROSE, prompt=PROSE, bare=COUNTED))
+    found = check_endpoint(_pilot(server, "qwen"))
+    assert found.status == "warning" and "no right tool call (native: no call; json_schema" in found.found
+    assert "--tool-call-parser" in found.mend
+
+
+@pytest.mark.parametrize(
+    "behaviour", [error(401, KEY), error(404, "no such model"), error(500), error(503), body(b"<html>")]
+)
+def test_a_model_that_cannot_be_asked_fails(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.answers(behaviour)
+    pilot = _pilot(server, "qwen").model_copy(update={"backoff_s": 0})
+    found = check_endpoint(pilot)
+    assert found.status == "failed" and found.mend and KEY not in found.found
 
 
 @pytest.mark.parametrize("content", [b"<html>", b'{"data": [1]}', b""])
 def test_what_is_no_list_of_models_fails(server: FaultyServer, content: bytes) -> None:
-    server.answers(body(content))
+    server.pages[MODELS] = body(content)
     assert check_endpoint(_pilot(server, "qwen")).status == "failed"
 
 
@@ -97,6 +149,7 @@ def test_a_proxy_of_the_environment_is_used(server: FaultyServer, monkeypatch: p
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     pilot = PilotSettings(kind="openai", base_url="http://node7.invalid:8000/v1", model="qwen")
+    server.pages[f"{pilot.base_url}/models"] = server.pages[MODELS]
     assert check_endpoint(pilot).status == "ok"
     assert server.headers[0]["Host"] == "node7.invalid:8000"
 
