@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
@@ -47,16 +48,20 @@ class Proposals:
         """One turn of the pilot; returns what came of it. Raises PausedError when it cannot be had."""
         if state.incumbent is None:
             raise AssertionError("a pilot is asked only when there is an incumbent")
+        if self._endpoint is None:
+            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger))
+            self._endpoint = self.resources.enter_context(opened)
         start = incumbent = self.lineage.recipe(state.incumbent)
         revision = 1
         if iteration < len(state.iterations):  # a draft of it came back
             revision += len(state.iterations[iteration].drafts)
             start = self.lineage.revision(iteration, revision - 1) / "recipe"
         copy_recipe(start, self.lineage.draft)
-        turn = self.briefing.turn(iteration, state, self.lineage.draft, incumbent)
-        if self._endpoint is None:
-            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger))
-            self._endpoint = self.resources.enter_context(opened)
+        turn = replace(
+            self.briefing.turn(iteration, state, self.lineage.draft, incumbent),
+            context_tokens=self._endpoint.context_tokens,
+            reply_tokens=self._endpoint.reply_tokens,
+        )
         outcome = take_turn(
             self._endpoint, turn, lambda exchange: self.transcript.record(iteration, "researcher", exchange)
         )

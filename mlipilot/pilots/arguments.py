@@ -20,16 +20,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def fitted(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def coerced(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The arguments with strings read as JSON where the schema wants another type and the JSON has it.
 
     Dialects of tags know strings only, and small models quote numbers and lists.
     """
     properties = schema["properties"]
-    return {name: _fitted(value, properties.get(name, {})) for name, value in arguments.items()}
+    return {name: _as_wanted(value, properties.get(name, {})) for name, value in arguments.items()}
 
 
-def _fitted(value: Any, schema: dict[str, Any]) -> Any:
+def _as_wanted(value: Any, schema: dict[str, Any]) -> Any:
     wanted = _TYPES.get(schema.get("type", ""))
     if wanted is None or not isinstance(value, str):
         return value

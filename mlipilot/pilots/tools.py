@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlipilot.audit.files import tree_digest
-from mlipilot.pilots.arguments import fault_of, fitted
+from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.novelty import recipe_identity
@@ -208,7 +208,7 @@ def check_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if name not in PARAMETERS:
         raise RefusedError(f"there is no tool {name[:60]!r}; the tools are: {', '.join(PARAMETERS)}")
     schema = PARAMETERS[name][1]
-    fitting = fitted(arguments, schema)
+    fitting = coerced(arguments, schema)
     fault = fault_of(fitting, schema)
     if fault is not None:
         raise RefusedError(f"{name}: {fault}")

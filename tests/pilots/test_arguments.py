@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.pilots.arguments import fault_of, fitted
+from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.pilots.tools import PARAMETERS
 from tests.pilots.test_tools import CLAIM
 
@@ -34,7 +34,7 @@ LOG, SUBMIT, WRITE = (PARAMETERS[name][1] for name in ("read_log", "submit_exper
 def test_a_string_is_read_as_json_only_where_another_type_is_wanted(
     given: dict[str, Any], schema: dict[str, Any], taken: dict[str, Any]
 ) -> None:
-    assert fitted(given, schema) == taken
+    assert coerced(given, schema) == taken
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mlipilot.pilots.endpoint.abilities import CallMode, Finding
 from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.endpoint.context import find_context_tokens
+from mlipilot.pilots.endpoint.context_size import find_context_tokens
 from mlipilot.pilots.endpoint.exchange import Exchange, RequestRefusedError
 from mlipilot.pilots.endpoint.trial import (
     TRIAL_MESSAGES,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
-from mlipilot.pilots.endpoint.client import Completer, Exchange
+from mlipilot.pilots.arguments import coerced, fault_of
+from mlipilot.pilots.endpoint.exchange import Completer, Exchange
 from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.untrusted import clip, one_line
 
@@ -50,8 +49,8 @@ def ask_role(
         exchange = completer.complete(messages, tools)
         record(exchange)
         reply = parse_message(exchange.message)
-        text = "" if exchange.finish_reason == "length" else reply.text
-        call, problem = _fitting(reply, tools, cut_off=exchange.finish_reason == "length")
+        text = "" if exchange.is_cut_off else reply.text
+        call, problem = _fitting(reply, tools, cut_off=exchange.is_cut_off)
         if call is not None:
             return call, text
         messages.append({"role": "assistant", "content": clip(reply.text, 2000) or "(no text)"})
@@ -71,10 +70,11 @@ def _fitting(reply: ParsedReply, tools: list[Schema], *, cut_off: bool) -> tuple
         elif call.name not in schemas:
             problem = f"There is no tool {call.name}; the tools are: {', '.join(schemas)}."
         else:
-            fault = best_match(Draft202012Validator(schemas[call.name]).iter_errors(call.arguments))
+            arguments = coerced(call.arguments, schemas[call.name])
+            fault = fault_of(arguments, schemas[call.name])
             if fault is None:
-                return call, ""
-            problem = f"{call.name}: {one_line(fault.message, 300)}."
+                return replace(call, arguments=arguments), ""
+            problem = f"{call.name}: {fault}."
     return None, problem
 
 

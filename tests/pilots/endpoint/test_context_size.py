@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.pilots.endpoint.context import find_context_tokens
+from mlipilot.pilots.endpoint.context_size import find_context_tokens
 
 MODELS, PROPS, PS, STUDIO = "/models", "/props", "/api/ps", "/api/v0/models"
 
