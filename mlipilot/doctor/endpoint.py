@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 """Of the list of models."""
-TRIAL_S = 120.0
+TRIAL_S = 180.0
 """Of everything that the model itself is asked."""
 _SPEED_TOKENS = 64
 _MEND_REACH = (
