@@ -148,7 +148,7 @@ def _plain_reason(error: Exception, connection: Connection) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy of the environment failed ({cause}); trust_env: false goes around it"
     if isinstance(error, requests.exceptions.Timeout):
-        return f"no answer within {connection.deadline_s:g} s"
+        return f"no complete reply within {connection.deadline_s:g} s"
     return str(cause) or type(cause).__name__
 
 
