@@ -205,14 +205,16 @@ class Caller:
                 return content
             raise FaultError(f"the answer is not a JSON object{_excerpt(text)}")
         said = f"HTTP {raw.status}{error_text(content) or _excerpt(text)}"
+        # decoded, because escapes may hide the key
+        whole = text if content is None else json.dumps(content, ensure_ascii=False)
         if raw.status in _PASSING:
             is_loading = raw.status == 503 and _LOADING.search(text[:2000]) is not None
             raise FaultError(said, wait_s=_wait_s(raw.retry_after), is_loading=is_loading)
-        if not is_clear(raw.status, text):
+        if not is_clear(raw.status, whole):
             raise FaultError(said, status=raw.status)
         advice = _ADVICE.get(raw.status, "it does not accept the request")
         advice = advice.format(key_variable=self.settings.api_key_env)
-        raise RequestRefusedError(self._told(f"{advice} ({said})", model), raw.status, text)
+        raise RequestRefusedError(self._told(f"{advice} ({said})", model), raw.status, whole)
 
 
 def error_text(content: Any) -> str:

@@ -254,7 +254,8 @@ def test_an_echoing_endpoint_does_not_bring_the_key_into_any_text(faulty_server:
         faulty_server.answers(behaviour)
         with pytest.raises(PausedError) as paused:
             endpoint.complete(MESSAGES, [])
-        assert KEY[:6] not in str(paused.value) + repr(paused.value) + repr(vars(paused.value))
+        told = str(paused.value) + repr(paused.value) + repr(vars(paused.value))
+        assert KEY[1:6] not in told  # the first letter may have been escaped
 
 
 def test_a_key_that_no_header_may_hold_is_refused_without_being_shown() -> None:

@@ -129,6 +129,11 @@ def test_missing_brackets_are_added_only_at_the_very_end_and_never_inside_a_valu
     assert calls('{"name": "read_file", "arguments": {"path": "a\\"') == []
 
 
+def test_a_tool_without_arguments_needs_none_in_our_own_form() -> None:
+    assert told('{"tool": "list_files"}') == [LIST]
+    assert calls('{"name": "list_files"}') == []
+
+
 def test_line_breaks_inside_strings_are_let_pass() -> None:
     assert told('{"name": "read_file", "arguments": {"path": "a\nb"}}') == [("read_file", {"path": "a\nb"})]
 

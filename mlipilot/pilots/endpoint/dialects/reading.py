@@ -71,13 +71,13 @@ def calls_of(value: Any, at: int) -> list[Found]:
 
 
 def call_of(value: Any, at: int, *, bare: bool = False) -> Found | None:
-    """`value` as a call, if it has the shape of one: a name and, unless `bare`, arguments."""
+    """`value` as a call, if it has the shape of one: a tool, or a name and, unless `bare`, arguments."""
     if not isinstance(value, dict):
         return None
     body = value["function"] if isinstance(value.get("function"), dict) else value
     name = next((body[key] for key in ("name", "tool", "function") if isinstance(body.get(key), str)), None)
     keys = [key for key in ("arguments", "parameters") if key in body]
-    if name is None or not (keys or bare):
+    if name is None or not (keys or bare or "tool" in body):
         return None
     return Found(at, name.strip(), body[keys[0]] if keys else None)
 
