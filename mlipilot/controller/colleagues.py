@@ -10,11 +10,12 @@ from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.pilots import open_endpoint
 from mlipilot.pilots.context import Room
-from mlipilot.pilots.endpoint.client import Completer
+from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
 from mlipilot.pilots.roles.reviewer import ReviewInput, review
 from mlipilot.pilots.settings import EndpointSettings, Role
@@ -34,7 +35,7 @@ class Colleagues:
     ) -> None:
         self.run, self.lineage, self.spec, self.ledger = run, lineage, spec, ledger
         self.briefing, self.transcript = briefing, transcript
-        self._endpoints: dict[Role, Completer] = {}
+        self._endpoints: dict[Role, Endpoint] = {}
 
     def review(self, iteration: int, revision: int, state: State) -> str:
         """Have a draft looked at; returns what came of it. Raises PausedError."""
@@ -74,12 +75,13 @@ class Colleagues:
             add_finding(self.run, Finding(**lesson))
 
     def _room(self, role: Role) -> Room:
-        settings = self._settings(role)
-        return Room(settings.context_tokens, settings.max_tokens)
+        endpoint = self._endpoint(role)
+        return Room(endpoint.context_tokens, endpoint.reply_tokens)
 
-    def _endpoint(self, role: Role) -> Completer:
+    def _endpoint(self, role: Role) -> Endpoint:
         if role not in self._endpoints:
-            self._endpoints[role] = open_endpoint(self._settings(role), self.run.endpoint)
+            opened = open_endpoint(self._settings(role), self.run.endpoint, LedgerMemory(self.ledger))
+            self._endpoints[role] = opened
         return self._endpoints[role]
 
     def _settings(self, role: Role) -> EndpointSettings:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlipilot.pilots.arguments import coerced, fault_of
-from mlipilot.pilots.endpoint.exchange import Completer, Exchange
+from mlipilot.pilots.endpoint.exchange import Completer, ContextOverflowError, Exchange
 from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.untrusted import clip, one_line
 
@@ -46,7 +46,12 @@ def ask_role(
     ]
     text = ""
     for _ in range(TRIES):
-        exchange = completer.complete(messages, tools)
+        try:
+            exchange = completer.complete(messages, tools)
+        except ContextOverflowError as overflow:  # what a role is told is short: its context is too small
+            if overflow.exchange is not None:
+                record(overflow.exchange)
+            return None, ""
         record(exchange)
         reply = parse_message(exchange.message)
         text = "" if exchange.is_cut_off else reply.text

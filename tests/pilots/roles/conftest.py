@@ -11,6 +11,9 @@ from mlipilot.pilots.endpoint.client import Exchange
 class Speaker:
     """Answers with the given messages in turn, the last one again and again."""
 
+    context_tokens: int | None = None
+    reply_tokens = 1024
+
     def __init__(self, *messages: dict[str, Any], finish_reason: str = "stop") -> None:
         self.messages, self.finish_reason = list(messages), finish_reason
         self.heard: list[list[dict[str, Any]]] = []

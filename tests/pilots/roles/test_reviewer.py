@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlipilot.pilots.context import Room
-from mlipilot.pilots.endpoint.client import Exchange
+from mlipilot.pilots.endpoint.exchange import ContextOverflowError, Exchange
 from mlipilot.pilots.roles.asking import TRIES
 from mlipilot.pilots.roles.reviewer import ReviewInput, review
 from tests.pilots.conftest import history_entry
@@ -94,3 +94,12 @@ def test_a_long_change_leaves_room() -> None:
     speaker = Speaker(calling("approve", reason="ok"))
     review(speaker, _draft(diff="+" + "x" * 10**6, room=Room(4096, reply_tokens=512)), lambda _: None)
     assert len(speaker.heard[0][1]["content"]) < 8000
+
+
+def test_one_whose_context_is_too_small_approves() -> None:
+    class Small:
+        def complete(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
+            raise ContextOverflowError("too long", 512)
+
+    found = review(Small(), _draft(), lambda _: None)
+    assert found.approved and "could be understood" in found.text
