@@ -1,198 +1,28 @@
-"""The scripted pilot as an OpenAI-compatible server on loopback, so that it is driven like any other.
-
-It needs no language model: `textbook` decides. Tokens are counted as characters divided by four.
-"""
+"""The scripted pilot as an endpoint: `textbook` decides, `loopback` serves. It needs no language model."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import socketserver
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, cast
 
-from mlipilot.errors import InputError
-from mlipilot.pilots.endpoint.trial import TRIAL_TOOL
-from mlipilot.pilots.textbook import MOVES, NEEDED_TOOLS, Call, Move, load_moves, next_call
+from mlipilot.pilots.loopback import Decider, LoopbackServer, serve_until_interrupted
+from mlipilot.pilots.textbook import MOVES, NEEDED_TOOLS, load_moves, next_call
 
-HOST = "127.0.0.1"
 MODEL = "scripted"
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
-_CHARACTERS_PER_TOKEN = 4
 
 
-class ScriptedServer:
-    """The server, in a thread for as long as the `with` block lasts.
-
-    `port` 0 takes a free one. Raises InputError when the port is taken or the moves cannot be read.
-    """
+class ScriptedServer(LoopbackServer):
+    """The scripted pilot's server. Raises InputError when the port is taken or the moves cannot be read."""
 
     def __init__(self, port: int = 0, moves: Path = MOVES) -> None:
-        self._server = _bound(port, load_moves(moves))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def base_url(self) -> str:
-        """What a client takes as its base URL."""
-        return f"http://{HOST}:{self._server.server_address[1]}/v1"
-
-    def __enter__(self) -> ScriptedServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(_decider(moves), port)
 
 
 def serve_forever(port: int, announce: Callable[[str], None], moves: Path = MOVES) -> None:
     """Serve in this thread until Ctrl-C; `announce` is given the base URL once requests are answered."""
-    server = _bound(port, load_moves(moves))
-    announce(f"http://{HOST}:{server.server_address[1]}/v1")
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        return
-    finally:
-        server.server_close()
+    serve_until_interrupted(_decider(moves), port, announce)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, port: int, moves: list[Move]) -> None:
-        self.moves = moves
-        super().__init__((HOST, port), _Handler)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own would ask a name server for this machine's name, which may take seconds
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, self.server_address[1]
-
-
-def _bound(port: int, moves: list[Move]) -> _Server:
-    try:
-        return _Server(port, moves)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"cannot listen on {HOST}:{port}: {error}", mend="choose another --port") from None
-
-
-class _RequestError(Exception):
-    """The request cannot be answered; holds the HTTP status and the reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = 30
-    server_version = "mlipilot-scripted"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        self._answer({"/health": lambda: {"status": "ok"}, "/v1/models": _models})
-
-    def do_POST(self) -> None:
-        self._answer({"/v1/chat/completions": self._completion})
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the controller's transcript holds every exchange."""
-
-    def _completion(self) -> dict[str, Any]:
-        return complete(self._body(), cast(_Server, self.server).moves)
-
-    def _body(self) -> Any:
-        length = self.headers.get("Content-Length") or ""
-        if not length.isdigit():
-            raise _RequestError(411, "Content-Length is missing")
-        if int(length) > MAX_REQUEST_BYTES:
-            raise _RequestError(413, "the request is too large")
-        try:
-            return json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError):
-            raise _RequestError(400, "the body is not JSON") from None
-
-    def _answer(self, routes: dict[str, Callable[[], dict[str, Any]]]) -> None:
-        try:
-            route = routes.get(self.path.partition("?")[0])
-            if route is None:
-                raise _RequestError(404, f"there is no {self.command} {self.path[:100]}")
-            status, content = 200, route()
-        except _RequestError as error:
-            status, content = error.status, _error(str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a request holds, its sender gets an answer
-            status, content = 400, _error(f"the conversation cannot be read ({type(error).__name__})")
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-def complete(request: Any, moves: list[Move]) -> dict[str, Any]:
-    """The answer of `/chat/completions` to a parsed request. Raises _RequestError for what it cannot do."""
-    if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
-        raise _RequestError(400, "messages must be a list")
-    if request.get("stream"):
-        raise _RequestError(400, "the scripted pilot does not stream: leave stream out")
-    offered = _offered(request.get("tools"))
-    if TRIAL_TOOL in offered:  # a client finds out whether tools can be called here
-        return _completion(request, _calling(Call(TRIAL_TOOL, {"colour": "blue"}), request), "tool_calls")
-    if not offered >= NEEDED_TOOLS:
-        names = ", ".join(sorted(NEEDED_TOOLS))
-        message = {"role": "assistant", "content": f"I am the scripted pilot; I only call tools: {names}."}
-        return _completion(request, message, "stop")
-    return _completion(request, _calling(next_call(request["messages"], moves), request), "tool_calls")
-
-
-def _offered(tools: Any) -> set[str]:
-    return {tool["function"]["name"] for tool in tools or []}
-
-
-def _calling(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}
-    own_id = f"s{len(request['messages']):08d}"
-    return {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [{"id": own_id, "type": "function", "function": function}],
-    }
-
-
-def _completion(request: dict[str, Any], message: dict[str, Any], reason: str) -> dict[str, Any]:
-    asked = json.dumps(request, sort_keys=True)
-    prompt_tokens = 1 + len(asked) // _CHARACTERS_PER_TOKEN
-    completion_tokens = 1 + len(json.dumps(message)) // _CHARACTERS_PER_TOKEN
-    return {
-        "id": f"chatcmpl-scripted-{hashlib.sha256(asked.encode()).hexdigest()[:16]}",
-        "object": "chat.completion",
-        "created": 0,  # no clock: the same request gets the same answer, byte for byte
-        "model": MODEL,
-        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-        },
-    }
-
-
-def _models() -> dict[str, Any]:
-    entry = {"id": MODEL, "object": "model", "created": 0, "owned_by": "mlipilot"}
-    return {"object": "list", "data": [entry]}
-
-
-def _error(message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+def _decider(moves: Path) -> Decider:
+    loaded = load_moves(moves)
+    return Decider(MODEL, NEEDED_TOOLS, lambda messages: next_call(messages, loaded))

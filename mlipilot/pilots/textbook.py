@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mlipilot.pilots.calls import Call, calls_made, last_result
 from mlipilot.pilots.edits import replace_once
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import CAME_BACK
@@ -54,19 +55,6 @@ class MoveList(BaseModel):
     moves: list[Move]
 
 
-class Call(NamedTuple):
-    """A tool call; `result` is the text that came back, or None when it has yet to be made."""
-
-    name: str
-    arguments: dict[str, Any]
-    result: str | None = None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the tool said no."""
-        return (self.result or "").startswith("error:")
-
-
 def load_moves(path: Path = MOVES) -> list[Move]:
     """The moves in a file. Raises InputError."""
     return load_yaml_model(path, MoveList).moves
@@ -81,37 +69,20 @@ def next_call(messages: list[Any], moves: list[Move]) -> Call:
     if refused is not None:
         return _give_up(f"{refused.name} was refused: {refused.result}")
     for name, arguments in (("show_history", {}), ("list_files", {}), ("read_file", {"path": RECIPE})):
-        if _last(made, name) is None:
+        if last_result(made, name) is None:
             return Call(name, arguments)
-        if name == "list_files" and RECIPE not in (_last(made, name) or "").splitlines():
+        if name == "list_files" and RECIPE not in (last_result(made, name) or "").splitlines():
             return _give_up(f"there is no {RECIPE} among the files")
-    titles = _titles(_last(made, "show_history") or "")
+    titles = _titles(last_result(made, "show_history") or "")
     if titles is None:
         return _give_up("the history is not in a form that it can read")
-    return _play(_last(made, "read_file") or "", titles, moves, made)
+    return _play(last_result(made, "read_file") or "", titles, moves, made)
 
 
 def _came_back(messages: list[Any]) -> bool:
     """Whether the turn is about a draft that was submitted before."""
     told = (str(message.get("content")) for message in messages if message.get("role") == "user")
     return any(line.startswith(CAME_BACK) for text in told for line in text.splitlines())
-
-
-def calls_made(messages: list[Any]) -> list[Call]:
-    """Every tool call of a conversation that has its answer, in order."""
-    asked: dict[str, tuple[str, dict[str, Any]]] = {}
-    made = []
-    for message in messages:
-        for entry in message.get("tool_calls") or []:
-            arguments = json.loads(entry["function"]["arguments"] or "{}")
-            asked[entry["id"]] = (entry["function"]["name"], arguments)
-        if message.get("role") == "tool" and message.get("tool_call_id") in asked:
-            made.append(Call(*asked[message["tool_call_id"]], result=str(message.get("content"))))
-    return made
-
-
-def _last(made: list[Call], name: str) -> str | None:
-    return next((call.result for call in reversed(made) if call.name == name), None)
 
 
 def _titles(history: str) -> set[str] | None:
