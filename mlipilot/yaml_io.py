@@ -54,7 +54,7 @@ def validate(data: Any, model: type[Model], path: Path) -> Model:
         raise InputError(
             _message(first, location),
             file=path,
-            line=_line(data, location),
+            line=line_of(data, location),
             mend=_mend(first, model, location),
         ) from None
 
@@ -73,8 +73,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _line(data: Any, location: tuple[int | str, ...]) -> int | None:
-    """The line of the deepest part of `location` that the file has."""
+def line_of(data: Any, location: tuple[int | str, ...]) -> int | None:
+    """The line of the deepest part of `location` that the file has; None where it came by `--set`."""
     line: int | None = 1
     for part in location:
         if isinstance(data, CommentedMap) and part in data:

@@ -14,7 +14,9 @@ COMMON = {"errors", "yaml_io", "untrusted", "handover", "programs", "versions"}
 # Which rooms a room may import besides itself and the common modules; leaf modules are named in full.
 MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"campaign.paths"},
-    "campaign": {"audit", "datasets", "evaluation.scorecard", "jobs.settings", "pilots.settings"},
+    "campaign": {
+        *("audit", "datasets", "evaluation.scorecard", "jobs.settings", "pilots.settings", "pilots.space")
+    },
     "datasets": {"audit"},
     "evaluation": {"audit"},
     "pilots": {"audit", "evaluation.catalog"},

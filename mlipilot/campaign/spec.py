@@ -15,11 +15,13 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from mlipilot.campaign.pilots import expand_names, first_of
+from mlipilot.campaign.space import check_searches, check_space
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.space import Space
 from mlipilot.yaml_io import load_yaml, validate
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +62,9 @@ class CampaignSpec(BaseModel):
     pilot: PilotSettings
     pilots: list[PilotSettings] = Field(
         default=[], description="several pilots to be compared: lineages take them in turn"
+    )
+    space: Space = Field(
+        default={}, description="what search pilots may set, by dotted path in the recipe's recipe.yaml"
     )
     seeds: list[int] = Field(min_length=1, description="training seeds of every candidate")
     budget: Budget
@@ -130,7 +135,10 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
             file=path,
             mend="name a scorecard that fits the data set",
         )
-    return Campaign(path, spec, scorecard, scorecard_path, find_recipe(spec.recipe, path))
+    recipe_path = find_recipe(spec.recipe, path)
+    check_space(spec.space, recipe_path, data, path)
+    check_searches(spec.pilots or [spec.pilot], spec.space, data, path)
+    return Campaign(path, spec, scorecard, scorecard_path, recipe_path)
 
 
 def find_recipe(name: str, campaign_path: Path) -> Path:

@@ -18,7 +18,9 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation.scorecard import Scorecard, metric_values
 from mlipilot.jobs.logs import job_events
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
-from mlipilot.pilots.settings import LANGUAGE_MODELS
+from mlipilot.pilots.sampling import Search
+from mlipilot.pilots.settings import LANGUAGE_MODELS, SEARCHES
+from mlipilot.pilots.space import RECIPE, Scalar, values_in
 from mlipilot.untrusted import clean
 
 _MOST_LESSONS = 50
@@ -75,9 +77,30 @@ class Briefing:
             "verdict": str(verdict["verdict"]),
             "reason": verdict["reason"] or "",
             "effects": verdict["effects"],
+            "score": {name: verdict.get(name) for name in ("violation", "log_objective")},
             "metrics": self.mean_metrics(state, number),
+            "parameters": self._parameters(number),
             "diff": self.diff(iteration),
         }
+
+    def search(self) -> Search | None:
+        """The search of the lineage's pilot, when it is one."""
+        if self.spec.pilot.kind not in SEARCHES:
+            return None
+        return Search(
+            kind=self.spec.pilot.kind,
+            space=self.spec.space,
+            seeds=self.spec.seeds,
+            iterations=self.spec.budget.iterations,
+            metrics=[term.metric for term in self.card.objective.terms],
+        )
+
+    def _parameters(self, number: int) -> dict[str, Scalar]:
+        """The values of the declared space in an iteration's recipe."""
+        recipe = self.lineage.recipe(number) / RECIPE
+        if not self.spec.space or not recipe.is_file():
+            return {}
+        return values_in(recipe.read_text(encoding="utf-8", errors="replace"), self.spec.space)
 
     def diff(self, iteration: Iteration) -> str:
         """What the candidate, or the newest draft where there is none, changes in its incumbent's recipe."""

@@ -18,7 +18,10 @@ from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.errors import PausedError
 from mlipilot.pilots import open_pilot
+from mlipilot.pilots.context import BOUNDLESS_TOKENS
 from mlipilot.pilots.endpoint.client import Endpoint
+from mlipilot.pilots.search import hold_numbers
+from mlipilot.pilots.settings import LANGUAGE_MODELS
 from mlipilot.pilots.turn import GaveUp, NoProposal, Proposal, take_turn
 
 
@@ -48,8 +51,9 @@ class Proposals:
         """One turn of the pilot; returns what came of it. Raises PausedError when it cannot be had."""
         if state.incumbent is None:
             raise AssertionError("a pilot is asked only when there is an incumbent")
+        search = self.briefing.search()
         if self._endpoint is None:
-            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger))
+            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger), search)
             self._endpoint = self.resources.enter_context(opened)
         start = incumbent = self.lineage.recipe(state.incumbent)
         revision = 1
@@ -57,11 +61,14 @@ class Proposals:
             revision += len(state.iterations[iteration].drafts)
             start = self.lineage.revision(iteration, revision - 1) / "recipe"
         copy_recipe(start, self.lineage.draft)
+        has_model = self.spec.pilot.kind in LANGUAGE_MODELS
         turn = replace(
             self.briefing.turn(iteration, state, self.lineage.draft, incumbent),
-            context_tokens=self._endpoint.context_tokens,
+            context_tokens=self._endpoint.context_tokens if has_model else BOUNDLESS_TOKENS,
             reply_tokens=self._endpoint.reply_tokens,
         )
+        if search is not None and has_model:
+            turn = hold_numbers(turn, search, is_new=revision == 1)
         outcome = take_turn(
             self._endpoint, turn, lambda exchange: self.transcript.record(iteration, "researcher", exchange)
         )

@@ -1,4 +1,4 @@
-"""Who proposes: the endpoint client, the tools, the turn, and the scripted pilot."""
+"""Who proposes: the endpoint client, the tools, the turn, the scripted pilot and the searches."""
 
 from __future__ import annotations
 
@@ -10,29 +10,45 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlipilot.pilots.endpoint.abilities import Memory
     from mlipilot.pilots.endpoint.client import Endpoint
+    from mlipilot.pilots.loopback import LoopbackServer
+    from mlipilot.pilots.sampling import Search
     from mlipilot.pilots.settings import EndpointSettings, PilotSettings
 
 
 @contextmanager
 def open_pilot(
-    settings: PilotSettings, published: Path | None = None, memory: Memory | None = None
+    settings: PilotSettings,
+    published: Path | None = None,
+    memory: Memory | None = None,
+    search: Search | None = None,
 ) -> Iterator[Endpoint]:
-    """The endpoint that `settings` name, ready to be asked; the scripted one is served from a thread.
+    """The endpoint that `settings` name, ready to be asked; without a language model, served from a thread.
 
     `published` is the file of an endpoint that belongs to the run; `memory` holds what earlier sessions found
-    out about endpoints. Raises InputError for an address, a key or a model that cannot be right, PausedError
-    when the endpoint is down.
+    out about endpoints; `search` is what a search pilot needs. Raises InputError for an address, a key or a
+    model that cannot be right and for a package that is not installed, PausedError when the endpoint is down.
     """
     # Imported here, because reading a campaign file needs the settings only and should be quick.
     from mlipilot.pilots.endpoint.client import Endpoint
-    from mlipilot.pilots.scripted import MODEL, ScriptedServer
+    from mlipilot.pilots.settings import LANGUAGE_MODELS
+
+    if settings.kind in LANGUAGE_MODELS:
+        yield open_endpoint(settings, published, memory)
+        return
+    with _loopback(settings, search) as server:
+        direct = settings.model_copy(update={"trust_env": False})  # never through a proxy
+        yield Endpoint(server.base_url, settings.kind, None, direct)
+
+
+def _loopback(settings: PilotSettings, search: Search | None) -> LoopbackServer:
+    from mlipilot.pilots.scripted import ScriptedServer
+    from mlipilot.pilots.search import SearchServer
 
     if settings.kind == "scripted":
-        with ScriptedServer() as server:
-            direct = settings.model_copy(update={"trust_env": False})  # never through a proxy
-            yield Endpoint(server.base_url, MODEL, None, direct)
-        return
-    yield open_endpoint(settings, published, memory)
+        return ScriptedServer()
+    if search is None:
+        raise AssertionError("a search pilot searches a space")
+    return SearchServer(search)
 
 
 def open_endpoint(

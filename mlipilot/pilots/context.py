@@ -23,6 +23,8 @@ from mlipilot.untrusted import clip, one_line
 Message = dict[str, Any]
 ASSUMED_TOKENS = 16384
 """The context size of an endpoint that does not tell it."""
+BOUNDLESS_TOKENS = 10**9
+"""The context size of a pilot that is no language model: it reads the whole history, however long."""
 _CHARACTERS_PER_TOKEN = 3.0  # code and numbers; prose has more than 4
 _RECIPE_SHARE, _HISTORY_SHARE, _LESSONS_SHARE, _FEEDBACK_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 8
 _LEFT_OUT = "(left out to save space; call the tool again if you need it)"

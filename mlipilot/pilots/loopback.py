@@ -1,6 +1,6 @@
-"""A pilot without a language model as an OpenAI-compatible server on loopback, so that it is driven like any other.
+"""A pilot without a language model, served on loopback as an OpenAI-compatible endpoint.
 
-Tokens are counted as characters divided by four.
+So it is driven like any other pilot. Tokens are counted as characters divided by four.
 """
 
 from __future__ import annotations

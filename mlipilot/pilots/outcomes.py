@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlipilot.pilots.hypothesis import Hypothesis
+from mlipilot.pilots.space import Scalar
 
 CAME_BACK = "Your draft of this iteration came back"
 """How a pilot is told that a turn is about a draft that it has submitted before."""
@@ -37,7 +38,8 @@ class TurnInput:
     """The incumbent's recipe, to tell whether the draft differs."""
     history: list[dict[str, Any]]
     """One entry an iteration, the baseline first: iteration, title, hypothesis, verdict, reason, effects
-    (metric, direction, grade, before, after), metrics (value by name), diff."""
+    (metric, direction, grade, before, after), score (violation and log_objective: means over seeds in ln
+    units, or None), metrics (value by name), parameters (of the declared space, by dotted path), diff."""
     logs: Mapping[str, Path]
     """Training logs by `log_key(iteration, seed)`."""
     scorecard: dict[str, Any]
@@ -53,6 +55,8 @@ class TurnInput:
     """How many experiments, this one included, the lineage may still make; None when it is not limited."""
     log_lines: int = 60
     """How many of a log's last lines the pilot is shown."""
+    held: Mapping[str, Scalar] = field(default_factory=dict)
+    """Values of recipe.yaml by dotted path that a search has set in the draft, and that stay as they are."""
     briefing: Mapping[str, str] = field(default_factory=dict)
     """Plain facts for the task's text, by title, such as the data set's description."""
     tried: Mapping[str, str] = field(default_factory=dict)

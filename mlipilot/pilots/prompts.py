@@ -46,6 +46,7 @@ def first_messages(turn: TurnInput, files: Mapping[str, str], room: Room) -> lis
         feedback=turn.feedback,
         said="" if turn.feedback is None else feedback_text(turn.feedback.text, room),
         came_back=CAME_BACK,
+        held=turn.held,
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": task}]
 

@@ -8,11 +8,15 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from mlipilot.errors import InputError
+
 Kind = Literal["scripted", "openai", "random", "tpe", "cma-es", "hybrid"]
 Mode = Literal["auto", "native", "json_schema", "json_object", "prompt"]
 Role = Literal["researcher", "reviewer", "analyst"]
 LANGUAGE_MODELS: frozenset[Kind] = frozenset({"openai", "hybrid"})
 """The kinds that ask a language model, and so need an endpoint."""
+SEARCHES: dict[Kind, str] = {"random": "optuna", "tpe": "optuna", "cma-es": "cmaes", "hybrid": "optuna"}
+"""The kinds that search the campaign's `space`, and the package of the extra `hpo` that each needs."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -131,6 +135,16 @@ class PilotSettings(EndpointSettings):
         for role in ("reviewer", "analyst"):
             self.endpoint(role)  # raises for a key that no endpoint has
         return self
+
+
+def missing_package(kind: Kind, file: Path | None = None, line: int | None = None) -> InputError:
+    """What a user is told when the package of a search is not installed."""
+    return InputError(
+        f"the {kind} pilot needs the Python package {SEARCHES[kind]}, which is not installed",
+        file=file,
+        line=line,
+        mend="pip install 'mlipilot[hpo]'",
+    )
 
 
 def checked_address(value: str) -> str:

@@ -16,11 +16,11 @@ from mlipilot.pilots.calls import Call, calls_made, last_result
 from mlipilot.pilots.edits import replace_once
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import CAME_BACK
+from mlipilot.pilots.space import RECIPE
 from mlipilot.pilots.yaml_places import edit_for, find_place
 from mlipilot.yaml_io import load_yaml_model
 
 MOVES = Path(__file__).parent / "scripted_moves.yaml"
-RECIPE = "recipe.yaml"
 NEEDED_TOOLS = frozenset(
     {"show_history", "list_files", "read_file", "replace_in_file", "submit_experiment", "give_up"}
 )

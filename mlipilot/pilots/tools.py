@@ -115,7 +115,7 @@ class Toolbox:
 
     def __init__(self, turn: TurnInput) -> None:
         self._turn = turn
-        self._workbench = Workbench(turn.draft)
+        self._workbench = Workbench(turn.draft, turn.held)
         self._tools: dict[str, Callable[..., ToolResult]] = {
             "list_files": self._list_files,
             "read_file": self._read_file,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
+from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
 from mlipilot.untrusted import clean
 
 MAX_FILE_BYTES = 64 * 1024
@@ -17,10 +19,14 @@ _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
 class Workbench:
-    """Reads and edits the draft recipe at `draft`."""
+    """Reads and edits the draft recipe at `draft`.
 
-    def __init__(self, draft: Path) -> None:
+    `held` are values of recipe.yaml that every edit must leave as they are.
+    """
+
+    def __init__(self, draft: Path, held: Mapping[str, Scalar] | None = None) -> None:
         self._draft = draft.resolve()
+        self._held = held or {}
 
     def names(self) -> list[str]:
         """POSIX paths of the files that may be read and edited."""
@@ -52,6 +58,8 @@ class Workbench:
         place = self._place(path)
         _check_text(content, path)
         check_syntax(path, content)
+        if place == self._draft / RECIPE:
+            _check_held(content, self._held)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -112,3 +120,13 @@ def _check_text(content: str, path: str) -> None:
         raise RefusedError(f"{path} would be larger than {MAX_FILE_BYTES // 1024} KiB")
     if clean(content) != content.replace("\r\n", "\n"):  # what no reader of a diff would see
         raise RefusedError(f"the content for {path} holds control or invisible characters: write plain text")
+
+
+def _check_held(content: str, held: Mapping[str, Scalar]) -> None:
+    values = values_in(content, held)
+    for path, value in held.items():
+        if path not in values or not is_same(values[path], value):
+            raise RefusedError(
+                f"{path} is not yours to edit: TPE has set it to {value!r} for this experiment. "
+                f"Leave it in {RECIPE} as it is, and edit something else."
+            )

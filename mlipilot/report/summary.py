@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlipilot.pilots.settings import LANGUAGE_MODELS
+from mlipilot.pilots.settings import Kind
 from mlipilot.report.rows import sealed_force_row
 from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit
 from mlipilot.report.view import IterationView, LineageView
 from mlipilot.untrusted import one_line
 
 _NAMED_GATES = 6
+_SEARCHES: dict[Kind, str] = {"random": "random", "tpe": "TPE", "cma-es": "CMA-ES"}
 _VERDICTS = ("accepted", "reverted", "invalid", "no proposal")
 
 
 def pilot_text(view: LineageView) -> str:
     """Who proposed, so that a scripted pilot is never taken for a language model."""
     pilot = view.spec.pilot
-    if pilot.kind not in LANGUAGE_MODELS:
-        return f"{pilot.kind} {'pilot' if pilot.kind == 'scripted' else 'search'} (no language model)"
+    if pilot.kind == "scripted":
+        return "scripted pilot (no language model)"
+    numbers = count(len(view.spec.space), "declared parameter")
+    if pilot.kind in _SEARCHES:
+        return f"{_SEARCHES[pilot.kind]} search over {numbers} (no language model)"
     name = pilot.model or pilot.name
-    return f"language model {one_line(name, 80)}" if name else "language model"
+    model = f"language model {one_line(name, 80)}" if name else "language model"
+    return f"{model} with TPE over {numbers}" if pilot.kind == "hybrid" else model
 
 
 def pilot_name(view: LineageView) -> str:

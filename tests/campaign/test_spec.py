@@ -49,7 +49,8 @@ def test_profile_then_override_win(tmp_path: Path) -> None:
 
 
 def _with_pilots(tmp_path: Path, lines: str) -> Path:
-    return _write(tmp_path, MINIMAL.replace("pilot:\n  kind: scripted\n", lines))
+    space = "space: {ema.decay: {choices: [0.0, 0.9]}}\n"
+    return _write(tmp_path, MINIMAL.replace("pilot:\n  kind: scripted\n", lines) + space)
 
 
 def test_a_pilot_may_be_named(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def history_entry(iteration: int, title: str, **changes: Any) -> dict[str, Any]:
         "verdict": "accepted",
         "reason": "",
         "effects": [],
+        "score": {"violation": 3.0, "log_objective": None},
         "metrics": {"force_mae_mev_per_a": 63.0},
+        "parameters": {},
         "diff": "",
     }
     return entry | changes

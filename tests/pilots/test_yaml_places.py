@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from mlipilot.pilots.edits import replace_once
-from mlipilot.pilots.yaml_places import edit_for, find_place
+from mlipilot.pilots.yaml_places import edit_for, find_place, with_values
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,11 @@ def test_a_value_is_written_so_that_it_reads_back(value: Any) -> None:
     found = edit_for("a:\n  b: 1  # note\n", "a.b", value)
     assert found is not None
     assert YAML(typ="safe").load(replace_once("a:\n  b: 1  # note\n", *found)) == {"a": {"b": value}}
+
+
+def test_several_values_are_set_at_once_wherever_they_stand() -> None:
+    text = "a: {b: 1, c: 2}  # note\nd:\n  e: 5   # last\nf:\n"
+    wanted = 'a: {b: "x: y", c: 0.001}  # note\nd:\n  e: 70  # last\nf: true\n'
+    assert with_values(text, {"d.e": 70, "a.c": 0.001, "f": True, "a.b": "x: y"}) == wanted
+    assert with_values(text, {"d.e": 7, "a.z": 1}) is None
+    assert with_values("a: |\n  x\n", {"a": "y"}) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mlipilot.report.html import render_html
 from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
 from mlipilot.report.status import iteration_dict, status_dict, status_line
-from mlipilot.report.summary import summary
+from mlipilot.report.summary import pilot_text, summary
 from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
 from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
@@ -190,6 +191,23 @@ def test_an_unknown_iteration_is_an_input_error(view: LineageView) -> None:
     for number in (-1, 5):
         with pytest.raises(InputError, match="iterations 0 to 4"):
             iteration_panel(view, number)
+
+
+@pytest.mark.parametrize(
+    ("pilot", "text"),
+    [
+        ({"kind": "random"}, "random search over 2 declared parameters (no language model)"),
+        ({"kind": "tpe"}, "TPE search over 2 declared parameters (no language model)"),
+        ({"kind": "cma-es"}, "CMA-ES search over 2 declared parameters (no language model)"),
+        ({"kind": "hybrid", "model": "m"}, "language model m with TPE over 2 declared parameters"),
+        ({"kind": "openai"}, "language model"),
+    ],
+)
+def test_a_search_is_not_taken_for_a_language_model(
+    view: LineageView, pilot: dict[str, str], text: str
+) -> None:
+    space = {"ema.decay": {"choices": [0.0, 0.9]}, "loss.energy": {"low": 0.1, "high": 10}}
+    assert pilot_text(replace(view, spec=make_spec(pilot=pilot, space=space))) == text
 
 
 def test_the_summary_is_computed(view: LineageView) -> None:

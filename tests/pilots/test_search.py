@@ -1,0 +1,205 @@
+"""The search pilots over real HTTP, and the numbers that a hybrid pilot leaves to TPE."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlipilot.errors import InputError
+from mlipilot.pilots import open_pilot
+from mlipilot.pilots.calls import Call
+from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.endpoint.client import Exchange
+from mlipilot.pilots.prompts import first_messages
+from mlipilot.pilots.sampling import Search
+from mlipilot.pilots.search import ATTEMPTS, NEEDED_TOOLS, fresh_values, hold_numbers, next_call
+from mlipilot.pilots.settings import Kind, PilotSettings
+from mlipilot.pilots.space import Parameter, Space, values_in
+from mlipilot.pilots.tools import Toolbox, tool_schemas
+from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
+from mlipilot.pilots.workbench import Workbench
+from tests.pilots.conftest import RECIPE_YAML, history_entry
+
+MakeTurn = Callable[..., TurnInput]
+KINDS: tuple[Kind, ...] = ("random", "tpe", "cma-es")
+SPACE: Space = {
+    "loss.forces": Parameter(low=1, high=1000, log=True),
+    "loss.stage_two.stress": Parameter(low=0, high=1000),
+    "model.hidden_irreps": Parameter(choices=["4x0e", "8x0e + 8x1o"]),
+    "ema.decay": Parameter(choices=[0.0, 0.9, 0.99]),
+}
+
+
+def search(kind: Kind, space: Space = SPACE) -> Search:
+    return Search(kind, space, [31, 32], 12, ["force_mae_mev_per_a", "stress_mae_gpa"])
+
+
+def trials(number: int) -> list[dict[str, Any]]:
+    """A history in which heavier forces were better."""
+    history = [history_entry(0, "baseline", parameters=values_in(RECIPE_YAML, SPACE))]
+    for iteration in range(1, number + 1):
+        values = search("random").suggest(history)
+        score = {"violation": 1000 / float(values["loss.forces"]), "log_objective": None}
+        title = f"Random search, suggestion {iteration}"
+        history.append(history_entry(iteration, title, parameters=values, score=score))
+    return history
+
+
+def play(
+    kind: Kind, turn: TurnInput, record: Callable[[Exchange], None] = lambda _: None, space: Space = SPACE
+) -> Outcome:
+    with open_pilot(PilotSettings(kind=kind), None, search(kind, space)) as endpoint:
+        return take_turn(endpoint, turn, record)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_turn_ends_in_a_proposal_with_every_parameter_set_and_comments_kept(
+    make_turn: MakeTurn, draft: Path, kind: Kind
+) -> None:
+    exchanges: list[Exchange] = []
+    history = trials(6)
+    outcome = play(kind, make_turn(history=history), exchanges.append)
+    assert isinstance(outcome, Proposal)
+    text = (draft / "recipe.yaml").read_text()
+    assert values_in(text, SPACE) == search(kind).suggest(history)
+    assert "# weight of the forces\n" in text and "kind: constant" in text
+    called = [e.message["tool_calls"][0]["function"]["name"] for e in exchanges]
+    assert called == ["show_history", "read_file", "write_file", "submit_experiment"]
+    claim = outcome.hypothesis
+    assert claim.title.endswith(", suggestion 7") and "after 7 trials" in claim.hypothesis
+    assert f"loss.forces = {values_in(text, SPACE)['loss.forces']}" in claim.hypothesis
+    assert claim.mechanism.startswith("None is claimed")
+    assert [effect.metric for effect in claim.expected_effect] == ["force_mae_mev_per_a", "stress_mae_gpa"]
+
+
+def test_a_claim_says_when_tpe_still_draws_at_random(make_turn: MakeTurn) -> None:
+    outcome = play("tpe", make_turn(history=trials(0)))
+    assert isinstance(outcome, Proposal)
+    assert "It still draws at random: it waits for 5 trials." in outcome.hypothesis.hypothesis
+    assert "drawn from the declared space" in outcome.hypothesis.mechanism
+
+
+class NoveltyToolbox(Toolbox):
+    """Refuses the first two submissions, as it does a recipe that was tried before."""
+
+    refusals = 2
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        result = super().call(name, arguments)
+        if name == "submit_experiment" and self.refusals:
+            self.refusals -= 1
+            return type(result)("error: this recipe was tried in iteration 3 of lineage 1")
+        return result
+
+
+def test_a_refused_submission_is_followed_by_another_suggestion(
+    make_turn: MakeTurn, draft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlipilot.pilots.turn.Toolbox", NoveltyToolbox)
+    history = trials(3)
+    assert isinstance(play("tpe", make_turn(history=history)), Proposal)
+    text = (draft / "recipe.yaml").read_text()
+    assert values_in(text, SPACE) == search("tpe").suggest(history, attempt=2)
+
+
+def test_it_gives_up_when_no_suggestion_is_new(make_turn: MakeTurn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlipilot.pilots.turn.Toolbox", NoveltyToolbox)
+    monkeypatch.setattr(NoveltyToolbox, "refusals", 99)
+    small: Space = {"ema.decay": Parameter(choices=[0.0, 0.9])}
+    outcome = play("random", make_turn(history=trials(0)), space=small)
+    assert isinstance(outcome, GaveUp)
+    assert outcome.reason == (
+        "Random search: none of 10 suggestions is new; "
+        "of the last it was said: error: this recipe was tried in iteration 3 of lineage 1"
+    )
+
+
+def test_a_draft_that_comes_back_with_a_suggestion_gets_the_next_one() -> None:
+    history = trials(4)
+    made = [search("tpe").suggest(history, attempt) for attempt in range(ATTEMPTS)]
+    incumbent = values_in(RECIPE_YAML, SPACE)
+    assert fresh_values(search("tpe"), history, [incumbent]) == made[0]
+    assert fresh_values(search("tpe"), history, [made[0]]) == made[1]
+    assert fresh_values(search("tpe"), history, [made[1], incumbent]) == made[2]
+    assert fresh_values(search("tpe"), history, [made[-1]]) == made[0]
+    assert fresh_values(search("tpe"), history, made) is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (None, "read_file was refused: error: there is no file"),
+        ("loss: {forces: 1}\n", "no longer has each value of the space on a line of its own"),
+        ("\x00", "read_file was refused: error: recipe.yaml is binary"),
+    ],
+)
+def test_a_recipe_that_it_cannot_edit_is_said_so(
+    make_turn: MakeTurn, draft: Path, recipe: str | None, says: str
+) -> None:
+    (draft / "recipe.yaml").unlink()
+    if recipe is not None:
+        (draft / "recipe.yaml").write_text(recipe)
+    outcome = play("random", make_turn(history=trials(1)))
+    assert isinstance(outcome, GaveUp)
+    assert outcome.reason.startswith("Random search: ") and says in outcome.reason
+
+
+@pytest.mark.parametrize("history", ["no JSON", "{}", "[3]", "error: no"])
+def test_a_history_that_it_cannot_read_is_said_so(history: str) -> None:
+    calls = [Call("show_history", {}), Call("read_file", {"path": "recipe.yaml"})]
+    messages: list[dict[str, Any]] = []
+    for call, result in zip(calls, (history, RECIPE_YAML), strict=True):
+        function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+        messages.append({"role": "assistant", "tool_calls": [{"id": call.name, "function": function}]})
+        messages.append({"role": "tool", "tool_call_id": call.name, "content": result})
+    answer = next_call(messages, search("tpe"))
+    assert (answer.name, answer.arguments["reason"][:28]) == ("give_up", "TPE: the history is not in a")
+
+
+def test_every_tool_that_it_uses_exists() -> None:
+    assert {tool["function"]["name"] for tool in tool_schemas()} >= NEEDED_TOOLS
+
+
+def test_a_missing_package_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    with (
+        pytest.raises(InputError, match=r"mlipilot\[hpo\]"),
+        open_pilot(PilotSettings(kind="cma-es"), None, search("cma-es")),
+    ):
+        pass
+
+
+def test_a_hybrid_turn_begins_with_tpes_numbers_and_tells_the_model(make_turn: MakeTurn, draft: Path) -> None:
+    history = trials(6)
+    turn = hold_numbers(make_turn(history=history), search("hybrid"))
+    suggested = search("tpe").suggest(history)
+    assert turn.held == suggested == values_in((draft / "recipe.yaml").read_text(), SPACE)
+    task = first_messages(turn)[1]["content"]
+    assert "not yours in this campaign" in task
+    assert f"model.hidden_irreps = {json.dumps(suggested['model.hidden_irreps'])}\n" in task
+    assert "not yours in this campaign" not in first_messages(make_turn())[1]["content"]
+
+
+def test_what_is_held_cannot_be_edited_and_all_else_can(make_turn: MakeTurn, draft: Path) -> None:
+    turn = hold_numbers(make_turn(history=trials(2)), search("hybrid"))
+    bench = Workbench(turn.draft, turn.incumbent, turn.held)
+    assert not bench.is_unchanged()
+    forces = turn.held["loss.forces"]
+    with pytest.raises(RefusedError, match=rf"loss\.forces is not yours to edit: TPE has set it to {forces}"):
+        bench.replace("recipe.yaml", f"forces: {forces} ", "forces: 7.5 ")
+    with pytest.raises(RefusedError, match=r"is not yours to edit"):
+        bench.write("./recipe.yaml", "loss: {stress: 1.0}\n")
+    bench.replace("recipe.yaml", "kind: constant", "kind: cosine")
+    bench.write("train.py", "print('mine')\n")
+    assert values_in((draft / "recipe.yaml").read_text(), SPACE) == turn.held
+
+
+def test_a_hybrid_draft_that_comes_back_gets_other_numbers(make_turn: MakeTurn) -> None:
+    history = trials(2)
+    held = [hold_numbers(make_turn(history=history), search("hybrid")).held for _ in range(3)]
+    assert held == [search("tpe").suggest(history, attempt) for attempt in range(3)]
