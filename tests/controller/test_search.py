@@ -27,7 +27,7 @@ SPACE = {
 
 def _run(root: Path, kind: str) -> SyntheticRun:
     """A baseline that fails gates, a candidate that diverged, and a turn without a proposal."""
-    pilot = {"kind": kind, "model": "m"} if kind == "hybrid" else {"kind": kind}
+    pilot = {"kind": kind} | ({"model": "m", "context_tokens": 8192} if kind == "hybrid" else {})
     made = SyntheticRun(root, make_spec(pilot=pilot, space=SPACE, seeds=[1]))
     made.propose(0, None, {})
     made.candidate(0, 0.0)
@@ -40,6 +40,7 @@ def _run(root: Path, kind: str) -> SyntheticRun:
 
 
 def _ask(made: SyntheticRun) -> State:
+    """One turn of the pilot for the third iteration."""
     measured = Measurements(made.lineage, made.spec, made.card)
     with ExitStack() as resources:
         proposals = Proposals(made.run, made.lineage, made.spec, made.card, made.ledger, measured, resources)
@@ -82,4 +83,5 @@ def test_a_hybrids_numbers_are_tpes_and_stand_in_the_patch(
     _ask(made)
     patch = (made.lineage.iteration(3) / "patch.diff").read_text()
     assert turns[0].held.keys() == SPACE.keys()
+    assert turns[0].context_tokens == 8192
     assert f"+  energy: {turns[0].held['loss.energy']}" in patch

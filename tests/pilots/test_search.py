@@ -13,6 +13,7 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.calls import Call
+from mlipilot.pilots.context import BOUNDLESS_TOKENS, Room
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.endpoint.client import Exchange
 from mlipilot.pilots.prompts import first_messages
@@ -75,6 +76,15 @@ def test_a_turn_ends_in_a_proposal_with_every_parameter_set_and_comments_kept(
     assert f"loss.forces = {values_in(text, SPACE)['loss.forces']}" in claim.hypothesis
     assert claim.mechanism.startswith("None is claimed")
     assert [effect.metric for effect in claim.expected_effect] == ["force_mae_mev_per_a", "stress_mae_gpa"]
+
+
+def test_a_long_history_reaches_it_whole(make_turn: MakeTurn) -> None:
+    history = [one | {"diff": "+ x\n" * 700} for one in trials(80)]
+    exchanges: list[Exchange] = []
+    outcome = play("random", make_turn(history=history, context_tokens=BOUNDLESS_TOKENS), exchanges.append)
+    assert isinstance(outcome, Proposal)
+    assert "after 81 trials" in outcome.hypothesis.hypothesis
+    assert exchanges[-1].prompt_tokens > 4096
 
 
 def test_a_claim_says_when_tpe_still_draws_at_random(make_turn: MakeTurn) -> None:
@@ -179,10 +189,10 @@ def test_a_hybrid_turn_begins_with_tpes_numbers_and_tells_the_model(make_turn: M
     turn = hold_numbers(make_turn(history=history), search("hybrid"))
     suggested = search("tpe").suggest(history)
     assert turn.held == suggested == values_in((draft / "recipe.yaml").read_text(), SPACE)
-    task = first_messages(turn)[1]["content"]
+    task = first_messages(turn, {}, Room())[1]["content"]
     assert "not yours in this campaign" in task
     assert f"model.hidden_irreps = {json.dumps(suggested['model.hidden_irreps'])}\n" in task
-    assert "not yours in this campaign" not in first_messages(make_turn())[1]["content"]
+    assert "not yours in this campaign" not in first_messages(make_turn(), {}, Room())[1]["content"]
 
 
 def test_what_is_held_cannot_be_edited_and_all_else_can(make_turn: MakeTurn, draft: Path) -> None:
