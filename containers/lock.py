@@ -26,9 +26,10 @@ HEADER = (
 
 
 def requirements(project: Path, variant: str) -> list[str]:
-    """What the toolkit needs at run time and to be built without an index."""
+    """What the toolkit and its search pilots need at run time, and what builds it without an index."""
     table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    return [*table["project"]["dependencies"], *table["build-system"]["requires"], "pip", TORCH[variant]]
+    needed = [*table["project"]["dependencies"], *table["project"]["optional-dependencies"]["hpo"]]
+    return [*needed, *table["build-system"]["requires"], "pip", TORCH[variant]]
 
 
 def resolve(wanted: list[str]) -> list[dict[str, Any]]:
