@@ -68,7 +68,7 @@ class Proposals:
             reply_tokens=self._endpoint.reply_tokens,
         )
         if search is not None and has_model:
-            turn = hold_numbers(turn, search, is_new=revision == 1)
+            turn = hold_numbers(turn, search)
         outcome = take_turn(
             self._endpoint, turn, lambda exchange: self.transcript.record(iteration, "researcher", exchange)
         )

@@ -85,17 +85,15 @@ def fresh_values(
     return None if chosen is None else suggestions[chosen]
 
 
-def hold_numbers(turn: TurnInput, search: Search, *, is_new: bool = True) -> TurnInput:
+def hold_numbers(turn: TurnInput, search: Search) -> TurnInput:
     """The turn of a hybrid pilot: TPE's values stand in the draft and are not the language model's to edit.
 
-    They do so before the model reads the recipe, so that its claim is about what will be trained. A draft that
-    came back (not `is_new`) keeps the values that it has.
+    They do so before the model reads the recipe, so that its claim is about what will be trained. A draft
+    that came back gets other values: those that it had may have been its fault.
     """
     recipe = turn.draft / RECIPE
     text = recipe.read_text(encoding="utf-8")
     drafted = values_in(text, search.space)
-    if not is_new:
-        return replace(turn, held=drafted)
     edited = with_values(text, fresh_values(search, turn.history, [drafted]) or drafted)
     if edited is None:
         raise AssertionError("each value of the space was on a line of its own, and no edit may change that")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.state import State, replay
+from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements
 from mlipilot.pilots.outcomes import Outcome, Proposal, TurnInput
 from mlipilot.pilots.sampling import Search
@@ -42,8 +45,10 @@ def _run(root: Path, kind: str) -> SyntheticRun:
 def _ask(made: SyntheticRun) -> State:
     """One turn of the pilot for the third iteration."""
     measured = Measurements(made.lineage, made.spec, made.card)
+    briefing = Briefing(made.run, made.lineage, made.spec, made.card, measured)
+    transcript = Transcript(made.lineage, made.ledger)
     with ExitStack() as resources:
-        proposals = Proposals(made.run, made.lineage, made.spec, made.card, made.ledger, measured, resources)
+        proposals = Proposals(made.run, made.lineage, made.spec, made.ledger, briefing, transcript, resources)
         proposals.ask(3, replay(made.ledger.records))
     return replay(made.ledger.records)
 
@@ -58,9 +63,9 @@ def test_tpe_sees_the_values_and_the_score_of_every_iteration(tmp_path: Path) ->
     assert baseline["score"]["violation"] > 1 and baseline["score"]["log_objective"] is not None
     assert (diverged["parameters"]["ema.decay"], diverged["score"]["violation"]) == (0.5, None)
     assert (nothing["parameters"], nothing["verdict"]) == ({}, "invalid")
-    assert state.iterations[3].title == "TPE, suggestion 3"
+    assert state.iterations[3].drafts[0].title == "TPE, suggestion 3"
     assert state.exchanges >= 4
-    recipe = made.lineage.recipe(3) / "recipe.yaml"
+    recipe = made.lineage.revision(3, 1) / "recipe" / "recipe.yaml"
     history = json.loads(shown)
     metrics = [term.metric for term in made.card.objective.terms]
     suggested = Search("tpe", made.spec.space, [1], 4, metrics).suggest(history)
@@ -79,9 +84,10 @@ def test_a_hybrids_numbers_are_tpes_and_stand_in_the_patch(
         return Proposal(hypothesis.model_validate(hypothesis.model_dump()))
 
     monkeypatch.setattr("mlipilot.controller.proposals.take_turn", take)
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    endpoint = SimpleNamespace(context_tokens=8192, reply_tokens=1024)
+    monkeypatch.setattr("mlipilot.controller.proposals.open_pilot", lambda *_: nullcontext(endpoint))
     _ask(made)
-    patch = (made.lineage.iteration(3) / "patch.diff").read_text()
+    patch = (made.lineage.revision(3, 1) / "patch.diff").read_text()
     assert turns[0].held.keys() == SPACE.keys()
     assert turns[0].context_tokens == 8192
     assert f"+  energy: {turns[0].held['loss.energy']}" in patch

@@ -54,7 +54,7 @@ def trials(number: int) -> list[dict[str, Any]]:
 def play(
     kind: Kind, turn: TurnInput, record: Callable[[Exchange], None] = lambda _: None, space: Space = SPACE
 ) -> Outcome:
-    with open_pilot(PilotSettings(kind=kind), None, search(kind, space)) as endpoint:
+    with open_pilot(PilotSettings(kind=kind), search=search(kind, space)) as endpoint:
         return take_turn(endpoint, turn, record)
 
 
@@ -179,7 +179,7 @@ def test_a_missing_package_is_told_before_anything_is_asked(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "cmaes", None)
     with (
         pytest.raises(InputError, match=r"mlipilot\[hpo\]"),
-        open_pilot(PilotSettings(kind="cma-es"), None, search("cma-es")),
+        open_pilot(PilotSettings(kind="cma-es"), search=search("cma-es")),
     ):
         pass
 
@@ -197,8 +197,7 @@ def test_a_hybrid_turn_begins_with_tpes_numbers_and_tells_the_model(make_turn: M
 
 def test_what_is_held_cannot_be_edited_and_all_else_can(make_turn: MakeTurn, draft: Path) -> None:
     turn = hold_numbers(make_turn(history=trials(2)), search("hybrid"))
-    bench = Workbench(turn.draft, turn.incumbent, turn.held)
-    assert not bench.is_unchanged()
+    bench = Workbench(turn.draft, turn.held)
     forces = turn.held["loss.forces"]
     with pytest.raises(RefusedError, match=rf"loss\.forces is not yours to edit: TPE has set it to {forces}"):
         bench.replace("recipe.yaml", f"forces: {forces} ", "forces: 7.5 ")
