@@ -39,14 +39,23 @@ class DatasetSpec(BaseModel):
 
 
 class Budget(BaseModel):
-    """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result."""
+    """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result.
+
+    A budget is looked at before each call of the pilot, each job and each hypothesis: what was begun is
+    carried to its end, so a lineage may spend one reply or the jobs in flight more. The baseline and the
+    sealed check at the end are always made.
+    """
 
     model_config = _STRICT
 
     iterations: int = Field(ge=0, description="hypotheses after the baseline")
     optimizer_steps: int = Field(gt=0, description="of one training")
-    cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs; checked before each one")
+    cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs")
+    gpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs: GPUs held × time")
     wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
+    prompt_tokens: int | None = Field(default=None, gt=0, description="sent to the pilot, all roles")
+    completion_tokens: int | None = Field(default=None, gt=0, description="received from it, all roles")
+    usd: float | None = Field(default=None, gt=0, description="by the prices under pilot:")
 
 
 class CampaignSpec(BaseModel):

@@ -11,13 +11,14 @@ from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.controller.memory import LedgerMemory
+from mlipilot.controller.spending import BudgetSpentError, Metered
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.pilots import open_endpoint
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
-from mlipilot.pilots.roles.reviewer import ReviewInput, review
+from mlipilot.pilots.roles.reviewer import Review, ReviewInput, review
 from mlipilot.pilots.settings import EndpointSettings, Role
 
 
@@ -48,7 +49,10 @@ class Colleagues:
             room=self._room("reviewer"),
         )
         record = partial(self.transcript.record, iteration, "reviewer")
-        found = review(self._endpoint("reviewer"), draft, record)
+        try:
+            found = review(self._asked("reviewer"), draft, record)
+        except BudgetSpentError as spent:
+            found = Review(True, f"the reviewer was not asked: {spent}")
         body = {"iteration": iteration, "revision": revision, "approved": found.approved, "text": found.text}
         self.ledger.append("reviewed", body)
         return f"the reviewer {'agrees' if found.approved else 'objects'}: {found.text}"
@@ -64,7 +68,10 @@ class Colleagues:
             room=self._room("analyst"),
         )
         record = partial(self.transcript.record, iteration, "analyst")
-        text = draw_lesson(self._endpoint("analyst"), judged, record) or ""
+        try:
+            text = draw_lesson(self._asked("analyst"), judged, record) or ""
+        except BudgetSpentError:
+            text = ""
         self.ledger.append("lesson", {"iteration": iteration, "text": text})
         self.share_lessons()
         return f"lesson: {text}" if text else "no lesson"
@@ -73,6 +80,9 @@ class Colleagues:
         """Have every lesson of the ledger among the run's findings: a kill may have come between the two."""
         for lesson in lessons_of(self.lineage.number, self.ledger.records):
             add_finding(self.run, Finding(**lesson))
+
+    def _asked(self, role: Role) -> Metered:
+        return Metered(self._endpoint(role), self.ledger, self.spec.budget)
 
     def _room(self, role: Role) -> Room:
         endpoint = self._endpoint(role)

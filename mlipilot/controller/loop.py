@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
@@ -21,6 +20,7 @@ from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
+from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
@@ -101,7 +101,7 @@ class Controller:
         card = load_scorecard(self.run.scorecard)
         self.measurements = Measurements(self.lineage, self.spec, card)
         briefing = Briefing(self.run, self.lineage, self.spec, card, self.measurements)
-        transcript = Transcript(self.lineage, self.ledger)
+        transcript = Transcript(self.lineage, self.ledger, self.spec.pilot)
         self.colleagues = Colleagues(self.run, self.lineage, self.spec, self.ledger, briefing, transcript)
         self.proposals = Proposals(
             self.run, self.lineage, self.spec, self.ledger, briefing, transcript, self.resources
@@ -128,7 +128,7 @@ class Controller:
         while (state := self.state()).finished is None:
             self.ledger.fence()
             self.cancel_if_asked()
-            self._take(steps.next_step(state, self.spec, self._elapsed_s(state)), state)
+            self._take(steps.next_step(state, self.spec, elapsed_s(state)), state)
         return state
 
     def state(self) -> State:
@@ -147,11 +147,6 @@ class Controller:
             self.ledger.append("paused", {"reason": reason})
         except OSError as error:
             self.observer.event(f"the pause could not be written to the ledger: {error}")
-
-    def _elapsed_s(self, state: State) -> float:
-        if state.first_time is None:
-            return 0.0
-        return (datetime.now(UTC) - datetime.fromisoformat(state.first_time)).total_seconds()
 
     def _take(self, step: steps.Step, state: State) -> None:
         match step:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
@@ -14,6 +15,7 @@ from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import publish_candidate, publish_draft
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
+from mlipilot.controller.spending import BudgetSpentError, Metered
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.errors import PausedError
@@ -22,7 +24,7 @@ from mlipilot.pilots.context import BOUNDLESS_TOKENS
 from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.search import hold_numbers
 from mlipilot.pilots.settings import LANGUAGE_MODELS
-from mlipilot.pilots.turn import GaveUp, NoProposal, Proposal, take_turn
+from mlipilot.pilots.turn import GaveUp, NoProposal, Outcome, Proposal, take_turn
 
 
 class Proposals:
@@ -69,9 +71,12 @@ class Proposals:
         )
         if search is not None and has_model:
             turn = hold_numbers(turn, search)
-        outcome = take_turn(
-            self._endpoint, turn, lambda exchange: self.transcript.record(iteration, "researcher", exchange)
-        )
+        record = partial(self.transcript.record, iteration, "researcher")
+        outcome: Outcome
+        try:
+            outcome = take_turn(Metered(self._endpoint, self.ledger, self.spec.budget), turn, record)
+        except BudgetSpentError as spent:
+            outcome = NoProposal(str(spent))
         match outcome:
             case Proposal(hypothesis):
                 final = self.lineage.revision(iteration, revision)

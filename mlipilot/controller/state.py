@@ -93,6 +93,7 @@ class State:
     exchanges: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    usd: float = 0.0
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
     first_time: str | None = None
@@ -162,6 +163,7 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             state.exchanges += 1
             state.prompt_tokens += body["prompt_tokens"]
             state.completion_tokens += body["completion_tokens"]
+            state.usd += body["usd"]
         case "drafted":
             iteration = _iteration(state, body["iteration"])
             iteration.title, iteration.hypothesis = body["title"], body["hypothesis"]

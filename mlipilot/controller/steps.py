@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.spending import used_up
 from mlipilot.controller.state import OWN_FAULTS, Iteration, State
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
@@ -118,6 +119,10 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
     if not state.iterations:
         return ProposeBaseline()
     current = state.iterations[-1]
+    spent = used_up(state, spec.budget, elapsed_s, "jobs") if current.number > 0 else None
+    if not current.judged and spent is not None:
+        end = Judge(current.number) if current.proposed else DropDraft(current.number, spent)
+        return AwaitJobs() if state.in_flight() else end
     if not current.judged and not current.proposed:
         return _revise(state, spec, current)
     if not current.judged:
@@ -181,10 +186,9 @@ def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
         return f"the pilot gave up: {state.gave_up}"
     if len(state.iterations) - 1 >= budget.iterations:
         return f"the budget of {budget.iterations} iterations is used up"
-    if budget.cpu_seconds is not None and state.cpu_seconds >= budget.cpu_seconds:
-        return f"the budget of {budget.cpu_seconds:g} CPU-seconds is used up"
-    if budget.wall_seconds is not None and elapsed_s >= budget.wall_seconds:
-        return f"the budget of {budget.wall_seconds:g} s of wall time is used up"
+    spent = used_up(state, budget, elapsed_s)
+    if spent is not None:
+        return spent
     # Who submitted drafts, though none of them ran, was not silent.
     silent = [i.no_proposal is not None and not i.drafts for i in state.iterations[-_LONGEST_SILENCE:]]
     if len(silent) == _LONGEST_SILENCE and all(silent):

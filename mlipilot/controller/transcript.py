@@ -7,15 +7,15 @@ import json
 from mlipilot.audit.files import append_line, sha256_bytes
 from mlipilot.audit.ledger import Ledger
 from mlipilot.campaign.paths import LineagePaths
-from mlipilot.pilots.settings import Role
+from mlipilot.pilots.settings import PilotSettings, Role
 from mlipilot.pilots.turn import Exchange
 
 
 class Transcript:
     """The one writer of a lineage's transcript."""
 
-    def __init__(self, lineage: LineagePaths, ledger: Ledger) -> None:
-        self.path, self.ledger = lineage.transcript, ledger
+    def __init__(self, lineage: LineagePaths, ledger: Ledger, pilot: PilotSettings) -> None:
+        self.path, self.ledger, self.pilot = lineage.transcript, ledger, pilot
 
     def record(self, iteration: int, role: Role, exchange: Exchange) -> None:
         """Append an exchange to the transcript, then acknowledge it in the ledger."""
@@ -28,6 +28,7 @@ class Transcript:
                 "prompt_tokens": exchange.prompt_tokens,
                 "completion_tokens": exchange.completion_tokens,
                 "duration_s": round(exchange.duration_s, 3),
+                "usd": self._price_usd(role, exchange),
             },
             ensure_ascii=True,
         )
@@ -35,10 +36,17 @@ class Transcript:
         append_line(self.path, line)
         self._acknowledge(line)
 
+    def _price_usd(self, role: Role, exchange: Exchange) -> float:
+        """By the prices of the role's endpoint."""
+        endpoint = self.pilot.endpoint(role) or self.pilot
+        sent = exchange.prompt_tokens * endpoint.usd_per_million_prompt_tokens
+        received = exchange.completion_tokens * endpoint.usd_per_million_completion_tokens
+        return round((sent + received) / 1e6, 9)
+
     def _acknowledge(self, line: str) -> None:
         entry = json.loads(line)
-        kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s")
-        body = {key: entry[key] for key in kept if key in entry}
+        kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s", "usd")
+        body = {key: entry[key] for key in kept}
         body |= {"line": self._acknowledged() + 1, "sha256": sha256_bytes(line.encode())}
         self.ledger.append("exchange", body)
 

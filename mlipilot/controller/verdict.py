@@ -63,6 +63,8 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
         "effects": [],
     }
     fault = _fault(state, number)
+    if fault is None and len(scores) < len(measured.spec.seeds):
+        fault = "a budget was used up before every seed was measured"
     if fault is not None:
         judgement = Judgement("invalid", fault)
     elif number == 0:

@@ -257,6 +257,7 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
                 prompt_tokens=body["prompt_tokens"],
                 completion_tokens=body["completion_tokens"],
                 exchanges=1,
+                usd=body["usd"],
             )
         elif record.kind == "job_finished":
             number = _SEALED if body["job"] == "sealed" else body["iteration"]

@@ -201,6 +201,8 @@ def _cost_row(what: str, cost: Cost) -> CostRow:
         return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
     tokens = f"{cost.prompt_tokens:,} + {cost.completion_tokens:,}".replace(",", "\u202f")
+    if cost.usd:
+        tokens += f" ({cost.usd:.2f} US$)"
     return CostRow(
         what,
         seconds(cost.cpu_s),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlipilot.controller.accept import mean
+from mlipilot.controller.spending import accounts
 from mlipilot.controller.state import OWN_FAULTS
 from mlipilot.errors import InputError
 from mlipilot.report.rows import elapsed_s
@@ -49,6 +50,12 @@ def status_dict(view: LineageView) -> dict[str, Any]:
             "incumbent": view.incumbent.objective if view.incumbent else None,
         },
         "tokens": {"prompt": cost.prompt_tokens, "completion": cost.completion_tokens},
+        "usd": round(cost.usd, 4),
+        "budgets": {
+            account.name: {"spent": round(account.spent, 4), "limit": account.limit}
+            for account in accounts(state, view.spec.budget, elapsed_s(view))
+            if account.limit is not None
+        },
         "cpu_seconds": round(cost.cpu_s, 3),
         "gpu_seconds": round(cost.gpu_s, 3),
         "elapsed_s": round(elapsed_s(view), 3),
@@ -74,6 +81,10 @@ def status_line(found: Mapping[str, Any]) -> str:
         parts.append(count(sum(found["tokens"].values()), "token"))
     if found["drafts"]["smoke_failures"]:
         parts.append(count(found["drafts"]["smoke_failures"], "failed smoke step"))
+    if found["usd"]:
+        parts.append(f"{found['usd']:.2f} US$")
+    for name, budget in found["budgets"].items():
+        parts.append(f"{budget['spent'] / budget['limit']:.0%} of {name}")
     if found["running_jobs"]:
         parts.append("running: " + ", ".join(found["running_jobs"]))
     line = " · ".join(parts)

@@ -76,6 +76,7 @@ class Cost:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     exchanges: int = 0
+    usd: float = 0.0
 
     @property
     def tokens(self) -> int:
@@ -91,6 +92,7 @@ class Cost:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.exchanges + other.exchanges,
+            self.usd + other.usd,
         )
 
 

@@ -46,7 +46,7 @@ class Desk:
         self.ledger = self.made.ledger = Ledger(self.lineage.ledger, fence)
         measured = Measurements(self.lineage, self.spec, self.made.card)
         briefing = Briefing(self.run, self.lineage, self.spec, self.made.card, measured)
-        transcript = Transcript(self.lineage, self.ledger)
+        transcript = Transcript(self.lineage, self.ledger, self.spec.pilot)
         shared = (self.run, self.lineage, self.spec, self.ledger, briefing, transcript)
         self.proposals, self.colleagues = Proposals(*shared, ExitStack()), Colleagues(*shared)
 

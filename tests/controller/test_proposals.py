@@ -173,3 +173,21 @@ def test_a_lost_smoke_step_leaves_files_that_nothing_vouches_for_and_that_is_sai
     assert any("0001-1/smoke/attempt-1: lost without a seal" in note for note in verify_run(desk.run).notes)
     (desk.lineage.revision(1, 1) / "extra.txt").write_text("x")
     assert any("extra.txt: no record speaks of this file" in problem for problem in problems(desk))
+
+
+def test_a_budget_of_tokens_ends_a_turn_before_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path / "run", monkeypatch)
+    desk.spec = desk.spec.model_copy(
+        update={"budget": desk.spec.budget.model_copy(update={"completion_tokens": 6})}
+    )
+    speaker = desk.ask(HOT, SUBMIT)  # five tokens each, as the endpoint counts them
+    assert desk.last()[0] == "drafted" and len(speaker.heard) == 2
+    desk.ledger.append("no_proposal", {"iteration": 1, "reason": "for the test"})
+    speaker = desk.ask(HOT, SUBMIT, iteration=2)
+    assert not speaker.heard
+    assert desk.last() == (
+        "no_proposal",
+        {"iteration": 2, "reason": "the budget of 6 completion tokens is used up"},
+    )

@@ -46,7 +46,7 @@ def _ask(made: SyntheticRun) -> State:
     """One turn of the pilot for the third iteration."""
     measured = Measurements(made.lineage, made.spec, made.card)
     briefing = Briefing(made.run, made.lineage, made.spec, made.card, measured)
-    transcript = Transcript(made.lineage, made.ledger)
+    transcript = Transcript(made.lineage, made.ledger, made.spec.pilot)
     with ExitStack() as resources:
         proposals = Proposals(made.run, made.lineage, made.spec, made.ledger, briefing, transcript, resources)
         proposals.ask(3, replay(made.ledger.records))

@@ -145,3 +145,19 @@ def test_a_pause_while_preparing_is_not_a_start() -> None:
     assert replay(records).started is None and replay(records).paused == "no space"
     records.append(Record(1, "", "t", "campaign_started", {"lineage": 0}, ""))
     assert replay(records).phase == "open"
+
+
+def test_a_budget_of_jobs_that_is_used_up_begins_no_further_job_of_a_candidate() -> None:
+    spec = _spec(budget={"iterations": 2, "optimizer_steps": 10, "cpu_seconds": 45.0})
+    events = [*_done(0), _proposed(1), _submitted(1, 1, "train"), _submitted(1, 2, "train")]
+    assert _step(events, spec) == steps.AwaitJobs()  # 40 s: both trainings were begun within the budget
+    events.append(_ended(1, 1, "train")[1])
+    assert _step(events, spec) == steps.AwaitJobs()
+    events.append(_ended(1, 2, "train")[1])
+    assert _step(events, spec) == steps.Judge(1)
+
+
+def test_a_baseline_is_measured_whatever_the_budget() -> None:
+    spec = _spec(budget={"iterations": 2, "optimizer_steps": 10, "cpu_seconds": 1.0})
+    events = [_proposed(0), *_ended(0, 1, "train")]
+    assert _step(events, spec) == steps.SubmitJob(JobKey(0, 1, "evaluate"), 1)

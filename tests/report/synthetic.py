@@ -112,7 +112,7 @@ class SyntheticRun:
             body = publish_candidate(self.lineage.iteration(number), recipe, before, hypothesis)
         if number:
             for _ in range(3):
-                spent = {"iteration": number, "prompt_tokens": 1800, "completion_tokens": 150}
+                spent = {"iteration": number, "prompt_tokens": 1800, "completion_tokens": 150, "usd": 0.0}
                 self.ledger.append("exchange", spent | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
         self.ledger.append("proposed", {"iteration": number} | body)
 
