@@ -31,7 +31,9 @@ class JobSettings(BaseModel):
         default=True,
         description="train each draft for two steps before its training proper; off where queues are long",
     )
-    smoke_wall_limit_s: float = Field(default=120, gt=0)
+    smoke_wall_limit_s: float = Field(
+        default=300, gt=0, description="most of it goes into importing and reading the data"
+    )
     train_wall_limit_s: float = Field(default=900, gt=0)
     evaluate_wall_limit_s: float = Field(default=900, gt=0)
     max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")

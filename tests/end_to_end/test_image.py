@@ -234,9 +234,9 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
     told |= {"home": str(Path.home()), "image": str(IMAGE)}
     doors = DOORS.replace("{told!r}", repr(json.dumps(told)))
     site = make_site(
-        pilot={"kind": "openai", "model": "villain"},
+        pilot={"kind": "openai", "model": "villain", "reviewer": False, "analyst": False},
         budget={"iterations": 2, "optimizer_steps": 3},
-        jobs=SMALL | {"train_wall_limit_s": limit_s},
+        jobs=SMALL | {"smoke": False, "train_wall_limit_s": limit_s},
     )
     try:
         with villain(

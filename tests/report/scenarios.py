@@ -53,8 +53,6 @@ def small_run(root: Path) -> SyntheticRun:
     run.draft(1, 2, SCHEDULE, {"kind: constant": "kind: one_cycle", "decay: 0.0": "decay: -0.99"})
     run.review(1, 2, "it is worth a try", approved=True)
     run.smoke(1, 2, failed="ema.decay is '-0.99' but must be a non-negative number")
-    run.draft(1, 3, SCHEDULE, SCHEDULE_EDITS)
-    run.smoke(1, 3)
     run.propose(1, SCHEDULE, SCHEDULE_EDITS)
     run.candidate(1, 0.97)
     run.ledger.append("lesson", {"iteration": 1, "text": "annealing and averaging lower every error"})

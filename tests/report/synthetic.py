@@ -111,9 +111,8 @@ class SyntheticRun:
             before = self.run.recipe
             body = publish_candidate(self.lineage.iteration(number), recipe, before, hypothesis)
         if number:
-            for _ in range(3):
-                spent = {"iteration": number, "prompt_tokens": 1800, "completion_tokens": 150, "usd": 0.0}
-                self.ledger.append("exchange", spent | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
+            spent = {"iteration": number, "prompt_tokens": 5400, "completion_tokens": 450, "usd": 0.0}
+            self.ledger.append("exchange", spent | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
         self.ledger.append("proposed", {"iteration": number} | body)
 
     def draft(self, number: int, revision: int, hypothesis: dict[str, Any], edits: dict[str, str]) -> None:
