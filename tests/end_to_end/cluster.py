@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from mlipilot.campaign.paths import RunPaths
 from tests.end_to_end.conftest import REPOSITORY, write_campaign
+from tests.end_to_end.slurm_runs import SETTINGS
 
 
 def _cluster_answers() -> bool:
@@ -39,8 +39,6 @@ needs_image = pytest.mark.skipif(
     IMAGE is None, reason="MLIPILOT_TEST_IMAGE names no image, or Apptainer is missing"
 )
 PATIENCE_S = 600  # with machines on which much else goes on
-SETTINGS = {"MLIPILOT_POLL_S": "1", "MLIPILOT_GPU_PARTITION": "gpu"}
-WITHOUT_IMAGE = SETTINGS | {"MLIPILOT_PYTHON": sys.executable, "MLIPILOT_IMAGE": ""}
 
 
 class Site:

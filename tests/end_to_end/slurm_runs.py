@@ -15,6 +15,10 @@ from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import State, replay
 from tests.end_to_end.conftest import REPOSITORY
 
+# The site's settings of a submitter on the cluster of ci/cluster, and of one whose jobs run on the host.
+SETTINGS = {"MLIPILOT_POLL_S": "1", "MLIPILOT_GPU_PARTITION": "gpu"}
+WITHOUT_IMAGE = SETTINGS | {"MLIPILOT_PYTHON": sys.executable, "MLIPILOT_IMAGE": ""}
+
 
 class Submitter:
     """The submitter of a run, as it would serve on a login node."""
@@ -22,8 +26,7 @@ class Submitter:
     def __init__(self, run: Path, **environment: str) -> None:
         run.mkdir(parents=True, exist_ok=True)
         self.run = run
-        settings = {"MLIPILOT_PYTHON": sys.executable, "MLIPILOT_POLL_S": "1", "MLIPILOT_IMAGE": ""}
-        self.environment = os.environ | settings | {"MLIPILOT_GPU_PARTITION": "gpu"} | environment
+        self.environment = os.environ | WITHOUT_IMAGE | environment
 
     def __enter__(self) -> Submitter:
         with (self.run.parent / "submitter.log").open("ab") as log:

@@ -174,9 +174,9 @@ def make_device(path):
 def read(path):
     pathlib.Path(path).read_bytes()
 
-def find_secret():
+def find_secret(variable):
     for name in glob.glob("/proc/[0-9]*/environ"):
-        if b"OPENAI_API_KEY" in pathlib.Path(name).read_bytes():
+        if variable.encode() in pathlib.Path(name).read_bytes():
             return
     raise OSError("no environment has it")
 
@@ -204,7 +204,7 @@ TRIED = [
     (make_device, attempt / "output" / "disk"),
     (read, run / "data" / "test" / "test.xyz"), (read, run / "data" / "sealed" / "sealed.xyz"),
     (read, run / "lineage-0" / "ledger.jsonl"), (read, run / "lineage-0" / "transcript.jsonl"),
-    (read, "/etc/slurm/slurm.conf"), (read, TOLD["image"]), (find_secret, None),
+    (read, "/etc/slurm/slurm.conf"), (read, TOLD["image"]), (find_secret, "OPENAI_API_KEY"),
     (connect, ("127.0.0.1", TOLD["port"])), (connect, ("127.0.0.1", 6817)),
     (connect, "/run/munge/munge.socket.2"), (connect, "/var/run/munge/munge.socket.2"),
     (call, "sbatch"), (call, "squeue"), (call, "scancel"), (call, "apptainer"),

@@ -11,9 +11,9 @@ import pytest
 
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.order import read_result
-from tests.end_to_end.cluster import WITHOUT_IMAGE, needs_slurm
+from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
-from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights
+from tests.end_to_end.slurm_runs import WITHOUT_IMAGE, Submitter, state_of, told, weights
 
 pytestmark = pytest.mark.slow
 

@@ -215,6 +215,18 @@ def test_lack_of_memory_that_only_the_jobs_log_knows_of(
     assert found.outcome == "failed" and "more than 8000 MiB were needed" in found.reason
 
 
+def test_a_job_that_refused_to_run_says_why(
+    cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    (cluster.spool / "logs").mkdir()
+    refused = "the image is not the run's: /m.sif has SHA-256 ab"
+    (cluster.spool / "logs" / submitted).with_name(f"{submitted}.log").write_text(f"begun\n{refused}\n")
+    cluster.queue(f"{submitted}|42|FAILED|NonZeroExitCode|node7")
+    found = cluster.backend.standing(cluster.attempt("train"))
+    assert (found.outcome, found.reason) == ("lost", f"Slurm says FAILED on node7: {refused}")
+
+
 def test_a_job_that_was_seen_over_and_runs_again_is_waited_for(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
