@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -34,15 +35,16 @@ class Recurring:
     """A fault that strikes so many times, after pauses that dice choose."""
 
     def __init__(self, times: int, least_s: float, most_s: float, dice: random.Random) -> None:
-        self.left, self.dice, self.pause_s = times, dice, (least_s, most_s)
-        self.next_at = time.monotonic() + dice.uniform(*self.pause_s)
+        self.left, self.pauses_s = times, iter([dice.uniform(least_s, most_s) for _ in range(times)])
+        self.next_at = math.inf
 
     def is_due(self) -> bool:
-        if self.left == 0 or time.monotonic() < self.next_at:
-            return False
-        self.left -= 1
-        self.next_at = time.monotonic() + self.dice.uniform(*self.pause_s)
-        return True
+        """Whether it strikes now; the first pause begins with the first question."""
+        strikes = time.monotonic() >= self.next_at
+        self.left -= strikes
+        if strikes or self.next_at == math.inf:
+            self.next_at = time.monotonic() + next(self.pauses_s, math.inf)
+        return strikes
 
 
 class Trouble:
@@ -52,7 +54,7 @@ class Trouble:
         self.run, self.cluster, self.submitter = run, cluster, submitter
         self.began = time.monotonic()
         self.happened: list[str] = []
-        self.controller_kills, self.submitter_kills = Recurring(10, 1, 9, dice), Recurring(3, 10, 25, dice)
+        self.controller_kills, self.submitter_kills = Recurring(10, 1, 9, dice), Recurring(3, 5, 25, dice)
         # The first training is requeued and the second cancelled; the node of its next attempt goes down.
         self.strikes: dict[tuple[JobKey, int], Callable[[str], object]] = {
             (FIRST, 1): lambda job: cluster.says("scontrol", "requeue", job),
@@ -62,8 +64,10 @@ class Trouble:
         }
 
     def strike(self, controller: subprocess.Popen[bytes]) -> None:
-        """Whatever is due now."""
-        if self.run.lineage(0).ledger.exists() and self.controller_kills.is_due():
+        """Whatever is due now, once the campaign has begun."""
+        if not self.run.lineage(0).ledger.exists():
+            return
+        if self.controller_kills.is_due():
             self._note("the controller is killed")
             controller.kill()
         if self.submitter_kills.is_due():
@@ -125,7 +129,7 @@ def test_everything_goes_wrong_at_once(cluster: OwnCluster, tmp_path: Path) -> N
     undisturbed, disturbed, commands = (tmp_path / name for name in ("undisturbed", "disturbed", "commands"))
     for directory in (undisturbed, disturbed, commands):
         directory.mkdir()
-    spec = {"seeds": [1], "budget": {"iterations": 1, "optimizer_steps": 8}}
+    spec = {"seeds": [1], "budget": {"iterations": 1, "optimizer_steps": 4}}
     plain, run = RunPaths(undisturbed / "runs" / "tiny"), RunPaths(disturbed / "runs" / "tiny")
     environment = cluster.environment | unreliable_slurm(commands, dice)
     environment |= {"MLIPILOT_DOUBT_S": "6", "MLIPILOT_SLURM_TIMEOUT_S": "3"}
