@@ -28,6 +28,7 @@ from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
+from mlipilot.pilots.endpoint.address import check_addresses
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -97,6 +98,7 @@ class Controller:
             if unattended:
                 raise CancelledError(f"lineage {number} was cancelled; `{self._resume}` would go on")
         check_image(self.run)
+        check_addresses(self.spec.pilot, self.run.endpoint)
         prepare_data(self.run, self.spec, self.observer)
         card = load_scorecard(self.run.scorecard)
         self.measurements = Measurements(self.lineage, self.spec, card)

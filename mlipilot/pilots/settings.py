@@ -110,9 +110,6 @@ class PilotSettings(EndpointSettings):
     smoke_retries: int = Field(default=3, ge=0, le=20)
     """How often a candidate that fails its smoke step goes back to the pilot."""
 
-    replay: Path | None = None
-    """A run whose transcript answers in place of the endpoint; everything else is done again."""
-
     @property
     def label(self) -> str:
         """What reports call this pilot."""

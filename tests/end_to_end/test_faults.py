@@ -146,6 +146,7 @@ def test_a_dead_endpoint_pauses_and_resume_goes_on(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
     pilot = {"kind": "openai", "model": "scripted", "max_retries": 1, "backoff_s": 0.1}
+    pilot |= {"reviewer": False, "analyst": False}
     campaign = write_campaign(
         tmp_path, pilot=pilot, seeds=[1], budget={"iterations": 1, "optimizer_steps": 12}
     )
@@ -158,7 +159,7 @@ def test_a_dead_endpoint_pauses_and_resume_goes_on(tmp_path: Path) -> None:
     server = _start(["endpoint", "--scripted", "--port", port], tmp_path)
     try:
         _wait_for(lambda: _listens(int(port)))
-        mlipilot("resume", run.root, cwd=tmp_path, OPENAI_API_KEY="sk-very-secret")
+        mlipilot("resume", run.root, cwd=tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-very-secret")
     finally:
         server.terminate()
         server.wait()

@@ -13,7 +13,7 @@ from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import replay
 from tests.end_to_end.conftest import REPOSITORY, mlipilot, write_campaign
-from tests.end_to_end.villain import Candidate, villain
+from tests.end_to_end.villain import PILOT, Candidate, villain
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,6 @@ h.write_handover = poisoned
 runpy.run_path("original.py", run_name="__main__")
 """
 RECIPE = REPOSITORY / "mlipilot" / "recipes" / "mace"
-PILOT = {"kind": "openai", "model": "villain", "reviewer": False, "analyst": False}
 # What train.py becomes, and what the verdict's reason must say.
 CANDIDATES: list[tuple[str, str, str]] = [
     ("crash", "raise RuntimeError('out of \\x1b[31mluck')", r"seed 1: RuntimeError: out of .*luck"),

@@ -20,7 +20,7 @@ from mlipilot.jobs.order import Isolation, read_result
 from tests.end_to_end.cluster import IMAGE, Site, needs_image, needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, mlipilot
 from tests.end_to_end.slurm_runs import state_of
-from tests.end_to_end.villain import Candidate, villain
+from tests.end_to_end.villain import PILOT, Candidate, villain
 
 # One worker carries the campaign of two lineages, and the others take its data set.
 pytestmark = [pytest.mark.slow, needs_slurm, needs_image, pytest.mark.xdist_group("image campaigns")]
@@ -234,7 +234,7 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
     told |= {"home": str(Path.home()), "image": str(IMAGE)}
     doors = DOORS.replace("{told!r}", repr(json.dumps(told)))
     site = make_site(
-        pilot={"kind": "openai", "model": "villain", "reviewer": False, "analyst": False},
+        pilot=PILOT,
         budget={"iterations": 2, "optimizer_steps": 3},
         jobs=SMALL | {"smoke": False, "train_wall_limit_s": limit_s},
     )

@@ -11,6 +11,16 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+# How it is asked is fixed: it answers no probe, and knows no other role.
+PILOT: dict[str, Any] = {
+    "kind": "openai",
+    "model": "villain",
+    "mode": "native",
+    "context_tokens": 32768,
+    "reviewer": False,
+    "analyst": False,
+}
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlipilot.errors import InputError
-from mlipilot.pilots.settings import EndpointSettings, checked_address
+from mlipilot.pilots.settings import (
+    LANGUAGE_MODELS,
+    EndpointSettings,
+    PilotSettings,
+    Role,
+    checked_address,
+)
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,15 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
         raise InputError(
             f"{settings.base_url_env}: {error}", mend=f"correct {settings.base_url_env}"
         ) from None
+
+
+def check_addresses(pilot: PilotSettings, published: Path | None) -> None:
+    """Whether every role that needs an endpoint has an address: better now than after the first training.
+
+    Raises InputError as `find_address` does. Nothing is asked.
+    """
+    if pilot.kind not in LANGUAGE_MODELS:
+        return
+    roles: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
+    for settings in filter(None, map(pilot.endpoint, roles)):
+        find_address(settings, published)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.errors import InputError
-from mlipilot.pilots.endpoint.address import find_address
-from mlipilot.pilots.settings import EndpointSettings
+from mlipilot.pilots.endpoint.address import check_addresses, find_address
+from mlipilot.pilots.settings import EndpointSettings, PilotSettings
 
 
 @pytest.fixture
@@ -56,3 +56,15 @@ def test_what_is_no_published_endpoint_is_refused(published: Path, text: str) ->
     published.write_text(text)
     with pytest.raises(InputError, match="no published endpoint"):
         find_address(EndpointSettings(), published)
+
+
+def test_every_role_that_is_on_must_have_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("OTHER_URL", raising=False)
+    check_addresses(PilotSettings(kind="scripted"), None)
+    check_addresses(PilotSettings(kind="openai", base_url="http://a/v1"), None)
+    with pytest.raises(InputError, match="needs an address"):
+        check_addresses(PilotSettings(kind="openai"), None)
+    apart = {"base_url": None, "base_url_env": "OTHER_URL"}
+    with pytest.raises(InputError, match="export OTHER_URL"):
+        check_addresses(PilotSettings(kind="openai", base_url="http://a/v1", reviewer=apart), None)
