@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
 from mlipilot.controller.state import State
+from mlipilot.errors import PausedError
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.local import LocalBackend
@@ -107,6 +109,23 @@ class Attempts:
             kind="train" if key.kind in ("train", "smoke") else "evaluate",
             avoid_nodes=[end["bad_node"] for end in ends if end.get("bad_node")],
         )
+
+    def withdraw_unrecorded(self, state: State, iteration: int) -> None:
+        """End the evaluations that were queued behind trainings, and are not due any more, and remove them.
+
+        One seed that failed judges a candidate; what waits for its other seeds would write into the sealed
+        iteration. Raises PausedError when such a job does not end.
+        """
+        for seed in self.spec.seeds:
+            key = JobKey(iteration, seed, "evaluate")
+            last = state.last(key)
+            attempt = self.lineage.attempt(key, last.number + 1 if last else 1)
+            if not attempt.exists():
+                continue
+            self.backend.cancel(attempt)
+            if self.backend.standing(attempt).phase not in ("sealed", "ended", "not_started"):
+                raise PausedError(f"the job of {attempt}, which is not wanted any more, does not end")
+            shutil.rmtree(attempt)
 
     def collect(self, key: JobKey, number: int) -> dict[str, Any] | None:
         """The `job_finished` body of an attempt that is over, or None while it goes on."""

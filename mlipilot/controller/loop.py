@@ -218,6 +218,7 @@ class Controller:
 
     def _judge(self, number: int, state: State) -> None:
         """Write `verdict.json`, seal the iteration, then record the verdict."""
+        self.attempts.withdraw_unrecorded(state, number)
         directory = self.lineage.iteration(number)
         body = compute_verdict(state, state.iterations[number], self.measurements)
         write_json(directory / "verdict.json", body)

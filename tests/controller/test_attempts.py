@@ -1,0 +1,68 @@
+"""What was queued ahead of the ledger, for a candidate that is judged without it, is ended and removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlipilot.campaign.paths import JobKey
+from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.state import replay
+from mlipilot.errors import PausedError
+from mlipilot.jobs.backend import Phase, Standing
+from tests.report.synthetic import SyntheticRun, make_spec
+
+
+class Queue:
+    """A stand-in for a backend whose jobs are over once they were cancelled, unless `after` says other."""
+
+    poll_s = 0.0
+
+    def __init__(self, after: Phase = "ended") -> None:
+        self.after: Phase = after
+        self.cancelled: list[Path] = []
+
+    def cancel(self, attempt: Path) -> None:
+        self.cancelled.append(attempt)
+
+    def standing(self, attempt: Path) -> Standing:
+        return Standing(self.after if attempt in self.cancelled else "waiting")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> SyntheticRun:
+    """The first seed's training failed; the evaluation of the second was queued behind its training."""
+    made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1, 2]))
+    made.propose(0, None, {})
+    made.train(0, 1, 0.1, failed="the loss is nan")
+    made.train(0, 2, 0.1)
+    ahead = made.lineage.attempt(JobKey(0, 2, "evaluate"), 1)
+    ahead.mkdir(parents=True)
+    (ahead / "slurm.json").write_text("{}")
+    return made
+
+
+def _attempts(made: SyntheticRun, backend: Queue, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    attempts = Attempts(made.run, made.lineage, made.spec)
+    monkeypatch.setattr(attempts, "backend", backend)
+    return attempts
+
+
+def test_it_is_cancelled_and_leaves_nothing(made: SyntheticRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, ahead = Queue(), made.lineage.attempt(JobKey(0, 2, "evaluate"), 1)
+    attempts = _attempts(made, backend, monkeypatch)
+    attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
+    assert backend.cancelled == [ahead] and not ahead.exists()
+    assert made.lineage.attempt(JobKey(0, 2, "train"), 1).exists()
+    attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
+    assert len(backend.cancelled) == 1
+
+
+def test_a_job_that_does_not_end_pauses_before_anything_is_sealed(
+    made: SyntheticRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = _attempts(made, Queue(after="running"), monkeypatch)
+    with pytest.raises(PausedError, match="does not end"):
+        attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
+    assert made.lineage.attempt(JobKey(0, 2, "evaluate"), 1).exists()
