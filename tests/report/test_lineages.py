@@ -140,7 +140,7 @@ def test_statistics_are_by_pilot_and_count_a_shared_baseline_once(tmp_path: Path
         lineage.candidate(0, 0.0)
     found = load_run(RunPaths(tmp_path / "run"))
     assert pilot_text(found.lineages[0]) == "language model a-model"
-    assert pilot_text(found.lineages[1]) == "random search (no language model)"
+    assert pilot_text(found.lineages[1]).startswith("random search over 0 declared parameters (no language")
     section = lineages_section(found)
     named = {row.number: (row.pilot, row.seeds) for row in section.rows}
     assert named == {
