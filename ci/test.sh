@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
 # All checks: format, lint, types, the unit suite, then short campaigns end to end with their faults.
 #
+#   ci/test.sh          all but the sweeps, in less than half an hour on two cores
+#   ci/test.sh sweep    the sweeps alone: longer tests of what shorter ones have shown
+#
 # As root on Debian 12 it also installs a one-node Slurm and Apptainer (ci/cluster), builds the image, and tests
 # with them; elsewhere with what `sinfo` and MLIPILOT_TEST_IMAGE give, and says what is left out.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 install dev
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 
-say "ruff"
-"$venv/bin/ruff" format --check .
-"$venv/bin/ruff" check .
-say "mypy --strict"
-"$venv/bin/mypy"
+if [ "${1:-}" != sweep ]; then
+  say "ruff"
+  "$venv/bin/ruff" format --check .
+  "$venv/bin/ruff" check .
+  say "mypy --strict"
+  "$venv/bin/mypy"
+fi
 
 if [ "$(id -u)" = 0 ] && grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs '^ID=debian' /etc/os-release; then
   say "Slurm and Apptainer"
@@ -22,9 +27,11 @@ if [ "$(id -u)" = 0 ] && grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs
   fi
 fi
 
-say "unit tests"
-# Four workers on two cores: many of these wait for a shell or a clock. By file: each then imports torch or not.
-"$venv/bin/pytest" -n 4 --dist loadfile -m "not slow and not cluster" --durations=15
+if [ "${1:-}" != sweep ]; then
+  say "unit tests"
+  # Four workers on two cores: many of these wait for a shell or a clock. By file: each then imports torch or not.
+  "$venv/bin/pytest" -n 4 --dist loadfile -m "not slow and not cluster and not sweep" --durations=15
+fi
 
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
   say "the image"
@@ -35,4 +42,6 @@ if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
 fi
 
 say "end-to-end tests"
-"$venv/bin/pytest" -n 2 --dist loadgroup -m "slow or cluster" --durations=15 -rs
+marks="(slow or cluster) and not sweep"
+[ "${1:-}" != sweep ] || marks=sweep
+"$venv/bin/pytest" -n 2 --dist loadgroup -m "$marks" --durations=15 -rs

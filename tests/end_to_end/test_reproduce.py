@@ -38,6 +38,7 @@ def _check(outcome: dict[str, Any]) -> None:
         assert metric["agreement"] == expected, metric
 
 
+@pytest.mark.sweep
 def test_a_copy_in_a_fresh_directory_gives_the_same_weights(undisturbed: RunPaths, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(undisturbed.root, tmp_path / "copy", symlinks=True))
     before = _digests(copy)

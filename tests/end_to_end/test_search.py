@@ -22,6 +22,7 @@ SPACE = {
 }
 
 
+@pytest.mark.sweep
 def test_tpe_runs_a_campaign(undisturbed: RunPaths, tmp_path: Path) -> None:
     budget = {"iterations": 1, "optimizer_steps": 12}
     campaign = write_campaign(tmp_path, pilot={"kind": "tpe"}, space=SPACE, seeds=[1], budget=budget)

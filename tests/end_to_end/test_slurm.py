@@ -18,6 +18,7 @@ from tests.end_to_end.slurm_runs import WITHOUT_IMAGE, Submitter, state_of, told
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.sweep
 @needs_slurm
 @pytest.mark.xdist_group("undisturbed")
 def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
@@ -72,6 +73,7 @@ def test_a_fused_job_trains_and_evaluates_in_one_allocation(tmp_path: Path) -> N
     assert ids["train"] == ids["evaluate"] != ids["sealed"]
 
 
+@pytest.mark.sweep
 @needs_slurm
 def test_cancel_ends_the_jobs_of_a_run(tmp_path: Path) -> None:
     budget = {"iterations": 0, "optimizer_steps": 100_000}
