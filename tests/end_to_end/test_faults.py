@@ -53,6 +53,7 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.sweep  # test_slurm_faults.py kills controllers, too
 @pytest.mark.xdist_group("undisturbed")
 def test_a_controller_killed_again_and_again_reaches_the_same_end(
     undisturbed: RunPaths, tmp_path: Path
