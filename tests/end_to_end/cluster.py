@@ -105,6 +105,13 @@ class Site:
         """What controllers and submitters said."""
         return "\n".join(path.read_text() for path in self.logs())
 
+    def left_running(self, seconds: float = 20) -> list[str]:
+        """What `processes` still says after a while: Slurm drops a job before its last shell has gone."""
+        deadline = time.monotonic() + seconds
+        while (found := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
     def processes(self) -> list[str]:
         """Command lines of processes on this machine that name the run."""
         found = []

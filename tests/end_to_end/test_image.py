@@ -84,7 +84,7 @@ def test_a_controller_that_reaches_its_time_limit_is_followed_by_another(two_lin
             assert isolation == Isolation(backend="slurm", filesystem="container", network="none")
     names = sorted(path.name for path in (site.run.spool / "requests").iterdir())
     assert sorted(path.name for path in (site.run.spool / "started").iterdir()) == [f"{n}.0" for n in names]
-    assert site.processes() == []
+    assert site.left_running() == []
 
 
 def test_on_the_login_node_the_runs_directory_is_enough(two_lineages: Site, login: Path) -> None:
@@ -258,7 +258,7 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
     said = (lineage.attempt(JobKey(1, 1, "train"), 1) / "stdout.log").read_text().splitlines()
     assert [line for line in said if not line.startswith("shut ")] == ["33 doors tried"], "\n".join(said)
     assert verify_run(site.run).problems == []
-    assert site.processes() == []
+    assert site.left_running() == []
     for script in ("job.sh", "common.sh"):
         assert (site.run.spool / script).read_bytes() == (REPOSITORY / "sbatch" / script).read_bytes()
     assert not (Path.home() / token).exists() and not (site.root / "sbatch" / token).exists()
@@ -286,4 +286,4 @@ def test_cancel_ends_what_does_not_want_to_end(make_site: MakeSite, login: Path)
     assert kinds[-2:] == ["job_finished", "cancelled"] and "resumed" not in kinds
     assert [a.outcome for found in state_of(site.run).jobs.values() for a in found] == ["cancelled"]
     assert len(site.logs()) == 1, "the successor has begun"
-    assert site.processes() == []
+    assert site.left_running() == []
