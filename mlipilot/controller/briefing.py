@@ -57,8 +57,6 @@ class Briefing:
             briefing={"Data set": DATASETS[self.spec.dataset.name].description},
             tried=self.tried.by_digest(state),
             lessons=self.lessons(),
-            context_tokens=self.spec.pilot.context_tokens,
-            reply_tokens=self.spec.pilot.max_tokens,
             feedback=self._feedback(iteration, state),
         )
 

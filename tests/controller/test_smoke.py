@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlipilot.campaign.spec import dump_spec
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.smoke import smoke_fault, smoke_feedback
 from mlipilot.controller.state import State
+from mlipilot.jobs.order import JobOrder
 from tests.evaluation.conftest import config_json
 from tests.report.synthetic import make_spec
 
@@ -101,6 +103,26 @@ def attempts(tmp_path: Path) -> Callable[[str], Attempts]:
         return Attempts(run, run.lineage(0), spec)
 
     return of
+
+
+def test_it_is_kept_apart_exactly_as_a_training_is(attempts: Callable[[str], Attempts]) -> None:
+    made = attempts("pass\n")
+    draft, final = made.lineage.recipe_of(KEY), made.lineage.recipe(1)
+    shutil.copytree(draft, final)
+    train = JobKey(1, 5, "train")
+    smoke, training = made.order(KEY, 1, trained=1), made.order(train, 1, trained=1)
+    assert (smoke.wall_limit_s, training.wall_limit_s) == (20, 900)
+    assert smoke.argv[-1] == "2" and training.argv[-1] == "400"
+
+    def moved(order: JobOrder) -> dict[str, object]:
+        text = order.model_copy(update={"argv": order.argv[:-1], "wall_limit_s": 0}).model_dump_json()
+        for place, name in ((made.lineage.attempt(KEY, 1), "ATTEMPT"), (draft, "RECIPE")):
+            text = text.replace(str(place), name)
+        for place, name in ((made.lineage.attempt(train, 1), "ATTEMPT"), (final, "RECIPE")):
+            text = text.replace(str(place), name)
+        return dict(json.loads(text)) | {"name": ""}
+
+    assert moved(smoke) == moved(training)
 
 
 def _run(attempts: Attempts) -> dict[str, object]:
