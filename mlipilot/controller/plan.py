@@ -28,12 +28,15 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     smokes = 1 + spec.pilot.smoke_retries if spec.jobs.smoke else 0
     turns = max(1, smokes) + (spec.pilot.endpoint("reviewer") is not None)
     train_s, evaluate_s = spec.jobs.train_wall_limit_s, spec.jobs.evaluate_wall_limit_s
-    smoke_s = smokes * spec.jobs.smoke_wall_limit_s
+    smoke_s = smokes * spec.jobs.smoke_wall_limit_s  # one after the other
+    side_by_side = min(spec.jobs.max_in_flight, seeds)
     job_s = trainings * train_s + evaluations * evaluate_s + spec.budget.iterations * smoke_s
     if spec.budget.cpu_seconds is not None:
         # The budget is checked before each hypothesis: one candidate may still run past it.
         past = smoke_s + seeds * (train_s + 2 * evaluate_s) + seeds * evaluate_s
         job_s = min(job_s, spec.budget.cpu_seconds + past)
+    smoke_total_s = min(job_s, spec.budget.iterations * smoke_s)
+    wall_s = (job_s - smoke_total_s) / side_by_side + smoke_total_s
     pilot_requests = spec.budget.iterations * turns * spec.pilot.requests_per_turn
     return {
         "campaign": spec.name,
@@ -47,7 +50,7 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
             "optimiser steps of each training": spec.budget.optimizer_steps,
             "evaluations": evaluations,
             "job-hours (sum of the time limits)": round(job_s / 3600, 2),
-            "wall hours of jobs": round(job_s / 3600 / min(spec.jobs.max_in_flight, seeds), 2),
+            "wall hours of jobs": round(wall_s / 3600, 2),
             "requests to the pilot": pilot_requests,
             "completion tokens of the pilot": pilot_requests * spec.pilot.max_tokens,
         },
