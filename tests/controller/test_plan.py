@@ -10,15 +10,15 @@ from mlipilot.campaign.spec import load_campaign
 from mlipilot.controller.plan import make_plan
 
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaigns" / "cu_emt.yaml"
-MODEL = "pilot={kind: openai, model: m, base_url: 'http://h/v1', requests_per_turn: 10, smoke_retries: 2}"
+MODEL = ["pilot.kind=openai", "pilot.requests_per_turn=10", "pilot.smoke_retries=2"]
 
 
 @pytest.mark.parametrize(
     ("overrides", "smokes", "requests"),
     [
-        ([MODEL], 4 * 3, 4 * 4 * 10),  # a turn, two after failed smoke steps, one after an objection
-        ([MODEL, "pilot.reviewer=false"], 4 * 3, 4 * 3 * 10),
-        ([MODEL, "pilot.reviewer=false", "jobs.smoke=false"], 0, 4 * 10),
+        (MODEL, 4 * 3, 4 * 4 * 10),  # a turn, two after failed smoke steps, one after an objection
+        ([*MODEL, "pilot.reviewer=false"], 4 * 3, 4 * 3 * 10),
+        ([*MODEL, "pilot.reviewer=false", "jobs.smoke=false"], 0, 4 * 10),
     ],
 )
 def test_each_way_back_to_the_pilot_is_counted(overrides: list[str], smokes: int, requests: int) -> None:
