@@ -34,10 +34,8 @@ def publish_candidate(
 def _publish(
     final: Path, recipe: Path, before: Path, hypothesis: dict[str, Any] | None, *, sealed: bool
 ) -> dict[str, Any]:
-    staging = final.with_name(f".{final.name}.staging")
-    for leftover in (staging, final):  # of a kill before the record: no job has seen them
-        if leftover.exists():
-            shutil.rmtree(leftover)
+    drop_leftovers(final)
+    staging = _staging(final)
     staging.mkdir(parents=True)
     copy_recipe(recipe, staging / "recipe")
     write_atomic(staging / "patch.diff", recipe_diff(before, recipe))
@@ -54,6 +52,17 @@ def _publish(
     staging.rename(final)
     fsync_directory(final.parent)
     return body
+
+
+def drop_leftovers(final: Path) -> None:
+    """Remove what a kill between publishing and recording left: no job has seen it."""
+    for leftover in (_staging(final), final):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+
+
+def _staging(final: Path) -> Path:
+    return final.with_name(f".{final.name}.staging")
 
 
 def recipe_diff(before: Path, after: Path) -> str:

@@ -12,7 +12,7 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
-from mlipilot.controller.candidates import publish_candidate, publish_draft
+from mlipilot.controller.candidates import drop_leftovers, publish_candidate, publish_draft
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.spending import BudgetSpentError, Metered
@@ -62,6 +62,9 @@ class Proposals:
         if iteration < len(state.iterations):  # a draft of it came back
             revision += len(state.iterations[iteration].drafts)
             start = self.lineage.revision(iteration, revision - 1) / "recipe"
+        final = self.lineage.revision(iteration, revision)
+        self.ledger.fence()
+        drop_leftovers(final)
         copy_recipe(start, self.lineage.draft)
         has_model = self.spec.pilot.kind in LANGUAGE_MODELS
         turn = replace(
@@ -79,7 +82,6 @@ class Proposals:
             outcome = NoProposal(str(spent))
         match outcome:
             case Proposal(hypothesis):
-                final = self.lineage.revision(iteration, revision)
                 stated = hypothesis.model_dump(mode="json")
                 self.ledger.fence()  # a turn takes long; what lies there may be another controller's by now
                 body = publish_draft(final, self.lineage.draft, incumbent, stated)
@@ -113,5 +115,7 @@ class Proposals:
 
     def drop(self, iteration: int, reason: str) -> str:
         """End an iteration without a candidate."""
+        self.ledger.fence()
+        drop_leftovers(self.lineage.iteration(iteration))
         self.ledger.append("no_proposal", {"iteration": iteration, "reason": reason})
         return f"no proposal: {reason}"

@@ -123,6 +123,15 @@ def test_a_kill_between_publishing_and_recording_a_draft_or_a_candidate(desk: De
     assert problems(desk) == []
 
 
+def test_a_kill_leaves_nothing_behind_when_the_pilot_thinks_better_of_it(desk: Desk) -> None:
+    shutil.copytree(desk.run.recipe, desk.lineage.revision(1, 1) / "recipe")
+    desk.ask(calling("give_up", reason="enough"))
+    assert not desk.lineage.revision(1, 1).exists()
+    shutil.copytree(desk.run.recipe, desk.lineage.iteration(2) / "recipe")
+    desk.proposals.drop(2, "the budget is used up")
+    assert not desk.lineage.iteration(2).exists()
+
+
 def test_a_draft_that_was_changed_on_disk_is_not_made_a_candidate(desk: Desk) -> None:
     desk.ask(HOT, SUBMIT)
     desk.made.smoke(1, 1)
