@@ -77,12 +77,12 @@ class Briefing:
             "effects": verdict["effects"],
             "score": {name: verdict.get(name) for name in ("violation", "log_objective")},
             "metrics": self.mean_metrics(state, number),
-            "parameters": self._parameters(number),
+            "parameters": self.parameters(iteration),
             "diff": self.diff(iteration),
         }
 
     def search(self) -> Search | None:
-        """The search of the lineage's pilot, when it is one."""
+        """The search that the lineage's pilot is or has a part of, if any."""
         if self.spec.pilot.kind not in SEARCHES:
             return None
         return Search(
@@ -93,20 +93,22 @@ class Briefing:
             metrics=[term.metric for term in self.card.objective.terms],
         )
 
-    def _parameters(self, number: int) -> dict[str, Scalar]:
-        """The values of the declared space in an iteration's recipe."""
-        recipe = self.lineage.recipe(number) / RECIPE
+    def diff(self, iteration: Iteration) -> str:
+        """What the candidate, or the newest draft where there is none, changes in its incumbent's recipe."""
+        patch = self._place(iteration) / "patch.diff"
+        return patch.read_text(encoding="utf-8") if patch.exists() else ""
+
+    def parameters(self, iteration: Iteration) -> dict[str, Scalar]:
+        """The values of the declared space in the same candidate or draft, by dotted path."""
+        recipe = self._place(iteration) / "recipe" / RECIPE
         if not self.spec.space or not recipe.is_file():
             return {}
         return values_in(recipe.read_text(encoding="utf-8", errors="replace"), self.spec.space)
 
-    def diff(self, iteration: Iteration) -> str:
-        """What the candidate, or the newest draft where there is none, changes in its incumbent's recipe."""
-        place = self.lineage.iteration(iteration.number)
+    def _place(self, iteration: Iteration) -> Path:
         if not iteration.proposed and iteration.drafts:
-            place = self.lineage.revision(iteration.number, iteration.drafts[-1].revision)
-        patch = place / "patch.diff"
-        return patch.read_text(encoding="utf-8") if patch.exists() else ""
+            return self.lineage.revision(iteration.number, iteration.drafts[-1].revision)
+        return self.lineage.iteration(iteration.number)
 
     def lessons(self) -> list[str]:
         """The newest findings of the run, this lineage's among them; a pilot without a model reads none."""

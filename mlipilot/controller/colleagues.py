@@ -47,6 +47,7 @@ class Colleagues:
             history=self.briefing.history(state),
             max_steps=self.spec.budget.optimizer_steps,
             room=self._room("reviewer"),
+            held=list(self.spec.space) if self.spec.pilot.kind == "hybrid" else (),
         )
         record = partial(self.transcript.record, iteration, "reviewer")
         try:

@@ -20,10 +20,8 @@ from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.errors import PausedError
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.context import BOUNDLESS_TOKENS
 from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.search import hold_numbers
-from mlipilot.pilots.settings import LANGUAGE_MODELS
 from mlipilot.pilots.turn import GaveUp, NoProposal, Outcome, Proposal, take_turn
 
 
@@ -66,13 +64,12 @@ class Proposals:
         self.ledger.fence()
         drop_leftovers(final)
         copy_recipe(start, self.lineage.draft)
-        has_model = self.spec.pilot.kind in LANGUAGE_MODELS
         turn = replace(
             self.briefing.turn(iteration, state, self.lineage.draft, incumbent),
-            context_tokens=self._endpoint.context_tokens if has_model else BOUNDLESS_TOKENS,
+            context_tokens=self._endpoint.context_tokens,
             reply_tokens=self._endpoint.reply_tokens,
         )
-        if search is not None and has_model:
+        if search is not None and search.kind == "hybrid":
             turn = hold_numbers(turn, search)
         record = partial(self.transcript.record, iteration, "researcher")
         outcome: Outcome

@@ -29,15 +29,16 @@ def open_pilot(
     model that cannot be right and for a package that is not installed, PausedError when the endpoint is down.
     """
     # Imported here, because reading a campaign file needs the settings only and should be quick.
+    from mlipilot.pilots.context import BOUNDLESS_TOKENS
     from mlipilot.pilots.endpoint.client import Endpoint
     from mlipilot.pilots.settings import LANGUAGE_MODELS
 
     if settings.kind in LANGUAGE_MODELS:
         yield open_endpoint(settings, published, memory)
         return
-    with _loopback(settings, search) as server:
-        direct = settings.model_copy(update={"trust_env": False})  # never through a proxy
-        yield Endpoint(server.base_url, settings.kind, None, direct)
+    own = {"trust_env": False, "context_tokens": BOUNDLESS_TOKENS}
+    with _loopback(settings, search) as server:  # which no proxy should see
+        yield Endpoint(server.base_url, settings.kind, None, settings.model_copy(update=own))
 
 
 def _loopback(settings: PilotSettings, search: Search | None) -> LoopbackServer:

@@ -89,16 +89,18 @@ def hold_numbers(turn: TurnInput, search: Search) -> TurnInput:
     """The turn of a hybrid pilot: TPE's values stand in the draft and are not the language model's to edit.
 
     They do so before the model reads the recipe, so that its claim is about what will be trained. A draft
-    that came back gets other values: those that it had may have been its fault.
+    that came back keeps its values: it is the model that is asked to mend it.
     """
     recipe = turn.draft / RECIPE
     text = recipe.read_text(encoding="utf-8")
-    drafted = values_in(text, search.space)
-    edited = with_values(text, fresh_values(search, turn.history, [drafted]) or drafted)
+    if turn.feedback is not None:
+        return replace(turn, held=values_in(text, search.space))
+    values = search.suggest(turn.history)
+    edited = with_values(text, values)
     if edited is None:
-        raise AssertionError("each value of the space was on a line of its own, and no edit may change that")
+        raise AssertionError("each value of the space was on one line, and no edit may change that")
     write_atomic(recipe, edited)
-    return replace(turn, held=values_in(edited, search.space))
+    return replace(turn, held=values)
 
 
 def _equal(a: dict[str, Scalar], b: dict[str, Scalar]) -> bool:

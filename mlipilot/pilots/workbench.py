@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
+from mlipilot.pilots.yaml_places import editable_places
 from mlipilot.untrusted import clean
 
 MAX_FILE_BYTES = 64 * 1024
@@ -19,10 +20,7 @@ _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
 class Workbench:
-    """Reads and edits the draft recipe at `draft`.
-
-    `held` are values of recipe.yaml that every edit must leave as they are.
-    """
+    """Reads and edits the draft recipe at `draft`; no edit may change the values of recipe.yaml in `held`."""
 
     def __init__(self, draft: Path, held: Mapping[str, Scalar] | None = None) -> None:
         self._draft = draft.resolve()
@@ -123,9 +121,9 @@ def _check_text(content: str, path: str) -> None:
 
 
 def _check_held(content: str, held: Mapping[str, Scalar]) -> None:
-    values = values_in(content, held)
+    values, places = values_in(content, held), editable_places(content, held)
     for path, value in held.items():
-        if path not in values or not is_same(values[path], value):
+        if path not in values or not is_same(values[path], value) or places[path] is None:
             raise RefusedError(
                 f"{path} is not yours to edit: TPE has set it to {value!r} for this experiment. "
                 f"Leave it in {RECIPE} as it is, and edit something else."

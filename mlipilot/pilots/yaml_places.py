@@ -40,7 +40,7 @@ def _find_places(text: str, keys: Iterable[str]) -> dict[str, Place | None]:
     try:
         node: Node | None = yaml.compose(text)
         value = yaml.load(text)
-    except YAMLError:
+    except (YAMLError, ValueError, TypeError, OverflowError, RecursionError):
         return dict.fromkeys(keys)
     return {key: _place(text, node, value, key.split(".")) for key in keys}
 

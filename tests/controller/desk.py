@@ -33,8 +33,10 @@ def edit(search: str, replace: str) -> dict[str, Any]:
 class Desk:
     """Proposals and colleagues of a lineage over one synthetic run."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **pilot: Any) -> None:
-        self.made = SyntheticRun(root, make_spec(seeds=[1], pilot=PILOT | pilot))
+    def __init__(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, space: dict[str, Any] | None = None, **pilot: Any
+    ) -> None:
+        self.made = SyntheticRun(root, make_spec(seeds=[1], pilot=PILOT | pilot, space=space or {}))
         self.made.propose(0, None, {})
         self.made.candidate(0, 0.0)
         self.run, self.lineage, self.spec = self.made.run, self.made.lineage, self.made.spec

@@ -1,93 +1,93 @@
-"""A search pilot is asked like any other: what the history tells it, and what is published and recorded."""
+"""Search pilots at their place in the loop: what the history tells them, and what is drafted and recorded."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mlipilot.controller.briefing import Briefing
-from mlipilot.controller.proposals import Proposals
-from mlipilot.controller.state import State, replay
-from mlipilot.controller.transcript import Transcript
-from mlipilot.controller.verdict import Measurements
-from mlipilot.pilots.outcomes import Outcome, Proposal, TurnInput
 from mlipilot.pilots.sampling import Search
-from mlipilot.pilots.space import values_in
-from mlipilot.pilots.textbook import load_moves
-from tests.report.synthetic import SyntheticRun, make_spec
+from mlipilot.pilots.space import Scalar, values_in
+from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
+from tests.pilots.roles.conftest import calling
 
 SPACE = {
     "loss.energy": {"low": 0.1, "high": 1000, "log": True},
     "ema.decay": {"choices": [0.0, 0.99]},
     "model.hidden_irreps": {"choices": ["4x0e", "16x0e"]},
 }
+BASELINE = {"loss.energy": 1.0, "ema.decay": 0.0, "model.hidden_irreps": "4x0e"}
 
 
-def _run(root: Path, kind: str) -> SyntheticRun:
-    """A baseline that fails gates, a candidate that diverged, and a turn without a proposal."""
-    pilot = {"kind": kind} | ({"model": "m", "context_tokens": 8192} if kind == "hybrid" else {})
-    made = SyntheticRun(root, make_spec(pilot=pilot, space=SPACE, seeds=[1]))
-    made.propose(0, None, {})
-    made.candidate(0, 0.0)
-    claim = load_moves()[0].model_dump(mode="json", exclude={"edits"})
-    made.propose(1, claim, {"energy: 1.0 ": "energy: 500.0 ", "ema:\n  decay: 0.0": "ema:\n  decay: 0.5"})
-    made.train(1, 1, 0.1, failed="the loss is nan")
-    made.judge(1)
-    made.ledger.append("no_proposal", {"iteration": 2, "reason": "nothing came"})
-    return made
+def _values(recipe: Path) -> dict[str, Scalar]:
+    return values_in((recipe / "recipe.yaml").read_text(), SPACE)
 
 
-def _ask(made: SyntheticRun) -> State:
-    """One turn of the pilot for the third iteration."""
-    measured = Measurements(made.lineage, made.spec, made.card)
-    briefing = Briefing(made.run, made.lineage, made.spec, made.card, measured)
-    transcript = Transcript(made.lineage, made.ledger, made.spec.pilot)
-    with ExitStack() as resources:
-        proposals = Proposals(made.run, made.lineage, made.spec, made.ledger, briefing, transcript, resources)
-        proposals.ask(3, replay(made.ledger.records))
-    return replay(made.ledger.records)
+def _search(desk: Desk) -> Search:
+    metrics = [term.metric for term in desk.made.card.objective.terms]
+    return Search(desk.spec.pilot.kind, desk.spec.space, [1], desk.spec.budget.iterations, metrics)
 
 
-def test_tpe_sees_the_values_and_the_score_of_every_iteration(tmp_path: Path) -> None:
-    made = _run(tmp_path / "run", "tpe")
-    state = _ask(made)
-    lines = [json.loads(line) for line in made.lineage.transcript.read_text().splitlines()]
-    shown = next(m["content"] for m in lines[-1]["request"]["messages"] if m["role"] == "tool")
-    baseline, diverged, nothing = json.loads(shown)
-    assert baseline["parameters"] == {"loss.energy": 1.0, "ema.decay": 0.0, "model.hidden_irreps": "4x0e"}
-    assert baseline["score"]["violation"] > 1 and baseline["score"]["log_objective"] is not None
-    assert (diverged["parameters"]["ema.decay"], diverged["score"]["violation"]) == (0.5, None)
-    assert (nothing["parameters"], nothing["verdict"]) == ({}, "invalid")
-    assert state.iterations[3].drafts[0].title == "TPE, suggestion 3"
-    assert state.exchanges >= 4
-    recipe = made.lineage.revision(3, 1) / "recipe" / "recipe.yaml"
-    history = json.loads(shown)
-    metrics = [term.metric for term in made.card.objective.terms]
-    suggested = Search("tpe", made.spec.space, [1], 4, metrics).suggest(history)
-    assert values_in(recipe.read_text(), SPACE) == suggested
+def _ask(desk: Desk, iteration: int) -> list[dict[str, Any]]:
+    """A turn of the pilot over its own server; returns the history that it was shown."""
+    desk.open()
+    with desk.proposals.resources:
+        desk.proposals.ask(iteration, desk.state())
+    newest = json.loads(desk.lineage.transcript.read_text().splitlines()[-1])
+    answers = [m["content"] for m in newest["request"]["messages"] if m["role"] == "tool"]
+    history: list[dict[str, Any]] = json.loads(answers[0])
+    return history
 
 
-def test_a_hybrids_numbers_are_tpes_and_stand_in_the_patch(
+def test_tpe_drafts_sees_what_came_of_it_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path / "run", monkeypatch, SPACE, kind="tpe", base_url=None)
+    history = _ask(desk, 1)
+    assert [entry["parameters"] for entry in history] == [BASELINE]
+    assert history[0]["score"]["violation"] > 1
+    suggested = [_search(desk).suggest(history, attempt) for attempt in (0, 1)]
+    assert _values(desk.lineage.revision(1, 1) / "recipe") == suggested[0]
+    desk.made.smoke(1, 1, failed="it diverged")
+    _ask(desk, 1)
+    assert _values(desk.lineage.revision(1, 2) / "recipe") == suggested[1]
+    desk.made.smoke(1, 2)
+    desk.proposals.accept(1, 2, desk.state())
+    desk.made.candidate(1, 0.97)
+    history = _ask(desk, 2)
+    assert history[1]["title"] == "TPE, suggestion 1"
+    assert history[1]["parameters"] == suggested[1]
+    assert history[1]["score"]["violation"] < history[0]["score"]["violation"]
+    assert _values(desk.lineage.revision(2, 1) / "recipe") == _search(desk).suggest(history)
+
+
+def test_an_iteration_whose_drafts_all_failed_is_a_bad_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = _run(tmp_path / "run", "hybrid")
-    turns: list[TurnInput] = []
+    desk = Desk(tmp_path / "run", monkeypatch, SPACE, kind="random", base_url=None, smoke_retries=0)
+    _ask(desk, 1)
+    desk.made.smoke(1, 1, failed="it diverged")
+    desk.proposals.drop(1, "the smoke step of revision 1 failed: it diverged")
+    history = _ask(desk, 2)
+    assert history[1]["parameters"] == _values(desk.lineage.revision(1, 1) / "recipe")
+    assert [trial.loss < 2000 for trial in _search(desk).trials(history)] == [True, False]
 
-    def take(_endpoint: Any, turn: TurnInput, _record: Any) -> Outcome:
-        turns.append(turn)
-        hypothesis = load_moves()[0]
-        return Proposal(hypothesis.model_validate(hypothesis.model_dump()))
 
-    monkeypatch.setattr("mlipilot.controller.proposals.take_turn", take)
-    endpoint = SimpleNamespace(context_tokens=8192, reply_tokens=1024)
-    monkeypatch.setattr("mlipilot.controller.proposals.open_pilot", lambda *_: nullcontext(endpoint))
-    _ask(made)
-    patch = (made.lineage.revision(3, 1) / "patch.diff").read_text()
-    assert turns[0].held.keys() == SPACE.keys()
-    assert turns[0].context_tokens == 8192
-    assert f"+  energy: {turns[0].held['loss.energy']}" in patch
+def test_a_hybrids_numbers_are_tpes_and_everybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path / "run", monkeypatch, SPACE, kind="hybrid")
+    tried = edit("ema:\n", "averaging:\n")
+    researcher = desk.ask(tried, edit("kind: constant", "kind: cosine"), SUBMIT)
+    recipe = desk.lineage.revision(1, 1) / "recipe"
+    numbers = _values(recipe)
+    assert numbers != BASELINE
+    assert f"loss.energy = {numbers['loss.energy']}\n" in first_task(researcher)
+    assert "is not yours to edit" in told(researcher)
+    patch = (desk.lineage.revision(1, 1) / "patch.diff").read_text()
+    assert f"+  energy: {numbers['loss.energy']}" in patch and "+  kind: cosine" in patch
+    reviewer = desk.colleague(calling("send_back", objections="cosine is worse"))
+    desk.colleagues.review(1, 1, desk.state())
+    assert "A numerical search has set these values" in told(reviewer)
+    desk.ask(edit("kind: cosine", "kind: one_cycle"), SUBMIT)
+    assert _values(desk.lineage.revision(1, 2) / "recipe") == numbers

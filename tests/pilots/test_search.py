@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,20 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.calls import Call
-from mlipilot.pilots.context import BOUNDLESS_TOKENS, Room
+from mlipilot.pilots.context import Room
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.endpoint.client import Exchange
+from mlipilot.pilots.novelty import recipe_identity
+from mlipilot.pilots.outcomes import Feedback
 from mlipilot.pilots.prompts import first_messages
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.search import ATTEMPTS, NEEDED_TOOLS, fresh_values, hold_numbers, next_call
 from mlipilot.pilots.settings import Kind, PilotSettings
 from mlipilot.pilots.space import Parameter, Space, values_in
-from mlipilot.pilots.tools import Toolbox, tool_schemas
+from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
 from mlipilot.pilots.workbench import Workbench
+from mlipilot.pilots.yaml_places import with_values
 from tests.pilots.conftest import RECIPE_YAML, history_entry
 
 MakeTurn = Callable[..., TurnInput]
@@ -55,7 +60,8 @@ def play(
     kind: Kind, turn: TurnInput, record: Callable[[Exchange], None] = lambda _: None, space: Space = SPACE
 ) -> Outcome:
     with open_pilot(PilotSettings(kind=kind), search=search(kind, space)) as endpoint:
-        return take_turn(endpoint, turn, record)
+        told = replace(turn, context_tokens=endpoint.context_tokens, reply_tokens=endpoint.reply_tokens)
+        return take_turn(endpoint, told, record)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,7 +87,7 @@ def test_a_turn_ends_in_a_proposal_with_every_parameter_set_and_comments_kept(
 def test_a_long_history_reaches_it_whole(make_turn: MakeTurn) -> None:
     history = [one | {"diff": "+ x\n" * 700} for one in trials(80)]
     exchanges: list[Exchange] = []
-    outcome = play("random", make_turn(history=history, context_tokens=BOUNDLESS_TOKENS), exchanges.append)
+    outcome = play("random", make_turn(history=history), exchanges.append)
     assert isinstance(outcome, Proposal)
     assert "after 81 trials" in outcome.hypothesis.hypothesis
     assert exchanges[-1].prompt_tokens > 4096
@@ -94,39 +100,29 @@ def test_a_claim_says_when_tpe_still_draws_at_random(make_turn: MakeTurn) -> Non
     assert "drawn from the declared space" in outcome.hypothesis.mechanism
 
 
-class NoveltyToolbox(Toolbox):
-    """Refuses the first two submissions, as it does a recipe that was tried before."""
-
-    refusals = 2
-
-    def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        result = super().call(name, arguments)
-        if name == "submit_experiment" and self.refusals:
-            self.refusals -= 1
-            return type(result)("error: this recipe was tried in iteration 3 of lineage 1")
-        return result
-
-
-def test_a_refused_submission_is_followed_by_another_suggestion(
-    make_turn: MakeTurn, draft: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_recipe_that_was_tried_is_followed_by_another_suggestion(
+    make_turn: MakeTurn, draft: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("mlipilot.pilots.turn.Toolbox", NoveltyToolbox)
-    history = trials(3)
-    assert isinstance(play("tpe", make_turn(history=history)), Proposal)
-    text = (draft / "recipe.yaml").read_text()
-    assert values_in(text, SPACE) == search("tpe").suggest(history, attempt=2)
+    history, tried = trials(3), {}
+    for attempt in (0, 1):
+        text = with_values(RECIPE_YAML, search("tpe").suggest(history, attempt))
+        copy = Path(shutil.copytree(draft, tmp_path / f"tried-{attempt}"))
+        (copy / "recipe.yaml").write_text(text or "")
+        tried[recipe_identity(copy)] = "iteration 3 of lineage 1: reverted"
+    assert isinstance(play("tpe", make_turn(history=history, tried=tried)), Proposal)
+    assert values_in((draft / "recipe.yaml").read_text(), SPACE) == search("tpe").suggest(history, attempt=2)
 
 
-def test_it_gives_up_when_no_suggestion_is_new(make_turn: MakeTurn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlipilot.pilots.turn.Toolbox", NoveltyToolbox)
-    monkeypatch.setattr(NoveltyToolbox, "refusals", 99)
-    small: Space = {"ema.decay": Parameter(choices=[0.0, 0.9])}
-    outcome = play("random", make_turn(history=trials(0)), space=small)
+def test_it_gives_up_when_no_suggestion_is_new(make_turn: MakeTurn, draft: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(draft, tmp_path / "tried"))
+    (copy / "recipe.yaml").write_text(RECIPE_YAML.replace("decay: 0.0", "decay: 0.9"))
+    turn = make_turn(history=trials(0), tried={recipe_identity(copy): "iteration 1: reverted"})
+    outcome = play("random", turn, space={"ema.decay": Parameter(choices=[0.0, 0.9])})
     assert isinstance(outcome, GaveUp)
-    assert outcome.reason == (
-        "Random search: none of 10 suggestions is new; "
-        "of the last it was said: error: this recipe was tried in iteration 3 of lineage 1"
+    assert outcome.reason.startswith(
+        "Random search: none of 10 suggestions is new; of the last it was said: "
     )
+    assert "error: this recipe was tried: iteration 1: reverted" in outcome.reason
 
 
 def test_a_draft_that_comes_back_with_a_suggestion_gets_the_next_one() -> None:
@@ -203,12 +199,19 @@ def test_what_is_held_cannot_be_edited_and_all_else_can(make_turn: MakeTurn, dra
         bench.replace("recipe.yaml", f"forces: {forces} ", "forces: 7.5 ")
     with pytest.raises(RefusedError, match=r"is not yours to edit"):
         bench.write("./recipe.yaml", "loss: {stress: 1.0}\n")
+    irreps = turn.held["model.hidden_irreps"]
+    folded = f"model:\n  hidden_irreps: >-\n    {irreps}\nloss:\n"  # the same, where it cannot be set again
+    text = bench.read("recipe.yaml")
+    with pytest.raises(RefusedError, match=r"model\.hidden_irreps is not yours to edit"):
+        bench.write("recipe.yaml", folded + text.partition("loss:\n")[2])
     bench.replace("recipe.yaml", "kind: constant", "kind: cosine")
     bench.write("train.py", "print('mine')\n")
     assert values_in((draft / "recipe.yaml").read_text(), SPACE) == turn.held
 
 
-def test_a_hybrid_draft_that_comes_back_gets_other_numbers(make_turn: MakeTurn) -> None:
-    history = trials(2)
-    held = [hold_numbers(make_turn(history=history), search("hybrid")).held for _ in range(3)]
-    assert held == [search("tpe").suggest(history, attempt) for attempt in range(3)]
+def test_a_hybrid_draft_that_comes_back_keeps_its_numbers(make_turn: MakeTurn, draft: Path) -> None:
+    held = hold_numbers(make_turn(history=trials(2)), search("hybrid")).held
+    text = (draft / "recipe.yaml").read_text()
+    back = make_turn(history=trials(2), feedback=Feedback(1, "mine", "reviewer", "no"))
+    assert hold_numbers(back, search("hybrid")).held == held
+    assert (draft / "recipe.yaml").read_text() == text

@@ -48,6 +48,7 @@ def test_one_value_changes(text: str, key: str, wanted: str) -> None:
         "x: &x {b: 1}\na: {<<: *x}\n",
         "a: [b]\n",
         "a: {b: 1\n",
+        "a: {b: 2001-99-99}\n",
     ],
 )
 def test_a_key_that_is_not_there_has_no_place(text: str) -> None:

@@ -40,6 +40,8 @@ class ReviewInput:
     max_steps: int
     """Optimiser steps of one training."""
     room: Room
+    held: Sequence[str] = ()
+    """Values of the recipe, by dotted path, that a numerical search has set and not the researcher."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def review(completer: Completer, draft: ReviewInput, record: Recorder) -> Review
             f"{effect['metric']}: {effect['direction']}" for effect in draft.hypothesis["expected_effect"]
         ],
         diff=clip(clean(draft.diff), min(_MAX_DIFF, draft.room.characters(1 / 4))),
+        held=draft.held,
         experiments=experiments,
         earlier=earlier,
     )
