@@ -57,6 +57,7 @@ class SlurmBackend:
         self.spool = Spool(spool)
         self._missing_since: dict[str, float] = {}
         self._over_since: dict[str, float] = {}
+        self._begun = time.monotonic()
 
     def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
         """Publish the attempt's request, and that of the evaluation that follows it."""
@@ -138,7 +139,8 @@ class SlurmBackend:
         name = str(known["name"])
         self._check_submitter()
         if receipt is None:
-            return Standing("waiting", reason="for the submitter")
+            begun = "" if self.spool.silence_s() is not None else ", which has not begun"
+            return Standing("waiting", reason=f"for the submitter{begun}")
         if not receipt.submitted:
             if self.spool.is_cancelled(name):
                 return Standing("ended", "cancelled", "cancelled before it was submitted")
@@ -194,9 +196,12 @@ class SlurmBackend:
         return time.monotonic() - since > _SETTLE_S
 
     def _check_submitter(self) -> None:
+        """One that cron starts may come minutes after the controller: its first sign is waited for, too."""
         silence_s = self.spool.silence_s()
-        if silence_s is None or silence_s > self.settings.patience_s:
-            how_long = "has not begun" if silence_s is None else f"has been silent for {silence_s:.0f} s"
+        how_long = "has not begun" if silence_s is None else f"has been silent for {silence_s:.0f} s"
+        if silence_s is None:
+            silence_s = time.monotonic() - self._begun
+        if silence_s > self.settings.patience_s:
             raise PausedError(
                 f"the submitter {how_long}; start it on a host with Slurm: sbatch/submitter.sh {self.run}"
             )

@@ -267,6 +267,15 @@ def test_a_silent_submitter_pauses_the_run(cluster: Cluster, submitted: str) -> 
         cluster.backend.standing(cluster.attempt("train"))
 
 
+def test_a_submitter_that_has_not_begun_is_waited_for(cluster: Cluster, submitted: str) -> None:
+    attempt = cluster.attempt("train")
+    (cluster.spool / "submitter").unlink()
+    assert cluster.backend.standing(attempt).phase == "waiting"
+    impatient = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", patience_s=1e-9))
+    with pytest.raises(PausedError, match=r"has not begun.*submitter\.sh"):
+        impatient.standing(attempt)
+
+
 def test_a_refusal_pauses_the_run_with_its_reason(cluster: Cluster, submitted: str) -> None:
     cluster.receive(submitted, status="rejected", reason="minutes=9999 is over 600")
     with pytest.raises(PausedError, match="9999 is over 600"):
