@@ -29,8 +29,8 @@ fi
 
 if [ "${1:-}" != sweep ]; then
   say "unit tests"
-  # Four workers on two cores: many of these wait for a shell or a clock. By file: each then imports torch or not.
-  "$venv/bin/pytest" -n 4 --dist loadfile -m "not slow and not cluster and not sweep" --durations=15
+  # Four workers on two cores: many of these wait for a shell or a clock.
+  "$venv/bin/pytest" -n 4 --dist loadgroup -m "not slow and not cluster and not sweep" --durations=15
 fi
 
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then

@@ -12,6 +12,17 @@ from pathlib import Path
 import pytest
 
 StandIn = Callable[[str, str], None]
+# Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
+WITH_MACE = ("tests/evaluation/", "tests/recipes/", "tests/reproduce/", "tests/report/test_export.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests go to the workers file by file; slow ones group themselves."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("slow", "cluster", "sweep", "xdist_group")):
+            continue
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("MACE" if file.startswith(WITH_MACE) else file))
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def _write(options: CuEmtOptions, out_dir: Path, progress: Progress) -> None:
     for done, (group, labelled) in enumerate(zip(groups, _label_all(groups, options), strict=True)):
         progress(done, len(groups), group.name)
         frames[group.split] += labelled
-    sample = [split[index] for split in frames.values() for index in (0, -1)]
+    sample = [split[index] for split in frames.values() for index in {0, len(split) - 1}]
     deviation = check_labels(sample)
     for split, name in _FILES.items():
         (out_dir / name).parent.mkdir(exist_ok=True)

@@ -25,9 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import stdtrit
-
-from mlipilot.controller.accept import Noise, mean, pooled_noise
+from mlipilot.controller.accept import Noise, mean, pooled_noise, student_t
 from mlipilot.evaluation.catalog import CATALOG
 
 Agreement = Literal["equal", "within noise", "differs", "not judged"]
@@ -111,7 +109,7 @@ def _compare(name: str, recorded: list[float | None], here: list[float | None], 
 def _relative_bound(noise: Noise, seeds: int) -> float:
     if noise.degrees_of_freedom == 0:
         return ONE_SEED_TOLERANCE
-    k = max(3.0, float(stdtrit(noise.degrees_of_freedom, 0.975)))
+    k = max(3.0, student_t(0.975, noise.degrees_of_freedom))
     return k * noise.sd * math.sqrt(2 / seeds)
 
 
