@@ -52,7 +52,7 @@ runs=${MLIPILOT_RUNS:-$(mktemp -d)}
 run=$runs/local_llm
 mkdir -p "$run"
 say "serving it on loopback; everything lies in $runs"
-"$venv/bin/mlipilot" endpoint --gguf "$gguf" --run "$run" --port 0 --context-tokens 12288 >"$runs/endpoint.log" 2>&1 &
+"$venv/bin/mlipilot" endpoint --gguf "$gguf" --run "$run" --port 0 --context-tokens 6144 >"$runs/endpoint.log" 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
 for _ in $(seq 120); do

@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from mlipilot.campaign.pilots import expand_names, first_of
 from mlipilot.campaign.space import check_searches, check_space
 from mlipilot.datasets import DATASETS
+from mlipilot.datasets.options import ImportedOptions
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
 from mlipilot.jobs.settings import JobSettings
@@ -195,7 +196,10 @@ def _check_dataset(spec: CampaignSpec, data: Any, path: Path) -> None:
         mend = f"did you mean {near[0]!r}?" if near else f"the data sets are: {', '.join(DATASETS)}"
         raise InputError(f"unknown data set {spec.dataset.name!r}", file=path, mend=mend)
     options = data["dataset"].get("options") or {}
-    validate(options, DATASETS[spec.dataset.name].options, path)
+    checked = validate(options, DATASETS[spec.dataset.name].options, path)
+    if isinstance(checked, ImportedOptions):
+        # The run may be resumed from anywhere.
+        spec.dataset.options["path"] = str((path.parent / checked.path).resolve())
 
 
 def _resolve(

@@ -1,4 +1,4 @@
-"""`mlipilot data build`: build a data set by itself."""
+"""`mlipilot data`: build a data set by itself, or import one's own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from pydantic import ValidationError
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
+from mlipilot.cli import data_import
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import AsJson, print_json
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import CheckFailedError, InputError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
-
-
-@app.callback()
-def _data() -> None:
-    """Keep `build` a verb of its own."""
+app.command("import")(data_import.import_)
 
 
 @app.command("build")

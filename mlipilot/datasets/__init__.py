@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from mlipilot.datasets.base import Progress
-from mlipilot.datasets.options import CuEmtOptions
+from mlipilot.datasets.options import CuEmtOptions, ImportedOptions
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,23 @@ def _build_cu_emt(options: BaseModel, out_dir: Path, progress: Progress | None) 
     cu_emt.build(options, out_dir, progress)
 
 
+def _build_imported(options: BaseModel, out_dir: Path, progress: Progress | None) -> None:
+    from mlipilot.datasets.imported import campaign
+
+    campaign.build(options, out_dir, progress)
+
+
 DATASETS: dict[str, Dataset] = {
     "cu_emt": Dataset(
         name="cu_emt",
         description="fcc copper, 31–32 atoms (108 in part of test), labelled by ASE's EMT potential",
         options=CuEmtOptions,
         build=_build_cu_emt,
+    ),
+    "imported": Dataset(
+        name="imported",
+        description="labelled structures of the user's own, by `mlipilot data import`",
+        options=ImportedOptions,
+        build=_build_imported,
     ),
 }

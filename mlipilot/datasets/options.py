@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -18,3 +20,13 @@ class CuEmtOptions(BaseModel):
     sealed: int = Field(default=40, ge=4)
     md_interval_steps: int = Field(default=14, ge=1)
     md_timestep_fs: float = Field(default=5.0, gt=0, le=5.0)
+
+
+class ImportedOptions(BaseModel):
+    """Which imported data set: where it lies, and the digest of its manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    """Of the sealed directory; a relative one is seen from the campaign file."""
+    manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

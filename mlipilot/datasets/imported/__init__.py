@@ -1,0 +1,1 @@
+"""A user's own labelled structures as a data set: read, checked, split by group, sealed."""

@@ -1,0 +1,47 @@
+"""An imported data set in a campaign: the sealed directory is copied into the run, if it is the one named."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from mlipilot.audit.files import sha256_file
+from mlipilot.audit.manifest import MANIFEST, check_manifest
+from mlipilot.datasets.base import Progress
+from mlipilot.datasets.options import ImportedOptions
+from mlipilot.errors import InputError
+
+
+def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -> None:
+    """Copy the data set to `out_dir`; all of it appears at once, or nothing.
+
+    Raises InputError when it is not there, was changed since it was sealed, or is not the one that is named.
+    """
+    assert isinstance(options, ImportedOptions)  # noqa: S101 - the registry pairs builders and options
+    source = options.path
+    if not (source / MANIFEST).is_file():
+        raise InputError("there is no sealed data set", file=source, mend="`mlipilot data import` makes one")
+    found = sha256_file(source / MANIFEST)
+    if found != options.manifest_sha256:
+        raise InputError(
+            f"this data set is another one than the campaign names (manifest SHA-256 {found})",
+            file=source,
+            mend=f"restore the one with {options.manifest_sha256}, or name this one in the campaign",
+        )
+    problems = check_manifest(source)
+    if problems:
+        raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
+    try:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
+        temporary.chmod(0o755)
+        temporary.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if progress is not None:
+        progress(1, 1, "copied")
