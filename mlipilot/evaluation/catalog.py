@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Better = Literal["lower", "higher", "none"]
+System = Literal["crystal", "structures", "molecules"]
+"""One crystal with a reference calculator; any labelled structures; molecules with reference properties."""
 Group = Literal[
     "errors",
     "lattice",
@@ -16,6 +18,10 @@ Group = Literal[
     "compression",
     "nve",
     "nvt",
+    "stability",
+    "relaxation",
+    "frequencies",
+    "scan",
     "invariance",
     "finite_difference",
     "throughput",
@@ -33,33 +39,59 @@ class MetricInfo(NamedTuple):
     group: Group
     """The measurement in `evaluation/metrics/<group>.py` that yields it."""
     description: str
+    systems: tuple[System, ...]
+    """The systems that it makes sense for."""
 
 
-def _lower(unit: str, group: Group, description: str) -> MetricInfo:
-    return MetricInfo(unit, "lower", group, description)
+_ALL: tuple[System, ...] = ("crystal", "structures", "molecules")
+_CRYSTAL: tuple[System, ...] = ("crystal",)
+_CELLS: tuple[System, ...] = ("crystal", "structures")
+_FRAMES: tuple[System, ...] = ("structures", "molecules")
+_MOLECULES: tuple[System, ...] = ("molecules",)
+
+
+def _lower(unit: str, group: Group, description: str, systems: tuple[System, ...] = _CRYSTAL) -> MetricInfo:
+    return MetricInfo(unit, "lower", group, description, systems)
+
+
+def _higher(unit: str, group: Group, description: str, systems: tuple[System, ...]) -> MetricInfo:
+    return MetricInfo(unit, "higher", group, description, systems)
 
 
 def _informs(unit: str, group: Group, description: str) -> MetricInfo:
-    return MetricInfo(unit, "none", group, description)
+    return MetricInfo(unit, "none", group, description, _CRYSTAL)
 
 
 CATALOG: dict[str, MetricInfo] = {
-    "energy_mae_mev_per_atom": _lower("meV/atom", "errors", "mean absolute error of the energy per atom"),
-    "energy_rmse_mev_per_atom": _lower(
-        "meV/atom", "errors", "root mean squared error of the energy per atom"
+    "energy_mae_mev_per_atom": _lower(
+        "meV/atom", "errors", "mean absolute error of the energy per atom", _ALL
     ),
-    "energy_worst_mev_per_atom": _lower("meV/atom", "errors", "largest error of the energy per atom"),
-    "force_mae_mev_per_a": _lower("meV/Å", "errors", "mean absolute error of force components"),
-    "force_rmse_mev_per_a": _lower("meV/Å", "errors", "root mean squared error of force components"),
-    "force_worst_ev_per_a": _lower("eV/Å", "errors", "largest error of a force component"),
-    "stress_mae_gpa": _lower("GPa", "errors", "mean absolute error of the six stress components"),
-    "stress_rmse_gpa": _lower("GPa", "errors", "root mean squared error of the six stress components"),
-    "stress_worst_gpa": _lower("GPa", "errors", "largest error of a stress component"),
+    "energy_rmse_mev_per_atom": _lower(
+        "meV/atom", "errors", "root mean squared error of the energy per atom", _ALL
+    ),
+    "energy_worst_mev_per_atom": _lower("meV/atom", "errors", "largest error of the energy per atom", _ALL),
+    "force_mae_mev_per_a": _lower("meV/Å", "errors", "mean absolute error of force components", _ALL),
+    "force_rmse_mev_per_a": _lower("meV/Å", "errors", "root mean squared error of force components", _ALL),
+    "force_worst_ev_per_a": _lower("eV/Å", "errors", "largest error of a force component", _ALL),
+    "stress_mae_gpa": _lower("GPa", "errors", "mean absolute error of the six stress components", _CELLS),
+    "stress_rmse_gpa": _lower(
+        "GPa", "errors", "root mean squared error of the six stress components", _CELLS
+    ),
+    "stress_worst_gpa": _lower("GPa", "errors", "largest error of a stress component", _CELLS),
     "large_cell_energy_mae_mev_per_atom": _lower(
-        "meV/atom", "errors", "mean absolute error of the energy per atom over the larger test cells"
+        "meV/atom", "errors", "mean absolute error of the energy per atom over the larger test cells", _CELLS
     ),
     "large_cell_force_mae_mev_per_a": _lower(
-        "meV/Å", "errors", "mean absolute error of force components over the larger test cells"
+        "meV/Å", "errors", "mean absolute error of force components over the larger test cells", _CELLS
+    ),
+    "unseen_energy_mae_mev_per_atom": _lower(
+        "meV/atom",
+        "errors",
+        "mean absolute error of the energy per atom on unseen groups or molecules",
+        _FRAMES,
+    ),
+    "unseen_force_mae_mev_per_a": _lower(
+        "meV/Å", "errors", "mean absolute error of force components on unseen groups or molecules", _FRAMES
     ),
     "lattice_constant_a": _informs("Å", "lattice", "cubic lattice constant at zero pressure"),
     "lattice_constant_error_percent": _lower("%", "lattice", "error of the lattice constant"),
@@ -82,42 +114,73 @@ CATALOG: dict[str, MetricInfo] = {
         "%", "compression", "error of the strongly compressed crystal's energy above its equilibrium"
     ),
     "nve_drift_mev_per_atom_per_ps": _lower(
-        "meV/atom/ps", "nve", "largest |slope| of the total energy in constant-energy dynamics"
+        "meV/atom/ps", "nve", "largest |slope| of the total energy in constant-energy dynamics", _ALL
     ),
-    "nve_completed_fraction": MetricInfo(
-        "1", "higher", "nve", "share of the constant-energy steps done before the dynamics broke"
+    "nve_completed_fraction": _higher(
+        "1", "nve", "share of the constant-energy steps done before the dynamics broke", _ALL
     ),
     "nvt_rdf_mae": _lower("1", "nvt", "mean |Δg(r)| against the reference in constant-temperature dynamics"),
-    "nvt_completed_fraction": MetricInfo(
-        "1", "higher", "nvt", "share of the constant-temperature steps done before the dynamics broke"
+    "nvt_completed_fraction": _higher(
+        "1", "nvt", "share of the constant-temperature steps done before the dynamics broke", _CRYSTAL
+    ),
+    "md_stable_fraction": _higher(
+        "1",
+        "stability",
+        "share of the constant-temperature steps done before a bond was off its length or the dynamics broke",
+        _MOLECULES,
+    ),
+    "md_hydrogen_kept_fraction": _higher(
+        "1",
+        "stability",
+        "share of the constant-temperature steps done before a hydrogen was far from every other atom",
+        _MOLECULES,
+    ),
+    "relaxation_rmsd_a": _lower(
+        "Å",
+        "relaxation",
+        "mean over molecules of the distance of the relaxed from the true geometry",
+        _MOLECULES,
+    ),
+    "frequency_mae_per_cm": _lower(
+        "1/cm",
+        "frequencies",
+        "mean absolute error of harmonic frequencies, imaginary ones negative",
+        _MOLECULES,
+    ),
+    "scan_energy_mae_mev": _lower(
+        "meV", "scan", "mean absolute error of energy profiles along scans, each shifted to fit", _MOLECULES
+    ),
+    "scan_roughness_mev": _lower(
+        "meV", "scan", "largest departure of a profile's error from a smooth curve", _MOLECULES
     ),
     "rotation_error_mev": _lower(
         "meV",
         "invariance",
         "largest change of the energy (or, in meV/Å, of a co-rotated force) under rotation",
+        _ALL,
     ),
     "translation_error_mev": _lower(
-        "meV", "invariance", "largest change of the energy under translation across cell borders"
+        "meV", "invariance", "largest change of the energy under translation across cell borders", _ALL
     ),
     "permutation_error_mev": _lower(
-        "meV", "invariance", "largest change of the energy when atoms are listed in another order"
+        "meV", "invariance", "largest change of the energy when atoms are listed in another order", _ALL
     ),
     "extensivity_error_mev": _lower(
-        "meV", "invariance", "difference of a doubled cell's energy from twice the cell's energy"
+        "meV", "invariance", "difference of the energy of two copies from twice the energy of one", _ALL
     ),
     "finite_difference_force_error_mev_per_a": _lower(
-        "meV/Å", "finite_difference", "largest difference of a force from the numerical slope −dE/dx"
+        "meV/Å", "finite_difference", "largest difference of a force from the numerical slope −dE/dx", _ALL
     ),
-    "throughput_atom_steps_per_s": MetricInfo(
-        "atom·steps/s", "higher", "throughput", "atoms times dynamics steps per second on one thread"
+    "throughput_atom_steps_per_s": _higher(
+        "atom·steps/s", "throughput", "atoms times dynamics steps per second on one thread", _ALL
     ),
     "relative_cost": _lower(
-        "1", "throughput", "time per atom and step over that of a pinned reference MACE, timed in turns"
+        "1", "throughput", "time per atom and step over that of a pinned reference MACE, timed in turns", _ALL
     ),
     "peak_memory_mib": _lower(
-        "MiB", "size", "peak resident memory of the evaluating process above its imports"
+        "MiB", "size", "peak resident memory of the evaluating process above its imports", _ALL
     ),
-    "parameter_count": _lower("1", "size", "number of trainable parameters"),
+    "parameter_count": _lower("1", "size", "number of trainable parameters", _ALL),
 }
 """Every metric that a scorecard may name."""
 
@@ -125,6 +188,15 @@ GROUPS: tuple[Group, ...] = tuple(dict.fromkeys(info.group for info in CATALOG.v
 """The measurements, in the order in which the evaluator makes them."""
 
 
-def names_of(group: Group) -> list[str]:
-    """The metrics that one measurement yields."""
-    return [name for name, info in CATALOG.items() if info.group == group]
+def names_of(group: Group, system: System | None = None) -> list[str]:
+    """The metrics that one measurement yields, of one system or of all."""
+    return [
+        name
+        for name, info in CATALOG.items()
+        if info.group == group and (system is None or system in info.systems)
+    ]
+
+
+def metrics_of(system: System) -> list[str]:
+    """The metrics that make sense for a system, in the catalogue's order."""
+    return [name for name, info in CATALOG.items() if system in info.systems]

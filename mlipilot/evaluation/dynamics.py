@@ -35,8 +35,8 @@ class Outcome:
         return 1.0 if self.broken is None else min(self.steps_done / self.steps_asked, 1 - 1e-9)
 
 
-class _BrokenError(Exception):
-    pass
+class BrokenError(Exception):
+    """Ends a trajectory; the text says why. An observer may raise it."""
 
 
 def steps_in(duration_ps: float, timestep_fs: float) -> int:
@@ -59,17 +59,21 @@ def run_nve(
     steps: int,
     temperature_k: float,
     limits: DynamicsLimits,
+    observe: Callable[[int], None] = lambda _: None,
 ) -> tuple[Outcome, NDArray[np.float64]]:
-    """Velocity Verlet from the velocities that `atoms` have.
+    """Velocity Verlet from the velocities that `atoms` have; `observe` as in `run_nvt`.
 
     Returns the outcome and the total energy in eV at every step done, the start included.
     `temperature_k` only scales the limit on the temperature.
     """
     energies: list[float] = []
+
+    def note(step: int) -> None:
+        observe(step)
+        energies.append(atoms.get_total_energy())
+
     integrator = VelocityVerlet(atoms, timestep=timestep_fs * units.fs)
-    outcome = _run(
-        integrator, atoms, steps, temperature_k, limits, lambda _: energies.append(atoms.get_total_energy())
-    )
+    outcome = _run(integrator, atoms, steps, temperature_k, limits, note)
     return outcome, np.array(energies)
 
 
@@ -106,13 +110,13 @@ def _run(
     def check() -> None:
         fault = _fault(atoms, temperature_k, limits)
         if fault:
-            raise _BrokenError(fault)
+            raise BrokenError(fault)
         observe(integrator.nsteps)
 
     integrator.attach(check, interval=1)
     try:
         integrator.run(steps)
-    except _BrokenError as error:
+    except BrokenError as error:
         return Outcome(integrator.nsteps, steps, f"the dynamics broke at step {integrator.nsteps}: {error}")
     return Outcome(steps, steps, None)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import Group, names_of
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.tasks import Progress, Task, make
 from mlipilot.untrusted import one_line
 from mlipilot.versions import versions
 
@@ -25,17 +26,16 @@ if TYPE_CHECKING:
     from mlipilot.evaluation.results import Measurement
     from mlipilot.evaluation.subject import Subject
 
+__all__ = ["Task", "evaluate", "make", "physics_tasks"]
+
 FORMAT = "mlipilot-metrics/1"
 Split = Literal["test", "sealed"]
-Progress = Callable[[str], None]
-
-
-class Task(NamedTuple):
-    """One measurement: what it is called, the metrics that it owes, and how to make it."""
-
-    label: str
-    names: list[str]
-    measure: Callable[[], Measurement]
+_FILES = {
+    "crystal": ["test/test.xyz", "test/test_large.xyz"],
+    "structures": ["test/test.xyz"],
+    "molecules": ["test/test.xyz", "test/equilibrium.xyz"],
+}
+"""What the data directory must hold for the test split."""
 
 
 def evaluate(
@@ -54,12 +54,13 @@ def evaluate(
     data directory, with nothing written.
     """
     wall, cpu = time.perf_counter(), time.process_time()
-    settings = load_scorecard(scorecard).settings_for(profile)
-    _check_data(data_dir, split)
+    card = load_scorecard(scorecard)
+    settings = card.settings_for(profile)
+    _check_data(data_dir, _FILES[settings.system] if split == "test" else ["sealed/sealed.xyz"])
     output.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries about one another; results are checked by us
-        report, curves = _evaluate(model_dir, data_dir, settings, split, progress, device)
+        report, curves = _evaluate(model_dir, data_dir, settings, card.metrics, split, progress, device)
     report |= {
         "format": FORMAT,
         "split": split,
@@ -75,8 +76,7 @@ def evaluate(
     return report
 
 
-def _check_data(data_dir: Path, split: Split) -> None:
-    wanted = ["test/test.xyz", "test/test_large.xyz"] if split == "test" else ["sealed/sealed.xyz"]
+def _check_data(data_dir: Path, wanted: Sequence[str]) -> None:
     for name in wanted:
         if not (data_dir / name).is_file():
             raise InputError(
@@ -88,6 +88,7 @@ def _evaluate(
     model_dir: Path,
     data_dir: Path,
     settings: EvaluationSettings,
+    asked: Sequence[str],
     split: Split,
     progress: Progress,
     device: str,
@@ -116,24 +117,42 @@ def _evaluate(
         "weights_digest": model.weights_digest,
     }
     report: dict[str, Any] = {"model": described, "device": device}
-    if split == "sealed":
-        tasks = _error_tasks(subject, data_dir / "sealed" / "sealed.xyz")
-    else:
-        from mlipilot.evaluation.reference import obtain
+    if settings.system == "crystal":
+        if split == "sealed":
+            tasks = _error_tasks(subject, data_dir / "sealed" / "sealed.xyz")
+        else:
+            from mlipilot.evaluation.reference import obtain
 
-        start = time.perf_counter()
-        reference, source = obtain(data_dir, settings, progress)
-        progress(f"reference ({source}) {time.perf_counter() - start:.1f} s")
-        report["reference"] = {"source": source, "settings_digest": reference.settings_digest}
-        tasks = _test_tasks(subject, data_dir, reference)
+            start = time.perf_counter()
+            reference, source = obtain(data_dir, settings, progress)
+            progress(f"reference ({source}) {time.perf_counter() - start:.1f} s")
+            report["reference"] = {"source": source, "settings_digest": reference.settings_digest}
+            tasks = _test_tasks(subject, data_dir, reference)
+    else:
+        from mlipilot.evaluation.systems import frame_tasks, sealed_tasks
+
+        tasks = sealed_tasks(subject, data_dir) if split == "sealed" else frame_tasks(subject, data_dir)
+        if split == "test":
+            _check_asked(asked, tasks, data_dir)
     entries, curves = make(tasks, settings.throughput.max_relative_cost, progress)
     return {**report, "metrics": entries}, curves
+
+
+def _check_asked(asked: Sequence[str], tasks: list[Task], data_dir: Path) -> None:
+    owed = {name for task in tasks for name in task.names}
+    absent = [name for name in asked if name not in owed]
+    if absent:
+        raise InputError(
+            f"the scorecard judges {absent[0]}, for which the data have no reference",
+            file=data_dir,
+            mend="take it out of the scorecard, or add the labels or files to the data",
+        )
 
 
 def _error_tasks(subject: Subject, labelled: Path) -> list[Task]:
     from mlipilot.evaluation.metrics import errors
 
-    names = [name for name in names_of("errors") if not name.startswith("large_cell_")]
+    names = [name for name in names_of("errors", "crystal") if not name.startswith("large_cell_")]
     return [Task("errors", names, lambda: errors.measure(subject, labelled))]
 
 
@@ -175,48 +194,6 @@ def physics_tasks(subject: Subject, reference: ReferenceValues) -> list[Task]:
         "nvt": lambda: nvt.measure(subject, reference),
     }
     return [Task(group, names_of(group), measure) for group, measure in measures.items()]
-
-
-def make(
-    tasks: list[Task], max_relative_cost: float, progress: Progress
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make each measurement in turn: entries by metric name, and all curves."""
-    from mlipilot.evaluation.results import entry
-
-    entries: dict[str, Any] = {}
-    curves: dict[str, Any] = {}
-    for task in tasks:
-        start = time.perf_counter()
-        dearness = (entries.get("relative_cost") or {}).get("value") or 0.0
-        measurement = _too_dear(task, dearness) if dearness > max_relative_cost else _attempt(task)
-        cost_s = time.perf_counter() - start
-        entries |= {name: entry(name, measurement, cost_s) for name in task.names}
-        curves |= measurement.curves
-        failed = [entries[name]["reason"] for name in task.names if entries[name]["status"] == "failed"]
-        progress(f"{task.label} {cost_s:.1f} s" + (f"; failed: {failed[0]}" if failed else ""))
-    return entries, curves
-
-
-def _attempt(task: Task) -> Measurement:
-    from mlipilot.evaluation.results import Measurement, MeasurementError
-
-    try:
-        return task.measure()
-    except InputError:
-        raise  # the data are wrong, not the model
-    except MeasurementError as error:
-        reason = str(error)
-    # hostile or broken weights may raise anything in torch, ASE or SciPy: a failed metric, no crash
-    except Exception as error:  # noqa: BLE001
-        reason = f"{type(error).__name__}: {error}"
-    return Measurement(failures=dict.fromkeys(task.names, reason))
-
-
-def _too_dear(task: Task, relative_cost: float) -> Measurement:
-    from mlipilot.evaluation.results import Measurement
-
-    reason = f"not measured: the model costs {relative_cost:.3g} times the reference"
-    return Measurement(failures=dict.fromkeys(task.names, reason))
 
 
 def _write_curves(path: Path, curves: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.yaml_io import load_yaml_model
 
@@ -126,17 +126,44 @@ class Scorecard(BaseModel):
     accept: AcceptRule = AcceptRule()
     profiles: dict[Profile, ProfileOverride] = Field(default_factory=dict)
 
+    @field_validator("gates")
+    @classmethod
+    def _gates_make_sense(cls, gates: list[Gate], info: ValidationInfo) -> list[Gate]:
+        _check_system([gate.metric for gate in gates], info)
+        return gates
+
+    @field_validator("objective")
+    @classmethod
+    def _objective_makes_sense(cls, objective: Objective, info: ValidationInfo) -> Objective:
+        _check_system([term.metric for term in objective.terms], info)
+        return objective
+
     @model_validator(mode="after")
     def _profiles_are_valid(self) -> Scorecard:
         for profile in self.profiles:
-            self.settings_for(profile)
+            if self.settings_for(profile).system != self.settings.system:
+                raise ValueError(f"the profile {profile} may not change 'system', which decides the gates")
         return self
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that a verdict needs, each once."""
+        terms = [term.metric for term in self.objective.terms]
+        return list(dict.fromkeys([*(gate.metric for gate in self.gates), *terms]))
 
     def settings_for(self, profile: Profile) -> EvaluationSettings:
         """The measuring settings of a profile: the common ones with its overrides merged in."""
         override = self.profiles.get(profile)
-        base = self.settings.model_dump()
+        base = self.settings.model_dump(exclude_unset=True)
         return EvaluationSettings.model_validate(merge(base, override.settings if override else {}))
+
+
+def _check_system(metrics: list[str], info: ValidationInfo) -> None:
+    settings = info.data.get("settings")
+    if isinstance(settings, EvaluationSettings):  # else they were refused already
+        strange = [name for name in metrics if name not in metrics_of(settings.system)]
+        if strange:
+            raise ValueError(f"{strange[0]} does not exist where settings.system is {settings.system!r}")
 
 
 class GateResult(BaseModel):

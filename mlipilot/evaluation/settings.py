@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mlipilot.evaluation.catalog import System
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 SmallStrain = Annotated[float, Field(ge=-0.05, le=0.05)]
@@ -117,8 +119,74 @@ class NvtSettings(BaseModel):
     limits: DynamicsLimits = DynamicsLimits()
 
 
+class FramesSettings(BaseModel):
+    """Labelled frames that stand for the set where there is no crystal: spread evenly over test/test.xyz."""
+
+    model_config = _STRICT
+
+    count: int = Field(default=3, ge=1, le=1000)
+
+
+class FrameNveSettings(BaseModel):
+    """Constant-energy dynamics without a crystal: from those frames, or from the reference molecules.
+
+    A molecule at its equilibrium gets velocities of twice the temperature: half of it goes into the bonds.
+    """
+
+    model_config = _STRICT
+
+    temperature_k: float = Field(default=300.0, gt=0, le=5000)
+    timestep_fs: float = Field(default=0.5, gt=0, le=10)
+    duration_ps: float = Field(default=0.1, gt=0, le=1000)
+    seed: int = Field(default=11, ge=0)
+    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
+    """Wider than a crystal's: few atoms fluctuate, and a distorted frame relaxes into heat."""
+
+
+class MoleculesSettings(BaseModel):
+    """How many of the reference molecules are measured, spread evenly over test/equilibrium.xyz."""
+
+    model_config = _STRICT
+
+    count: int = Field(default=3, ge=1, le=1000)
+
+
+class StabilitySettings(BaseModel):
+    """Constant-temperature dynamics (Langevin) of each reference molecule from its equilibrium."""
+
+    model_config = _STRICT
+
+    temperature_k: float = Field(default=500.0, gt=0, le=5000)
+    timestep_fs: float = Field(default=0.5, gt=0, le=10)
+    duration_ps: float = Field(default=0.2, gt=0, le=1000)
+    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
+    max_bond_change_a: float = Field(default=0.5, gt=0, le=5)
+    """Beyond it a bond counts as broken, as in Fu et al., "Forces are not enough" (2022)."""
+    hydrogen_lost_a: float = Field(default=2.5, gt=1, le=10)
+    """A hydrogen this far from every other atom is lost."""
+    seed: int = Field(default=13, ge=0)
+    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
+
+
+class RelaxationSettings(BaseModel):
+    """Each reference molecule relaxed by the model, from the true equilibrium."""
+
+    model_config = _STRICT
+
+    fmax_ev_per_a: float = Field(default=0.01, gt=0, le=0.5)
+    max_steps: int = Field(default=200, ge=1, le=10000)
+
+
+class FrequenciesSettings(BaseModel):
+    """Harmonic frequencies at the relaxed geometry, by central differences of the forces."""
+
+    model_config = _STRICT
+
+    step_a: float = Field(default=0.01, gt=0, le=0.1)
+
+
 class InvarianceSettings(BaseModel):
-    """Random rotations, translations and permutations of a rattled cell."""
+    """Random rotations, translations and permutations of a rattled cell, or of frames as they are."""
 
     model_config = _STRICT
 
@@ -128,7 +196,7 @@ class InvarianceSettings(BaseModel):
 
 
 class FiniteDifferenceSettings(BaseModel):
-    """Central differences of the energy for some components of a rattled cell."""
+    """Central differences of the energy for some components of a rattled cell, or of each frame."""
 
     model_config = _STRICT
 
@@ -139,7 +207,7 @@ class FiniteDifferenceSettings(BaseModel):
 
 
 class ThroughputSettings(BaseModel):
-    """Model and pinned reference model timed in turns on the same rattled cell."""
+    """Model and pinned reference model timed in turns on the same rattled cell, or on a batch of frames."""
 
     model_config = _STRICT
 
@@ -157,11 +225,22 @@ class SizeSettings(BaseModel):
     repeats: Repeats = 3
 
 
+_COMMON = {"system", "errors", "invariance", "finite_difference", "throughput"}
+SECTIONS: dict[System, set[str]] = {
+    "crystal": _COMMON | {"crystal", "lattice", "elasticity", "vacancy", "compression", "nve", "nvt", "size"},
+    "structures": _COMMON | {"frames", "frame_nve"},
+    "molecules": _COMMON | {"frames", "frame_nve", "molecules", "stability", "relaxation", "frequencies"},
+}
+"""What of the settings each system reads."""
+
+
 class EvaluationSettings(BaseModel):
     """Settings of every measurement."""
 
     model_config = _STRICT
 
+    system: System = "crystal"
+    """What is measured; it decides which metrics there are (`catalog.metrics_of`)."""
     crystal: CrystalSettings = CrystalSettings()
     errors: ErrorsSettings = ErrorsSettings()
     lattice: LatticeSettings = LatticeSettings()
@@ -174,3 +253,19 @@ class EvaluationSettings(BaseModel):
     finite_difference: FiniteDifferenceSettings = FiniteDifferenceSettings()
     throughput: ThroughputSettings = ThroughputSettings()
     size: SizeSettings = SizeSettings()
+    frames: FramesSettings = FramesSettings()
+    frame_nve: FrameNveSettings = FrameNveSettings()
+    molecules: MoleculesSettings = MoleculesSettings()
+    stability: StabilitySettings = StabilitySettings()
+    relaxation: RelaxationSettings = RelaxationSettings()
+    frequencies: FrequenciesSettings = FrequenciesSettings()
+
+    @model_validator(mode="after")
+    def _sections_are_read(self) -> EvaluationSettings:
+        unread = sorted(self.model_fields_set - SECTIONS[self.system])
+        if unread:
+            wanted = [system for system, sections in SECTIONS.items() if unread[0] in sections]
+            raise ValueError(
+                f"{unread[0]!r} is not read where system is {self.system!r} (it is of {' and '.join(wanted)})"
+            )
+        return self

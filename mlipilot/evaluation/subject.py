@@ -1,9 +1,10 @@
-"""What is measured: a calculator on the bench; a rebuilt model, or EMT itself as the exact oracle."""
+"""What is measured: a calculator on the bench; a rebuilt model, or the truth itself as the exact oracle."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
@@ -53,4 +54,5 @@ class Subject:
     def _calculate(self, atoms: Atoms) -> Prediction:
         copy = atoms.copy()
         copy.calc = self.calculator
-        return Prediction(copy.get_potential_energy(), copy.get_forces(), copy.get_stress())
+        stress = copy.get_stress() if copy.pbc.all() else np.zeros(6)
+        return Prediction(copy.get_potential_energy(), copy.get_forces(), stress)

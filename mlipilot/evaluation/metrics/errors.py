@@ -3,6 +3,7 @@
 For residuals d over all values of a quantity: MAE = mean |d|, RMSE = sqrt(mean d²), worst = max |d|.
 Energies count per atom and once a structure; forces by Cartesian component over all atoms; stresses by the
 six Voigt components. Units: meV/atom, meV/Å (worst: eV/Å), GPa; 1 eV/Å³ = 160.2177 GPa.
+Sets without a stress (molecules, slabs) have the errors of energy and forces only.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from mlipilot.errors import InputError
+from mlipilot.evaluation.frames import read_frames
 from mlipilot.evaluation.results import Measurement
 from mlipilot.evaluation.subject import Subject
 
@@ -30,25 +31,23 @@ class Labels:
 
     energies_ev_per_atom: Array
     forces_ev_per_a: Array
-    stresses_gpa: Array
+    stresses_gpa: Array | None
+    """None where a stress makes no sense."""
 
 
-def read_labelled(path: Path) -> tuple[list[Atoms], Labels]:
+def read_labelled(path: Path, *, stress: bool = True) -> tuple[list[Atoms], Labels]:
     """The structures of an extxyz file and their labels. Raises InputError when a label is missing."""
-    try:
-        structures = ase.io.read(path, ":", format="extxyz")
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(f"not readable as extxyz: {error}", file=path) from None
-    if not structures:
-        raise InputError("no structure in it", file=path)
+    structures = read_frames(path)
+    wanted = {"REF_energy", "REF_stress"} if stress else {"REF_energy"}
     for number, atoms in enumerate(structures):
-        absent = {"REF_energy", "REF_stress"} - atoms.info.keys() | {"REF_forces"} - atoms.arrays.keys()
+        absent = wanted - atoms.info.keys() | {"REF_forces"} - atoms.arrays.keys()
         if absent:
             raise InputError(f"structure {number} has no {', '.join(sorted(absent))}", file=path)
+    stresses = np.array([_voigt(atoms.info["REF_stress"]) for atoms in structures]) if stress else None
     return structures, Labels(
         np.array([atoms.info["REF_energy"] / len(atoms) for atoms in structures]),
         np.concatenate([atoms.arrays["REF_forces"] for atoms in structures]),
-        np.array([_voigt(atoms.info["REF_stress"]) for atoms in structures]) / units.GPa,
+        None if stresses is None else stresses / units.GPa,
     )
 
 
@@ -60,43 +59,58 @@ def _voigt(stress: Array) -> Array:
     return voigt
 
 
-def measure(subject: Subject, labelled: Path) -> Measurement:
-    """The nine errors on the structures in `labelled`, with parity arrays as curves."""
-    structures, labels = read_labelled(labelled)
+def measure(subject: Subject, labelled: Path, *, stress: bool = True) -> Measurement:
+    """The nine errors on the structures in `labelled`, six without `stress`; parity arrays as curves."""
+    structures, labels = read_labelled(labelled, stress=stress)
     found = _predictions(subject, structures)
-    pairs = {
-        "energy": (labels.energies_ev_per_atom, found.energies_ev_per_atom),
-        "force": (labels.forces_ev_per_a, found.forces_ev_per_a),
-        "stress": (labels.stresses_gpa, found.stresses_gpa),
-    }
-    residuals = {name: predicted - true for name, (true, predicted) in pairs.items()}
+    energy = found.energies_ev_per_atom - labels.energies_ev_per_atom
+    force = found.forces_ev_per_a - labels.forces_ev_per_a
     values = {
-        **_spread(residuals["energy"] * 1000, "energy", "mev_per_atom"),
-        **_spread(residuals["force"] * 1000, "force", "mev_per_a"),
-        **_spread(residuals["stress"], "stress", "gpa"),
+        **_spread(energy * 1000, "energy", "mev_per_atom"),
+        **_spread(force * 1000, "force", "mev_per_a"),
     }
+    if labels.stresses_gpa is not None:
+        values |= _spread(found.stresses_gpa - labels.stresses_gpa, "stress", "gpa")
     values["force_worst_ev_per_a"] = values.pop("force_worst_mev_per_a") / 1000
     return Measurement(values, curves=_parity("", labels, found))
 
 
-def measure_large_cell(subject: Subject, labelled: Path) -> Measurement:
+def measure_large_cell(subject: Subject, labelled: Path, *, stress: bool = True) -> Measurement:
     """Energy and force MAE on cells larger than any that was trained on."""
-    structures, labels = read_labelled(labelled)
+    return _mean_errors("large_cell_", subject, labelled, stress=stress)
+
+
+def measure_unseen(subject: Subject, labelled: Path, *, stress: bool = True) -> Measurement:
+    """Energy and force MAE on molecules, or other groups, of which nothing was trained on."""
+    return _mean_errors("unseen_", subject, labelled, stress=stress)
+
+
+def _mean_errors(prefix: str, subject: Subject, labelled: Path, *, stress: bool) -> Measurement:
+    structures, labels = read_labelled(labelled, stress=stress)
     found = _predictions(subject, structures)
     return Measurement(
         {
-            "large_cell_energy_mae_mev_per_atom": 1000
+            f"{prefix}energy_mae_mev_per_atom": 1000
             * float(np.abs(found.energies_ev_per_atom - labels.energies_ev_per_atom).mean()),
-            "large_cell_force_mae_mev_per_a": 1000
+            f"{prefix}force_mae_mev_per_a": 1000
             * float(np.abs(found.forces_ev_per_a - labels.forces_ev_per_a).mean()),
         },
-        curves=_parity("large_cell_", labels, found),
+        curves=_parity(prefix, labels, found),
     )
 
 
-def _predictions(subject: Subject, structures: Sequence[Atoms]) -> Labels:
+@dataclass(frozen=True)
+class _Found:
+    """What the subject says, in the order and units of `Labels`."""
+
+    energies_ev_per_atom: Array
+    forces_ev_per_a: Array
+    stresses_gpa: Array
+
+
+def _predictions(subject: Subject, structures: Sequence[Atoms]) -> _Found:
     found = subject.predict(structures)
-    return Labels(
+    return _Found(
         np.array([one.energy_ev / len(one.forces_ev_per_a) for one in found]),
         np.concatenate([one.forces_ev_per_a for one in found]),
         np.array([one.stress_ev_per_a3 for one in found]) / units.GPa,
@@ -112,12 +126,16 @@ def _spread(residuals: Array, quantity: str, unit: str) -> dict[str, float]:
     }
 
 
-def _parity(prefix: str, labels: Labels, found: Labels) -> dict[str, Array]:
-    return {
+def _parity(prefix: str, labels: Labels, found: _Found) -> dict[str, Array]:
+    curves = {
         f"{prefix}energy_reference_ev_per_atom": labels.energies_ev_per_atom,
         f"{prefix}energy_model_ev_per_atom": found.energies_ev_per_atom,
         f"{prefix}force_reference_ev_per_a": labels.forces_ev_per_a,
         f"{prefix}force_model_ev_per_a": found.forces_ev_per_a,
+    }
+    if labels.stresses_gpa is None:
+        return curves
+    return curves | {
         f"{prefix}stress_reference_gpa": labels.stresses_gpa,
         f"{prefix}stress_model_gpa": found.stresses_gpa,
     }

@@ -2,16 +2,21 @@
 
 E_total = E_potential + E_kinetic at every step of velocity Verlet; the line is fitted by least squares. A
 symplectic integrator on conservative forces does not drift, so that a drift shows forces that are no
-gradient, or an energy surface with kinks. Of several temperatures the largest slope and the smallest
-completed fraction count. Starts are equilibrated snapshots of the reference, the same for every model.
+gradient, or an energy surface with kinks. Of several starts the largest slope and the smallest completed
+fraction count. A crystal starts from equilibrated snapshots of the reference, at several temperatures; other
+systems from given frames with random velocities: the same starts for every model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
-from mlipilot.evaluation.dynamics import run_nve, steps_in
+from mlipilot.evaluation.dynamics import run_nve, steps_in, thermalised
+from mlipilot.evaluation.ensemble import Ensemble
 from mlipilot.evaluation.reference_values import ReferenceValues
 from mlipilot.evaluation.results import Measurement
 from mlipilot.evaluation.subject import Subject
@@ -39,7 +44,7 @@ def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
         atoms.calc = subject.calculator
         outcome, energies = run_nve(atoms, settings.timestep_fs, steps, start.temperature_k, settings.limits)
         fractions.append(outcome.completed_fraction)
-        curves |= _trace(start.temperature_k, energies, settings.timestep_fs, len(atoms))
+        curves |= _trace(f"{start.temperature_k:g}k", energies, settings.timestep_fs, len(atoms))
         if outcome.broken:
             broken.append(f"{start.temperature_k:g} K: {outcome.broken}")
         else:
@@ -50,11 +55,48 @@ def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
     return Measurement({**values, "nve_drift_mev_per_atom_per_ps": float(np.max(drifts))}, curves=curves)
 
 
+def measure_frames(
+    subject: Subject, frames: Mapping[str, Atoms], *, at_equilibrium: bool = False
+) -> Measurement:
+    """The same from frames by name, in lockstep; those `at_equilibrium` begin at twice the temperature."""
+    settings = subject.settings.frame_nve
+    kelvin = settings.temperature_k
+    start_k = 2 * kelvin if at_equilibrium else kelvin
+    ensemble = Ensemble(
+        subject,
+        {
+            name: thermalised(atoms, start_k, settings.seed + index)
+            for index, (name, atoms) in enumerate(frames.items())
+        },
+    )
+    traces: list[NDArray[np.float64]] = []
+
+    def observe(_: int) -> None:
+        ensemble.check(kelvin, settings.limits)
+        traces.append(ensemble.total_energies_ev())
+
+    steps = steps_in(settings.duration_ps, settings.timestep_fs)
+    outcome, _ = run_nve(ensemble.atoms, settings.timestep_fs, steps, kelvin, settings.limits, observe)
+    energies = np.array(traces).reshape(-1, len(frames))
+    curves: dict[str, NDArray[np.float64]] = {}
+    for index, size in enumerate(ensemble.sizes):
+        curves |= _trace(f"{index}_{kelvin:g}k", energies[:, index], settings.timestep_fs, int(size))
+    values = {"nve_completed_fraction": outcome.completed_fraction}
+    if outcome.broken:
+        reason = ensemble.why_broken(outcome)
+        return Measurement(values, {"nve_drift_mev_per_atom_per_ps": reason}, curves)
+    drifts = [
+        abs(drift_mev_per_atom_per_ps(trace, settings.timestep_fs, int(size)))
+        for trace, size in zip(energies.T, ensemble.sizes, strict=True)
+    ]
+    return Measurement({**values, "nve_drift_mev_per_atom_per_ps": float(np.max(drifts))}, curves=curves)
+
+
 def _trace(
-    temperature_k: float, energies_ev: NDArray[np.float64], timestep_fs: float, atoms: int
+    label: str, energies_ev: NDArray[np.float64], timestep_fs: float, atoms: int
 ) -> dict[str, NDArray[np.float64]]:
     start = energies_ev[0] if len(energies_ev) else 0.0
     return {
-        f"nve_{temperature_k:g}k_time_ps": np.arange(len(energies_ev)) * timestep_fs / 1000,
-        f"nve_{temperature_k:g}k_energy_mev_per_atom": (energies_ev - start) * 1000 / atoms,
+        f"nve_{label}_time_ps": np.arange(len(energies_ev)) * timestep_fs / 1000,
+        f"nve_{label}_energy_mev_per_atom": (energies_ev - start) * 1000 / atoms,
     }

@@ -1,0 +1,97 @@
+"""Several systems that do not feel each other, moved in lockstep by one integrator.
+
+A batch of small molecules costs little more than one of them, and the first that breaks ends the dynamics of
+all: what counts is the worst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from mlipilot.evaluation.dynamics import BrokenError, Outcome
+from mlipilot.evaluation.settings import DynamicsLimits
+from mlipilot.evaluation.subject import Subject
+
+Array = NDArray[np.float64]
+
+
+class Ensemble:
+    """Systems by name; `atoms` is all of them as one, for an integrator, without a cell of its own."""
+
+    def __init__(self, subject: Subject, members: Mapping[str, Atoms]) -> None:
+        self.names = list(members)
+        self.members: list[Atoms] = [atoms.copy() for atoms in members.values()]
+        """Each with its cell; its positions are those of the newest forces."""
+        self.atoms = Atoms(
+            numbers=np.concatenate([atoms.numbers for atoms in self.members]),
+            positions=np.concatenate([atoms.positions for atoms in self.members]),
+            momenta=np.concatenate([atoms.get_momenta() for atoms in self.members]),
+            masses=np.concatenate([atoms.get_masses() for atoms in self.members]),
+        )
+        self._calculator = _BatchCalculator(subject, self.members)
+        self.atoms.calc = self._calculator
+        self.sizes = np.array([len(atoms) for atoms in self.members])
+        self._starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+
+    def kinetic_energies_ev(self) -> Array:
+        """Of each member, (members,)."""
+        by_atom = (self.atoms.get_momenta() ** 2).sum(axis=1) / (2 * self.atoms.get_masses())
+        kinetic: Array = np.add.reduceat(by_atom, self._starts)
+        return kinetic
+
+    def total_energies_ev(self) -> Array:
+        """Potential and kinetic energy of each member, (members,)."""
+        self.atoms.get_forces()  # of where the atoms are now
+        total: Array = self._calculator.energies_ev + self.kinetic_energies_ev()
+        return total
+
+    def check(self, temperature_k: float, limits: DynamicsLimits) -> None:
+        """Raises BrokenError when a member is too hot, which the mean over all would hide."""
+        kelvins = 2 * self.kinetic_energies_ev() / (3 * self.sizes * units.kB)
+        hottest = int(kelvins.argmax())
+        if kelvins[hottest] > limits.max_temperature_factor * temperature_k:
+            bound = f"{limits.max_temperature_factor:g} × {temperature_k:g} K"
+            raise BrokenError(f"{kelvins[hottest]:.4g} K is above {bound}")
+
+    def why_broken(self, outcome: Outcome) -> str:
+        """Why a trajectory ended early, with the name of the member that feels the largest force."""
+        forces = np.abs(self.atoms.get_forces()).max(axis=1)
+        forces[~np.isfinite(forces)] = np.inf
+        worst = int(np.maximum.reduceat(forces, self._starts).argmax())
+        return f"{self.names[worst]}: {outcome.broken}"
+
+
+class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
+    """Energy and forces of all members, predicted as one batch."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, subject: Subject, members: Sequence[Atoms]) -> None:
+        super().__init__()
+        self.subject = subject
+        self.members = members
+        self.energies_ev = np.zeros(len(members))
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill `results` for `atoms`, as ASE asks for it."""
+        super().calculate(atoms, properties, system_changes)
+        start = 0
+        for member in self.members:
+            member.positions = self.atoms.positions[start : start + len(member)]
+            start += len(member)
+        found = self.subject.predict(self.members)
+        self.energies_ev = np.array([one.energy_ev for one in found])
+        self.results = {
+            "energy": float(self.energies_ev.sum()),
+            "forces": np.concatenate([one.forces_ev_per_a for one in found]),
+        }
