@@ -43,6 +43,8 @@ def first_of(data: Any) -> Any:
     if not isinstance(data, dict) or not data.get("pilots"):
         return data
     listed = data["pilots"]
+    if isinstance(data.get("pilot"), dict) and data["pilot"].get("replay"):
+        return data  # it stands for them all
     if "pilot" not in data and isinstance(listed, list):
         return {**data, "pilot": listed[0]}
     if isinstance(listed, list) and data["pilot"] != listed[0]:

@@ -50,5 +50,7 @@ def check_searches(pilots: Sequence[PilotSettings], space: Space, data: Any, pat
                 line=line_of(data, location),
                 mend="add `space:`, such as {optimiser.learning_rate: {low: 0.001, high: 0.1, log: true}}",
             )
+        if pilot.replay is not None and pilot.kind != "hybrid":
+            continue  # nothing is searched
         if find_spec(SEARCHES[pilot.kind]) is None:
             raise missing_package(pilot.kind, path, line_of(data, location))

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.pilots import expand_names, first_of
 from mlipilot.campaign.space import check_searches, check_space
 from mlipilot.datasets import DATASETS
@@ -23,7 +24,7 @@ from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.space import Space
-from mlipilot.yaml_io import load_yaml, validate
+from mlipilot.yaml_io import line_of, load_yaml, validate
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 RUN_FORMAT = 1
@@ -135,7 +136,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
         # Each profile is checked, not only the chosen one, so that a fault shows before the day it is used.
         validate(_resolve(raw, profiles, name, overrides, path), CampaignSpec, path)
     data = _resolve(raw, profiles, chosen, overrides, path)
-    spec = validate(data, CampaignSpec, path)
+    spec = _with_recorded_pilots(validate(data, CampaignSpec, path), data, path)
     _check_dataset(spec, data, path)
     scorecard_path = (path.parent / spec.scorecard).resolve()
     scorecard = load_scorecard(scorecard_path)
@@ -149,6 +150,34 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     check_space(spec.space, recipe_path, data, path)
     check_searches(spec.pilots or [spec.pilot], spec.space, data, path)
     return Campaign(path, spec, scorecard, scorecard_path, recipe_path)
+
+
+def _with_recorded_pilots(spec: CampaignSpec, data: Any, path: Path) -> CampaignSpec:
+    """The spec with the pilots of the run that is to be replayed, where there is one. Raises InputError."""
+    for index, pilot in enumerate(spec.pilots):
+        if pilot.replay is not None:
+            raise InputError(
+                "a replay stands for all pilots of its run, and not beside others",
+                file=path,
+                line=line_of(data, ("pilots", index)),
+                mend=f"write `pilot: {{replay: {pilot.replay}}}` in place of `pilots:`",
+            )
+    if spec.pilot.replay is None:
+        return spec
+    root = spec.pilot.replay.absolute()
+    line = line_of(data, ("pilot", "replay"))
+    if not RunPaths(root).spec.is_file():
+        raise InputError(f"'pilot.replay': there is no run in {root}", file=path, line=line)
+    recorded = load_locked(RunPaths(root).spec)
+    pilots = [pilot.model_copy(update={"replay": root}) for pilot in recorded.pilots or [recorded.pilot]]
+    if spec.pilots and len(spec.pilots) != len(pilots):
+        raise InputError(
+            f"'pilot.replay': the campaign lists {len(spec.pilots)} pilots, and {root} has {len(pilots)}",
+            file=path,
+            line=line,
+            mend="leave `pilots:` out, or replay a run of the same ones",
+        )
+    return spec.model_copy(update={"pilot": pilots[0], "pilots": pilots if recorded.pilots else []})
 
 
 def find_recipe(name: str, campaign_path: Path) -> Path:

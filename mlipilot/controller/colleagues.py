@@ -11,12 +11,14 @@ from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.controller.memory import LedgerMemory
-from mlipilot.controller.spending import BudgetSpentError, Metered
+from mlipilot.controller.recording import Recording
+from mlipilot.controller.spending import Metered
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.pilots import open_endpoint
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.endpoint.client import Endpoint
+from mlipilot.pilots.endpoint.exchange import BudgetSpentError
 from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
 from mlipilot.pilots.roles.reviewer import Review, ReviewInput, review
 from mlipilot.pilots.settings import EndpointSettings, Role
@@ -33,25 +35,27 @@ class Colleagues:
         ledger: Ledger,
         briefing: Briefing,
         transcript: Transcript,
+        recording: Recording | None = None,
     ) -> None:
         self.run, self.lineage, self.spec, self.ledger = run, lineage, spec, ledger
-        self.briefing, self.transcript = briefing, transcript
+        self.briefing, self.transcript, self.recording = briefing, transcript, recording
         self._endpoints: dict[Role, Endpoint] = {}
 
     def review(self, iteration: int, revision: int, state: State) -> str:
         """Have a draft looked at; returns what came of it. Raises PausedError."""
         entry = state.iterations[iteration]
+        reviewer = self._endpoint("reviewer", iteration, revision)
         draft = ReviewInput(
             hypothesis=entry.drafts[revision - 1].hypothesis,
             diff=self.briefing.diff(entry),
             history=self.briefing.history(state),
             max_steps=self.spec.budget.optimizer_steps,
-            room=self._room("reviewer"),
+            room=Room(reviewer.context_tokens, reviewer.reply_tokens),
             held=list(self.spec.space) if self.spec.pilot.kind == "hybrid" else (),
         )
         record = partial(self.transcript.record, iteration, "reviewer")
         try:
-            found = review(self._asked("reviewer"), draft, record)
+            found = review(self._metered(reviewer), draft, record)
         except BudgetSpentError as spent:
             found = Review(True, f"the reviewer was not asked: {spent}")
         body = {"iteration": iteration, "revision": revision, "approved": found.approved, "text": found.text}
@@ -61,16 +65,17 @@ class Colleagues:
     def draw_lesson(self, iteration: int, state: State) -> str:
         """Turn a verdict into a lesson and share it; returns what came of it. Raises PausedError."""
         entry = state.iterations[iteration]
+        analyst = self._endpoint("analyst", iteration, len(entry.drafts))
         verdicts = [i.verdict for i in state.iterations[:iteration] if i.verdict is not None]
         judged = LessonInput(
             entry=self.briefing.entry(state, entry),
             before=self.briefing.mean_metrics(state, verdicts[-1]["incumbent"]),
             lessons=self.briefing.lessons(),
-            room=self._room("analyst"),
+            room=Room(analyst.context_tokens, analyst.reply_tokens),
         )
         record = partial(self.transcript.record, iteration, "analyst")
         try:
-            text = draw_lesson(self._asked("analyst"), judged, record) or ""
+            text = draw_lesson(self._metered(analyst), judged, record) or ""
         except BudgetSpentError:
             text = ""
         self.ledger.append("lesson", {"iteration": iteration, "text": text})
@@ -82,14 +87,12 @@ class Colleagues:
         for lesson in lessons_of(self.lineage.number, self.ledger.records):
             add_finding(self.run, Finding(**lesson))
 
-    def _asked(self, role: Role) -> Metered:
-        return Metered(self._endpoint(role), self.ledger, self.spec.budget)
+    def _metered(self, endpoint: Endpoint) -> Metered:
+        return Metered(endpoint, self.ledger, self.spec.budget)
 
-    def _room(self, role: Role) -> Room:
-        endpoint = self._endpoint(role)
-        return Room(endpoint.context_tokens, endpoint.reply_tokens)
-
-    def _endpoint(self, role: Role) -> Endpoint:
+    def _endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
+        if self.recording is not None:
+            return self.recording.endpoint(role, iteration, revision)
         if role not in self._endpoints:
             opened = open_endpoint(self._settings(role), self.run.endpoint, LedgerMemory(self.ledger))
             self._endpoints[role] = opened

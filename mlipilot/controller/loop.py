@@ -20,6 +20,7 @@ from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
+from mlipilot.controller.recording import open_recording
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
@@ -99,16 +100,17 @@ class Controller:
                 raise CancelledError(f"lineage {number} was cancelled; `{self._resume}` would go on")
         check_image(self.run)
         check_addresses(self.spec.pilot, self.run.endpoint)
+        recording = open_recording(self.spec.pilot, number)
         prepare_data(self.run, self.spec, self.observer)
         card = load_scorecard(self.run.scorecard)
         self.measurements = Measurements(self.lineage, self.spec, card)
         briefing = Briefing(self.run, self.lineage, self.spec, card, self.measurements)
         transcript = Transcript(self.lineage, self.ledger, self.spec.pilot)
-        self.colleagues = Colleagues(self.run, self.lineage, self.spec, self.ledger, briefing, transcript)
-        self.proposals = Proposals(
-            self.run, self.lineage, self.spec, self.ledger, briefing, transcript, self.resources
-        )
+        shared = (self.run, self.lineage, self.spec, self.ledger, briefing, transcript)
+        self.colleagues = Colleagues(*shared, recording)
+        self.proposals = Proposals(*shared, self.resources, recording)
         self._check_protected()
+        transcript.recover()  # before this session is on record: what is found belongs to the one before
         if self.state().started is None:  # a pause while preparing may be on record already
             body = starting_body(self.run, self.spec, number) | {"epoch": self.epoch}
             self.ledger.append("campaign_started", body)
@@ -124,7 +126,6 @@ class Controller:
         else:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
-        transcript.recover()
         self.colleagues.share_lessons()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
         while (state := self.state()).finished is None:

@@ -15,12 +15,15 @@ from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_leftovers, publish_candidate, publish_draft
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
-from mlipilot.controller.spending import BudgetSpentError, Metered
+from mlipilot.controller.recording import Recording
+from mlipilot.controller.spending import Metered
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.errors import PausedError
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.endpoint.client import Endpoint
+from mlipilot.pilots.endpoint.exchange import BudgetSpentError
+from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.search import hold_numbers
 from mlipilot.pilots.turn import GaveUp, NoProposal, Outcome, Proposal, take_turn
 
@@ -37,9 +40,11 @@ class Proposals:
         briefing: Briefing,
         transcript: Transcript,
         resources: ExitStack,
+        recording: Recording | None = None,
     ) -> None:
         self.run, self.lineage, self.spec, self.ledger = run, lineage, spec, ledger
         self.briefing, self.transcript, self.resources = briefing, transcript, resources
+        self.recording = recording
         self._endpoint: Endpoint | None = None
 
     def propose_baseline(self) -> None:
@@ -52,29 +57,27 @@ class Proposals:
         if state.incumbent is None:
             raise AssertionError("a pilot is asked only when there is an incumbent")
         search = self.briefing.search()
-        if self._endpoint is None:
-            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger), search)
-            self._endpoint = self.resources.enter_context(opened)
         start = incumbent = self.lineage.recipe(state.incumbent)
         revision = 1
         if iteration < len(state.iterations):  # a draft of it came back
             revision += len(state.iterations[iteration].drafts)
             start = self.lineage.revision(iteration, revision - 1) / "recipe"
         final = self.lineage.revision(iteration, revision)
+        endpoint = self._opened(iteration, revision, search)
         self.ledger.fence()
         drop_leftovers(final)
         copy_recipe(start, self.lineage.draft)
         turn = replace(
             self.briefing.turn(iteration, state, self.lineage.draft, incumbent),
-            context_tokens=self._endpoint.context_tokens,
-            reply_tokens=self._endpoint.reply_tokens,
+            context_tokens=endpoint.context_tokens,
+            reply_tokens=endpoint.reply_tokens,
         )
         if search is not None and search.kind == "hybrid":
             turn = hold_numbers(turn, search)
         record = partial(self.transcript.record, iteration, "researcher")
         outcome: Outcome
         try:
-            outcome = take_turn(Metered(self._endpoint, self.ledger, self.spec.budget), turn, record)
+            outcome = take_turn(Metered(endpoint, self.ledger, self.spec.budget), turn, record)
         except BudgetSpentError as spent:
             outcome = NoProposal(str(spent))
         match outcome:
@@ -93,6 +96,15 @@ class Proposals:
                 said = self.drop(iteration, reason)
         shutil.rmtree(self.lineage.draft, ignore_errors=True)
         return said
+
+    def _opened(self, iteration: int, revision: int, search: Search | None) -> Endpoint:
+        """Whoever answers in this turn. Raises as `open_pilot`, or `Recording.endpoint`, does."""
+        if self.recording is not None:
+            return self.recording.endpoint("researcher", iteration, revision)
+        if self._endpoint is None:
+            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger), search)
+            self._endpoint = self.resources.enter_context(opened)
+        return self._endpoint
 
     def accept(self, iteration: int, revision: int, state: State) -> str:
         """Make a draft the iteration's candidate. Raises PausedError when its files are not as recorded."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mlipilot.audit.ledger import Ledger
 from mlipilot.campaign.spec import Budget
 from mlipilot.controller.state import State, replay
-from mlipilot.pilots.endpoint.client import Completer, Exchange
+from mlipilot.pilots.endpoint.exchange import BudgetSpentError, Completer, Exchange
 
 Purpose = Literal["jobs", "calls"]
 
@@ -60,10 +60,6 @@ def used_up(state: State, budget: Budget, elapsed_s: float, purpose: Purpose | N
         if account.is_used_up and (purpose is None or purpose in account.purpose):
             return f"the budget of {account.limit:g} {account.words} is used up"
     return None
-
-
-class BudgetSpentError(Exception):
-    """A call of the pilot was due, and a budget is used up; the text says which."""
 
 
 class Metered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from mlipilot.audit.files import append_line, sha256_bytes
 from mlipilot.audit.ledger import Ledger
@@ -29,6 +30,9 @@ class Transcript:
                 "completion_tokens": exchange.completion_tokens,
                 "duration_s": round(exchange.duration_s, 3),
                 "usd": self._price_usd(role, exchange),
+                "base_url": exchange.base_url,
+                "abilities": asdict(exchange.abilities),
+                "refused": [asdict(refusal) for refusal in exchange.refused],
             },
             ensure_ascii=True,
         )

@@ -38,6 +38,8 @@ def check_endpoint(pilot: PilotSettings | None) -> Check:
             )
     if pilot.kind not in LANGUAGE_MODELS:
         return skipped("endpoint", f"not needed: the {pilot.kind} pilot asks no language model")
+    if pilot.replay is not None:
+        return skipped("endpoint", f"not needed: {pilot.replay} is replayed")
     # requests takes a while to import, and most campaigns here have no endpoint.
     from mlipilot.pilots.endpoint.address import find_address
     from mlipilot.pilots.endpoint.client import Endpoint

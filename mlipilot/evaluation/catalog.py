@@ -200,3 +200,7 @@ def names_of(group: Group, system: System | None = None) -> list[str]:
 def metrics_of(system: System) -> list[str]:
     """The metrics that make sense for a system, in the catalogue's order."""
     return [name for name, info in CATALOG.items() if system in info.systems]
+
+
+OF_THE_MACHINE = frozenset({"throughput_atom_steps_per_s", "relative_cost", "peak_memory_mib"})
+"""What the clock and the memory of a machine say of a model: no two measurements are equal."""

@@ -97,6 +97,10 @@ class PilotSettings(EndpointSettings):
     `random`, `tpe`, `cma-es`: searches over the campaign's `space`. `hybrid`: a language model that leaves
     the numbers of the space to TPE."""
 
+    replay: Path | None = None
+    """A run whose transcripts answer in place of an endpoint. It stands for the whole of `pilot:` and
+    `pilots:`, which are those of that run; a path that is not absolute begins in the working directory."""
+
     requests_per_turn: int = Field(default=30, ge=2)
     """How many replies the researcher has for one turn; a draft that comes back begins another."""
 
@@ -113,7 +117,8 @@ class PilotSettings(EndpointSettings):
     @property
     def label(self) -> str:
         """What reports call this pilot."""
-        return self.name or self.kind
+        own = self.name or self.kind
+        return own if self.replay is None else f"replay of {own}"
 
     def endpoint(self, role: Role) -> EndpointSettings | None:
         """The endpoint of a role, or None when the role is off."""

@@ -18,6 +18,11 @@ _VERDICTS = ("accepted", "reverted", "invalid", "no proposal")
 def pilot_text(view: LineageView) -> str:
     """Who proposed, so that a scripted pilot is never taken for a language model."""
     pilot = view.spec.pilot
+    return _kind_text(view) if pilot.replay is None else f"replay of a {_kind_text(view)}"
+
+
+def _kind_text(view: LineageView) -> str:
+    pilot = view.spec.pilot
     if pilot.kind == "scripted":
         return "scripted pilot (no language model)"
     numbers = count(len(view.spec.space), "declared parameter")

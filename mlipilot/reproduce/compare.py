@@ -26,12 +26,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlipilot.controller.accept import Noise, mean, pooled_noise, student_t
-from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.catalog import CATALOG, OF_THE_MACHINE
 
 Agreement = Literal["equal", "within noise", "differs", "not judged"]
 Values = Mapping[str, float | None]  # of one seed, by metric; None where the metric failed
 
-OF_THE_MACHINE = frozenset({"throughput_atom_steps_per_s", "relative_cost", "peak_memory_mib"})
 ONE_SEED_TOLERANCE = 0.25
 ROUNDING = 1e-6
 

@@ -13,9 +13,9 @@ import pytest
 
 from mlipilot.audit.files import files_below, sha256_file
 from mlipilot.campaign.paths import RunPaths
+from mlipilot.evaluation.catalog import OF_THE_MACHINE
 from mlipilot.jobs.apptainer import trusted_argv
 from mlipilot.jobs.order import read_result
-from mlipilot.reproduce.compare import OF_THE_MACHINE
 from tests.end_to_end.conftest import mlipilot, write_campaign
 
 # One worker makes the undisturbed run, and all that look at it share it.

@@ -64,7 +64,7 @@ def check_addresses(pilot: PilotSettings, published: Path | None) -> None:
 
     Raises InputError as `find_address` does. Nothing is asked.
     """
-    if pilot.kind not in LANGUAGE_MODELS:
+    if pilot.kind not in LANGUAGE_MODELS or pilot.replay is not None:
         return
     roles: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
     for settings in filter(None, map(pilot.endpoint, roles)):

@@ -14,6 +14,7 @@ from mlipilot.pilots.endpoint.exchange import (
     Completer,
     ContextOverflowError,
     Exchange,
+    Refused,
     RequestRefusedError,
 )
 from mlipilot.pilots.endpoint.modes import request_body
@@ -51,9 +52,12 @@ class Endpoint:
         self.model = model
         self.settings = settings
         self.abilities = _as_set(settings, abilities)
+        self.stand_in: Callable[[dict[str, Any]], tuple[dict[str, Any], float]] | None = None
+        """What is given the requests in place of the address, and returns reply and duration in s."""
         self._learnt = learnt
         self._lessons: list[str] = []
-        self._last_count = 0
+        self.last_count = 0
+        """Prompt tokens of the exchange before, as the endpoint counted them."""
 
     @property
     def base_url(self) -> str:
@@ -81,12 +85,19 @@ class Endpoint:
         Raises ContextOverflowError when the conversation is too long, RequestRefusedError when the endpoint
         does not take it, PausedError when no reply can be had.
         """
+        before, refusals = self.abilities, list[Refused]()
         for _ in range(_MAX_LESSONS):
+            sent = self._request(messages, tools)
             try:
-                exchange = self._asked(messages, tools)
+                exchange = self._asked(sent, before, refusals)
                 break
             except RequestRefusedError as refused:
-                self._learn(refused, bool(tools))
+                refusals.append(Refused(refused.status, refused.said, str(refused)))
+                try:
+                    self._learn(refused, bool(tools))
+                except ContextOverflowError as overflow:
+                    overflow.exchange = self._exchange(sent, {}, 0.0, before, refusals)
+                    raise
         else:
             raise self.caller.paused("it refuses every way to ask it", self.model)
         if self._lessons and self._learnt is not None:
@@ -108,13 +119,30 @@ class Endpoint:
         reply, _ = self.caller.ask("GET", "/models", None, _check_models)
         return [entry["id"] for entry in reply["data"]]
 
-    def _asked(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
+    def _request(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> bytes:
+        """The body that is sent."""
         request = {"model": self.model} | request_body(messages, tools, self.abilities)
         request[self.abilities.max_tokens_field] = self.reply_tokens
         if self.settings.temperature is not None:
             request["temperature"] = self.settings.temperature
-        sent = json.dumps(request, ensure_ascii=False).encode("utf-8", errors="replace")
-        reply, duration_s = self.caller.ask("POST", "/chat/completions", sent, _check_completion, self.model)
+        return json.dumps(request, ensure_ascii=False).encode("utf-8", errors="replace")
+
+    def _asked(self, sent: bytes, before: Abilities, refusals: list[Refused]) -> Exchange:
+        if self.stand_in is not None:
+            reply, duration_s = self.stand_in(self.caller.plain(json.loads(sent)))
+        else:
+            path = "/chat/completions"
+            reply, duration_s = self.caller.ask("POST", path, sent, check_completion, self.model)
+        return self._exchange(sent, reply, duration_s, before, refusals)
+
+    def _exchange(
+        self,
+        sent: bytes,
+        reply: dict[str, Any],
+        duration_s: float,
+        before: Abilities,
+        refusals: list[Refused],
+    ) -> Exchange:
         return Exchange(
             # read back from what was sent, because the conversation goes on growing
             request=self.caller.plain(json.loads(sent)),
@@ -122,6 +150,9 @@ class Endpoint:
             prompt_tokens=_tokens(reply, "prompt_tokens"),
             completion_tokens=_tokens(reply, "completion_tokens"),
             duration_s=duration_s,
+            base_url=self.base_url,
+            abilities=before,
+            refused=tuple(refusals),
         )
 
     def _learn(self, refused: RequestRefusedError, has_tools: bool) -> None:
@@ -167,7 +198,7 @@ class Endpoint:
 
         It then counts the same prompt tokens again and again, while what is sent grows: Ollama does so.
         """
-        count, self._last_count = self._last_count, exchange.prompt_tokens
+        count, self.last_count = self.last_count, exchange.prompt_tokens
         sent = sum(len(message["content"]) for message in exchange.request["messages"])
         is_same = count == exchange.prompt_tokens >= _LEAST_TRUNCATED_TOKENS
         if is_same and count * _CHARACTERS_PER_TOKEN < sent:
@@ -186,7 +217,8 @@ def _next_mode(abilities: Abilities) -> CallMode:
     return MODES[MODES.index(abilities.mode) + 1]
 
 
-def _check_completion(reply: dict[str, Any]) -> None:
+def check_completion(reply: dict[str, Any]) -> None:
+    """Raises FaultError for a reply that holds no message."""
     choices = reply.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, dict) or not isinstance(first.get("message"), dict):

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlipilot.errors import PausedError
+from mlipilot.pilots.endpoint.abilities import Abilities
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that the endpoint did not take, and that taught how to ask it."""
+
+    status: int
+    """Of HTTP."""
+    said: str
+    """The endpoint's own text, without the key."""
+    told: str
+    """What the program makes of it."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,13 @@ class Exchange:
     """As the endpoint counts them; 0 when it does not say."""
     duration_s: float
     """Of the request that was answered; failed ones and waits before it are not counted."""
+    base_url: str = ""
+    """Where the endpoint was."""
+    abilities: Abilities = field(default_factory=Abilities)
+    """How it was asked at first; what it refused may have taught another way."""
+    refused: tuple[Refused, ...] = ()
+    """What it refused before, in order; of a conversation that was too long in the end, all that it said:
+    `reply` is then empty."""
 
     @property
     def message(self) -> dict[str, Any]:
@@ -48,7 +68,8 @@ class Completer(Protocol):
     def complete(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
         """The reply to a conversation.
 
-        Raises ContextOverflowError when the conversation is too long, PausedError when no reply can be had.
+        Raises ContextOverflowError when the conversation is too long, PausedError when no reply can be had,
+        BudgetSpentError where there is a budget, and it is used up.
         """
         ...
 
@@ -69,4 +90,8 @@ class ContextOverflowError(PausedError):
         self.context_tokens = context_tokens
         """So many tokens there are for conversation and reply; None when the endpoint does not say."""
         self.exchange = exchange
-        """The reply to what was left of the conversation, when the endpoint answered all the same."""
+        """For the record: what was sent, and the reply where the endpoint answered all the same."""
+
+
+class BudgetSpentError(Exception):
+    """A call of the pilot was due, and a budget is used up; the text says which."""

@@ -1,0 +1,213 @@
+"""A lineage of another run as a record to be replayed: what each role was asked and answered, turn by turn.
+
+A turn that a kill or a pause cut short was taken again from its beginning; what it had asked led nowhere.
+So an exchange counts only when its turn has its end in the ledger (a draft, a review, a lesson, no proposal)
+before the next session begins (`resumed`). What the record breaks off in the middle of counts, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from mlipilot.audit.files import sha256_bytes
+from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
+from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.errors import InputError
+from mlipilot.pilots.endpoint.abilities import Abilities
+from mlipilot.pilots.endpoint.caller import FaultError
+from mlipilot.pilots.endpoint.client import Endpoint, check_completion
+from mlipilot.pilots.endpoint.exchange import Exchange, Refused
+from mlipilot.pilots.endpoint.recorded import DivergedError, RecordedTurn, replayed
+from mlipilot.pilots.settings import PilotSettings, Role
+from mlipilot.untrusted import one_line
+
+TurnKey = tuple[Role, int, int]
+"""Role, iteration, revision: of the researcher the one that the turn is to submit, else the newest draft."""
+_BUDGET = re.compile(r"the budget of .* is used up")
+
+
+class _Line(BaseModel):
+    """A line of a transcript."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    iteration: int
+    role: Role
+    request: dict[str, Any]
+    reply: dict[str, Any]
+    prompt_tokens: int
+    completion_tokens: int
+    duration_s: float
+    usd: float
+    base_url: str
+    abilities: Abilities
+    refused: tuple[Refused, ...]
+
+    @field_validator("reply")
+    @classmethod
+    def _answers(cls, reply: dict[str, Any]) -> dict[str, Any]:
+        if reply:
+            try:
+                check_completion(reply)
+            except FaultError as fault:
+                raise ValueError(str(fault)) from None
+        return reply
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> _Line:
+        if not self.reply and not self.refused:
+            raise ValueError("there is neither a reply nor a refusal")
+        return self
+
+    @property
+    def exchange(self) -> Exchange:
+        """As the endpoint gave it."""
+        return Exchange(**{name: getattr(self, name) for name in Exchange.__dataclass_fields__})
+
+
+class Recording:
+    """The turns of a recorded lineage."""
+
+    def __init__(self, pilot: PilotSettings, turns: dict[TurnKey, RecordedTurn], ending: str) -> None:
+        self._pilot, self._turns, self._ending = pilot, turns, ending
+
+    def endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
+        """Who answers in a turn as it was answered then. Raises DivergedError when there was no such turn."""
+        turn = self._turns.get((role, iteration, revision))
+        settings = self._pilot.endpoint(role)
+        if settings is None:
+            raise AssertionError(f"a step called for the {role}, which is off")
+        if turn is None:
+            raise DivergedError(
+                f"iteration {iteration}, revision {revision}: the {role} is due, and was not asked then; "
+                f"{self._ending}\n  mend: replay with the campaign and the budgets that were recorded"
+            )
+        return replayed(settings, turn)
+
+
+def open_recording(pilot: PilotSettings, number: int) -> Recording | None:
+    """The record that lineage `number` replays, or None. Raises InputError when it is not whole."""
+    if pilot.replay is None:
+        return None
+    run = RunPaths(pilot.replay)
+    lineage = run.lineage(number)
+    if lineage.root not in [begun.root for begun in run.lineages()]:
+        begun = ", ".join(str(other.number) for other in run.lineages()) or "none"
+        raise InputError(
+            f"there is no lineage {number} to be replayed (there: {begun})",
+            file=run.root,
+            mend="replay as many lineages as were recorded",
+        )
+    try:
+        records, _ = read_open_ledger(lineage.ledger)
+    except LedgerError as error:
+        raise InputError(f"the record cannot be replayed: {error}") from None
+    turns = _turns(records, lineage, _exchanges(lineage, records))
+    return Recording(pilot, turns, f"the record {_ending(records)}")
+
+
+def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchange]:
+    """Every exchange that the ledger acknowledges, each line held to its SHA-256."""
+    path = lineage.transcript
+    acknowledged = [record.body["sha256"] for record in records if record.kind == "exchange"]
+    if acknowledged and not path.is_file():
+        raise InputError("the transcript that was to be replayed is missing", file=path)
+    lines = path.read_bytes().split(b"\n")[:-1] if acknowledged else []
+    if len(lines) < len(acknowledged):
+        raise InputError(
+            f"the transcript has {len(lines)} whole lines of the {len(acknowledged)} that its ledger knows",
+            file=path,
+            mend="replay a copy of the run that is whole (`mlipilot verify`)",
+        )
+    return [
+        _exchange(line, digest, path, number)
+        for number, (line, digest) in enumerate(zip(lines, acknowledged, strict=False), start=1)
+    ]
+
+
+def _exchange(line: bytes, digest: str, path: Path, number: int) -> Exchange:
+    if sha256_bytes(line) != digest:
+        raise InputError(
+            "this exchange is not the one that the ledger acknowledged",
+            file=path,
+            line=number,
+            mend="replay a copy of the run that is whole (`mlipilot verify`)",
+        )
+    try:
+        return _Line.model_validate_json(line).exchange
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = one_line(".".join(str(part) for part in fault["loc"]), 60)
+        raise InputError(
+            f"this exchange cannot be replayed: {place}: {fault['msg']}",
+            file=path,
+            line=number,
+            mend="replay it with the version of MLIPilot that recorded it",
+        ) from None
+
+
+def _turns(
+    records: Sequence[Record], lineage: LineagePaths, exchanges: Sequence[Exchange]
+) -> dict[TurnKey, RecordedTurn]:
+    """The turns that led on, and those that were under way when the record ends."""
+    over: dict[TurnKey, RecordedTurn] = {}
+    under_way: dict[TurnKey, RecordedTurn] = {}
+    drafts: dict[int, int] = {}
+    counted: dict[Role, int] = {}
+    line = 0
+
+    def key_of(role: Role, number: int) -> TurnKey:
+        return role, number, drafts.get(number, 0) + (role == "researcher")
+
+    def blank(role: Role, number: int) -> RecordedTurn:
+        return RecordedTurn(number, role, lineage.transcript, (), counted.get(role, 0))
+
+    def end(role: Role, number: int, spent: str | None) -> None:
+        key = key_of(role, number)
+        over[key] = replace(under_way.pop(key, blank(role, number)), spent=spent)
+
+    for record in records:
+        body, number = record.body, record.body.get("iteration", 0)
+        match record.kind:
+            case "resumed":
+                under_way.clear()
+                counted.clear()
+            case "exchange":
+                role, exchange = body["role"], exchanges[line]
+                line += 1
+                turn = under_way.setdefault(key_of(role, number), blank(role, number))
+                grown = (*turn.exchanges, (line, exchange))
+                under_way[key_of(role, number)] = replace(turn, exchanges=grown)
+                if exchange.reply:
+                    counted[role] = exchange.prompt_tokens
+            case "drafted":
+                end("researcher", number, None)
+                drafts[number] = body["revision"]
+            case "no_proposal":
+                end("researcher", number, _spent(body["reason"]))
+            case "gave_up":
+                end("researcher", number, None)
+            case "reviewed":
+                end("reviewer", number, _spent(body["text"]))
+            case "lesson":  # of an analyst that could not be asked there is nothing
+                end("analyst", number, None if body["text"] else "a budget was used up")
+    return over | {key: replace(turn, is_over=False) for key, turn in under_way.items()}
+
+
+def _spent(text: str) -> str | None:
+    found = _BUDGET.search(text)
+    return found.group() if found else None
+
+
+def _ending(records: Sequence[Record]) -> str:
+    """How a record ends, in words."""
+    last = next((record for record in reversed(records) if record.kind in ("finished", "paused")), None)
+    if last is None or last is not records[-1]:
+        return "goes no further"
+    return f"ends there ({last.kind}: {one_line(str(last.body['reason']), 200)})"
