@@ -13,6 +13,7 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.proposals import Proposals
+from mlipilot.controller.recording import open_recording
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.steps import Step, next_step
 from mlipilot.controller.transcript import Transcript
@@ -50,7 +51,9 @@ class Desk:
         briefing = Briefing(self.run, self.lineage, self.spec, self.made.card, measured)
         transcript = Transcript(self.lineage, self.ledger, self.spec.pilot)
         shared = (self.run, self.lineage, self.spec, self.ledger, briefing, transcript)
-        self.proposals, self.colleagues = Proposals(*shared, ExitStack()), Colleagues(*shared)
+        recording = open_recording(self.spec.pilot, 0)
+        self.proposals = Proposals(*shared, ExitStack(), recording)
+        self.colleagues = Colleagues(*shared, recording)
 
     def state(self) -> State:
         return replay(self.ledger.records)

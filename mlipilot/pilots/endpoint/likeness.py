@@ -31,10 +31,12 @@ _ANEW = [
     ),
     (re.compile(rf'("elapsed_s": ){_NUMBER}'), rf"\1{_MEASURED}"),
     (re.compile(r"(UNTRUSTED OUTPUT )[0-9a-f]{16}\b"), r"\1(digest)"),
-    (re.compile(r"/[^\s\"':,()]{0,1000}/(lineage-\d+/)"), r"RUN/\1"),
 ]
+_WORD = re.compile(r"/[^\s\"':,()]+")
+_IN_RUN = re.compile(r"/lineage-\d+/")
 _ROW = re.compile(rf"^{_NAME} \|.*$", re.MULTILINE)
 _CELL = re.compile(rf"(?<=\| ){_NUMBER}(?= |$)")
+_MARK = re.compile(r"\([0-9a-f]{12}\)")
 _CONTEXT = 30
 """Characters that are shown before and after the place where two texts part."""
 
@@ -57,7 +59,10 @@ def first_difference(recorded: Any, asked: Any, where: str = "") -> str | None:
             None if len(recorded) == len(asked) else f"{where} has {len(asked)} entries, not {len(recorded)}"
         )
     if isinstance(recorded, str) and isinstance(asked, str):
-        return _texts_part(masked(recorded), masked(asked), where)
+        one, other = masked(recorded), masked(asked)
+        # What is shown of a file tells more than the digest of the whole, which stands before it.
+        plain = _texts_part(_MARK.sub("(digest)", one), _MARK.sub("(digest)", other), where)
+        return plain or _texts_part(one, other, where)
     if recorded == asked and isinstance(recorded, bool) == isinstance(asked, bool):
         return None
     return f"{where} is {one_line(repr(asked), 60)}, not {one_line(repr(recorded), 60)}"
@@ -67,7 +72,13 @@ def masked(text: str) -> str:
     """`text` without what the module's rule leaves out."""
     for pattern, kept in _ANEW:
         text = pattern.sub(kept, text)
+    text = _WORD.sub(_without_run, text)
     return _ROW.sub(lambda row: _CELL.sub(_MEASURED, row.group()), text)
+
+
+def _without_run(path: re.Match[str]) -> str:
+    found = _IN_RUN.search(path.group())
+    return f"RUN{path.group()[found.start() :]}" if found else path.group()
 
 
 def _texts_part(recorded: str, asked: str, where: str) -> str | None:
