@@ -165,3 +165,49 @@ def test_a_run_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock.yaml").write_text(spec)
     with pytest.raises(InputError, match="newer version"):
         load_locked(tmp_path / "lock.yaml")
+
+
+def _recorded(tmp_path: Path, lines: str) -> Path:
+    """A run as far as a campaign that replays it looks: its resolved spec."""
+    (tmp_path / "recorded").mkdir()
+    spec = load_campaign(_with_pilots(tmp_path, lines)).spec
+    (tmp_path / "recorded" / "campaign.lock.yaml").write_text(dump_spec(spec))
+    return tmp_path / "recorded"
+
+
+def test_a_replay_has_the_pilots_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "{kind: openai, model: m, max_tokens: 99, base_url: http://a/v1, reviewer: false}"
+    run = _recorded(tmp_path, f"pilots: [{own}, tpe]\n")
+    monkeypatch.chdir(tmp_path)
+    for lines in ("pilot: {replay: recorded}\n", "pilots: [gpt-4.1, random]\n", "pilot: scripted\n"):
+        spec = load_campaign(_with_pilots(tmp_path, lines), None, ["pilot.replay=recorded"]).spec
+        first, second = spec.for_lineage(0).pilot, spec.for_lineage(3).pilot
+        assert (first.model, first.max_tokens, first.reviewer, first.replay) == ("m", 99, False, run)
+        assert (second.kind, second.replay) == ("tpe", run)
+        assert (first.label, second.label) == ("replay of openai", "replay of tpe")
+        (tmp_path / "again.yaml").write_text(dump_spec(spec))
+        assert load_locked(tmp_path / "again.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("pilot: {replay: nowhere}\n", r"campaign\.yaml:6: 'pilot.replay': there is no run in /\S*/nowhere"),
+        ("pilot:\n  replay: recorded\n  modle: x\n", r"campaign\.yaml:8: unknown key 'pilot\.modle'"),
+        (
+            "pilot: {replay: recorded}\npilots: [tpe, random]\n",
+            r":6: 'pilot.replay': the campaign lists 2 pilots, and \S+recorded has 1[\s\S]*mend: leave",
+        ),
+        (
+            "pilots: [tpe, {replay: recorded}]\n",
+            r":6: a replay stands for all pilots of its run[\s\S]*`pilot: \{replay: recorded\}`",
+        ),
+    ],
+)
+def test_a_replay_that_cannot_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, says: str
+) -> None:
+    _recorded(tmp_path, "pilot: tpe\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=says):
+        load_campaign(_with_pilots(tmp_path, lines))

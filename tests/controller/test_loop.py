@@ -45,3 +45,14 @@ def test_outside_its_image_a_run_does_not_go_on(
     with pytest.raises(InputError, match="goes on inside its image"):
         run_lineage(run, 0, ConsoleObserver())
     assert not run.lineage(0).ledger.exists() and not run.data.exists()
+
+
+def test_a_lineage_without_a_record_is_not_begun(run: RunPaths, tmp_path: Path) -> None:
+    campaign = load_campaign(
+        REPOSITORY / "campaigns" / "cu_emt.yaml", None, [f"pilot.replay={run.root}", "pilot.kind=openai"]
+    )
+    again = RunPaths(tmp_path / "again")
+    create_run(campaign, again)
+    with pytest.raises(InputError, match=r"there is no lineage 0 to be replayed \(there: none\)"):
+        run_lineage(again, 0, ConsoleObserver())
+    assert not again.lineage(0).ledger.exists() and not again.data.exists()

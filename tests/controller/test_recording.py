@@ -122,6 +122,20 @@ def test_all_roles_do_again_what_they_did(desk: Recorder, monkeypatch: pytest.Mo
     assert len(desk.exchanges()) == 7
 
 
+def test_a_pilot_without_a_language_model_is_replayed_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted: dict[str, Any] = {"kind": "scripted", "model": None, "base_url": None}
+    desk = Recorder(tmp_path / "recorded", monkeypatch, **scripted)
+    desk.turn()
+    desk.proposals.resources.close()
+    assert desk.last()[0] == "drafted"
+    replaying = again(desk, monkeypatch, **scripted)
+    monkeypatch.setattr("mlipilot.controller.proposals.open_pilot", None)
+    replaying.turn()
+    assert replaying.course() == desk.course() and replaying.exchanges() == desk.exchanges()
+
+
 def test_what_a_kill_or_a_pause_left_is_not_followed(desk: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.has(edit("learning_rate: 0.01", "learning_rate: 0.3"), DOWN)
     with pytest.raises(PausedError):

@@ -166,3 +166,8 @@ def test_without_a_campaign_the_environment_names_the_endpoint(
 
 def test_the_scripted_pilot_needs_none() -> None:
     assert check_endpoint(PilotSettings()).status == "skipped"
+
+
+def test_a_replay_needs_none() -> None:
+    check = check_endpoint(PilotSettings.model_validate({"kind": "openai", "replay": "runs/x"}))
+    assert check.status == "skipped" and "runs/x is replayed" in check.found

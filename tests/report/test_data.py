@@ -198,6 +198,7 @@ def test_an_unknown_iteration_is_an_input_error(view: LineageView) -> None:
         ({"kind": "cma-es"}, "CMA-ES search over 2 declared parameters (no language model)"),
         ({"kind": "hybrid", "model": "m"}, "language model m with TPE over 2 declared parameters"),
         ({"kind": "openai"}, "language model"),
+        ({"kind": "openai", "model": "m", "replay": "runs/x"}, "replay of a language model m"),
     ],
 )
 def test_a_search_is_not_taken_for_a_language_model(
