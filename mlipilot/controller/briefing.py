@@ -9,7 +9,7 @@ from typing import Any
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
-from mlipilot.controller.findings import read_findings
+from mlipilot.controller.heard import Heard, listen
 from mlipilot.controller.smoke import smoke_feedback
 from mlipilot.controller.state import Iteration, State
 from mlipilot.controller.tried import TriedRecipes
@@ -39,9 +39,11 @@ class Briefing:
     ) -> None:
         self.run, self.lineage, self.spec, self.card = run, lineage, spec, card
         self.measurements = measurements
-        self.tried = TriedRecipes(run, lineage, everywhere=spec.pilot.kind in LANGUAGE_MODELS)
+        self.tried = TriedRecipes(lineage)
 
-    def turn(self, iteration: int, state: State, draft: Path, incumbent: Path) -> TurnInput:
+    def turn(
+        self, iteration: int, state: State, draft: Path, incumbent: Path, heard: Heard | None
+    ) -> TurnInput:
         """The input of the next turn of `iteration`, in which the pilot edits `draft`."""
         return TurnInput(
             iteration=iteration,
@@ -55,8 +57,8 @@ class Briefing:
             seeds=len(self.spec.seeds),
             iterations_left=self.spec.budget.iterations - iteration + 1,
             briefing={"Data set": DATASETS[self.spec.dataset.name].description},
-            tried=self.tried.by_digest(state),
-            lessons=self.lessons(),
+            tried=self.tried.by_digest(state, heard),
+            lessons=self.lessons(heard),
             feedback=self._feedback(iteration, state),
         )
 
@@ -110,11 +112,15 @@ class Briefing:
             return self.lineage.revision(iteration.number, iteration.drafts[-1].revision)
         return self.lineage.iteration(iteration.number)
 
-    def lessons(self) -> list[str]:
-        """The newest findings of the run, this lineage's among them; a pilot without a model reads none."""
+    def listen(self) -> Heard | None:
+        """What there is to be told of other lineages; a pilot without a model is told nothing."""
         if self.spec.pilot.kind not in LANGUAGE_MODELS:
-            return []
-        return [finding.text for finding in read_findings(self.run)][-_MOST_LESSONS:]
+            return None
+        return listen(self.run, self.lineage)
+
+    def lessons(self, heard: Heard | None) -> list[str]:
+        """The newest of the lessons that are heard, this lineage's among them."""
+        return heard.lessons(self.lineage.number)[-_MOST_LESSONS:] if heard else []
 
     def _feedback(self, number: int, state: State) -> Feedback | None:
         if number >= len(state.iterations):

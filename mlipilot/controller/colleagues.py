@@ -11,7 +11,7 @@ from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.controller.memory import LedgerMemory
-from mlipilot.controller.recording import Recording
+from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
@@ -65,12 +65,14 @@ class Colleagues:
     def draw_lesson(self, iteration: int, state: State) -> str:
         """Turn a verdict into a lesson and share it; returns what came of it. Raises PausedError."""
         entry = state.iterations[iteration]
-        analyst = self._endpoint("analyst", iteration, len(entry.drafts))
+        revision = len(entry.drafts)
+        analyst = self._endpoint("analyst", iteration, revision)
+        heard = heard_now(self.briefing, self.ledger, self.recording, "analyst", iteration, revision)
         verdicts = [i.verdict for i in state.iterations[:iteration] if i.verdict is not None]
         judged = LessonInput(
             entry=self.briefing.entry(state, entry),
             before=self.briefing.mean_metrics(state, verdicts[-1]["incumbent"]),
-            lessons=self.briefing.lessons(),
+            lessons=self.briefing.lessons(heard),
             room=Room(analyst.context_tokens, analyst.reply_tokens),
         )
         record = partial(self.transcript.record, iteration, "analyst")

@@ -15,7 +15,7 @@ from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_leftovers, publish_candidate, publish_draft
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
-from mlipilot.controller.recording import Recording
+from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
@@ -64,11 +64,12 @@ class Proposals:
             start = self.lineage.revision(iteration, revision - 1) / "recipe"
         final = self.lineage.revision(iteration, revision)
         endpoint = self._opened(iteration, revision, search)
+        heard = heard_now(self.briefing, self.ledger, self.recording, "researcher", iteration, revision)
         self.ledger.fence()
         drop_leftovers(final)
         copy_recipe(start, self.lineage.draft)
         turn = replace(
-            self.briefing.turn(iteration, state, self.lineage.draft, incumbent),
+            self.briefing.turn(iteration, state, self.lineage.draft, incumbent, heard),
             context_tokens=endpoint.context_tokens,
             reply_tokens=endpoint.reply_tokens,
         )

@@ -16,8 +16,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
+from mlipilot.audit.ledger import Ledger, LedgerError, Record, read_open_ledger
 from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.controller.briefing import Briefing
+from mlipilot.controller.heard import Heard, as_recorded, note
 from mlipilot.errors import InputError
 from mlipilot.pilots.endpoint.abilities import Abilities
 from mlipilot.pilots.endpoint.caller import FaultError
@@ -74,8 +76,18 @@ class _Line(BaseModel):
 class Recording:
     """The turns of a recorded lineage."""
 
-    def __init__(self, pilot: PilotSettings, turns: dict[TurnKey, RecordedTurn], ending: str) -> None:
-        self._pilot, self._turns, self._ending = pilot, turns, ending
+    def __init__(
+        self,
+        pilot: PilotSettings,
+        turns: dict[TurnKey, RecordedTurn],
+        heard: dict[TurnKey, Heard],
+        ending: str,
+    ) -> None:
+        self._pilot, self._turns, self._heard, self._ending = pilot, turns, heard, ending
+
+    def heard(self, role: Role, iteration: int, revision: int) -> Heard | None:
+        """What the role was told of other lineages in a turn, or None where there were none."""
+        return self._heard.get((role, iteration, revision))
 
     def endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
         """Who answers in a turn as it was answered then. Raises DivergedError when there was no such turn."""
@@ -89,6 +101,25 @@ class Recording:
                 f"{self._ending}\n  mend: replay with the campaign and the budgets that were recorded"
             )
         return replayed(settings, turn)
+
+
+def heard_now(
+    briefing: Briefing,
+    ledger: Ledger,
+    recording: Recording | None,
+    role: Role,
+    iteration: int,
+    revision: int,
+) -> Heard | None:
+    """What a role is told of other lineages in the turn that begins, written down; what it was then, in a
+    replay."""
+    now = briefing.listen()
+    if now is None:
+        return None
+    if recording is not None:
+        now = recording.heard(role, iteration, revision) or replace(now, records={})
+    note(ledger, role, iteration, now)
+    return now
 
 
 def open_recording(pilot: PilotSettings, number: int) -> Recording | None:
@@ -109,7 +140,7 @@ def open_recording(pilot: PilotSettings, number: int) -> Recording | None:
     except LedgerError as error:
         raise InputError(f"the record cannot be replayed: {error}") from None
     turns = _turns(records, lineage, _exchanges(lineage, records))
-    return Recording(pilot, turns, f"the record {_ending(records)}")
+    return Recording(pilot, turns, _heard(records, run), f"the record {_ending(records)}")
 
 
 def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchange]:
@@ -162,14 +193,11 @@ def _turns(
     counted: dict[Role, int] = {}
     line = 0
 
-    def key_of(role: Role, number: int) -> TurnKey:
-        return role, number, drafts.get(number, 0) + (role == "researcher")
-
     def blank(role: Role, number: int) -> RecordedTurn:
         return RecordedTurn(number, role, lineage.transcript, (), counted.get(role, 0))
 
     def end(role: Role, number: int, spent: str | None) -> None:
-        key = key_of(role, number)
+        key = _key(role, number, drafts)
         over[key] = replace(under_way.pop(key, blank(role, number)), spent=spent)
 
     for record in records:
@@ -181,9 +209,9 @@ def _turns(
             case "exchange":
                 role, exchange = body["role"], exchanges[line]
                 line += 1
-                turn = under_way.setdefault(key_of(role, number), blank(role, number))
+                turn = under_way.setdefault(_key(role, number, drafts), blank(role, number))
                 grown = (*turn.exchanges, (line, exchange))
-                under_way[key_of(role, number)] = replace(turn, exchanges=grown)
+                under_way[_key(role, number, drafts)] = replace(turn, exchanges=grown)
                 if exchange.reply:
                     counted[role] = exchange.prompt_tokens
             case "drafted":
@@ -198,6 +226,23 @@ def _turns(
             case "lesson":  # of an analyst that could not be asked there is nothing
                 end("analyst", number, None if body["text"] else "a budget was used up")
     return over | {key: replace(turn, is_over=False) for key, turn in under_way.items()}
+
+
+def _heard(records: Sequence[Record], run: RunPaths) -> dict[TurnKey, Heard]:
+    """What was heard in each turn; of one that was taken again, what was heard last."""
+    found: dict[TurnKey, Heard] = {}
+    drafts: dict[int, int] = {}
+    for record in records:
+        if record.kind == "drafted":
+            drafts[record.body["iteration"]] = record.body["revision"]
+        elif record.kind == "heard":
+            role, number = record.body["role"], record.body["iteration"]
+            found[_key(role, number, drafts)] = as_recorded(run, record.body)
+    return found
+
+
+def _key(role: Role, iteration: int, drafts: dict[int, int]) -> TurnKey:
+    return role, iteration, drafts.get(iteration, 0) + (role == "researcher")
 
 
 def _spent(text: str) -> str | None:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlipilot.audit.ledger import LedgerError, read_open_ledger
-from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.campaign.paths import LineagePaths
+from mlipilot.controller.heard import Heard
 from mlipilot.controller.state import Iteration, State, replay
 from mlipilot.pilots.novelty import recipe_identity
 
@@ -14,24 +15,27 @@ from mlipilot.pilots.novelty import recipe_identity
 class TriedRecipes:
     """What became of every recipe, in the words of its verdict.
 
-    `everywhere`: also in the lineages beside this one, whose ledgers are only read and may be written
-    meanwhile. A pilot that cannot be told (a search, the scripted one) has its own lineage alone: there
+    A pilot that cannot be told of other lineages (a search, the scripted one) has its own alone: there
     lineages repeat each other on purpose, with other seeds.
     """
 
-    def __init__(self, run: RunPaths, lineage: LineagePaths, *, everywhere: bool) -> None:
-        self.run, self.lineage, self.everywhere = run, lineage, everywhere
+    def __init__(self, lineage: LineagePaths) -> None:
+        self.lineage = lineage
         self._identities: dict[Path, str] = {}  # a published recipe never changes
 
-    def by_digest(self, state: State) -> dict[str, str]:
-        """The mapping that `TurnInput.tried` describes. `state` is that of this lineage."""
-        found: dict[str, str] = {}
-        for other in self.run.lineages() if self.everywhere else []:
-            if other.number != self.lineage.number:
-                with suppress(LedgerError, OSError):  # `verify` names it; our work does not hang on it
-                    records, _ = read_open_ledger(other.ledger)
-                    found |= self._of_lineage(other, replay(records), f" of lineage {other.number}")
+    def by_digest(self, state: State, heard: Heard | None = None) -> dict[str, str]:
+        """The mapping that `TurnInput.tried` describes: of this lineage, and of others as far as `heard`."""
+        found = {} if heard is None else self._of_others(heard)
         return found | self._of_lineage(self.lineage, state, "")
+
+    def _of_others(self, heard: Heard) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for number, count in heard.records.items():
+            other = heard.run.lineage(number)
+            with suppress(LedgerError, OSError):  # `verify` names it; our work does not hang on it
+                records, _ = read_open_ledger(other.ledger)
+                found |= self._of_lineage(other, replay(records[:count]), f" of lineage {number}")
+        return found
 
     def _of_lineage(self, lineage: LineagePaths, state: State, whose: str) -> dict[str, str]:
         found = {}

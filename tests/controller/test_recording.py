@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller import steps
+from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.transcript import Transcript
 from mlipilot.errors import InputError, PausedError
@@ -21,6 +23,8 @@ from mlipilot.pilots.endpoint.recorded import DivergedError
 from mlipilot.pilots.settings import PilotSettings
 from tests.controller.desk import PILOT, SUBMIT, Desk, edit
 from tests.pilots.roles.conftest import calling, saying
+from tests.pilots.test_tools import CLAIM
+from tests.report.synthetic import SyntheticRun, make_spec
 
 HOT = edit("learning_rate: 0.01", "learning_rate: 0.5")
 APPROVE = calling("approve", reason="worth it")
@@ -120,6 +124,44 @@ def test_all_roles_do_again_what_they_did(desk: Recorder, monkeypatch: pytest.Mo
     assert replaying.course() == desk.course()
     assert replaying.exchanges() == desk.exchanges()
     assert len(desk.exchanges()) == 7
+
+
+def _say(run: RunPaths, iteration: int, lesson: str) -> None:
+    """Lineage 1 of a run shares a lesson."""
+    finding = Finding(
+        lineage=1, iteration=iteration, pilot="other", title="EMA", verdict="accepted", lesson=lesson,
+        verdict_record="a" * 64, time="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    add_finding(run, finding)
+
+
+def test_other_lineages_are_heard_as_far_as_they_were(
+    desk: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SyntheticRun(desk.run.root, make_spec(seeds=[1], pilot=PILOT), 1)
+    _say(desk.run, 1, "EMA steadies")
+    other.propose(1, CLAIM, {"learning_rate: 0.01": "learning_rate: 0.5"})
+    desk.has(HOT, SUBMIT, edit("learning_rate: 0.5", "learning_rate: 0.4"), SUBMIT, APPROVE)
+    desk.turn()
+    sent = json.dumps([exchange["request"] for exchange in desk.exchanges()])
+    assert "EMA steadies" in sent and "of lineage 1, no verdict yet" in sent
+    _say(desk.run, 2, "EMA is dear")
+    other.propose(2, CLAIM, {"learning_rate: 0.01": "learning_rate: 0.4"})
+    replaying = again(desk, monkeypatch)
+    _say(replaying.run, 1, "what its own lineage 1 says is not heard")
+    replaying.turn()
+    assert replaying.exchanges() == desk.exchanges() and replaying.course() == desk.course()
+    heard = [[r.body for r in d.ledger.records if r.kind == "heard"] for d in (desk, replaying)]
+    assert heard[0] == heard[1] and heard[0][0]["findings"] == 1
+
+
+def test_who_was_alone_hears_nobody(desk: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.has(HOT, SUBMIT).turn()
+    assert not [record for record in desk.ledger.records if record.kind == "heard"]
+    replaying = again(desk, monkeypatch)
+    _say(replaying.run, 1, "EMA steadies")
+    replaying.turn()
+    assert replaying.exchanges() == desk.exchanges()
 
 
 def test_a_pilot_without_a_language_model_is_replayed_as_well(

@@ -9,6 +9,7 @@ import pytest
 
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
+from mlipilot.controller.heard import listen
 from mlipilot.controller.state import replay
 from mlipilot.controller.tried import TriedRecipes
 from mlipilot.pilots.novelty import recipe_identity
@@ -34,7 +35,7 @@ def made(tmp_path: Path) -> SyntheticRun:
 
 def test_every_candidate_is_told_with_its_verdict_and_every_failed_draft(made: SyntheticRun) -> None:
     lineage, state = made.lineage, replay(made.ledger.records)
-    tried = TriedRecipes(made.run, lineage, everywhere=False).by_digest(state)
+    tried = TriedRecipes(lineage).by_digest(state)
     assert tried[recipe_identity(made.run.recipe)].startswith("iteration 0, accepted: the baseline")
     assert tried[recipe_identity(lineage.recipe(1))].startswith("iteration 1, reverted: ")
     assert tried[recipe_identity(lineage.recipe(2))] == "iteration 2, no verdict yet"
@@ -48,13 +49,17 @@ def test_other_lineages_count_for_a_pilot_that_can_be_told_of_them(made: Synthet
     shutil.move(here.root, other.root)
     here.root.mkdir()
     state = replay(Ledger(here.ledger).records)
-    everywhere = TriedRecipes(made.run, here, everywhere=True)
-    told = everywhere.by_digest(state)[recipe_identity(other.recipe(1))]
+    everywhere = TriedRecipes(here)
+
+    def heard() -> dict[str, str]:
+        return everywhere.by_digest(state, listen(made.run, here))
+
+    told = heard()[recipe_identity(other.recipe(1))]
     assert told.startswith("iteration 1 of lineage 1, reverted: ")
-    assert TriedRecipes(made.run, here, everywhere=False).by_digest(state) == {}
+    assert everywhere.by_digest(state) == {}
 
     whole = other.ledger.read_bytes()
     other.ledger.write_bytes(whole + b'{"seq": 99, "torn')  # it is being written
-    assert len(everywhere.by_digest(state)) == 4
+    assert len(heard()) == 4
     other.ledger.write_bytes(whole.replace(b"reverted", b"accepted"))  # broken: nothing in it counts
-    assert everywhere.by_digest(state) == {}
+    assert heard() == {}
