@@ -111,8 +111,7 @@ def heard_now(
     iteration: int,
     revision: int,
 ) -> Heard | None:
-    """What a role is told of other lineages in the turn that begins, written down; what it was then, in a
-    replay."""
+    """What a role is told of others in the turn that begins, written down; in a replay, what it was told."""
     now = briefing.listen()
     if now is None:
         return None

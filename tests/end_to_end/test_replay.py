@@ -18,25 +18,25 @@ from mlipilot.controller.state import replay
 from tests.end_to_end.conftest import mlipilot, write_campaign
 from tests.end_to_end.stand_in_model import stand_in_model
 
-# One worker makes the recorded run, and both tests replay it.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
+# One worker makes the undisturbed run, whose data set serves here, too, and the one that is replayed.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
 CHANGES: dict[str, Any] = {"seeds": [1], "budget": {"iterations": 1, "optimizer_steps": 12}}
 WITHOUT_SMOKE = {"smoke": False, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300}
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+def recorded(undisturbed: RunPaths, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     directory = tmp_path_factory.mktemp("recorded")
     with stand_in_model() as server:
         pilot = {"kind": "openai", "base_url": server.base_url, "model": "m", "trust_env": False}
-        campaign = write_campaign(directory, pilot=pilot, jobs=WITHOUT_SMOKE, **CHANGES)
+        campaign = _prepared(undisturbed, directory, pilot=pilot)
         mlipilot("run", campaign, cwd=directory)
     return RunPaths(directory / "runs" / "tiny")
 
 
-def _prepared(recorded: RunPaths, directory: Path, **changes: Any) -> Path:
-    """A campaign file, and the data set already built: it is the same."""
-    shutil.copytree(recorded.data, directory / "runs" / "tiny" / "data")
+def _prepared(other: RunPaths, directory: Path, **changes: Any) -> Path:
+    """A campaign file, and the data set of another run, as building it again would give it."""
+    shutil.copytree(other.data, directory / "runs" / "tiny" / "data")
     return write_campaign(directory, jobs=WITHOUT_SMOKE, **CHANGES, **changes)
 
 
