@@ -71,6 +71,7 @@ def test_a_replay_reaches_the_same_patches_weights_and_verdicts(recorded: RunPat
     assert "replay of a language model m" in run.report_md.read_text()
 
 
+@pytest.mark.sweep  # tests/controller/test_recording.py has it without a training
 def test_one_changed_byte_of_the_baseline_stops_it_with_the_place(recorded: RunPaths, tmp_path: Path) -> None:
     shutil.copytree(RECIPES / "mace", tmp_path / "recipe")
     recipe = tmp_path / "recipe" / "recipe.yaml"
