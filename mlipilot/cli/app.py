@@ -15,6 +15,7 @@ from mlipilot.cli import (
     doctor,
     endpoint,
     evaluate,
+    init,
     plan,
     report,
     reproduce,
@@ -47,6 +48,7 @@ app.command("unlock")(unlock.unlock)
 app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.command("init")(init.init)
 app.command("endpoint")(endpoint.endpoint)
 
 

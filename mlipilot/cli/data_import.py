@@ -49,8 +49,8 @@ def import_(
     from mlipilot.datasets.imported.importing import import_files
     from mlipilot.datasets.imported.reading import Labels
 
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}", name):
-        raise InputError(f"--name {name!r}", mend="letters, digits, - and _ make a name")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+        raise InputError(f"--name {name!r}", mend="small letters, digits, - and _ make a name")
     labels = Labels(energy_key, forces_key, stress_key, group_key, energy_unit, forces_unit, stress_unit)
     target = (output or Path("data") / name).resolve()
     found = import_files(files, labels, name, target, seed, drop_outliers)

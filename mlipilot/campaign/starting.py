@@ -1,0 +1,120 @@
+"""Files to start a campaign from, for an imported data set: campaign, sbatch file, scorecard and recipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from ruamel.yaml import YAML
+
+from mlipilot.audit.files import sha256_file, write_atomic
+from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
+from mlipilot.campaign.spec import RECIPES, load_campaign
+from mlipilot.errors import InputError
+
+SBATCH = Path("campaigns/cu_emt.sbatch")
+"""What the sbatch file is made after, the site's own block included."""
+
+
+def write_start(name: str, data: Path, root: Path) -> list[Path]:
+    """Write the files below `root`, the repository's directory, and return their paths, relative to it.
+
+    Raises InputError for a directory that is no imported data set, and for a file that is there already:
+    then nothing is written.
+    """
+    provenance = _provenance(data)
+    found = provenance["found"]
+    force_rms_mev_per_a, energy_spread_mev_per_atom = _scales(data / "train" / "train.xyz")
+    values = {
+        "name": name,
+        "frames": sum(found["frames"].values()),
+        "elements": found["elements"],
+        "data": os.path.relpath(data, root / "campaigns"),
+        "digest": sha256_file(data / MANIFEST),
+        "energy_spread": energy_spread_mev_per_atom,
+        "force_rms": force_rms_mev_per_a,
+        "energy_bound": f"{energy_spread_mev_per_atom / 10:.2g}",
+        "force_bound": f"{force_rms_mev_per_a / 10:.2g}",
+    }
+    texts = {
+        Path("scorecards") / f"{name}.yaml": _render("scorecard.yaml.j2", values),
+        Path("campaigns") / f"{name}.yaml": _render("campaign.yaml.j2", values),
+    }
+    if (root / SBATCH).is_file():
+        sbatch = (root / SBATCH).read_text(encoding="utf-8").replace("Cu EMT", name).replace("cu_emt", name)
+        texts[Path("campaigns") / f"{name}.sbatch"] = sbatch
+    recipe = Path("recipes") / name
+    for path in [*texts, recipe]:
+        if (root / path).exists():
+            raise InputError("it exists", file=root / path, mend="give another NAME, or remove it")
+    _write_recipe(root / recipe, found["isolated_atom_ev"])
+    for path, text in texts.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(root / path, text)
+    load_campaign(root / "campaigns" / f"{name}.yaml")  # what is written here can be run
+    return [*texts, recipe]
+
+
+def _provenance(data: Path) -> dict[str, Any]:
+    if not is_finished(data):
+        raise InputError("there is no sealed data set", file=data, mend="`mlipilot data import` makes one")
+    if problems := check_manifest(data):
+        raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
+    provenance: dict[str, Any] = json.loads((data / "provenance.json").read_text(encoding="utf-8"))
+    if provenance.get("dataset") != "imported":
+        raise InputError(
+            f"this is the data set {provenance.get('dataset')}, which was not imported",
+            file=data,
+            mend="name it in a campaign: `dataset: {name: ...}`",
+        )
+    return provenance
+
+
+def _scales(train: Path) -> tuple[float, float]:
+    """Root mean square of the forces (meV/Å), and of the energies around their formula's mean (meV/atom)."""
+    from ase.io import read  # heavy, and not needed to read a campaign
+
+    forces, energies = [], defaultdict(list)
+    for atoms in read(train, index=":"):
+        forces.append(atoms.arrays["REF_forces"])
+        energies[atoms.get_chemical_formula()].append(atoms.info["REF_energy"] / len(atoms))
+    around = np.concatenate([np.array(values) - np.mean(values) for values in energies.values()])
+    rms_force = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    spread = float(np.sqrt(np.mean(around**2)))
+    return 1000 * max(rms_force, 1e-3), 1000 * max(spread, 1e-2)
+
+
+def _render(template: str, values: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("mlipilot.campaign"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - YAML of values that are ours
+    )
+    return environment.get_template(template).render(values)
+
+
+def _write_recipe(target: Path, isolated_atom_ev: dict[str, float]) -> None:
+    """The toolkit's recipe with what it says of copper taken out, comments kept."""
+    shutil.copytree(RECIPES / "mace", target, ignore=shutil.ignore_patterns("__pycache__"))
+    yaml = YAML()
+    yaml.width = 200
+    path = target / "recipe.yaml"
+    recipe = yaml.load(path.read_text(encoding="utf-8"))
+    for section, key, value in (
+        ("normalisation", "isolated_atom_ev", isolated_atom_ev),
+        ("loss", "config_type_weights", {}),
+    ):
+        entry = recipe[section][key]
+        entry.clear()
+        entry.update(value)
+    stream = io.StringIO()
+    yaml.dump(recipe, stream)
+    write_atomic(path, stream.getvalue())

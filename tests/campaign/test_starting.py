@@ -1,0 +1,87 @@
+"""What `mlipilot init` writes can be run as it is, and nothing that is there is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from mlipilot.audit.manifest import write_manifest
+from mlipilot.campaign.spec import load_campaign
+from mlipilot.campaign.starting import SBATCH, write_start
+from mlipilot.datasets.imported.importing import import_files
+from mlipilot.datasets.imported.reading import Labels
+from mlipilot.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Forty frames of three argon atoms on springs, and a free atom."""
+    rng = np.random.default_rng(1)
+    frames = [Atoms("Ar", info={"e": -1.25})]
+    frames[0].arrays["f"] = np.zeros((1, 3))
+    for _ in range(40):
+        moved = rng.normal(scale=0.05, size=(3, 3))
+        atoms = Atoms(
+            "Ar3", positions=np.diag([0.0, 4.0, 8.0]) + moved, info={"e": float(3 * np.sum(moved**2))}
+        )
+        atoms.arrays["f"] = -6 * moved
+        frames.append(atoms)
+    write(tmp_path / "mine.xyz", frames, format="extxyz")
+    import_files([tmp_path / "mine.xyz"], Labels("e", "f"), "mine", tmp_path / "data" / "mine", 1, False)
+    return tmp_path / "data" / "mine"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository's directory, as far as it matters."""
+    (tmp_path / "root" / "campaigns").mkdir(parents=True)
+    (tmp_path / "root" / SBATCH).write_text((REPOSITORY / SBATCH).read_text())
+    return tmp_path / "root"
+
+
+def test_the_campaign_can_be_run_as_it_is(data: Path, root: Path) -> None:
+    written = write_start("argon", data, root)
+    assert [str(path) for path in written] == [
+        "scorecards/argon.yaml",
+        "campaigns/argon.yaml",
+        "campaigns/argon.sbatch",
+        "recipes/argon",
+    ]
+    campaign = load_campaign(root / "campaigns" / "argon.yaml")
+    assert campaign.spec.dataset.options["path"] == str(data)
+    assert campaign.recipe_path == root / "recipes" / "argon"
+    bounds = {gate.metric: gate.max for gate in campaign.scorecard.gates}
+    assert bounds["force_mae_mev_per_a"] == pytest.approx(100 * 6 * 0.05, rel=0.2)
+    sbatch = (root / "campaigns" / "argon.sbatch").read_text()
+    assert "cu_emt" not in sbatch and "campaign.sh campaigns/argon.sbatch" in sbatch
+    recipe = (root / "recipes" / "argon" / "recipe.yaml").read_text()
+    assert "Cu" not in recipe and "isolated_atom_ev: {Ar: -1.25}" in recipe
+    assert recipe.count("#") == (REPOSITORY / "mlipilot/recipes/mace/recipe.yaml").read_text().count("#")
+
+
+@pytest.mark.parametrize("there", ["scorecards/argon.yaml", "recipes/argon", "campaigns/argon.sbatch"])
+def test_nothing_is_written_over(data: Path, root: Path, there: str) -> None:
+    (root / there).parent.mkdir(exist_ok=True)
+    (root / there).write_text("mine")
+    before = sorted(path.relative_to(root) for path in root.rglob("*"))
+    with pytest.raises(InputError, match="it exists"):
+        write_start("argon", data, root)
+    assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
+
+
+def test_only_a_sealed_imported_set_will_do(data: Path, root: Path) -> None:
+    (data / "train" / "train.xyz").write_text("")
+    with pytest.raises(InputError, match="not as it was sealed"):
+        write_start("argon", data, root)
+    (data / "provenance.json").write_text('{"dataset": "cu_emt"}')
+    write_manifest(data)
+    with pytest.raises(InputError, match="cu_emt, which was not imported"):
+        write_start("argon", data, root)
+    with pytest.raises(InputError, match="no sealed data set"):
+        write_start("argon", root, root)
