@@ -178,7 +178,7 @@ def _exchange(line: bytes, digest: str, path: Path, number: int) -> Exchange:
             f"this exchange cannot be replayed: {place}: {fault['msg']}",
             file=path,
             line=number,
-            mend="replay it with the version of MLIPilot that recorded it",
+            mend="only what this version of MLIPilot recorded can be replayed by it",
         ) from None
 
 
