@@ -91,15 +91,26 @@ else
   say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $script again"
 fi
 
-key_variables() { # what the pilot needs to know goes through the environment, never through a command line
+# The variables of mlipilot/pilots/named.yaml, which a host need not have.
+named_pilots=(MISTRAL_24B_BASE_URL MISTRAL_24B_API_KEY QWEN3_32B_BASE_URL QWEN3_32B_API_KEY)
+
+own_variables() { # own_variables CAMPAIGN.yaml [OPTION…]: those that the campaign itself names for addresses and keys
+  { cat -- "$1" 2>/dev/null; printf '%s\n' "${@:2}"; } | sed 's/^ *#.*//' |
+    grep -oE "(base_url|api_key)_env[\"']? *[:=] *[\"']?[A-Za-z_][A-Za-z0-9_]*" | grep -oE '[A-Za-z0-9_]+$'
+}
+
+pass_on() { # pass_on NAME…: to the controller through the environment, never through a command line
   local name
-  for name in MLIPILOT_IMAGE_SHA256 OPENAI_BASE_URL OPENAI_API_KEY REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY ${MLIPILOT_PASS:-}; do
+  for name in "$@"; do
     [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
   done
 }
 
 (
-  key_variables
+  mapfile -t own < <(own_variables "$@")
+  # shellcheck disable=SC2086  # several names are several words
+  pass_on MLIPILOT_IMAGE_SHA256 OPENAI_BASE_URL OPENAI_API_KEY REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY \
+    "${named_pilots[@]}" "${own[@]}" ${MLIPILOT_PASS:-}
   tell_controller
   exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \

@@ -35,7 +35,7 @@ class Checkout:
         path.write_text(f"#!/bin/bash\n{script}\n")
         path.chmod(0o755)
 
-    def begin(self, run: str = "runs/tiny", **environment: str) -> subprocess.Popen[str]:
+    def begin(self, run: str = "runs/tiny", *options: str, **environment: str) -> subprocess.Popen[str]:
         """The batch script, as job 17_0, on its way."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "MLIPILOT_"))}
         job = {"SLURM_JOB_ID": "18", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}
@@ -43,7 +43,7 @@ class Checkout:
         path = f"{self.slurm.root / 'bin'}:{self.apptainer / 'bin'}:{os.environ['PATH']}"
         standins = {"STANDIN_SLURM": str(self.slurm.root), "STANDIN_APPTAINER": str(self.apptainer)}
         return subprocess.Popen(
-            ["bash", "sbatch/campaign.sh", "tiny.sbatch", run, "tiny.yaml"],
+            ["bash", "sbatch/campaign.sh", "tiny.sbatch", run, "tiny.yaml", *options],
             cwd=self.root,
             env=inherited | job | settings | standins | {"PATH": path} | environment,
             stdout=subprocess.PIPE,
@@ -52,9 +52,11 @@ class Checkout:
             start_new_session=True,
         )
 
-    def start(self, run: str = "runs/tiny", **environment: str) -> subprocess.CompletedProcess[str]:
+    def start(
+        self, run: str = "runs/tiny", *options: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """What came of the batch script."""
-        campaign = self.begin(run, **environment)
+        campaign = self.begin(run, *options, **environment)
         said, _ = campaign.communicate(timeout=30)
         return subprocess.CompletedProcess(campaign.args, campaign.returncode, said)
 

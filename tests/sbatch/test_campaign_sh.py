@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.campaign.pilots import NAMED
+from mlipilot.yaml_io import load_yaml
 from tests.sbatch.checkout import IMAGE, Checkout
 from tests.sbatch.conftest import StandinSlurm, wait_until
 
@@ -99,3 +101,28 @@ def test_where_jobs_are_submitted_elsewhere_this_node_asks_slurm_for_none(site: 
 def test_where_jobs_are_submitted_has_two_answers(site: Checkout) -> None:
     assert site.start(MLIPILOT_SUBMIT="cron").returncode == 2
     assert not site.run.exists()
+
+
+def test_the_variables_of_named_pilots_reach_the_controller_and_no_command_line(site: Checkout) -> None:
+    fields = [key for settings in load_yaml(NAMED).values() for key in settings if key.endswith("_env")]
+    named = {settings[key] for settings in load_yaml(NAMED).values() for key in fields if key in settings}
+    assert {"QWEN3_32B_API_KEY", "MISTRAL_24B_BASE_URL"} < named
+    given = {name: f"secret-{name}" for name in named} | {"UNRELATED_API_KEY": "secret"}
+    assert site.start(**given).returncode == 0
+    told = site.told()
+    assert {name: told.get(name) for name in named} == {name: given[name] for name in named}
+    assert "UNRELATED_API_KEY" not in told and "secret" not in (site.apptainer / "calls").read_text()
+    for command in ("sbatch", "scancel"):
+        assert not [word for call in site.slurm.calls(command) for word in call if "secret" in word]
+
+
+def test_the_variables_that_a_campaign_names_reach_its_controller(site: Checkout) -> None:
+    (site.root / "tiny.yaml").write_text(
+        "pilot:\n  kind: openai\n  base_url_env: OUR_URL  # of the group\n"
+        '  reviewer: {"api_key_env": "BIG_KEY", model: big}\n  # api_key_env: FORMER_KEY\n'
+    )
+    given = {"OUR_URL": "http://a/v1", "BIG_KEY": "k1", "SET_KEY": "k2", "FORMER_KEY": "k3"}
+    done = site.start("runs/tiny", "--set", "pilot.analyst.api_key_env=SET_KEY", **given)
+    assert done.returncode == 0, done.stdout
+    told = site.told()
+    assert {name for name in given if name in told} == {"OUR_URL", "BIG_KEY", "SET_KEY"}
