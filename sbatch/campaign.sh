@@ -54,6 +54,16 @@ if [ -n "${MLIPILOT_PUBLIC_KEY:-}" ]; then
 fi
 export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
 
+if [ -n "${MLIPILOT_ENDPOINT:-}" ]; then # the submitter queues it when the first lineage asks for it
+  model=$(realpath -e -- "$MLIPILOT_ENDPOINT" 2>/dev/null) || fail "there is no model at MLIPILOT_ENDPOINT=$MLIPILOT_ENDPOINT"
+  [ ! -d "$model" ] || [ -r "${MLIPILOT_ENDPOINT_IMAGE:-}" ] ||
+    fail "vLLM serves the directory $model: set MLIPILOT_ENDPOINT_IMAGE to its image (docs/pilots.md)"
+  export MLIPILOT_ENDPOINT=$model
+  [ -z "${MLIPILOT_ENDPOINT_IMAGE:-}" ] || MLIPILOT_ENDPOINT_IMAGE=$(realpath -- "$MLIPILOT_ENDPOINT_IMAGE")
+fi
+# How many lineages the campaign has: a successor, an array of one task, has it from the environment.
+export MLIPILOT_LINEAGES=${MLIPILOT_LINEAGES:-$((${SLURM_ARRAY_TASK_MAX:-0} + 1))}
+
 # Nobody asked for a successor, or for a job that Slurm started again: they leave a cancelled lineage alone.
 unattended=()
 [ -z "${MLIPILOT_LEDGER_BYTES:-}${SLURM_RESTART_COUNT:-}" ] || unattended=(--unattended)
@@ -109,8 +119,8 @@ pass_on() { # pass_on NAME…: to the controller through the environment, never 
 (
   mapfile -t own < <(own_variables "$@")
   # shellcheck disable=SC2086  # several names are several words
-  pass_on MLIPILOT_IMAGE_SHA256 OPENAI_BASE_URL OPENAI_API_KEY REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY \
-    "${named_pilots[@]}" "${own[@]}" ${MLIPILOT_PASS:-}
+  pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES OPENAI_BASE_URL OPENAI_API_KEY \
+    REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${own[@]}" ${MLIPILOT_PASS:-}
   tell_controller
   exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034  # `early` and `status` are read by who sources this
+# shellcheck shell=bash disable=SC2034,SC2154  # who sources this reads `early` and `status`, and sets `run` and `image`
 # What campaign.sh, endpoint.sh and job.sh all do on the host. The submitter puts it into the run, beside job.sh.
 
 say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
@@ -39,4 +39,33 @@ await_child() { # await_child PID: to its end, though signals interrupt the wait
   wait "$child" # bash keeps the child's status; an interrupted wait gave the signal's
   status=$?
   child=
+}
+
+# ---- Of a job that the submitter queued -----------------------------------------------------------------------
+site() { # site KEY: its value in site.env
+  local key value
+  while IFS='=' read -r key value; do
+    [ "$key" != "$1" ] || printf '%s' "$value"
+  done <"$run/spool/site.env"
+}
+
+name_job() { # sets `job_id`, `restart` and `node`
+  job_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
+  job_id=${job_id:-${SLURM_JOB_ID:?this script runs as a Slurm job}}
+  restart=${SLURM_RESTART_COUNT:-0}
+  node=${SLURMD_NODENAME:-$(uname -n)}
+}
+
+mark_started() { # the submitter's proof that a submission in doubt did arrive
+  local file=$run/spool/started/$SLURM_JOB_NAME.$restart
+  printf 'job_id=%s\nnode=%s\ntime=%s\n' "$job_id" "$node" "$(date +%s)" >"$file.$$" && mv "$file.$$" "$file"
+}
+
+check_image() {
+  local wanted found
+  wanted=$(site image_sha256)
+  found=$(sha256sum "$image") && found=${found%% *}
+  [ "$found" = "$wanted" ] && return
+  say "the image is not the run's: $image has SHA-256 $found, wanted $wanted"
+  exit 1
 }

@@ -5,72 +5,132 @@
 #   MLIPILOT_ENDPOINT          what to serve: a GGUF file, by llama.cpp in MLIPilot's own image, or the directory of
 #                              a model in Hugging Face's layout, by vLLM
 #   MLIPILOT_ENDPOINT_IMAGE    vLLM's image, for such a directory: apptainer pull vllm.sif docker://vllm/vllm-openai
-#   MLIPILOT_ENDPOINT_OPTIONS  further words for the server, separated by blanks: `--context-tokens 32768 --threads 16`
-#                              for a GGUF, `--max-model-len 32768 --enable-auto-tool-choice --tool-call-parser hermes`
-#   MLIPILOT_ENDPOINT_WAIT_S   patience until the model is loaded  (1800)
+#   MLIPILOT_ENDPOINT_OPTIONS  further words for the server, separated by blanks: `--context-tokens 32768` for a GGUF,
+#                              `--max-model-len 32768 --enable-auto-tool-choice --tool-call-parser hermes` for vLLM
+#   MLIPILOT_ENDPOINT_WAIT_S   patience until the model is loaded                              (1800)
+#   MLIPILOT_ENDPOINT_IDLE_S   how long a campaign's model outlives the last of its controllers (900)
+#
+# As a job of a campaign it has these from RUN/spool/site.env; started by hand, from the environment.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
 run=$(cd "${1:?a run is expected: endpoint.sh RUN}" && pwd -P) || exit 2
-model=$(realpath -- "${MLIPILOT_ENDPOINT:?what to serve: a GGUF file, or the directory of a model}") || exit 2
-read -r -a options <<<"${MLIPILOT_ENDPOINT_OPTIONS:-}"
+export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
+published=$run/endpoint.json
 host=$(uname -n)
+of_campaign= # set in a job that the run's submitter has queued
+[[ ${SLURM_JOB_NAME:-} != mlp-* ]] || of_campaign=1
 
-contained=(apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount "home,cwd,bind-paths")
-[ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
+read_settings() {
+  local key value
+  for key in endpoint endpoint_image endpoint_options endpoint_wait_s endpoint_idle_s image modules python; do
+    value=$(site "$key")
+    [ -z "$value" ] || printf -v "MLIPILOT_${key^^}" %s "$value"
+  done
+}
+
+status_of() { # status_of PORT PATH: what a server there answers somebody who has no token, such as 200
+  local line
+  exec 3<>"/dev/tcp/$host/$1" || return
+  printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" "$host" >&3
+  read -r -t 10 line <&3
+  exec 3>&-
+  [[ $line =~ ^HTTP/[0-9.]+\ ([0-9]{3}) ]] && echo "${BASH_REMATCH[1]}"
+} 2>/dev/null
 
 free_port() { # a port of this node that nobody answers on now
   local port
-  for _ in $(seq 50); do
+  for _ in {1..50}; do
     port=$((20000 + RANDOM % 20000))
     (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null || { echo "$port" && return; }
   done
-  fail "no free port was found on $host"
+  fail "no free port was found on $host" >&2
 }
 
-answers() { # answers PORT: whether the server says that it is healthy
-  local line
-  exec 3<>"/dev/tcp/$host/$1" || return
-  printf 'GET /health HTTP/1.0\r\nHost: %s\r\n\r\n' "$host" >&3
-  read -r -t 10 line <&3
-  exec 3>&-
-  [[ $line == HTTP/*' 200 '* ]]
-} 2>/dev/null
-
-serve_gguf() {
-  local image=${MLIPILOT_IMAGE:?MLIPilot\'s image serves the GGUF file}
-  "${contained[@]}" --bind "$model:$model:ro" --bind "$run:$run" "$image" \
-    mlipilot endpoint --gguf "$model" --run "$run" --host "$host" --port 0 "${options[@]}" &
-  child=$!
+serve_gguf() { # it publishes itself
+  local words=(endpoint --gguf "$model" --run "$run" --host "$host" --port 0 --threads "${SLURM_CPUS_PER_TASK:-2}")
+  if [ -n "$image" ]; then
+    "${contained[@]}" --no-home --no-mount home,cwd,bind-paths --bind "$model:$model:ro" --bind "$run:$run" "$image" \
+      mlipilot "${words[@]}" "${options[@]}" &
+  else
+    "${MLIPILOT_PYTHON:?neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON says what serves a GGUF file}" -m mlipilot \
+      "${words[@]}" "${options[@]}" &
+  fi
 }
 
 serve_vllm() {
-  local image=${MLIPILOT_ENDPOINT_IMAGE:?vLLM\'s image serves the directory of a model} port token waited=0
+  local image=${MLIPILOT_ENDPOINT_IMAGE:?vLLM\'s image serves the directory of a model}
   port=$(free_port) || exit
   token=$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_')
-  # The token goes through the environment: command lines are for everyone on the node to read.
-  VLLM_API_KEY=$token APPTAINERENV_VLLM_API_KEY=$token "${contained[@]}" --bind "$model:$model:ro" "$image" \
-    vllm serve "$model" --served-model-name "$(basename "$model")" --host "$host" --port "$port" "${options[@]}" &
-  child=$!
-  until answers "$port"; do
-    kill -0 "$child" 2>/dev/null || fail "the server ended before it answered: see its words above"
-    ((waited += 2))
-    [ "$waited" -le "${MLIPILOT_ENDPOINT_WAIT_S:-1800}" ] || fail "the model was not loaded within $waited s"
-    sleep 2
-  done
+  # Its caches are larger than a container's own home. The token goes through the environment: command lines
+  # are for everyone on the node to read.
+  APPTAINERENV_VLLM_API_KEY=$token "${contained[@]}" --workdir "$scratch" --no-mount cwd,bind-paths \
+    --bind "$model:$model:ro" "$image" vllm serve "$model" --served-model-name "$(basename "$model")" \
+    --host "$host" --port "$port" "${options[@]}" &
+}
+
+is_up() { # whether the model answers, and is published
+  [ -d "$model" ] || { [ -e "$published" ] && return; }
+  [ -d "$model" ] && [ "$(status_of "$port" /health)" = 200 ] || return
+  # Another's server may have been quicker to take the port, or this one be open to all who reach the node.
+  [[ $(status_of "$port" /v1/models) == 40[13] ]] || fail "what answers on $host:$port asks for no token: not published"
   (
     umask 077
     printf '{"base_url": "http://%s:%s/v1", "token": "%s"}\n' "$host" "$port" "$token" >"$run/.endpoint.$$"
-  ) && mv "$run/.endpoint.$$" "$run/endpoint.json"
+  ) && mv "$run/.endpoint.$$" "$published"
 }
 
-if [ -d "$model" ]; then
-  serve_vllm
-else
-  serve_gguf
+end_when_unasked() { # a run's submitter lives as long as one of its controllers: without any, nobody asks the model
+  local beat last='' since=$SECONDS idle=${MLIPILOT_ENDPOINT_IDLE_S:-900}
+  while sleep $((idle < 60 ? 1 : 15)) >&- 2>&-; do
+    beat=$(cat "$run/spool/submitter" 2>/dev/null)
+    [ "$beat" = "$last" ] || last=$beat since=$SECONDS
+    ((SECONDS - since >= idle)) || continue
+    say "no controller of $run has been there for $idle s: the model is not needed any more"
+    kill -TERM $$
+    return
+  done
+}
+
+# shellcheck disable=SC2317  # the trap calls it
+end_all() { # however this ends, the server does not outlive its address
+  [ -z "${server:-}" ] || kill -TERM "$server" 2>/dev/null
+  [ -z "${watcher:-}" ] || kill -TERM "$watcher" 2>/dev/null
+  rm -rf "$published" "${scratch:?}"
+}
+
+if [ -n "$of_campaign" ]; then
+  read_settings
+  name_job
 fi
-say "serving $model on $host for $run"
-await_child "$child"
-[ ! -d "$model" ] || rm -f "$run/endpoint.json"
+image=${MLIPILOT_IMAGE:-}
+model=$(realpath -e -- "${MLIPILOT_ENDPOINT:?what to serve: a GGUF file, or the directory of a model}") ||
+  fail "there is no model at $MLIPILOT_ENDPOINT"
+read -r -a options <<<"${MLIPILOT_ENDPOINT_OPTIONS:-}"
+load_modules "${MLIPILOT_MODULES:-}"
+contained=(apptainer --silent exec --containall --cleanenv --no-eval)
+[ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
+
+scratch=$(mktemp -d) || exit
+trap end_all EXIT
+rm -f "$published" # of a node that was lost
+if [ -n "$of_campaign" ]; then
+  mark_started
+  [ -z "$image" ] || [ -d "$model" ] || check_image
+  end_when_unasked &
+  watcher=$!
+fi
+say "loading $model on $host for $run"
+if [ -d "$model" ]; then serve_vllm; else serve_gguf; fi
+server=$! child=$!
+until is_up; do
+  [ -z "$early" ] || break
+  kill -0 "$server" 2>/dev/null || fail "the server ended before it answered: see its words above"
+  ((SECONDS < ${MLIPILOT_ENDPOINT_WAIT_S:-1800})) || fail "the model was not loaded within $SECONDS s"
+  sleep 1
+done
+[ ! -e "$published" ] || say "serving $model on $host"
+await_child "$server"
+server=
 say "the server of $model ended with status $status"
 exit "$status"

@@ -10,31 +10,7 @@ source "${BASH_SOURCE[0]%/*}/common.sh"
 run=$1
 shift
 export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
-job_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
-job_id=${job_id:-${SLURM_JOB_ID:?this script runs as a Slurm job}}
-restart=${SLURM_RESTART_COUNT:-0}
-node=${SLURMD_NODENAME:-$(uname -n)}
-
-site() { # site KEY: its value in site.env
-  local key value
-  while IFS='=' read -r key value; do
-    [ "$key" != "$1" ] || printf '%s' "$value"
-  done <"$run/spool/site.env"
-}
-
-mark_started() { # the submitter's proof that a submission in doubt did arrive
-  local file=$run/spool/started/$SLURM_JOB_NAME.$restart
-  printf 'job_id=%s\nnode=%s\ntime=%s\n' "$job_id" "$node" "$(date +%s)" >"$file.$$" && mv "$file.$$" "$file"
-}
-
-check_image() {
-  local wanted found
-  wanted=$(site image_sha256)
-  found=$(sha256sum "$image") && found=${found%% *}
-  [ "$found" = "$wanted" ] && return
-  say "the image is not the run's: $image has SHA-256 $found, wanted $wanted"
-  exit 1
-}
+name_job
 
 probe_network() { # `none` where a container can be cut off here, else `host`
   if apptainer --silent exec --containall --net --network none "$image" true 2>/dev/null; then

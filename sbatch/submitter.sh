@@ -15,9 +15,11 @@
 #   MLIPILOT_CONSTRAINT      --constraint                     (none)
 #   MLIPILOT_GPU_GRES        how N GPUs are asked for: `gpu` or `gpu:a100` means --gres=gpu:a100:N; a word that begins
 #                            with -- is taken as it is, with %N for the number, as in --gpus-per-node=%N  (gpu)
-#   MLIPILOT_SBATCH_EXTRA    further words for sbatch, separated by blanks; _TRAIN, _EVALUATE or _FUSED behind the
-#                            name: for that template only, where they override all of the above   (none)
+#   MLIPILOT_SBATCH_EXTRA    further words for sbatch, separated by blanks; _TRAIN, _EVALUATE, _FUSED or _ENDPOINT
+#                            behind the name: for that template only, where they override all of the above   (none)
 #   MLIPILOT_MAX_MINUTES, _MAX_CPUS, _MAX_MEMORY_MIB, _MAX_GPUS    what a request may ask for (1440, 64, 262144, 8)
+#   MLIPILOT_ENDPOINT        what a job of template endpoint serves, with further variables: see endpoint.sh. It may
+#                            run MLIPILOT_MAX_MINUTES on 4 cores with 16 GiB unless _EXTRA_ENDPOINT says other (none)
 #   MLIPILOT_POLL_S          seconds between two looks at the queue, up to six times that while nothing changes  (30)
 #   MLIPILOT_SLURM_TIMEOUT_S patience with one Slurm command; sbatch gets at most MLIPILOT_DOUBT_S       (30)
 #   MLIPILOT_DOUBT_S         age at which a submission that Slurm knows nothing of is held for lost      (60)

@@ -63,7 +63,7 @@ ask() {
 # What job.sh needs to know on the node. Batch scripts are copied by Slurm, so what they share lies in the run.
 publish_site() {
   local image=${MLIPILOT_IMAGE:-} digest=${MLIPILOT_IMAGE_SHA256:-} file
-  for file in common.sh job.sh; do
+  for file in common.sh job.sh endpoint.sh; do
     [[ ! -f $sbatch_dir/$file ]] || publish "spool/$file" <"$sbatch_dir/$file" || return
   done
   if [[ -z $image${MLIPILOT_PYTHON:-} ]]; then
@@ -77,8 +77,10 @@ publish_site() {
     [[ $digest =~ ^[0-9a-f]{64}$ ]] ||
       usage_error "MLIPILOT_IMAGE_SHA256='$digest' is no SHA-256, nor is one in $run/image.sha256: set it to the image's"
   fi
-  printf '%s\n' "image=$image" "image_sha256=$digest" "modules=${MLIPILOT_MODULES:-}" "python=${MLIPILOT_PYTHON:-}" |
-    publish spool/site.env
+  printf '%s\n' "image=$image" "image_sha256=$digest" "modules=${MLIPILOT_MODULES:-}" "python=${MLIPILOT_PYTHON:-}" \
+    "endpoint=${MLIPILOT_ENDPOINT:-}" "endpoint_image=${MLIPILOT_ENDPOINT_IMAGE:-}" \
+    "endpoint_options=${MLIPILOT_ENDPOINT_OPTIONS:-}" "endpoint_wait_s=${MLIPILOT_ENDPOINT_WAIT_S:-}" \
+    "endpoint_idle_s=${MLIPILOT_ENDPOINT_IDLE_S:-}" | publish spool/site.env
 }
 
 load_state() { # what earlier submitters of this run left
@@ -144,11 +146,15 @@ read_request() { # read_request NAME: fills `wanted`, or says the `reason` why n
     [[ -z ${wanted[$key]+set} ]] || refuse "the key $key is there twice" || return
     wanted[$key]=${BASH_REMATCH[2]}
   done
+  if [[ ${wanted[template]:-} == endpoint ]]; then
+    plan_endpoint
+    return
+  fi
   for key in template attempt minutes cpus memory_mib gpus; do
     [[ -n ${wanted[$key]+set} ]] || refuse "the key $key is missing" || return
   done
   [[ ${wanted[template]} =~ ^(train|evaluate|fused)$ ]] ||
-    refuse "template=${wanted[template]:0:60} is not train, evaluate or fused" || return
+    refuse "template=${wanted[template]:0:60} is not train, evaluate, fused or endpoint" || return
   [[ -f $sbatch_dir/${wanted[template]}.sbatch ]] ||
     refuse "the submitter has no $sbatch_dir/${wanted[template]}.sbatch" || return
   if [[ ${wanted[template]} == fused ]]; then
@@ -166,8 +172,16 @@ read_request() { # read_request NAME: fills `wanted`, or says the `reason` why n
     refuse "exclude=${wanted[exclude]:0:60} is not a list of nodes"
 }
 
+plan_endpoint() { # the run's model: what it needs is the site's to say, and not a request's
+  [[ ${#wanted[@]} -eq 1 ]] || refuse "template=endpoint takes no other key" || return
+  [[ -n ${MLIPILOT_ENDPOINT:-} ]] ||
+    refuse "MLIPILOT_ENDPOINT is not set where submitter.sh runs: set it there, or sbatch sbatch/endpoint.sbatch RUN" || return
+  wanted+=([minutes]=$MLIPILOT_MAX_MINUTES [cpus]=4 [memory_mib]=16384 [gpus]=0)
+}
+
 build_command() { # build_command NAME: fills `command` from `wanted` and the site's settings
-  local extra=MLIPILOT_SBATCH_EXTRA_${wanted[template]^^} words value
+  local extra=MLIPILOT_SBATCH_EXTRA_${wanted[template]^^} words value requeue=--requeue
+  [[ ${wanted[template]} != endpoint ]] || requeue=--no-requeue # its controllers ask for another one
   # In a file name Slurm gives % a meaning of its own.
   command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
     --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}" "--mem=${wanted[memory_mib]}")
@@ -181,8 +195,8 @@ build_command() { # build_command NAME: fills `command` from `wanted` and the si
     ${MLIPILOT_CONSTRAINT:+"--constraint=$MLIPILOT_CONSTRAINT"})
   read -r -a words <<<"${MLIPILOT_SBATCH_EXTRA:-} ${!extra:-}"
   command+=("${words[@]}" ${wanted[after]:+"--dependency=afterany:${job_of[${wanted[after]}]}"}
-    ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 --requeue
-    "$sbatch_dir/${wanted[template]}.sbatch" "$run" "${wanted[attempt]}" ${wanted[then]:+"${wanted[then]}"})
+    ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 "$requeue"
+    "$sbatch_dir/${wanted[template]}.sbatch" "$run" ${wanted[attempt]:+"${wanted[attempt]}"} ${wanted[then]:+"${wanted[then]}"})
 }
 
 note_intent() { # note_intent NAME TRIES

@@ -10,6 +10,7 @@ from mlipilot.audit.lock import holder
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import RunDirectory, existing_run
 from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
+from mlipilot.jobs.endpoint_job import ask_to_end
 from mlipilot.jobs.slurm_job import fate_of_job
 
 _PATIENCE_S = 150.0
@@ -29,4 +30,5 @@ def cancel(run: RunDirectory) -> None:
         if lineage.cancel.exists():
             with suppress(CancelledError):  # that is what was asked for
                 cancel_idle_lineage(paths, lineage.number, ConsoleObserver())
+    ask_to_end(paths)
     stdout.print(f"cancelled; `mlipilot resume {paths.root}` would go on", soft_wrap=True)

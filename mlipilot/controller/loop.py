@@ -21,12 +21,14 @@ from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.recording import open_recording
+from mlipilot.controller.serving import end_if_last, endpoint_job
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.jobs.endpoint_job import EndpointJob
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
 from mlipilot.pilots.endpoint.address import check_addresses
@@ -51,13 +53,24 @@ def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: b
     try:
         lineage.root.mkdir(parents=True, exist_ok=True)
         with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
-            controller = Controller(run, lineage, observer, resources, hold)
-            try:
-                return controller.work(number, unattended=unattended)
-            except (PausedError, OSError) as error:
-                paused = error if isinstance(error, PausedError) else _paused(error)
-                controller.note_pause(str(paused))
-                raise paused from error
+            job = endpoint_job(run, number, observer)
+            while True:
+                controller = Controller(run, lineage, observer, resources, hold, job)
+                try:
+                    state = controller.work(number, unattended=unattended)
+                except (PausedError, OSError) as error:
+                    paused = error if isinstance(error, PausedError) else _paused(error)
+                    if job is not None and job.may_be_replaced():
+                        observer.event(f"{paused}\nanother job is asked for")
+                        continue
+                    controller.note_pause(str(paused))
+                    end_if_last(job, run, number)
+                    raise paused from error
+                except CancelledError:
+                    end_if_last(job, run, number)
+                    raise
+                end_if_last(job, run, number)
+                return state
     except OSError as error:
         raise _paused(error) from error
 
@@ -80,9 +93,16 @@ class Controller:
     """One lineage, driven step by step. Holds nothing that the ledger does not."""
 
     def __init__(
-        self, run: RunPaths, lineage: LineagePaths, observer: Observer, resources: ExitStack, hold: Hold
+        self,
+        run: RunPaths,
+        lineage: LineagePaths,
+        observer: Observer,
+        resources: ExitStack,
+        hold: Hold,
+        job: EndpointJob | None = None,
     ) -> None:
-        self.run, self.lineage, self.observer = run, lineage, observer
+        """`job`: what serves the pilot's model, where the run has it served."""
+        self.run, self.lineage, self.observer, self.job = run, lineage, observer, job
         if hold.after is not None:
             observer.event(f"taking over from {hold.after}")
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
@@ -99,7 +119,8 @@ class Controller:
             if unattended:
                 raise CancelledError(f"lineage {number} was cancelled; `{self._resume}` would go on")
         check_image(self.run)
-        check_addresses(self.spec.pilot, self.run.endpoint)
+        if self.job is None:
+            check_addresses(self.spec.pilot, self.run.endpoint)
         recording = open_recording(self.spec.pilot, number)
         prepare_data(self.run, self.spec, self.observer)
         card = load_scorecard(self.run.scorecard)
@@ -126,6 +147,8 @@ class Controller:
         else:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
+        if self.job is not None:  # the model is loaded while the baseline is trained
+            self.job.ensure_requested(self.ledger.head)
         self.colleagues.share_lessons()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
         while (state := self.state()).finished is None:
@@ -152,6 +175,9 @@ class Controller:
             self.observer.event(f"the pause could not be written to the ledger: {error}")
 
     def _take(self, step: steps.Step, state: State) -> None:
+        if self.job is not None and isinstance(step, steps.AskPilot | steps.AskReviewer | steps.DrawLesson):
+            self.job.wait(self.lineage.cancel.exists)
+            self.cancel_if_asked()
         match step:
             case steps.ProposeBaseline():
                 self.proposals.propose_baseline()

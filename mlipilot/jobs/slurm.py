@@ -47,6 +47,11 @@ def minutes_asked(limit_s: float) -> int:
     return math.ceil(limit_s / 60) + _MARGIN_MINUTES
 
 
+def is_over(state: str) -> bool:
+    """Whether a job in this state of Slurm's will do nothing more."""
+    return state not in _WAITING | _RUNNING
+
+
 class SlurmBackend:
     """Jobs by way of the run's spool."""
 
@@ -154,7 +159,7 @@ class SlurmBackend:
             return self._not_in_queue(attempt, name, receipt, where)
         self._missing_since.pop(name, None)
         state = row.state
-        if state in _WAITING | _RUNNING:
+        if not is_over(state):
             self._over_since.pop(name, None)  # it may have been requeued
             phase: Phase = "waiting" if state in _WAITING else "running"
             return Standing(phase, reason=one_line(row.reason, 40), **where)

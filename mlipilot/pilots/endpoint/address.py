@@ -29,12 +29,12 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
     """The address that holds now. Raises InputError when there is none, or it is not one.
 
     `published` is the file in which an endpoint of the run says where it is: a JSON object of `base_url`
-    and `token`, readable by its owner only.
+    and `token`, readable by its owner only. A variable of the pilot's own goes before it.
     """
     key = os.environ.get(settings.api_key_env)
     if settings.base_url is not None:
         return Address(settings.base_url, key)
-    if published is not None and published.is_file():
+    if _may_be_the_runs(settings) and published is not None and published.is_file():
         try:
             said = json.loads(published.read_text(encoding="utf-8"))
             return Address(checked_address(said["base_url"]), said["token"])
@@ -59,13 +59,26 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
         ) from None
 
 
+def asks_the_run(pilot: PilotSettings) -> bool:
+    """Whether a role of this pilot takes the endpoint that is published in the run."""
+    return any(settings.base_url is None and _may_be_the_runs(settings) for settings in _asked(pilot))
+
+
+def _may_be_the_runs(settings: EndpointSettings) -> bool:
+    own = settings.base_url_env != EndpointSettings.model_fields["base_url_env"].default
+    return not (own and os.environ.get(settings.base_url_env, "").strip())
+
+
+def _asked(pilot: PilotSettings) -> list[EndpointSettings]:
+    """The endpoints of the roles that are on; none of a pilot that asks no language model."""
+    roles: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
+    return list(filter(None, map(pilot.endpoint, roles))) if pilot.kind in LANGUAGE_MODELS else []
+
+
 def check_addresses(pilot: PilotSettings, published: Path | None) -> None:
     """Whether every role that needs an endpoint has an address: better now than after the first training.
 
     Raises InputError as `find_address` does. Nothing is asked.
     """
-    if pilot.kind not in LANGUAGE_MODELS or pilot.replay is not None:
-        return
-    roles: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
-    for settings in filter(None, map(pilot.endpoint, roles)):
+    for settings in _asked(pilot):
         find_address(settings, published)

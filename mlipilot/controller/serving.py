@@ -1,0 +1,48 @@
+"""Which lineages have their model served by a job of the run, and when that job is needed no more."""
+
+from __future__ import annotations
+
+import os
+
+from mlipilot.audit.ledger import LedgerError, read_ledger
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.spec import CampaignSpec, load_locked
+from mlipilot.controller.observer import Observer
+from mlipilot.controller.state import replay
+from mlipilot.jobs.endpoint_job import EndpointJob, is_wanted
+from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.pilots.endpoint.address import asks_the_run
+
+_OVER = ("finished", "cancelled", "paused")
+
+
+def endpoint_job(run: RunPaths, number: int, observer: Observer) -> EndpointJob | None:
+    """The job that serves a lineage's model, or None where its address is found otherwise."""
+    spec = load_locked(run.spec)
+    if not _asks_a_job(spec, number):
+        return None
+    return EndpointJob(run, SlurmBackend(run.root, run.spool, spec.jobs), observer.event)
+
+
+def end_if_last(job: EndpointJob | None, run: RunPaths, number: int) -> None:
+    """End the job unless another lineage of the campaign needs it, or will."""
+    if job is None:
+        return
+    spec = load_locked(run.spec)
+    campaign = range(int(os.environ.get("MLIPILOT_LINEAGES") or 1))
+    others = {*campaign, *(lineage.number for lineage in run.lineages())} - {number}
+    if not any(_asks_a_job(spec, other) and not _is_over(run, other) for other in others):
+        job.end()
+
+
+def _asks_a_job(spec: CampaignSpec, number: int) -> bool:
+    return spec.jobs.backend == "slurm" and is_wanted() and asks_the_run(spec.for_lineage(number).pilot)
+
+
+def _is_over(run: RunPaths, number: int) -> bool:
+    """Whether a lineage asks for nothing more unless a person has it go on."""
+    ledger = run.lineage(number).ledger
+    try:
+        return ledger.exists() and replay(read_ledger(ledger)).phase in _OVER
+    except LedgerError:
+        return False  # it is being written
