@@ -127,7 +127,7 @@ until is_up; do
   [ -z "$early" ] || break
   kill -0 "$server" 2>/dev/null || fail "the server ended before it answered: see its words above"
   ((SECONDS < ${MLIPILOT_ENDPOINT_WAIT_S:-1800})) || fail "the model was not loaded within $SECONDS s"
-  sleep 1
+  sleep 0.5
 done
 [ ! -e "$published" ] || say "serving $model on $host"
 await_child "$server"

@@ -126,3 +126,23 @@ def test_the_variables_that_a_campaign_names_reach_its_controller(site: Checkout
     assert done.returncode == 0, done.stdout
     told = site.told()
     assert {name for name in given if name in told} == {"OUR_URL", "BIG_KEY", "SET_KEY"}
+
+
+def test_the_model_of_a_campaign_is_named_to_submitter_and_controller(site: Checkout) -> None:
+    (site.root / "sbatch" / "submitter.sh").write_text('env >"$1/served"\n')
+    (site.root / "tiny.gguf").touch()
+    done = site.start(MLIPILOT_ENDPOINT="tiny.gguf", SLURM_ARRAY_TASK_MAX="3")
+    assert done.returncode == 0, done.stdout
+    told = site.told()
+    assert (told["MLIPILOT_ENDPOINT"], told["MLIPILOT_LINEAGES"]) == (str(site.root / "tiny.gguf"), "4")
+    assert f"MLIPILOT_ENDPOINT={site.root / 'tiny.gguf'}\n" in (site.run / "served").read_text()
+    assert site.slurm.environment("sbatch")["MLIPILOT_LINEAGES"] == "4", "the successor's array has one task"
+
+
+def test_a_model_that_is_not_there_ends_a_campaign_before_it_begins(site: Checkout) -> None:
+    done = site.start(MLIPILOT_ENDPOINT="no-such.gguf")
+    assert done.returncode == 2 and "there is no model at MLIPILOT_ENDPOINT=no-such.gguf" in done.stdout
+    (site.root / "Tiny-7B").mkdir()
+    done = site.start(MLIPILOT_ENDPOINT="Tiny-7B")
+    assert done.returncode == 2 and "set MLIPILOT_ENDPOINT_IMAGE to its image" in done.stdout
+    assert site.slurm.calls("sbatch") == []

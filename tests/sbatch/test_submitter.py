@@ -53,6 +53,30 @@ def test_fused_requests_name_both_attempts(run: Run, standin_slurm: StandinSlurm
     assert standin_slurm.calls("sbatch") == [[*golden(run, TRAINING, template="fused"), EVALUATION]]
 
 
+def test_what_the_models_job_may_use_is_the_sites_to_say(run: Run, standin_slurm: StandinSlurm) -> None:
+    name = run.request("mlp-0123456789abcdef-endpoint.a1", text="template=endpoint\n")
+    site = {"MLIPILOT_GPU_PARTITION": "gpu", "MLIPILOT_SBATCH_EXTRA_ENDPOINT": "--gres=gpu:1 --mem=64G"}
+    run.once(MLIPILOT_ENDPOINT="/models/a.gguf", MLIPILOT_ENDPOINT_OPTIONS="--threads 8", **site)
+    scripts = Path(__file__).resolve().parents[2] / "sbatch"
+    command = [
+        *("--parsable", "--export=NONE", f"--job-name={name}", f"--output={run.path}/spool/logs/{name}.log"),
+        *("--open-mode=append", "--time=1440", "--cpus-per-task=4", "--mem=16384", "--partition=gpu"),
+        *("--gres=gpu:1", "--mem=64G", "--signal=B:USR2@60", "--no-requeue"),
+        *(f"{scripts}/endpoint.sbatch", str(run.path)),
+    ]
+    assert standin_slurm.calls("sbatch") == [command]
+    told = read_fields(run.spool / "site.env")
+    assert (told["endpoint"], told["endpoint_options"]) == ("/models/a.gguf", "--threads 8")
+    assert (run.spool / "endpoint.sh").exists()
+
+
+def test_a_site_that_names_no_model_is_asked_for_none(run: Run, standin_slurm: StandinSlurm) -> None:
+    name = run.request("mlp-0123456789abcdef-endpoint.a1", text="template=endpoint\n")
+    run.once()
+    assert "MLIPILOT_ENDPOINT is not set where submitter.sh runs" in run.receipt(name)["reason"]
+    assert standin_slurm.calls("sbatch") == []
+
+
 @pytest.mark.parametrize(
     ("site", "middle"),
     [
@@ -122,13 +146,14 @@ def test_a_request_after_a_rejected_one_is_rejected(run: Run, standin_slurm: Sta
     [
         ({"template": None}, "key template is missing"),
         ({"gpus": None}, "key gpus is missing"),
-        ({"template": "../train"}, "template=../train is not train, evaluate or fused"),
+        ({"template": "../train"}, "template=../train is not train, evaluate, fused or endpoint"),
         ({"attempt": f"/{ATTEMPT}"}, "is not the path of an attempt"),
         ({"attempt": f"{ATTEMPT}/../attempt-1"}, "is not the path of an attempt"),
         ({"attempt": ATTEMPT.replace("0001", "001")}, "is not the path of an attempt"),
         ({"attempt": ATTEMPT.replace("attempt-1", "attempt-2")}, "is not a directory below the run"),
         ({"then": EVALUATION}, "key then is for template=fused only"),
         ({"template": "fused"}, "key then is missing"),
+        ({"template": "endpoint"}, "template=endpoint takes no other key"),
         ({"template": "fused", "then": ATTEMPT}, "is the attempt itself"),
         ({"template": "fused", "then": EVALUATION}, f"then={EVALUATION} is not a directory"),
         ({"minutes": "0"}, "minutes=0 is not a whole number from 1 to 1440 (MLIPILOT_MAX_MINUTES"),
