@@ -39,6 +39,16 @@ def test_each_pilot_may_have_variables_of_its_own(monkeypatch: pytest.MonkeyPatc
     assert find_address(EndpointSettings(base_url_env="QWEN_URL"), None).base_url == "http://node9:8000/v1"
 
 
+def test_a_variable_of_ones_own_goes_before_the_run(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = EndpointSettings(base_url_env="QWEN_URL", api_key_env="QWEN_KEY")
+    monkeypatch.delenv("QWEN_URL", raising=False)
+    assert find_address(settings, published).base_url == "http://node7:8000/v1"
+    monkeypatch.setenv("QWEN_URL", "http://node9:8000/v1")
+    monkeypatch.setenv("QWEN_KEY", "sk-9")
+    own = find_address(settings, published)
+    assert (own.base_url, own.key) == ("http://node9:8000/v1", "sk-9")
+
+
 def test_no_address_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(InputError, match=r"write base_url under pilot:, export OPENAI_BASE_URL"):

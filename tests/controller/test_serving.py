@@ -1,0 +1,98 @@
+"""Which lineages share the model's job, and which of them ends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlipilot.audit.ledger import Ledger
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.spec import dump_spec
+from mlipilot.controller.observer import Silent
+from mlipilot.controller.serving import end_if_last, endpoint_job
+from tests.report.synthetic import make_spec
+
+ON_SLURM = {"backend": "slurm"}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+    """The run of a campaign of three lineages whose site has a model."""
+    monkeypatch.setenv("MLIPILOT_ENDPOINT", "/models/tiny.gguf")
+    monkeypatch.setenv("MLIPILOT_LINEAGES", "3")
+    monkeypatch.delenv("OWN_URL", raising=False)
+    return RunPaths(tmp_path)
+
+
+def _write(run: RunPaths, **spec: Any) -> None:
+    run.spec.write_text(dump_spec(make_spec(**{"pilot": {"kind": "openai"}, "jobs": ON_SLURM} | spec)))
+
+
+def _ends(run: RunPaths, number: int) -> bool:
+    """Whether the end of that lineage is the end of the job."""
+
+    class Job:
+        ended = False
+
+        def end(self) -> None:
+            self.ended = True
+
+    end_if_last(job := Job(), run, number)  # type: ignore[arg-type]  # all that is asked of it
+    return job.ended
+
+
+def _record(run: RunPaths, number: int, kind: str) -> None:
+    run.lineage(number).root.mkdir(exist_ok=True)
+    Ledger(run.lineage(number).ledger).append(kind, {"reason": ""})
+
+
+@pytest.mark.parametrize(
+    ("spec", "has_job"),
+    [
+        ({}, True),
+        ({"jobs": {"backend": "local"}}, False),
+        ({"pilot": {"kind": "scripted"}}, False),
+        ({"pilot": {"kind": "openai", "base_url": "http://a/v1"}}, False),
+        ({"pilot": {"kind": "openai", "base_url": "http://a/v1", "analyst": {"base_url": None}}}, True),
+        ({"pilot": {"kind": "openai", "base_url_env": "OWN_URL"}}, True),
+    ],
+)
+def test_a_job_serves_the_roles_that_have_no_address(
+    run: RunPaths, spec: dict[str, Any], has_job: bool
+) -> None:
+    _write(run, **spec)
+    assert (endpoint_job(run, 0, Silent()) is not None) is has_job
+
+
+def test_a_variable_of_the_pilots_own_goes_before_the_job(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWN_URL", "http://a/v1")
+    _write(run, pilot={"kind": "openai", "base_url_env": "OWN_URL"})
+    assert endpoint_job(run, 0, Silent()) is None
+
+
+def test_without_a_model_of_the_site_there_is_no_job(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLIPILOT_ENDPOINT")
+    _write(run)
+    assert endpoint_job(run, 0, Silent()) is None
+
+
+def test_the_last_lineage_to_end_ends_the_job(run: RunPaths) -> None:
+    _write(run)
+    _record(run, 0, "finished")
+    assert not _ends(run, 0), "lineages 1 and 2 are still to come"
+    _record(run, 1, "campaign_started")
+    _record(run, 2, "paused")
+    assert not _ends(run, 0), "lineage 1 works, or its successor will"
+    _record(run, 1, "cancelled")
+    assert _ends(run, 0)
+
+
+def test_a_lineage_that_asks_another_endpoint_is_not_waited_for(run: RunPaths) -> None:
+    _write(run, pilot={"kind": "openai"}, pilots=[{"kind": "openai"}, {"kind": "scripted"}])
+    assert not _ends(run, 0), "lineage 2 asks the model again"
+    _record(run, 2, "finished")
+    assert _ends(run, 0)
