@@ -26,9 +26,10 @@ HEADER = (
 
 
 def requirements(project: Path, variant: str) -> list[str]:
-    """What the toolkit and its search pilots need at run time, and what builds it without an index."""
+    """What toolkit, search pilots and llama.cpp need at run time, and what builds it without an index."""
     table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = [*table["project"]["dependencies"], *table["project"]["optional-dependencies"]["hpo"]]
+    extras = table["project"]["optional-dependencies"]
+    needed = [*table["project"]["dependencies"], *extras["hpo"], *extras["local-llm"]]
     return [*needed, *table["build-system"]["requires"], "pip", TORCH[variant]]
 
 

@@ -92,7 +92,9 @@ def test_spython_reads_the_rendered_definition(tmp_path: Path) -> None:
 def test_the_lock_satisfies_pyproject(variant: str) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     locked = _locked(variant)
-    for text in [*project["project"]["dependencies"], *project["build-system"]["requires"], "pip"]:
+    extras = project["project"]["optional-dependencies"]
+    needed = [*project["project"]["dependencies"], *extras["hpo"], *extras["local-llm"]]
+    for text in [*needed, *project["build-system"]["requires"], "pip"]:
         wanted = Requirement(text)
         version = locked.get(canonicalize_name(wanted.name))
         assert version is not None, f"{text} is not in the lock: run containers/build.sh lock"
