@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlipilot.doctor.check import Check, failed, ok, skipped, warning
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.settings import LANGUAGE_MODELS, PilotSettings
+from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, EndpointSettings, PilotSettings
 
 if TYPE_CHECKING:
     from mlipilot.pilots.endpoint.client import Endpoint
@@ -28,22 +31,48 @@ _MEND_CALL = (
 )
 
 
-def check_endpoint(pilot: PilotSettings | None) -> Check:
-    """Ask for the models, through proxies and with the key as a run would, then try the model out."""
-    if pilot is None:
+def check_endpoints(pilots: Sequence[PilotSettings] | None) -> Iterator[Check]:
+    """One line for each endpoint that a campaign's pilots ask: those that roles share are asked once.
+
+    None: no campaign is given, and the environment may name an endpoint.
+    """
+    if pilots is None:
         pilot = PilotSettings(kind="openai")
-        if not os.environ.get(pilot.base_url_env, "").strip():
-            return skipped(
-                "endpoint", f"none to ask: {pilot.base_url_env} is not set and no campaign is given"
-            )
-    if pilot.kind not in LANGUAGE_MODELS:
-        return skipped("endpoint", f"not needed: the {pilot.kind} pilot asks no language model")
-    if pilot.replay is not None:
-        return skipped("endpoint", f"not needed: {pilot.replay} is replayed")
+        if os.environ.get(pilot.base_url_env, "").strip():
+            yield check_endpoint(pilot)
+        else:
+            why = f"none to ask: {pilot.base_url_env} is not set and no campaign is given"
+            yield skipped("endpoint", why)
+        return
+    tried: list[EndpointSettings] = []
+    several = len({pilot.label for pilot in pilots}) > 1
+    for pilot in pilots:
+        for role in ROLES if pilot.kind in LANGUAGE_MODELS and pilot.replay is None else ():
+            settings = pilot.endpoint(role)
+            if settings is not None and settings not in tried:
+                tried.append(settings)
+                whose = " ".join([pilot.label] * several + [role] * (role != "researcher"))
+                yield check_endpoint(settings, f"endpoint ({whose})" if whose else "endpoint")
+    if not tried:
+        replayed = [f"{pilot.replay} is replayed" for pilot in pilots if pilot.replay is not None]
+        yield skipped("endpoint", f"not needed: {', '.join(replayed) or 'no language model is asked'}")
+
+
+def check_endpoint(pilot: EndpointSettings, name: str = "endpoint") -> Check:
+    """Ask for the models, through proxies and with the key as a run would, then try the model out."""
+    return dataclasses.replace(_check(pilot), name=name)
+
+
+def _check(pilot: EndpointSettings) -> Check:
     # requests takes a while to import, and most campaigns here have no endpoint.
-    from mlipilot.pilots.endpoint.address import find_address
+    from mlipilot.pilots.endpoint.address import find_address, takes_the_runs
     from mlipilot.pilots.endpoint.client import Endpoint
 
+    served = os.environ.get("MLIPILOT_ENDPOINT", "")
+    if served and takes_the_runs(pilot):
+        if Path(served).exists():
+            return skipped("endpoint", f"a job of the campaign serves {served}: it is tried out by the run")
+        return failed("endpoint", f"there is no model at MLIPILOT_ENDPOINT={served}", "correct or unset it")
     try:
         address = find_address(pilot, published=None)
     except InputError as error:
@@ -71,7 +100,7 @@ def check_endpoint(pilot: PilotSettings | None) -> Check:
     return _tried_out(Endpoint(address.base_url, model, key, settings, until=until), f"{found}; {model}")
 
 
-def _chosen(pilot: PilotSettings, names: list[str]) -> str | None:
+def _chosen(pilot: EndpointSettings, names: list[str]) -> str | None:
     if pilot.model is None:
         return names[0] if len(names) == 1 else None
     # Ollama lists what is called NAME as NAME:latest.

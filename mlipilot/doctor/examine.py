@@ -8,7 +8,7 @@ from pathlib import Path
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.doctor.apptainer import check_apptainer, check_image, check_python
 from mlipilot.doctor.check import Check, skipped
-from mlipilot.doctor.endpoint import check_endpoint
+from mlipilot.doctor.endpoint import check_endpoints
 from mlipilot.doctor.filesystem import check_filesystem
 from mlipilot.doctor.filesystem_probe import nearest
 from mlipilot.doctor.gpu import check_any_gpu, check_gpu_in_image, check_gpu_of_local_jobs
@@ -50,7 +50,7 @@ def _machine(spec: CampaignSpec | None, runs: Path, directory: Path | None, site
             yield check_gpu_of_local_jobs()
         else:
             yield skipped("gpu", "not needed: jobs.device is cpu")
-    yield check_endpoint(spec.pilot if spec else None)
+    yield from check_endpoints((spec.pilots or [spec.pilot]) if spec else None)
 
 
 def _containers(spec: CampaignSpec | None, runs: Path, directory: Path | None, site: Site) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from mlipilot.errors import InputError
 Kind = Literal["scripted", "openai", "random", "tpe", "cma-es", "hybrid"]
 Mode = Literal["auto", "native", "json_schema", "json_object", "prompt"]
 Role = Literal["researcher", "reviewer", "analyst"]
+ROLES: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
 LANGUAGE_MODELS: frozenset[Kind] = frozenset({"openai", "hybrid"})
 """The kinds that ask a language model, and so need an endpoint."""
 SEARCHES: dict[Kind, str] = {"random": "optuna", "tpe": "optuna", "cma-es": "cmaes", "hybrid": "optuna"}

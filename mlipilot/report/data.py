@@ -93,6 +93,7 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         controller=_controller(lineage),
         running=[key.text for key, _ in state.in_flight()],
         sealed_cost=costs.pop(_SEALED, Cost()),
+        probe_cost=costs.pop(_PROBES, Cost()),
         pending_cost=sum(costs.values(), Cost()),
         problems=problems,
     )
@@ -244,11 +245,11 @@ def _tail(path: Path) -> str:
         return ""
 
 
-_SEALED = -1
+_SEALED, _PROBES = -1, -2
 
 
 def _costs(records: list[Record]) -> dict[int, Cost]:
-    """What each iteration cost; that of the sealed check under _SEALED."""
+    """What each iteration cost; that of the sealed check under _SEALED, that of the probes under _PROBES."""
     costs: defaultdict[int, Cost] = defaultdict(Cost)
     for record in records:
         body = record.body
@@ -258,6 +259,12 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
                 completion_tokens=body["completion_tokens"],
                 exchanges=1,
                 usd=body["usd"],
+            )
+        elif record.kind == "endpoint_probed":
+            costs[_PROBES] += Cost(
+                prompt_tokens=body["prompt_tokens"],
+                completion_tokens=body["completion_tokens"],
+                exchanges=body["requests"],
             )
         elif record.kind == "job_finished":
             number = _SEALED if body["job"] == "sealed" else body["iteration"]

@@ -187,8 +187,10 @@ def _revision_line(revision: RevisionView) -> str:
 
 
 def cost_rows(view: LineageView) -> list[CostRow]:
-    """What each iteration, the sealed check and all of it cost."""
+    """What each iteration, the endpoint's probe, the sealed check and all of it cost."""
     named = [(f"iteration {i.number}" if i.number else "baseline", i.cost) for i in view.iterations]
+    if view.probe_cost.exchanges:
+        named.append(("probe of the endpoint", view.probe_cost))
     if view.pending_cost.exchanges:
         named.append(("turn under way", view.pending_cost))
     if view.sealed_cost.jobs:

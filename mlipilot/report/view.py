@@ -203,6 +203,8 @@ class LineageView:
     running: list[str] = field(default_factory=list)
     """Jobs in flight."""
     sealed_cost: Cost = Cost()
+    probe_cost: Cost = Cost()
+    """Of finding out how the pilot's endpoints call tools."""
     pending_cost: Cost = Cost()
     """Of a turn of the pilot that has led to no iteration yet."""
     problems: list[str] = field(default_factory=list)
@@ -249,7 +251,8 @@ class LineageView:
     @property
     def total_cost(self) -> Cost:
         """Of everything so far."""
-        return sum((i.cost for i in self.iterations), self.sealed_cost + self.pending_cost)
+        apart = self.probe_cost + self.sealed_cost + self.pending_cost
+        return sum((i.cost for i in self.iterations), apart)
 
     def gates_passed(self, iteration: IterationView | None) -> int | None:
         """How many gates hold on every seed; None for a candidate that is not fully measured."""

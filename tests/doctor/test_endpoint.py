@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mlipilot.doctor import endpoint
-from mlipilot.doctor.endpoint import check_endpoint
+from mlipilot.doctor.endpoint import check_endpoint, check_endpoints
 from mlipilot.pilots.settings import PilotSettings
 from tests.pilots.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
 from tests.pilots.endpoint.faulty_server import (
@@ -157,17 +158,54 @@ def test_a_proxy_of_the_environment_is_used(server: FaultyServer, monkeypatch: p
 def test_without_a_campaign_the_environment_names_the_endpoint(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert check_endpoint(None).status == "skipped"
+    assert [check.status for check in check_endpoints(None)] == ["skipped"]
     monkeypatch.setenv("OPENAI_BASE_URL", "not an address")
-    assert check_endpoint(None).status == "failed"
+    assert [check.status for check in check_endpoints(None)] == ["failed"]
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-    assert "gpt, qwen" in check_endpoint(None).found
+    (check,) = check_endpoints(None)
+    assert "gpt, qwen" in check.found
 
 
 def test_the_scripted_pilot_needs_none() -> None:
-    assert check_endpoint(PilotSettings()).status == "skipped"
+    assert [check.status for check in check_endpoints([PilotSettings()])] == ["skipped"]
 
 
 def test_a_replay_needs_none() -> None:
-    check = check_endpoint(PilotSettings.model_validate({"kind": "openai", "replay": "runs/x"}))
+    replay = PilotSettings.model_validate({"kind": "openai", "replay": "runs/x"})
+    (check,) = check_endpoints([replay])
     assert check.status == "skipped" and "runs/x is replayed" in check.found
+
+
+def test_each_endpoint_of_a_campaign_has_a_line(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BIG_URL", raising=False)
+    one = PilotSettings.model_validate(
+        {"kind": "openai", "base_url": server.base_url, "model": "qwen", "reviewer": {"model": "gpt"}}
+        | {"analyst": {"base_url": None, "base_url_env": "BIG_URL"}}
+    )
+    found = {check.name: check for check in check_endpoints([one])}
+    assert {name: check.status for name, check in found.items()} == {
+        "endpoint": "ok",
+        "endpoint (reviewer)": "ok",
+        "endpoint (analyst)": "failed",
+    }
+    assert "; gpt made a tool call" in found["endpoint (reviewer)"].found
+    assert "export BIG_URL" in found["endpoint (analyst)"].found
+
+
+def test_each_of_several_pilots_has_its_lines(server: FaultyServer) -> None:
+    small, big = (_pilot(server, model).model_copy(update={"name": model}) for model in ("qwen", "gpt"))
+    names = [check.name for check in check_endpoints([small, PilotSettings(kind="tpe"), big])]
+    assert names == ["endpoint (qwen)", "endpoint (gpt)"]
+
+
+def test_a_model_that_a_job_will_serve_is_not_asked_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLIPILOT_ENDPOINT", str(tmp_path / "tiny.gguf"))
+    pilot = PilotSettings(kind="openai")
+    assert [check.status for check in check_endpoints([pilot])] == ["failed"]
+    (tmp_path / "tiny.gguf").touch()
+    (check,) = check_endpoints([pilot])
+    assert check.status == "skipped" and "a job of the campaign serves" in check.found

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.controller.memory import LedgerMemory
 from mlipilot.errors import InputError
+from mlipilot.pilots.endpoint.abilities import Abilities, Finding
 from mlipilot.report import rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture, draw_all
@@ -80,6 +82,19 @@ def test_costs_add_up_to_the_ledgers(view: LineageView) -> None:
     assert total.cpu_s == pytest.approx(view.state.cpu_seconds)
     assert total.prompt_tokens == view.state.prompt_tokens
     assert total.jobs == sum(len(attempts) for attempts in view.state.jobs.values())
+
+
+def test_the_probe_of_an_endpoint_is_among_the_costs(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1]))
+    before = view_of(made.run)
+    LedgerMemory(made.ledger).note(
+        Finding("http://a/v1", "m", Abilities(), "native: a right call", 2, 210, 33)
+    )
+    view = view_of(made.run)
+    assert view.total_cost.tokens == before.total_cost.tokens + 243
+    assert status_dict(view)["tokens"] == {"prompt": view.state.prompt_tokens, "completion": 33}
+    probe, total = rows.cost_rows(view)[-2:]
+    assert (probe.what, probe.tokens) == ("probe of the endpoint", "210 + 33") and total.tokens == "210 + 33"
 
 
 def test_every_moment_of_a_run_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

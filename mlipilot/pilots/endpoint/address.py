@@ -10,9 +10,9 @@ from pathlib import Path
 from mlipilot.errors import InputError
 from mlipilot.pilots.settings import (
     LANGUAGE_MODELS,
+    ROLES,
     EndpointSettings,
     PilotSettings,
-    Role,
     checked_address,
 )
 
@@ -34,7 +34,7 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
     key = os.environ.get(settings.api_key_env)
     if settings.base_url is not None:
         return Address(settings.base_url, key)
-    if _may_be_the_runs(settings) and published is not None and published.is_file():
+    if takes_the_runs(settings) and published is not None and published.is_file():
         try:
             said = json.loads(published.read_text(encoding="utf-8"))
             return Address(checked_address(said["base_url"]), said["token"])
@@ -61,18 +61,20 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
 
 def asks_the_run(pilot: PilotSettings) -> bool:
     """Whether a role of this pilot takes the endpoint that is published in the run."""
-    return any(settings.base_url is None and _may_be_the_runs(settings) for settings in _asked(pilot))
+    return any(map(takes_the_runs, _asked(pilot)))
 
 
-def _may_be_the_runs(settings: EndpointSettings) -> bool:
+def takes_the_runs(settings: EndpointSettings) -> bool:
+    """Whether the endpoint that is published in a run is this one: no address of its own is given."""
     own = settings.base_url_env != EndpointSettings.model_fields["base_url_env"].default
-    return not (own and os.environ.get(settings.base_url_env, "").strip())
+    return settings.base_url is None and not (own and os.environ.get(settings.base_url_env, "").strip())
 
 
 def _asked(pilot: PilotSettings) -> list[EndpointSettings]:
-    """The endpoints of the roles that are on; none of a pilot that asks no language model."""
-    roles: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
-    return list(filter(None, map(pilot.endpoint, roles))) if pilot.kind in LANGUAGE_MODELS else []
+    """The endpoints of the roles that are on; none of a replay or a pilot that asks no language model."""
+    if pilot.kind not in LANGUAGE_MODELS or pilot.replay is not None:
+        return []
+    return list(filter(None, map(pilot.endpoint, ROLES)))
 
 
 def check_addresses(pilot: PilotSettings, published: Path | None) -> None:
