@@ -17,7 +17,7 @@ source "${BASH_SOURCE[0]%/*}/common.sh"
 run=$(cd "${1:?a run is expected: endpoint.sh RUN}" && pwd -P) || exit 2
 export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 published=$run/endpoint.json
-host=$(uname -n)
+host=127.0.0.1 # until `find_address`
 of_campaign= # set in a job that the run's submitter has queued
 [[ ${SLURM_JOB_NAME:-} != mlp-* ]] || of_campaign=1
 
@@ -26,6 +26,16 @@ read_settings() {
   for key in endpoint endpoint_image endpoint_options endpoint_wait_s endpoint_idle_s image modules python; do
     value=$(site "$key")
     [ -z "$value" ] || printf -v "MLIPILOT_${key^^}" %s "$value"
+  done
+}
+
+find_address() { # sets `host`: this node as others reach it. A number, for not every container knows the nodes' names
+  local address
+  for address in $(getent ahostsv4 "$(uname -n)" | cut -d ' ' -f 1) $(hostname -I 2>/dev/null); do
+    if [[ $address =~ ^[0-9.]+$ && $address != 127.* ]]; then
+      host=$address
+      return
+    fi
   done
 }
 
@@ -120,11 +130,14 @@ if [ -n "$of_campaign" ]; then
   end_when_unasked &
   watcher=$!
 fi
-say "loading $model on $host for $run"
+find_address
+say "loading $model on $(uname -n) ($host) for $run"
 if [ -d "$model" ]; then serve_vllm; else serve_gguf; fi
 server=$! child=$!
 until is_up; do
-  [ -z "$early" ] || break
+  if [ -n "$early" ]; then # and again: a signal is lost on who has just been started
+    kill -TERM "$server" 2>/dev/null || break
+  fi
   kill -0 "$server" 2>/dev/null || fail "the server ended before it answered: see its words above"
   ((SECONDS < ${MLIPILOT_ENDPOINT_WAIT_S:-1800})) || fail "the model was not loaded within $SECONDS s"
   sleep 0.5

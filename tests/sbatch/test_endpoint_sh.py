@@ -29,7 +29,7 @@ sleep 60 & wait"""
 
 
 class Node:
-    """A node on which RUN's model is to be served; `localhost` is its name."""
+    """A node on which RUN's model is to be served; it has no address but loopback."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.run, self.bin = root, root / "run", root / "bin"
@@ -38,7 +38,8 @@ class Node:
         self.scratch = root / "tmp"
         self.scratch.mkdir()
         (self.bin / "apptainer").symlink_to(REPOSITORY / "tests" / "sbatch" / "standin_apptainer")
-        self.program("uname", "echo localhost")
+        self.program("getent", "echo '127.0.0.1       STREAM n1'")
+        self.program("hostname", "echo '127.0.0.1 ::1'")
         self.program("vllm", f'exec {sys.executable} {REPOSITORY}/tests/sbatch/standin_vllm "$@"')
         self.program("mlipilot", f"run={shlex.quote(str(self.run))}\n{_SERVER}")
         self.gguf, self.model = root / "tiny.gguf", root / "Tiny-7B"
@@ -128,16 +129,35 @@ def test_a_directory_is_served_by_vllm_whose_token_is_on_no_command_line(node: N
     assert call == [
         *(*CONTAINED, "--nv", "--env", "CUDA_VISIBLE_DEVICES=1,2", "--workdir", _words("--workdir", call)),
         *("--no-mount", "cwd,bind-paths", "--bind", f"{node.model}:{node.model}:ro", str(node.vllm)),
-        *("vllm", "serve", str(node.model), "--served-model-name", "Tiny-7B", "--host", "localhost"),
+        *("vllm", "serve", str(node.model), "--served-model-name", "Tiny-7B", "--host", "127.0.0.1"),
         *("--port", port, *options.split()),
     ]
-    assert published["base_url"] == f"http://localhost:{port}/v1" and len(published["token"]) == 44
+    assert published["base_url"] == f"http://127.0.0.1:{port}/v1" and len(published["token"]) == 44
     token = {"Authorization": f"Bearer {published['token']}"}
     request = urllib.request.Request(f"{published['base_url']}/models", headers=token)
     with urllib.request.urlopen(request, timeout=5) as answer:
         assert answer.status == 200
     said = node.end(job)
     assert published["token"] not in said and "serving" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "interfaces", "host"),
+    [
+        ("10.0.0.7       STREAM n1", "192.168.1.7", "10.0.0.7"),
+        ("127.0.1.1       STREAM n1", "127.0.0.1 fd00::2 192.168.1.7", "192.168.1.7"),
+        ("", "", "127.0.0.1"),
+    ],
+)
+def test_a_node_is_named_by_the_address_at_which_others_reach_it(
+    node: Node, names: str, interfaces: str, host: str
+) -> None:
+    node.program("getent", f"echo '{names}'")
+    node.program("hostname", f"echo '{interfaces}'")
+    job = node.begin(node.gguf)
+    wait_until(node.published.exists)
+    assert _words("--host", node.call()) == host
+    node.end(job)
 
 
 def test_each_start_has_a_token_of_its_own(node: Node) -> None:
@@ -157,7 +177,7 @@ def test_a_gguf_file_is_served_by_the_image_of_the_run(node: Node) -> None:
     assert node.call() == [
         *(*CONTAINED, "--no-home", "--no-mount", "home,cwd,bind-paths"),
         *("--bind", f"{node.gguf}:{node.gguf}:ro", "--bind", f"{node.run}:{node.run}", str(node.image)),
-        *("mlipilot", "endpoint", "--gguf", str(node.gguf), "--run", str(node.run), "--host", "localhost"),
+        *("mlipilot", "endpoint", "--gguf", str(node.gguf), "--run", str(node.run), "--host", "127.0.0.1"),
         *("--port", "0", "--threads", "6", "--context-tokens", "32768"),
     ]
     node.end(job)
