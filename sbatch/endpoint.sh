@@ -39,13 +39,15 @@ find_address() { # sets `host`: this node as others reach it. A number, for not 
   done
 }
 
-status_of() { # status_of PORT PATH: what a server there answers somebody who has no token, such as 200
+# No $(…) here: some releases of bash lose a signal that comes while they read one, and this runs for long.
+ask() { # ask PORT PATH: sets `answered` to what a server there says to who has no token, such as 200
   local line
+  answered=
   exec 3<>"/dev/tcp/$host/$1" || return
   printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" "$host" >&3
   read -r -t 10 line <&3
   exec 3>&-
-  [[ $line =~ ^HTTP/[0-9.]+\ ([0-9]{3}) ]] && echo "${BASH_REMATCH[1]}"
+  [[ ! $line =~ ^HTTP/[0-9.]+\ ([0-9]{3}) ]] || answered=${BASH_REMATCH[1]}
 } 2>/dev/null
 
 free_port() { # a port of this node that nobody answers on now
@@ -80,10 +82,15 @@ serve_vllm() {
 }
 
 is_up() { # whether the model answers, and is published
-  [ -d "$model" ] || { [ -e "$published" ] && return; }
-  [ -d "$model" ] && [ "$(status_of "$port" /health)" = 200 ] || return
+  if [ ! -d "$model" ]; then
+    [ -e "$published" ]
+    return
+  fi
+  ask "$port" /health
+  [ "$answered" = 200 ] || return
   # Another's server may have been quicker to take the port, or this one be open to all who reach the node.
-  [[ $(status_of "$port" /v1/models) == 40[13] ]] || fail "what answers on $host:$port asks for no token: not published"
+  ask "$port" /v1/models
+  [[ $answered == 40[13] ]] || fail "what answers on $host:$port asks for no token: not published"
   (
     umask 077
     printf '{"base_url": "http://%s:%s/v1", "token": "%s"}\n' "$host" "$port" "$token" >"$run/.endpoint.$$"

@@ -217,7 +217,8 @@ def test_a_port_that_somebody_listens_on_is_not_taken(node: Node) -> None:
 def test_what_a_lost_node_has_left_is_gone_before_the_model_is_loaded(node: Node) -> None:
     node.published.write_text('{"base_url": "http://n9:1/v1", "token": "old"}')
     job = node.begin(node.model, STANDIN_VLLM="never_up")
-    wait_until(lambda: not node.published.exists())
+    wait_until((node.root / "calls").exists)
+    assert not node.published.exists()
     node.end(job)
 
 
