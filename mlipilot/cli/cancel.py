@@ -24,11 +24,13 @@ def cancel(run: RunDirectory) -> None:
         lineage.cancel.touch()
     ask = cache(fate_of_job)  # once: a controller that lives now answers the request by itself
     deadline = time.monotonic() + _PATIENCE_S
-    for lineage in lineages:
-        while lineage.cancel.exists() and holder(lineage.root, ask) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        if lineage.cancel.exists():
-            with suppress(CancelledError):  # that is what was asked for
-                cancel_idle_lineage(paths, lineage.number, ConsoleObserver())
-    ask_to_end(paths)
+    try:
+        for lineage in lineages:
+            while lineage.cancel.exists() and holder(lineage.root, ask) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            if lineage.cancel.exists():
+                with suppress(CancelledError):  # that is what was asked for
+                    cancel_idle_lineage(paths, lineage.number, ConsoleObserver())
+    finally:  # a controller that waits for the model's reply is not heard of before
+        ask_to_end(paths)
     stdout.print(f"cancelled; `mlipilot resume {paths.root}` would go on", soft_wrap=True)

@@ -147,7 +147,8 @@ class Controller:
         else:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
-        if self.job is not None:  # the model is loaded while the baseline is trained
+        # The model is loaded while the baseline is trained.
+        if self.job is not None and not self.lineage.cancel.exists():
             self.job.ensure_requested(self.ledger.head)
         self.colleagues.share_lessons()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
