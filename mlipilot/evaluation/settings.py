@@ -158,7 +158,7 @@ class StabilitySettings(BaseModel):
 
     temperature_k: float = Field(default=500.0, gt=0, le=5000)
     timestep_fs: float = Field(default=0.5, gt=0, le=10)
-    duration_ps: float = Field(default=0.2, gt=0, le=1000)
+    duration_ps: float = Field(default=0.1, gt=0, le=1000)
     friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
     max_bond_change_a: float = Field(default=0.5, gt=0, le=5)
     """Beyond it a bond counts as broken, as in Fu et al., "Forces are not enough" (2022)."""
@@ -174,7 +174,7 @@ class RelaxationSettings(BaseModel):
     model_config = _STRICT
 
     fmax_ev_per_a: float = Field(default=0.01, gt=0, le=0.5)
-    max_steps: int = Field(default=200, ge=1, le=10000)
+    max_steps: int = Field(default=100, ge=1, le=10000)
 
 
 class FrequenciesSettings(BaseModel):

@@ -28,6 +28,7 @@ def test_units_are_in_the_public_names() -> None:
         "meV/atom/ps": "_mev_per_atom_per_ps",
         "atom·steps/s": "_atom_steps_per_s",
         "MiB": "_mib",
+        "1/cm": "_per_cm",
     }
     for name, info in CATALOG.items():
         if info.unit != "1":

@@ -39,7 +39,11 @@ class Relaxer:
         settings = self.subject.settings.relaxation
         atoms: Atoms = molecule.atoms.copy()
         atoms.calc = self.subject.calculator
-        if not BFGS(atoms, logfile=None).run(fmax=settings.fmax_ev_per_a, steps=settings.max_steps):
+        try:
+            converged = BFGS(atoms, logfile=None).run(settings.fmax_ev_per_a, settings.max_steps)
+        except np.linalg.LinAlgError:  # of a Hessian estimated from forces that are constant or no numbers
+            converged = False
+        if not converged:
             return MeasurementError(
                 f"{molecule.name} did not relax to {settings.fmax_ev_per_a:g} eV/Å "
                 f"in {settings.max_steps} steps"

@@ -1,0 +1,100 @@
+"""Calculators whose answers are known in closed form, and molecules of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from mlipilot.evaluation.model import Prediction
+from mlipilot.evaluation.molecules import Molecule
+from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.subject import Subject
+
+
+class PairSprings(Calculator):  # type: ignore[misc]  # ASE has no types
+    """½ k (r − r0)² (eV, Å) between all pairs; after `breaks_after` calls every force is `broken`."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(
+        self, constant: float, length_a: float, breaks_after: int = 10**9, broken: float = math.nan
+    ) -> None:
+        super().__init__()
+        self.constant, self.length_a = constant, length_a
+        self.breaks_after, self.broken, self.calls = breaks_after, broken, 0
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.calls += 1
+        separations = atoms.positions[:, None] - atoms.positions[None]
+        distances = np.linalg.norm(separations, axis=2)
+        np.fill_diagonal(distances, self.length_a)
+        stretch = distances - self.length_a
+        forces = -(self.constant * stretch / distances)[:, :, None] * separations
+        total = (
+            forces.sum(axis=1) if self.calls <= self.breaks_after else np.full((len(atoms), 3), self.broken)
+        )
+        self.results = {"energy": 0.25 * self.constant * float((stretch**2).sum()), "forces": total}
+
+
+class Repulsive(Calculator):  # type: ignore[misc]  # ASE has no types
+    """Two atoms that push each other away with a constant force."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, force_ev_per_a: float) -> None:
+        super().__init__()
+        self.force_ev_per_a = force_ev_per_a
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        separation = atoms.positions[1] - atoms.positions[0]
+        distance = float(np.linalg.norm(separation))
+        push = self.force_ev_per_a * separation / distance
+        self.results = {"energy": -self.force_ev_per_a * distance, "forces": np.array([-push, push])}
+
+
+class Told(Subject):
+    """Predicts the energies that it was told, for whatever structures."""
+
+    def __init__(self, energies_ev: Sequence[float]) -> None:
+        super().__init__(Calculator(), EvaluationSettings(system="molecules"))
+        self.energies_ev = energies_ev
+
+    def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
+        return [
+            Prediction(energy, np.zeros((len(atoms), 3)), np.zeros(6))
+            for energy, atoms in zip(self.energies_ev, structures, strict=True)
+        ]
+
+
+def subject(calculator: Calculator, **sections: Any) -> Subject:
+    """A calculator on the molecules' bench."""
+    settings = EvaluationSettings.model_validate({"system": "molecules", **sections})
+    return Subject(calculator, settings)
+
+
+def dimer(symbols: str = "OH", length_a: float = 1.0, frequency_per_cm: float = 1000.0) -> Molecule:
+    atoms = Atoms(symbols, positions=[[0, 0, 0], [0, 0, length_a]])
+    return Molecule(symbols, atoms, np.array([frequency_per_cm]))
+
+
+def triangle(symbols: str = "H3", side_a: float = 1.0) -> Molecule:
+    """Three equal atoms, equilateral."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0.5, math.sqrt(0.75), 0]]) * side_a
+    return Molecule(symbols, Atoms(symbols, positions=corners), np.zeros(3))
