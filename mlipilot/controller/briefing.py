@@ -15,6 +15,7 @@ from mlipilot.controller.state import Iteration, State
 from mlipilot.controller.tried import TriedRecipes
 from mlipilot.controller.verdict import Measurements
 from mlipilot.datasets import DATASETS
+from mlipilot.evaluation.catalog import metrics_of
 from mlipilot.evaluation.scorecard import Scorecard, metric_values
 from mlipilot.jobs.logs import job_events
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
@@ -53,6 +54,7 @@ class Briefing:
             logs=self._logs(state),
             scorecard=self._scorecard_view(state),
             max_steps=self.spec.budget.optimizer_steps,
+            metrics=metrics_of(self.card.settings.system),
             replies=self.spec.pilot.requests_per_turn,
             seeds=len(self.spec.seeds),
             iterations_left=self.spec.budget.iterations - iteration + 1,

@@ -100,11 +100,11 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
         observer.event(f"building the data set {spec.dataset.name}")
         dataset = DATASETS[spec.dataset.name]
         dataset.build(dataset.options.model_validate(spec.dataset.options), run.data, observer.data_progress)
-    if not (run.data / "reference.json").exists():
+    settings = load_scorecard(run.scorecard).settings_for(spec.profile)
+    if settings.system == "crystal" and not (run.data / "reference.json").exists():
         from mlipilot.evaluation import reference  # heavy: not before it is needed
 
         observer.event("computing the reference values")
-        settings = load_scorecard(run.scorecard).settings_for(spec.profile)
         reference.write(settings, run.data / reference.FILE_NAME)
         write_manifest(run.data)
 

@@ -14,7 +14,7 @@ import ase
 from pydantic import ValidationError
 
 from mlipilot.audit.files import write_json
-from mlipilot.errors import MlipilotError
+from mlipilot.errors import InputError, MlipilotError
 from mlipilot.evaluation.crystal import cubic_cell, reference_calculator
 from mlipilot.evaluation.dynamics import run_nvt, steps_in, thermalised
 from mlipilot.evaluation.metrics import compression, elasticity, nvt, vacancy
@@ -99,7 +99,12 @@ def obtain(
 
 
 def write(settings: EvaluationSettings, output: Path) -> ReferenceValues:
-    """Compute the values and publish them as JSON in `output`."""
+    """Compute the values and publish them as JSON in `output`. Raises InputError without a crystal."""
+    if settings.system != "crystal":
+        raise InputError(
+            f"there are no values to compute where settings.system is {settings.system!r}",
+            mend="the references of structures and molecules are files of the data set",
+        )
     values = compute(settings)
     write_json(output, values.model_dump(mode="json"))
     return values

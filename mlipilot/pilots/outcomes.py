@@ -47,6 +47,8 @@ class TurnInput:
     value of the incumbent (or None) and terms (metric, weight, scale)."""
     max_steps: int
     """Optimiser steps of one training."""
+    metrics: Sequence[str] = ()
+    """The metrics that are measured, of which a claim may speak; empty for the whole catalogue."""
     replies: int = 30
     """How many replies the pilot has for this turn."""
     seeds: int = 1

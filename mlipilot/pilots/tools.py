@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,12 +92,19 @@ PARAMETERS: dict[str, tuple[str, _Schema]] = {
 """Each tool's description and the JSON schema of its arguments."""
 
 
-def tool_schemas() -> list[_Schema]:
-    """The tools as `/chat/completions` takes them."""
-    return [
+def tool_schemas(metrics: Sequence[str] = ()) -> list[_Schema]:
+    """The tools as `/chat/completions` takes them; a claim may name `metrics` only, where they are given."""
+    tools: list[_Schema] = [
         {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
         for name, (description, parameters) in PARAMETERS.items()
     ]
+    if metrics:
+        tools = deepcopy(tools)
+        for tool in tools:
+            claim = tool["function"]["parameters"]["properties"].get("expected_effect")
+            if claim is not None:
+                claim["items"]["properties"]["metric"]["enum"] = sorted(metrics)
+    return tools
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class _Conversation:
     """The messages so far, and what the rules of a turn need to remember."""
 
     def __init__(self, turn: TurnInput) -> None:
-        self.tools = tool_schemas()
+        self.tools = tool_schemas(turn.metrics)
         self._room = Room(turn.context_tokens, turn.reply_tokens)
         self._toolbox = Toolbox(turn)
         self.messages = first_messages(turn, self._toolbox.texts(), self._room)

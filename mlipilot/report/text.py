@@ -9,9 +9,17 @@ from collections.abc import Sequence
 from mlipilot.evaluation.catalog import CATALOG
 
 _UNIT_ENDINGS = re.compile(
-    r"_(mev_per_atom_per_ps|ev_per_atom|mev_per_atom|mev_per_a|ev_per_a|atom_steps_per_s|percent|gpa|mib|mev|ev|a)$"
+    r"_(mev_per_atom_per_ps|ev_per_atom|mev_per_atom|mev_per_a|ev_per_a|per_cm|atom_steps_per_s|percent|gpa|mib|mev|ev|a)$"
 )
-_ACRONYMS = {"mae": "MAE", "rmse": "RMSE", "nve": "NVE", "nvt": "NVT", "rdf": "RDF"}
+_ACRONYMS = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "nve": "NVE",
+    "nvt": "NVT",
+    "rdf": "RDF",
+    "rmsd": "RMSD",
+    "md": "MD",
+}
 _ELASTIC = re.compile(r"c(\d\d)")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BAR = 1e-300  # below: zero for every purpose here

@@ -1,9 +1,14 @@
+import hashlib
+import json
 from pathlib import Path
 
+import ase
 import pytest
 
+from mlipilot.errors import InputError
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.reference_values import ReferenceValues, percent_error, settings_digest
+from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.evaluation.settings import EvaluationSettings
 
 
@@ -61,3 +66,19 @@ def test_a_wrong_scorecard_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_percent_errors_are_relative_to_the_truth() -> None:
     assert percent_error(110.0, 100.0) == pytest.approx(10.0)
     assert percent_error(-90.0, -100.0) == pytest.approx(10.0)
+
+
+def test_copper_keeps_the_digest_that_its_files_carry() -> None:
+    """Sections that no reference value depends on leave it as it is: files made before them stay good."""
+    card = load_scorecard(Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml")
+    smoke = card.settings_for("smoke")
+    crystal = ["crystal", "lattice", "elasticity", "vacancy", "compression", "nve", "nvt"]
+    kept = ase.__version__ + json.dumps(
+        {name: smoke.model_dump(mode="json")[name] for name in crystal}, separators=(",", ":")
+    )
+    assert settings_digest(smoke) == hashlib.sha256(kept.encode()).hexdigest()
+
+
+def test_molecules_have_no_values_to_compute(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'molecules'"):
+        reference.write(EvaluationSettings(system="molecules"), tmp_path / "reference.json")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import GaveUp, Proposal, TurnInput, log_key
 from mlipilot.pilots.tools import Toolbox, tool_schemas
@@ -154,3 +155,16 @@ def test_a_log_that_is_not_there_is_answered_with_those_that_are(make_turn: Make
     assert "are: 0/3, 1/3" in toolbox.call("read_log", {"iteration": 9}).text
     assert toolbox.call("read_log", {"iteration": 1}).text == "error: the log of 1/3 cannot be read"
     assert toolbox.call("read_log", {"iteration": 0}).text == "error: the log of 0/3 cannot be read"
+
+
+def test_a_claim_speaks_of_the_metrics_that_are_measured() -> None:
+    def named(tools: list[dict[str, Any]]) -> list[str]:
+        (claim,) = [t["function"] for t in tools if t["function"]["name"] == "submit_experiment"]
+        effects = claim["parameters"]["properties"]["expected_effect"]
+        found: list[str] = effects["items"]["properties"]["metric"]["enum"]
+        return found
+
+    molecules = metrics_of("molecules")
+    assert named(tool_schemas(molecules)) == sorted(molecules)
+    assert not any("lattice" in name or "stress" in name for name in named(tool_schemas(molecules)))
+    assert named(tool_schemas()) == sorted(CATALOG)  # untouched by the narrower list

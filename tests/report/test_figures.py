@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pytest
 
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.evaluation.scorecard import Gate
+from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.report.figures import draw_all
 from mlipilot.report.figures.gates import relative_to_bound
 from mlipilot.report.figures.lineages import lineages_figure
@@ -63,6 +67,35 @@ def test_torn_curves_are_missing_data(run: RunPaths) -> None:
     for figure in (parity_figure, dynamics_figure):
         with pytest.raises(MissingDataError):
             figure(view, LIGHT)
+
+
+def molecular_curves(starts: int) -> dict[str, Any]:
+    """What the evaluator leaves of the dynamics of molecules."""
+    time = np.arange(20) * 0.0005
+    curves = {"stability_bound_a": np.array([0.5])}
+    for index in range(starts):
+        curves[f"nve_{index}_300k_time_ps"] = curves[f"stability_{index}_time_ps"] = time
+        curves[f"nve_{index}_300k_energy_mev_per_atom"] = np.sin(time * 4000) + index
+        curves[f"stability_{index}_bond_change_a"] = 20 * time * (index + 1)
+    return curves
+
+
+def test_the_dynamics_of_molecules_are_their_bonds_and_energies(run: RunPaths) -> None:
+    for path in run.root.rglob("curves.npz"):
+        np.savez(path, **molecular_curves(3))
+    card = view_of(run).card
+    settings = EvaluationSettings(system="molecules")
+    view = replace(view_of(run), card=card.model_copy(update={"settings": settings}))
+    bonds, energies = dynamics_figure(view, LIGHT).axes
+    assert "bond" in bonds.get_title()
+    assert len(energies.lines) == 2 * 3  # baseline and incumbent
+    assert [line for line in bonds.lines if np.array_equal(line.get_ydata(), [0.5, 0.5])]  # the bound
+    assert len(bonds.lines) == 2 * 3 + 1
+
+    settings = EvaluationSettings(system="structures")
+    view = replace(view, card=card.model_copy(update={"settings": settings}))
+    (only,) = dynamics_figure(view, LIGHT).axes
+    assert len(only.lines) == 2 * 3
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def test_every_metric_has_a_label_without_its_unit() -> None:
     assert labels["force_mae_mev_per_a"] == "force MAE"
     assert labels["nve_drift_mev_per_atom_per_ps"] == "NVE drift"
     assert labels["c44_gpa"] == "C44"
+    assert labels["relaxation_rmsd_a"] == "relaxation RMSD"
+    assert labels["frequency_mae_per_cm"] == "frequency MAE"
     assert not any("_" in label or "mev" in label or "gpa" in label for label in labels.values())
     assert len(set(labels.values())) == len(labels)
 

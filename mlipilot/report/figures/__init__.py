@@ -8,6 +8,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from mlipilot.evaluation.catalog import System
 from mlipilot.report.figures.gates import gates_figure
 from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.models import dynamics_figure, parity_figure
@@ -67,11 +68,19 @@ _FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
     ),
 }
 
+_DYNAMICS: dict[System, str] = {
+    "structures": "Total energy per atom without a thermostat, a line for each start; what matters is the slope.",
+    "molecules": "A line for each molecule. Left: the largest change of a bond length, with the bound beyond "
+    "which it counts as broken. Right: total energy per atom without a thermostat; what matters is its slope.",
+}
+"""What the figure of the dynamics shows where there is no crystal."""
+
 
 def draw_all(view: LineageView) -> list[Picture]:
     """Every figure of a lineage's report, in order."""
+    dynamics = _DYNAMICS.get(view.card.settings.system)
     return [
-        _picture(name, title, caption, partial(draw, view))
+        _picture(name, title, (dynamics if name == "dynamics" else None) or caption, partial(draw, view))
         for name, (title, caption, draw) in _FIGURES.items()
     ]
 

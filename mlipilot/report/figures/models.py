@@ -1,4 +1,4 @@
-"""The models' figures from the evaluator's `curves.npz`: parity, radial distribution, energy trace."""
+"""The models' figures from the evaluator's `curves.npz`: parity, dynamics of crystals and of molecules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Array = NDArray[np.float64]
 Curves = Mapping[str, Array]
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 _MAX_POINTS = 20_000
-_NVE = re.compile(r"nve_(?P<kelvin>\d+(?:\.\d+)?)k_time_ps")
+_NVE = re.compile(r"nve_(?:(?P<start>\d+)_)?(?P<kelvin>\d+(?:\.\d+)?)k_time_ps")
+_BONDS = re.compile(r"stability_\d+_time_ps")
 
 
 def read_curves(iteration: IterationView | None) -> tuple[int, Curves] | None:
@@ -47,7 +48,7 @@ def _candidates(view: LineageView, theme: Theme) -> list[tuple[str, str, Curves]
 
 
 def parity_figure(view: LineageView, theme: Theme) -> Figure:
-    """Model against EMT labels on the test split: energies and force components."""
+    """Model against labels on the test split: energies and force components."""
     candidates = [c for c in _candidates(view, theme) if _pair(c[2], "energy") and _pair(c[2], "force")]
     if not candidates:
         raise MissingDataError("no evaluation has left its parity data yet")
@@ -126,19 +127,26 @@ def _draw_residuals(axes: Axes, quantity: str, residuals: Array, color: str, wid
 
 
 def dynamics_figure(view: LineageView, theme: Theme) -> Figure:
-    """Radial distribution at constant temperature beside EMT's; total energy at constant energy."""
+    """What a system's dynamics show at constant temperature, if anything; total energy at constant energy."""
     candidates = _candidates(view, theme)
     with_rdf = [c for c in candidates if {"rdf_distance_a", "rdf_model", "rdf_reference"} <= c[2].keys()]
+    with_bonds = [c for c in candidates if _bond_changes(c[2])]
     with_nve = [c for c in candidates if _traces(c[2])]
-    if not with_rdf and not with_nve:
+    if not with_rdf and not with_bonds and not with_nve:
         raise MissingDataError("no evaluation has left its molecular dynamics yet")
     figure = new_figure(3.7)
-    left, right = figure.subplots(1, 2)
-    _draw_rdf(left, with_rdf, theme)
+    system = view.card.settings.system
+    if system == "structures":
+        (right,) = every = [figure.subplots()]
+    else:
+        left, right = every = list(figure.subplots(1, 2))
+        if system == "molecules":
+            _draw_bonds(left, with_bonds, theme)
+        else:
+            _draw_rdf(left, with_rdf, theme)
     _draw_nve(right, with_nve, theme)
-    handles, labels = left.get_legend_handles_labels()
-    if not handles:
-        handles, labels = right.get_legend_handles_labels()
+    legends = [axes.get_legend_handles_labels() for axes in every]
+    handles, labels = next((legend for legend in legends if legend[0]), ([], []))
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
@@ -163,15 +171,41 @@ def _draw_rdf(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Them
     axes.set_ylim(bottom=0)
 
 
-def _traces(curves: Curves) -> dict[float, tuple[Array, Array]]:
-    """Times (ps) and total energies (meV/atom) by temperature (K)."""
-    found: dict[float, tuple[Array, Array]] = {}
-    for name in curves:
+def _bond_changes(curves: Curves) -> list[tuple[Array, Array]]:
+    """Times (ps) and the largest change of a bond length (Å) of each molecule."""
+    names = [name for name in curves if _BONDS.fullmatch(name)]
+    pairs = [(curves[name], curves.get(name.replace("_time_ps", "_bond_change_a"))) for name in sorted(names)]
+    return [(time, change) for time, change in pairs if change is not None and change.shape == time.shape]
+
+
+def _draw_bonds(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
+    axes.set_title("Largest change of a bond, NVT dynamics")
+    axes.set_xlabel("time (ps)")
+    axes.set_ylabel("change of length (Å)")
+    axes.grid()
+    if not candidates:
+        note(axes, "missing", theme)
+        return
+    bounds = {float(bound) for _, _, curves in candidates for bound in curves.get("stability_bound_a", [])}
+    for bound in sorted(bounds):
+        axes.axhline(bound, color=theme.muted, lw=0.9)
+    for name, color, curves in candidates:
+        style = "-" if name.startswith("incumbent") else "--"
+        for index, (time, change) in enumerate(_bond_changes(curves)):
+            label = None if index else name
+            axes.plot(time, change, color=color, lw=1.1, ls=style, alpha=0.8, label=label)
+    axes.set_ylim(0, 1.5 * max(bounds, default=0.5))
+
+
+def _traces(curves: Curves) -> list[tuple[float, Array, Array]]:
+    """Temperature (K), times (ps) and total energies (meV/atom) of each trajectory, coldest first."""
+    found: list[tuple[float, Array, Array]] = []
+    for name in sorted(curves):
         match = _NVE.fullmatch(name)
         energy: Any = curves.get(name.replace("_time_ps", "_energy_mev_per_atom"))
         if match and energy is not None and energy.size > 1 and energy.shape == curves[name].shape:
-            found[float(match["kelvin"])] = (curves[name], energy)
-    return found
+            found.append((float(match["kelvin"]), curves[name], energy))
+    return sorted(found, key=lambda trace: trace[0])
 
 
 def _draw_nve(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
@@ -184,11 +218,12 @@ def _draw_nve(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Them
         return
     for name, color, curves in candidates:
         traces = _traces(curves)
-        for kelvin, (time, energy) in sorted(traces.items()):
-            style = "-" if name.startswith("incumbent") else "--"
-            axes.plot(time, energy, color=color, lw=1.1, ls=style, alpha=0.9, label=name)
-            if len(traces) > 1:
+        style = "-" if name.startswith("incumbent") else "--"
+        for index, (kelvin, time, energy) in enumerate(traces):
+            label = None if index else name
+            axes.plot(time, energy, color=color, lw=1.1, ls=style, alpha=0.9, label=label)
+            if len({trace[0] for trace in traces}) > 1:
                 axes.annotate(f"{kelvin:g} K", (time[-1], energy[-1]), fontsize=8, color=color)
-    kelvins = sorted({kelvin for _, _, curves in candidates for kelvin in _traces(curves)})
+    kelvins = sorted({trace[0] for _, _, curves in candidates for trace in _traces(curves)})
     if len(kelvins) == 1:
         note(axes, f"{kelvins[0]:g} K", theme)
