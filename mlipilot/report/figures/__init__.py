@@ -69,9 +69,11 @@ _FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
 }
 
 _DYNAMICS: dict[System, str] = {
-    "structures": "Total energy per atom without a thermostat, a line for each start; what matters is the slope.",
+    "structures": "Total energy per atom without a thermostat, a line for each start; what matters is its "
+    "slope.",
     "molecules": "A line for each molecule. Left: the largest change of a bond length, with the bound beyond "
-    "which it counts as broken. Right: total energy per atom without a thermostat; what matters is its slope.",
+    "which it counts as broken. Right: total energy per atom without a thermostat; what matters is its "
+    "slope.",
 }
 """What the figure of the dynamics shows where there is no crystal."""
 
