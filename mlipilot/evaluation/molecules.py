@@ -59,6 +59,8 @@ def read_molecules(path: Path) -> list[Molecule]:
         name = str(_info(atoms, "molecule", number, path))
         if name in molecules:
             raise InputError(f"frame {number}: there are two molecules named {name!r}", file=path)
+        if atoms.pbc.any():
+            raise InputError(f"frame {number} ({name}) is periodic", file=path, mend='write pbc="F F F"')
         # extxyz readers turn nine numbers into a matrix and one into a scalar
         given = np.ravel(_info(atoms, "frequencies_per_cm", number, path))
         frequencies = np.sort(_numbers(given, f"frame {number} ({name}): frequencies_per_cm", path))

@@ -73,6 +73,14 @@ def test_a_molecule_without_a_name_is_bad_input(tmp_path: Path) -> None:
         read_molecules(written(tmp_path / "e.xyz", frames))
 
 
+def test_a_periodic_molecule_is_bad_input(tmp_path: Path) -> None:
+    frames = equilibrium()
+    frames[0].set_cell([9, 9, 9])
+    frames[0].pbc = True
+    with pytest.raises(InputError, match="is periodic"):
+        read_molecules(written(tmp_path / "e.xyz", frames))
+
+
 def test_scans_are_told_apart_by_name(tmp_path: Path) -> None:
     one, two = read_scans(written(tmp_path / "s.xyz", bond_scan() + bond_scan(7, "other")))
     assert (one.name, len(one.frames), two.name, len(two.frames)) == ("stretch", 5, "other", 7)

@@ -43,12 +43,24 @@ def read_labelled(path: Path, *, stress: bool = True) -> tuple[list[Atoms], Labe
         absent = wanted - atoms.info.keys() | {"REF_forces"} - atoms.arrays.keys()
         if absent:
             raise InputError(f"structure {number} has no {', '.join(sorted(absent))}", file=path)
+        forces = np.asarray(atoms.arrays["REF_forces"])
+        if forces.shape != (len(atoms), 3) or not (_finite(forces) and _finite(atoms.info["REF_energy"])):
+            raise InputError(
+                f"structure {number}: REF_energy or REF_forces are not finite numbers", file=path
+            )
     stresses = np.array([_voigt(atoms.info["REF_stress"]) for atoms in structures]) if stress else None
     return structures, Labels(
         np.array([atoms.info["REF_energy"] / len(atoms) for atoms in structures]),
         np.concatenate([atoms.arrays["REF_forces"] for atoms in structures]),
         None if stresses is None else stresses / units.GPa,
     )
+
+
+def _finite(label: object) -> bool:
+    try:
+        return bool(np.isfinite(np.asarray(label, dtype=float)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def _voigt(stress: Array) -> Array:

@@ -75,6 +75,11 @@ def test_structures_without_labels_are_bad_input(subject: Shifted, tmp_path: Pat
     ase.io.write(path, atoms, format="extxyz")
     with pytest.raises(InputError, match="structure 0 has no REF_forces"):
         errors.measure(subject, path)
+    for spoilt in (np.full((4, 3), np.nan), np.zeros(4)):
+        atoms.arrays["REF_forces"] = spoilt
+        ase.io.write(path, atoms, format="extxyz")
+        with pytest.raises(InputError, match="structure 0: REF_energy or REF_forces"):
+            errors.measure(subject, path)
     path.write_text("not\nextxyz\n")
     with pytest.raises(InputError, match="extxyz"):
         errors.measure(subject, path)
