@@ -17,6 +17,7 @@ from mlipilot.report.figures import draw_all
 from mlipilot.report.figures.gates import relative_to_bound
 from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.models import dynamics_figure, parity_figure, read_curves
+from mlipilot.report.figures.molecules import molecules_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, render
 from mlipilot.report.run import RunView
@@ -78,6 +79,30 @@ def molecular_curves(starts: int) -> dict[str, Any]:
         curves[f"nve_{index}_300k_energy_mev_per_atom"] = np.sin(time * 4000) + index
         curves[f"stability_{index}_bond_change_a"] = 20 * time * (index + 1)
     return curves
+
+
+def test_molecules_have_a_figure_of_their_properties(run: RunPaths) -> None:
+    scan = {"scan_0_coordinate": np.arange(5.0), "scan_0_reference_mev": np.arange(5.0) ** 2 * 100}
+    scan["scan_0_model_mev"] = scan["scan_0_reference_mev"] + 3
+    frequencies = {f"frequency_{who}_per_cm": np.array([500.0, 3000.0]) for who in ("reference", "model")}
+    curves: dict[str, Any] = {**scan, **frequencies}
+    for path in run.root.rglob("curves.npz"):
+        np.savez(path, **curves)
+    scans, vibrations = molecules_figure(view_of(run), LIGHT).axes
+    assert len(scans.lines) == 3  # the reference, baseline and incumbent
+    assert np.allclose(scans.lines[0].get_ydata(), np.arange(5.0) ** 2 / 10)  # eV
+    assert "MAE 0 1/cm" in vibrations.texts[0].get_text()
+
+
+def test_only_molecules_have_a_picture_more(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    empty = view_of(SyntheticRun(tmp_path_factory.mktemp("y") / "run").run)
+    card = empty.card.model_copy(update={"settings": EvaluationSettings(system="molecules")})
+    pictures = draw_all(replace(empty, card=card))
+    assert [picture.name for picture in pictures][-1] == "molecules"
+    assert len(pictures) == 6
+    assert not any(word in f"{p.caption}".lower() for p in pictures for word in ("radial", "crystal", "emt"))
 
 
 def test_the_dynamics_of_molecules_are_their_bonds_and_energies(run: RunPaths) -> None:

@@ -12,6 +12,7 @@ from mlipilot.evaluation.catalog import System
 from mlipilot.report.figures.gates import gates_figure
 from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.models import dynamics_figure, parity_figure
+from mlipilot.report.figures.molecules import molecules_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, Theme, render
 from mlipilot.report.figures.training import training_figure
@@ -77,14 +78,24 @@ _DYNAMICS: dict[System, str] = {
 }
 """What the figure of the dynamics shows where there is no crystal."""
 
+_MOLECULES = (
+    "Properties of molecules",
+    "Left: energy along bond and torsion scans, the models' profiles shifted to fit best. Right: harmonic "
+    "frequencies at the relaxed geometries, imaginary ones negative.",
+)
+
 
 def draw_all(view: LineageView) -> list[Picture]:
     """Every figure of a lineage's report, in order."""
-    dynamics = _DYNAMICS.get(view.card.settings.system)
-    return [
+    system = view.card.settings.system
+    dynamics = _DYNAMICS.get(system)
+    pictures = [
         _picture(name, title, (dynamics if name == "dynamics" else None) or caption, partial(draw, view))
         for name, (title, caption, draw) in _FIGURES.items()
     ]
+    if system == "molecules":
+        pictures.append(_picture("molecules", *_MOLECULES, partial(molecules_figure, view)))
+    return pictures
 
 
 def draw_lineages(run: RunView) -> Picture:

@@ -38,7 +38,7 @@ def read_curves(iteration: IterationView | None) -> tuple[int, Curves] | None:
     return None
 
 
-def _candidates(view: LineageView, theme: Theme) -> list[tuple[str, str, Curves]]:
+def candidate_curves(view: LineageView, theme: Theme) -> list[tuple[str, str, Curves]]:
     """Name, colour and curves of the baseline and, if there is another, the incumbent."""
     wanted = [("baseline", view.baseline, theme.baseline)]
     if view.improved:
@@ -49,7 +49,7 @@ def _candidates(view: LineageView, theme: Theme) -> list[tuple[str, str, Curves]
 
 def parity_figure(view: LineageView, theme: Theme) -> Figure:
     """Model against labels on the test split: energies and force components."""
-    candidates = [c for c in _candidates(view, theme) if _pair(c[2], "energy") and _pair(c[2], "force")]
+    candidates = [c for c in candidate_curves(view, theme) if _pair(c[2], "energy") and _pair(c[2], "force")]
     if not candidates:
         raise MissingDataError("no evaluation has left its parity data yet")
     figure = new_figure(0.3 + 3.7 * len(candidates))
@@ -128,7 +128,7 @@ def _draw_residuals(axes: Axes, quantity: str, residuals: Array, color: str, wid
 
 def dynamics_figure(view: LineageView, theme: Theme) -> Figure:
     """What a system's dynamics show at constant temperature, if anything; total energy at constant energy."""
-    candidates = _candidates(view, theme)
+    candidates = candidate_curves(view, theme)
     with_rdf = [c for c in candidates if {"rdf_distance_a", "rdf_model", "rdf_reference"} <= c[2].keys()]
     with_bonds = [c for c in candidates if _bond_changes(c[2])]
     with_nve = [c for c in candidates if _traces(c[2])]
