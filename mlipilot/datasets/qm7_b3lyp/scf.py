@@ -1,0 +1,155 @@
+"""Self-consistent fields: two grids for speed, and a ladder for what does not converge at once.
+
+Most of a small molecule's time goes into integrating the exchange-correlation potential on the fine grid. So the
+density is converged on a coarse grid whose potential carries a constant correction, V(fine) − V(coarse) at the
+density found before. Where that density stops changing the corrected potential is the fine one. What is accepted was tested with
+the fine grid's own Fock matrix: two or three evaluations on the fine grid instead of ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlipilot.datasets.qm7_b3lyp.method import (
+    AUXILIARY_BASIS,
+    BASIS,
+    CARTESIAN,
+    COARSE_GRID_LEVEL,
+    CONV_TOL_HARTREE,
+    GRID_LEVEL,
+    XC,
+    chemistry,
+)
+from mlipilot.errors import InputError
+
+_MAX_CORRECTIONS = 6
+_GRADIENT_TOL = CONV_TOL_HARTREE**0.5  # of the orbital gradient's norm, as PySCF has it
+
+
+@dataclass(frozen=True)
+class Converged:
+    """A converged field: PySCF's mean field, its Fock matrix, and the rung of the ladder that it took."""
+
+    field: Any
+    fock: Any
+    rung: str
+
+
+def molecule(numbers: Any, positions_a: Any, *, spin: int | None = None) -> Any:
+    """PySCF's molecule, neutral. `positions_a`: (atoms, 3) in Å. `spin`: unpaired electrons; by parity if None.
+
+    Raises InputError for an element without basis.
+    """
+    gto = chemistry("pyscf.gto")
+    spin = int(np.sum(numbers)) % 2 if spin is None else spin
+    try:
+        return gto.M(
+            atom=[(int(number), tuple(map(float, place))) for number, place in zip(numbers, positions_a, strict=True)],
+            basis=BASIS,
+            cart=CARTESIAN,
+            spin=spin,
+            verbose=0,
+        )
+    except chemistry("pyscf.lib.exceptions").BasisNotFoundError:
+        raise _no_basis(numbers) from None
+
+
+def _no_basis(numbers: Any) -> InputError:
+    from ase.data import chemical_symbols
+
+    names = ", ".join(sorted({chemical_symbols[int(number)] for number in numbers}))
+    return InputError(f"{BASIS} does not have every element of {names}", mend="leave that molecule out")
+
+
+def converge(mol: Any, guess: Any = None) -> Converged | None:
+    """The field of `mol` by the first rung that converges, or None. `guess`: a density matrix to start from."""
+    for rung, climb in RUNGS.items():
+        found = climb(mol, guess)
+        if found is not None:
+            return Converged(*found, rung)
+        guess = None  # it may be what led astray
+    return None
+
+
+def mean_field(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
+    """An unconverged Kohn–Sham field with the settings of every label."""
+    dft = chemistry("pyscf.dft")
+    field = (dft.UKS if mol.spin else dft.RKS)(mol, xc=XC).density_fit(auxbasis=AUXILIARY_BASIS)
+    field.grids.level = grid_level
+    field.conv_tol = CONV_TOL_HARTREE
+    field.max_cycle = 60
+    field.direct_scf = False
+    field.chkfile = None
+    return field
+
+
+def _two_grids(mol: Any, guess: Any) -> tuple[Any, Any] | None:
+    fine, coarse = mean_field(mol), mean_field(mol, COARSE_GRID_LEVEL)
+    fine.with_df = coarse.with_df
+    coarse.conv_check = False
+    coarse_veff = coarse.get_veff
+    overlap, core = fine.get_ovlp(), fine.get_hcore()
+    correction: Any = 0.0
+
+    def corrected_veff(mol: Any, dm: Any, *_: Any, **__: Any) -> Any:
+        """The potential of the coarse grid's energy plus a term linear in the density."""
+        veff = coarse_veff(mol, dm)
+        energy = veff.exc + np.sum(np.asarray(correction) * np.asarray(dm))
+        return chemistry("pyscf.lib").tag_array(np.asarray(veff) + correction, ecoul=veff.ecoul, exc=energy)
+
+    coarse.get_veff = corrected_veff
+    for attempt in range(_MAX_CORRECTIONS):
+        # What comes before the first correction is only a better guess.
+        coarse.conv_tol_grad = _GRADIENT_TOL * (30 if attempt == 0 else 0.3)
+        coarse.conv_tol = CONV_TOL_HARTREE * (1000 if attempt == 0 else 1)
+        coarse.kernel(guess)
+        if not coarse.converged:
+            return None
+        guess = coarse.make_rdm1()
+        veff = fine.get_veff(mol, guess)
+        fock = core + veff
+        if np.linalg.norm(fine.get_grad(coarse.mo_coeff, coarse.mo_occ, fock)) < _GRADIENT_TOL:
+            return _adopt(fine, coarse, fock, fine.energy_tot(guess, core, veff)), fock
+        correction = np.asarray(veff) - np.asarray(coarse_veff(mol, guess))
+    return None
+
+
+def _adopt(fine: Any, coarse: Any, fock: Any, energy: float) -> Any:
+    """`fine`, converged with the orbitals of `coarse`."""
+    fine.mo_coeff, fine.mo_occ, fine.converged, fine.e_tot = coarse.mo_coeff, coarse.mo_occ, True, float(energy)
+    fine.mo_energy = np.einsum("...pi,...pq,...qi->...i", coarse.mo_coeff, np.asarray(fock), coarse.mo_coeff)
+    return fine
+
+
+def _level_shift(mol: Any, _: Any) -> tuple[Any, Any] | None:
+    """Virtual orbitals held 0.3 Hartree higher until the occupied ones settle, then let go."""
+    field = mean_field(mol)
+    field.level_shift, field.damp, field.max_cycle = 0.3, 0.2, 200
+    field.kernel()
+    field.level_shift, field.damp = 0.0, 0.0
+    return _plain(field, field.make_rdm1())
+
+
+def _second_order(mol: Any, _: Any) -> tuple[Any, Any] | None:
+    field = mean_field(mol)
+    field.max_cycle = 10
+    field.kernel()
+    newton = field.newton()
+    newton.kernel(field.mo_coeff, field.mo_occ)
+    return _plain(field, newton.make_rdm1()) if newton.converged else None
+
+
+def _plain(field: Any, guess: Any) -> tuple[Any, Any] | None:
+    field.kernel(guess)
+    return (field, field.get_fock(dm=field.make_rdm1())) if field.converged else None
+
+
+RUNGS: dict[str, Callable[[Any, Any], tuple[Any, Any] | None]] = {
+    "default": _two_grids,
+    "level_shift": _level_shift,
+    "second_order": _second_order,
+}
