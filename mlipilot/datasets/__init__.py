@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from mlipilot.datasets.base import Progress
 from mlipilot.datasets.options import CuEmtOptions, ImportedOptions
+from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,24 @@ def _build_imported(options: BaseModel, out_dir: Path, progress: Progress | None
     campaign.build(options, out_dir, progress)
 
 
+def _build_qm7_b3lyp(options: BaseModel, out_dir: Path, progress: Progress | None) -> None:
+    from mlipilot.datasets.qm7_b3lyp import build
+
+    build.build(options, out_dir, progress)
+
+
 DATASETS: dict[str, Dataset] = {
     "cu_emt": Dataset(
         name="cu_emt",
         description="fcc copper, 31–32 atoms (108 in part of test), labelled by ASE's EMT potential",
         options=CuEmtOptions,
         build=_build_cu_emt,
+    ),
+    "qm7_b3lyp": Dataset(
+        name="qm7_b3lyp",
+        description="molecules of H, C, N, O and S, labelled by B3LYP/6-31G(d); some are never trained on",
+        options=Qm7B3lypOptions,
+        build=_build_qm7_b3lyp,
     ),
     "imported": Dataset(
         name="imported",

@@ -1,8 +1,8 @@
 """The gradient of a closed-shell, density-fitted B3LYP energy.
 
-The same formula as PySCF's own module, in an order that needs about half the time: all three-centre derivatives
-come from those on one orbital's centre (a shift of all centres changes nothing), and the density is contracted
-on the grid before second derivatives of orbitals meet it, never forming matrices.
+The same formula as PySCF's own module, in an order that needs about half the time: all three-centre
+derivatives come from those on one orbital's centre (a shift of all centres changes nothing), and the density
+is contracted on the grid before second derivatives of orbitals meet it, never forming matrices.
 
 Notation: D density matrix, C occupied orbitals, φ basis functions, P, Q auxiliary functions, V = (P|Q).
 """
@@ -27,7 +27,7 @@ def gradient(field: Any, fock: Any) -> np.ndarray:
     total = np.zeros((mol.natm, 3))
     np.add.at(total, _atom_of_orbital(mol), per_orbital)
     total += _nuclei_and_core(field, dm)
-    return total + _coulomb_and_exchange(field, dm)
+    return np.asarray(total + _coulomb_and_exchange(field, dm))
 
 
 def _atom_of_orbital(mol: Any) -> np.ndarray:
@@ -38,7 +38,7 @@ def _one_electron_overlap(mol: Any, dm: np.ndarray, fock: np.ndarray) -> np.ndar
     """−W dS for each orbital; W = DFD/2 also holds where the orbitals are not quite canonical."""
     weighted = dm @ fock @ dm / 2
     # ∇ acts on the electron: the derivative by the nucleus has the other sign
-    return 2 * np.einsum("xpq,pq->px", mol.intor("int1e_ipovlp"), weighted)
+    return np.asarray(2 * np.einsum("xpq,pq->px", mol.intor("int1e_ipovlp"), weighted))
 
 
 def _nuclei_and_core(field: Any, dm: np.ndarray) -> np.ndarray:
@@ -117,5 +117,7 @@ def _exchange_correlation(field: Any, dm: np.ndarray) -> np.ndarray:
         plain = ao[0] @ dm
         for x in range(3):
             second = sum(slope[1 + y, :, None] * ao[_SECOND[min(x, y), max(x, y)]] for y in range(3))
-            result[:, x] -= 2 * (np.einsum("gp,gp->p", ao[1 + x], mixed) + np.einsum("gp,gp->p", second, plain))
+            result[:, x] -= 2 * (
+                np.einsum("gp,gp->p", ao[1 + x], mixed) + np.einsum("gp,gp->p", second, plain)
+            )
     return result

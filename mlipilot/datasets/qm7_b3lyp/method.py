@@ -1,8 +1,8 @@
 """The level of theory of every label, and the package that computes it.
 
-B3LYP in Gaussian's form (the VWN-RPA correlation; VWN5 would move energies by electronvolts) in 6-31G(d), whose d
-shells are Cartesian as in Gaussian. Coulomb and exchange are density-fitted in a quadruple-zeta auxiliary basis,
-whose error is below 0.1 meV in an energy and 0.1 meV/Å in a force.
+B3LYP in Gaussian's form (the VWN-RPA correlation; VWN5 would move energies by electronvolts) in 6-31G(d),
+whose d shells are Cartesian as in Gaussian. Coulomb and exchange are density-fitted in a quadruple-zeta
+auxiliary basis; docs/benchmarks.md has what that changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ XC = "b3lypg"
 BASIS = "6-31g(d)"
 CARTESIAN = True
 GRID_LEVEL = 3
-COARSE_GRID_LEVEL = 1
+COARSE_GRID_LEVEL = 0
 CONV_TOL_HARTREE = 1e-9
 AUXILIARY_BASIS = "cc-pvqz-jkfit"
 EV_PER_HARTREE = float(Hartree)

@@ -1,9 +1,10 @@
 """Self-consistent fields: two grids for speed, and a ladder for what does not converge at once.
 
-Most of a small molecule's time goes into integrating the exchange-correlation potential on the fine grid. So the
-density is converged on a coarse grid whose potential carries a constant correction, V(fine) − V(coarse) at the
-density found before. Where that density stops changing the corrected potential is the fine one. What is accepted was tested with
-the fine grid's own Fock matrix: two or three evaluations on the fine grid instead of ten.
+Most of a small molecule's time goes into integrating the exchange-correlation potential on the fine grid.
+So the density is converged on a coarse grid whose potential carries a constant correction, V(fine) − V(coarse)
+at the density found before. Once that density does not change any more, the corrected potential is the fine
+one. What is accepted was tested with the fine grid's own Fock matrix, so this costs two or three evaluations
+on the fine grid instead of ten, and nothing of the accuracy.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Converged:
 
 
 def molecule(numbers: Any, positions_a: Any, *, spin: int | None = None) -> Any:
-    """PySCF's molecule, neutral. `positions_a`: (atoms, 3) in Å. `spin`: unpaired electrons; by parity if None.
+    """PySCF's molecule, neutral. `positions_a`: (atoms, 3) in Å. `spin`: unpaired electrons, None by parity.
 
     Raises InputError for an element without basis.
     """
@@ -48,7 +49,10 @@ def molecule(numbers: Any, positions_a: Any, *, spin: int | None = None) -> Any:
     spin = int(np.sum(numbers)) % 2 if spin is None else spin
     try:
         return gto.M(
-            atom=[(int(number), tuple(map(float, place))) for number, place in zip(numbers, positions_a, strict=True)],
+            atom=[
+                (int(number), tuple(map(float, place)))
+                for number, place in zip(numbers, positions_a, strict=True)
+            ],
             basis=BASIS,
             cart=CARTESIAN,
             spin=spin,
@@ -66,7 +70,7 @@ def _no_basis(numbers: Any) -> InputError:
 
 
 def converge(mol: Any, guess: Any = None) -> Converged | None:
-    """The field of `mol` by the first rung that converges, or None. `guess`: a density matrix to start from."""
+    """The field of `mol` by the first rung that converges, or None. `guess`: a density matrix to start at."""
     for rung, climb in RUNGS.items():
         found = climb(mol, guess)
         if found is not None:
@@ -92,7 +96,7 @@ def _two_grids(mol: Any, guess: Any) -> tuple[Any, Any] | None:
     fine.with_df = coarse.with_df
     coarse.conv_check = False
     coarse_veff = coarse.get_veff
-    overlap, core = fine.get_ovlp(), fine.get_hcore()
+    core = fine.get_hcore()
     correction: Any = 0.0
 
     def corrected_veff(mol: Any, dm: Any, *_: Any, **__: Any) -> Any:
@@ -120,7 +124,12 @@ def _two_grids(mol: Any, guess: Any) -> tuple[Any, Any] | None:
 
 def _adopt(fine: Any, coarse: Any, fock: Any, energy: float) -> Any:
     """`fine`, converged with the orbitals of `coarse`."""
-    fine.mo_coeff, fine.mo_occ, fine.converged, fine.e_tot = coarse.mo_coeff, coarse.mo_occ, True, float(energy)
+    fine.mo_coeff, fine.mo_occ, fine.converged, fine.e_tot = (
+        coarse.mo_coeff,
+        coarse.mo_occ,
+        True,
+        float(energy),
+    )
     fine.mo_energy = np.einsum("...pi,...pq,...qi->...i", coarse.mo_coeff, np.asarray(fock), coarse.mo_coeff)
     return fine
 

@@ -1,0 +1,74 @@
+"""How long labels will take on this machine, told before they are begun."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
+from mlipilot.datasets.qm7_b3lyp.label import label_geometries
+from mlipilot.datasets.qm7_b3lyp.molecules import collect
+from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
+
+# Methanol, bent a little: large enough to weigh what weighs in others, small enough to take seconds.
+_PROBE = Molecule(
+    name="probe",
+    origin="timing",
+    numbers=[6, 8, 1, 1, 1, 1],
+    positions_a=[
+        (-0.05, 0.66, 0.0),
+        (-0.05, -0.77, 0.02),
+        (-1.08, 0.98, 0.01),
+        (0.87, -1.06, 0.0),
+        (0.44, 1.07, 0.90),
+        (0.44, 1.07, -0.88),
+    ],
+    relax=False,
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What labels cost, in time of one core."""
+
+    molecules: int
+    labels: int
+    core_hours: float
+    slowness: float
+    """Time of a label here over that on the machine of docs/benchmarks.md."""
+
+    def as_dict(self) -> dict[str, int | float]:
+        """For `--json`."""
+        return asdict(self)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return (
+            f"{self.molecules} molecules, {self.labels} labels: about {self.core_hours:.3g} core-hours "
+            f"± 30 %\n(a label here takes {self.slowness:.2f} × its time on the machine of the benchmarks)"
+        )
+
+
+def estimate(options: Qm7B3lypOptions) -> Estimate:
+    """Time two labels and scale by the molecules' sizes. Raises InputError as building would."""
+    molecules = [molecule for molecule in collect(options) if len(molecule.numbers) > 1]
+    core_seconds = options.geometries * sum(label_seconds(molecule.numbers) for molecule in molecules)
+    slowness = _probe_seconds() / label_seconds(_PROBE.numbers)
+    labels = options.geometries * len(molecules)
+    return Estimate(len(molecules), labels, core_seconds * slowness / 3600, slowness)
+
+
+def _probe_seconds() -> float:
+    """CPU-seconds of a probe's label, after one that loads what has to be loaded."""
+    still = np.array(_PROBE.positions_a)
+    spent = []
+    for shift in (0.0, 0.01):
+        places = [tuple(map(float, place)) for place in still * (1 + shift)]
+        started = time.process_time()
+        label_geometries(_PROBE, [Geometry.model_validate({"kind": "rattled", "positions_a": places})])
+        spent.append(time.process_time() - started)
+    return spent[-1]

@@ -1,0 +1,36 @@
+"""Labels on a GPU, where gpu4pyscf is installed and finds one: same functional, basis, grid and tolerance."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from mlipilot.datasets.qm7_b3lyp.method import chemistry
+from mlipilot.datasets.qm7_b3lyp.scf import mean_field
+
+
+@functools.cache
+def available() -> bool:
+    """Whether gpu4pyscf is installed and sees a device."""
+    if importlib.util.find_spec("gpu4pyscf") is None:
+        return False
+    runtime = chemistry("cupy").cuda.runtime
+    try:
+        return int(runtime.getDeviceCount()) > 0
+    except runtime.CUDARuntimeError:
+        return False
+
+
+def energy_and_slope(mol: Any) -> tuple[float, np.ndarray] | None:
+    """Energy (Hartree) and gradient (Hartree/Bohr); None without a GPU, or if it does not converge there."""
+    if not available():
+        return None
+    field = mean_field(mol).to_gpu()
+    field.kernel()
+    if not field.converged:
+        return None
+    slope = field.nuc_grad_method().kernel()
+    return float(field.e_tot), np.asarray(slope.get() if hasattr(slope, "get") else slope)

@@ -1,0 +1,140 @@
+"""Frames become a data set: divided by molecule and by geometry, written as extended XYZ that MACE reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+from ase import Atoms
+from ase.io import write
+
+from mlipilot.audit.files import sha256_file, write_atomic, write_json
+from mlipilot.audit.manifest import write_manifest
+from mlipilot.datasets.base import share
+from mlipilot.datasets.qm7_b3lyp.records import Frame, to_lines
+from mlipilot.errors import CheckFailedError
+
+FILES = {
+    "train": "train/train.xyz",
+    "isolated_atoms": "train/isolated_atoms.xyz",
+    "valid": "train/valid.xyz",
+    "test": "test/test.xyz",
+    "test_unseen": "test/test_unseen.xyz",
+    "sealed": "sealed/sealed.xyz",
+    "sealed_unseen": "sealed/sealed_unseen.xyz",
+}
+# Of the geometries of a trained molecule. Its minimum is always trained on.
+_SHARES = {"train": 0.6, "valid": 0.12, "test": 0.16, "sealed": 0.12}
+
+
+def divide(frames: Sequence[Frame], seed: int, unseen_share: float) -> dict[str, list[Frame]]:
+    """The splits. Whole molecules are unseen, half of them tested and half sealed.
+
+    Of the other molecules, geometries are divided.
+    """
+    splits: dict[str, list[Frame]] = {split: [] for split in FILES}
+    splits["isolated_atoms"] = [frame for frame in frames if frame.kind == "isolated_atom"]
+    by_molecule: dict[str, list[Frame]] = {}
+    for frame in frames:
+        if frame.kind != "isolated_atom":
+            by_molecule.setdefault(frame.molecule, []).append(frame)
+    rng = np.random.default_rng([seed, 2])
+    names = [str(name) for name in rng.permutation(sorted(by_molecule))]
+    unseen = round(unseen_share * len(names))
+    for place, name in enumerate(names):
+        of_molecule = by_molecule[name]
+        if place < unseen:
+            splits["sealed_unseen" if place % 2 else "test_unseen"] += of_molecule
+            continue
+        splits["train"] += [frame for frame in of_molecule if frame.kind == "equilibrium"]
+        others = [frame for frame in of_molecule if frame.kind != "equilibrium"]
+        shuffled = [others[index] for index in rng.permutation(len(others))]
+        for split, count in share(len(shuffled), _SHARES).items():
+            splits[split] += shuffled[:count]
+            shuffled = shuffled[count:]
+    for of_split in splits.values():
+        of_split.sort(key=lambda frame: (frame.molecule, frame.index))
+    check_splits(splits)
+    return splits
+
+
+def check_splits(splits: dict[str, list[Frame]]) -> None:
+    """Raises CheckFailedError when a geometry is in two splits, or an unseen molecule is in another one."""
+    place: dict[tuple[str, int], str] = {}
+    home: dict[str, str] = {}
+    for split, frames in splits.items():
+        for frame in frames:
+            if place.setdefault((frame.molecule, frame.index), split) != split:
+                raise CheckFailedError(f"{frame.molecule} {frame.index} is in two splits")
+            room = split if split.endswith("_unseen") else "seen"
+            if home.setdefault(frame.molecule, room) != room:
+                raise CheckFailedError(
+                    f"{frame.molecule} is unseen, but also in {home[frame.molecule]} and {split}"
+                )
+
+
+def write_dataset(
+    out_dir: Path,
+    frames: Sequence[Frame],
+    seed: int,
+    unseen_share: float,
+    provenance: dict[str, Any],
+    other_files: dict[str, str],
+) -> None:
+    """Write and seal a data set in an empty directory. Frames without a label are counted, never used.
+
+    Raises CheckFailedError when there is not one label.
+    """
+    usable = [frame for frame in frames if frame.usable]
+    if not any(frame.kind != "isolated_atom" for frame in usable):
+        raise CheckFailedError("not one geometry has a label")
+    splits = divide(usable, seed, unseen_share)
+    for split, name in FILES.items():
+        (out_dir / name).parent.mkdir(exist_ok=True)
+        if splits[split]:
+            write(out_dir / name, [to_atoms(frame) for frame in splits[split]], format="extxyz")
+    for name, text in {"records.jsonl": to_lines(frames), **other_files}.items():
+        write_atomic(out_dir / name, text)
+    outcomes = Counter(str(frame.label["outcome"]) for frame in frames)
+    write_json(
+        out_dir / "provenance.json",
+        provenance
+        | {
+            "format": "mlipilot-data/1",
+            "dataset": "qm7_b3lyp",
+            "isolated_atoms_ev": {
+                ase.Atoms(f.numbers).symbols[0]: f.energy_ev for f in splits["isolated_atoms"]
+            },
+            "outcomes": outcomes,
+            "splits": {
+                split: {
+                    "file": FILES[split],
+                    "sha256": sha256_file(out_dir / FILES[split]),
+                    "frames": len(of_split),
+                    "kinds": Counter(frame.kind for frame in of_split),
+                    "molecules": sorted({frame.molecule for frame in of_split}),
+                }
+                for split, of_split in splits.items()
+                if of_split
+            },
+        },
+    )
+    write_manifest(out_dir)
+
+
+def to_atoms(frame: Frame) -> Atoms:
+    """A frame under MACE's key names; its full record is in records.jsonl under its molecule and index."""
+    atoms = Atoms(frame.numbers, frame.positions_a)
+    atoms.info = {
+        "REF_energy": frame.energy_ev,
+        # the name that MACE takes free atoms' energies from
+        "config_type": "IsolatedAtom" if frame.kind == "isolated_atom" else frame.kind,
+        "molecule": frame.molecule,
+        "index": frame.index,
+    }
+    atoms.new_array("REF_forces", np.array(frame.forces_ev_per_a, dtype=float).reshape(-1, 3))
+    return atoms
