@@ -57,10 +57,11 @@ def _density(occupied: np.ndarray, overlap: np.ndarray, electrons: float) -> Any
 def label_geometries(source: Molecule, geometries: Sequence[Geometry]) -> list[Frame]:
     """A frame for every geometry, in order. Raises InputError for an element without basis."""
     neighbours = Neighbours()
-    return [_label(source, index, geometry, neighbours) for index, geometry in enumerate(geometries)]
+    return [label_geometry(source, index, geometry, neighbours) for index, geometry in enumerate(geometries)]
 
 
-def _label(source: Molecule, index: int, geometry: Geometry, neighbours: Neighbours) -> Frame:
+def label_geometry(source: Molecule, index: int, geometry: Geometry, neighbours: Neighbours) -> Frame:
+    """One frame, its orbitals kept in `neighbours`. Raises InputError for an element without basis."""
     frame = Frame(
         molecule=source.name,
         index=index,

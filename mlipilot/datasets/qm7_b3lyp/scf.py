@@ -1,10 +1,10 @@
 """Self-consistent fields: two grids for speed, and a ladder for what does not converge at once.
 
 Most of a small molecule's time goes into integrating the exchange-correlation potential on the fine grid.
-So the density is converged on a coarse grid whose potential carries a constant correction, V(fine) − V(coarse)
-at the density found before. Once that density does not change any more, the corrected potential is the fine
-one. What is accepted was tested with the fine grid's own Fock matrix, so this costs two or three evaluations
-on the fine grid instead of ten, and nothing of the accuracy.
+So the density is converged on a coarse grid whose potential carries a constant correction, the fine one's
+minus the coarse one's at the density found before. Once that density does not change any more, the corrected
+potential is the fine one. What is accepted was tested with the fine grid's own Fock matrix, so this costs two
+or three evaluations on the fine grid instead of ten, and nothing of the accuracy.
 """
 
 from __future__ import annotations
