@@ -39,7 +39,7 @@ def divide(frames: Sequence[Frame], seed: int, unseen_share: float) -> dict[str,
     splits: dict[str, list[Frame]] = {split: [] for split in FILES}
     splits["isolated_atoms"] = [frame for frame in frames if frame.kind == "isolated_atom"]
     by_molecule: dict[str, list[Frame]] = {}
-    for frame in frames:
+    for frame in sorted(frames, key=lambda frame: frame.index):
         if frame.kind != "isolated_atom":
             by_molecule.setdefault(frame.molecule, []).append(frame)
     rng = np.random.default_rng([seed, 2])

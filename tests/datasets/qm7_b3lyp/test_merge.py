@@ -1,0 +1,78 @@
+"""The splits: no geometry twice, unseen molecules nowhere else, failures counted and never used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ase.io import read
+
+from mlipilot.audit.manifest import check_manifest
+from mlipilot.datasets.qm7_b3lyp.merge import check_splits, divide, write_dataset
+from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines
+from mlipilot.errors import CheckFailedError
+from tests.datasets.qm7_b3lyp.conftest import frame
+
+
+def test_every_frame_is_in_one_split_and_unseen_molecules_are_unseen(frames: list[Frame]) -> None:
+    splits = divide(frames, seed=1, unseen_share=0.5)
+    placed = [(f.molecule, f.index) for of_split in splits.values() for f in of_split]
+    assert sorted(placed) == sorted((f.molecule, f.index) for f in frames)
+    names = {split: {f.molecule for f in of_split} for split, of_split in splits.items()}
+    assert len(names["test_unseen"]) == len(names["sealed_unseen"]) == 2
+    assert len(names["train"]) == 4
+    assert names["train"] == names["valid"] == names["test"] == names["sealed"]
+    assert not names["train"] & (names["test_unseen"] | names["sealed_unseen"])
+
+
+def test_the_minimum_of_a_trained_molecule_is_trained_on(frames: list[Frame]) -> None:
+    splits = divide(frames, seed=3, unseen_share=0.25)
+    home = {f.molecule: split for split, of in splits.items() for f in of if f.kind == "equilibrium"}
+    assert {split for name, split in home.items() if name in {f.molecule for f in splits["train"]}} == {
+        "train"
+    }
+
+
+def test_splits_follow_the_seed(frames: list[Frame]) -> None:
+    assert divide(frames, 1, 0.25) == divide(list(reversed(frames)), 1, 0.25) != divide(frames, 2, 0.25)
+
+
+@pytest.mark.parametrize(
+    "leak", [{"train": [("a", 1)], "test": [("a", 1)]}, {"train": [("a", 1)], "test_unseen": [("a", 2)]}]
+)
+def test_a_leak_is_refused(leak: dict[str, list[tuple[str, int]]]) -> None:
+    with pytest.raises(CheckFailedError, match="a"):
+        check_splits({split: [frame(*place) for place in of] for split, of in leak.items()})
+
+
+def test_a_frame_that_did_not_converge_is_counted_and_never_used(tmp_path: Path, frames: list[Frame]) -> None:
+    failed = frame("m0", 99, labelled=False)
+    write_dataset(tmp_path, [*frames, failed], 1, 0.25, {"options": {}}, {"test/extra.json": "{}\n"})
+    assert check_manifest(tmp_path) == []
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["outcomes"] == {"default": len(frames), "not_converged": 1}
+    assert provenance["isolated_atoms_ev"] == {"H": -30.0}
+    written = [
+        (atoms.info["molecule"], atoms.info["index"])
+        for split in provenance["splits"].values()
+        for atoms in read(tmp_path / split["file"], ":")
+    ]
+    assert len(written) == len(frames)
+    assert ("m0", 99) not in written
+    assert failed in from_lines((tmp_path / "records.jsonl").read_text())
+
+
+def test_labels_have_the_names_that_mace_reads(tmp_path: Path, frames: list[Frame]) -> None:
+    write_dataset(tmp_path, frames, 1, 0.25, {}, {})
+    first = read(tmp_path / "train/train.xyz", 0)
+    assert first.info["REF_energy"] == -30.0
+    assert first.info["config_type"] == "equilibrium"
+    assert first.arrays["REF_forces"].tolist() == [[0, 0, 0.1], [0, 0, -0.1]]
+    assert not first.pbc.any()
+    assert read(tmp_path / "train/isolated_atoms.xyz", 0).info["config_type"] == "IsolatedAtom"
+
+
+def test_a_set_without_any_label_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckFailedError, match="not one"):
+        write_dataset(tmp_path, [frame("a", 0, labelled=False)], 1, 0.25, {}, {})

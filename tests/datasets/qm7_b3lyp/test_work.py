@@ -1,0 +1,204 @@
+"""The work directory: resumed at the price of one molecule, sealed by shard, held by one builder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mlipilot.datasets.qm7_b3lyp import labelling
+from mlipilot.datasets.qm7_b3lyp.build import building
+from mlipilot.datasets.qm7_b3lyp.labelling import Clock, label_shard
+from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
+from mlipilot.datasets.qm7_b3lyp.work import (
+    Plan,
+    divide,
+    done_seconds,
+    lay_out,
+    read_frames,
+    read_plan,
+    shard_dir,
+    unfinished,
+)
+from mlipilot.errors import CheckFailedError, InputError
+from tests.datasets.qm7_b3lyp.conftest import frame, molecule
+
+OPTIONS = Qm7B3lypOptions(source="embedded", shards=2)
+MOLECULES = [molecule(f"m{count}", *[6] * count) for count in range(2, 7)]
+
+
+@pytest.fixture
+def labelled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Labels without chemistry; the names of the molecules that were labelled, in order."""
+    names: list[str] = []
+
+    def label_geometries(source: Molecule, made: Sequence[Geometry]) -> list[Frame]:
+        names.append(source.name)
+        return [frame(source.name, index) for index, _ in enumerate(made)]
+
+    monkeypatch.setattr(labelling, "label_geometries", label_geometries)
+    monkeypatch.setattr(labelling, "geometries", lambda *_: [None, None])
+    return names
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    directory = tmp_path / "data.labels"
+    directory.mkdir()
+    lay_out(directory, OPTIONS, MOLECULES)
+    return directory
+
+
+def test_shards_are_even_and_hold_every_molecule_once() -> None:
+    many = [molecule(f"m{index}", *[6] * (1 + index % 7)) for index in range(70)]
+    shards = divide(many, 4)
+    assert sorted(m.name for shard in shards for m in shard) == sorted(m.name for m in many)
+    costs = [sum(len(m.numbers) for m in shard) for shard in shards]
+    assert max(costs) - min(costs) <= 7
+    assert [len(m.numbers) for m in shards[0]] == sorted((len(m.numbers) for m in shards[0]), reverse=True)
+    assert len(divide(many[:3], 16)) == 3
+
+
+def test_a_shard_is_sealed_and_read_back(work: Path, labelled: list[str]) -> None:
+    assert unfinished(work, read_plan(work)) == [0, 1]
+    assert label_shard(work, 0)
+    assert label_shard(work, 1)
+    assert sorted(labelled) == [m.name for m in MOLECULES]
+    plan = read_plan(work)
+    assert unfinished(work, plan) == []
+    assert [(f.molecule, f.index) for f in read_frames(work, plan)] == [
+        (m.name, index) for m in MOLECULES for index in (0, 1)
+    ]
+    assert label_shard(work, 0)
+    assert len(labelled) == len(MOLECULES)
+
+
+def test_a_shard_that_was_ended_goes_on_with_the_next_molecule(work: Path, labelled: list[str]) -> None:
+    left = iter([True, False])
+    assert not label_shard(work, 0, lambda: next(left))
+    assert len(labelled) == 1
+    (shard_dir(work, 0) / ".m9.jsonl.x1").write_text("torn")  # what a kill in a write leaves
+    assert label_shard(work, 0)
+    assert len(labelled) == len(set(labelled)) == len(read_plan(work).shards[0])
+    assert not list(shard_dir(work, 0).glob(".*"))
+
+
+def test_an_unfinished_or_changed_shard_is_never_merged(work: Path, labelled: list[str]) -> None:
+    plan = read_plan(work)
+    label_shard(work, 0)
+    with pytest.raises(CheckFailedError, match="not finished"):
+        read_frames(work, plan)
+    label_shard(work, 1)
+    path = next(shard_dir(work, 1).glob("*.jsonl"))
+    path.write_text(path.read_text().replace("-30.0", "-31.0"))
+    with pytest.raises(CheckFailedError, match="changed"):
+        read_frames(work, plan)
+
+
+def test_a_torn_file_of_frames_is_named(work: Path, labelled: list[str]) -> None:
+    shard_dir(work, 0).mkdir(parents=True)
+    name = read_plan(work).shards[0][0].name
+    (shard_dir(work, 0) / f"{name}.jsonl").write_text('{"molecule": "m')
+    with pytest.raises(InputError, match=rf"{name}\.jsonl: not a file of frames"):
+        label_shard(work, 0)
+
+
+def test_other_options_in_the_same_directory_are_refused(work: Path) -> None:
+    with pytest.raises(InputError, match="rattled, seed differ"):
+        lay_out(work, OPTIONS.model_copy(update={"seed": 1, "rattled": 9}), MOLECULES)
+    more_processes = OPTIONS.model_copy(update={"processes": 9, "shards": 9})
+    assert lay_out(work, more_processes, []) == read_plan(work)
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json"])
+def test_what_is_no_plan_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(InputError, match="no plan of labels"):
+        label_shard(tmp_path, 0)
+
+
+def test_a_shard_that_is_not_there_is_refused(work: Path) -> None:
+    with pytest.raises(InputError, match="they are 0 to 1"):
+        label_shard(work, 2)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from mlipilot.datasets.qm7_b3lyp.work import held
+with held(Path(sys.argv[1]), "holds"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("lock", ["lock", "locks/0000"])
+def test_a_second_builder_is_refused_and_a_killed_one_is_over(
+    work: Path, labelled: list[str], lock: str
+) -> None:
+    def act() -> None:
+        if lock == "lock":
+            with building(work):
+                pass
+        else:
+            label_shard(work, 0)
+
+    command = [sys.executable, "-c", HOLD, str(work / lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=rf"another process .*process {other.pid} on "):
+            act()
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    act()
+
+
+def test_progress_weighs_molecules_by_their_cost(work: Path, labelled: list[str]) -> None:
+    plan = read_plan(work)
+    label_shard(work, 0, iter([True, False]).__next__)
+    done, total, seconds, everything = done_seconds(work, plan)
+    assert (done, total) == (1, 5)
+    assert seconds / everything > 1 / 5  # the largest comes first
+
+
+def test_the_clock_goes_by_what_was_done_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(seconds_at_start=50.0)
+    assert clock.words(5, 10, 50.0, 100.0) == "5 of 10 molecules"
+    now[0] += 600
+    assert clock.words(6, 10, 60.0, 100.0) == "6 of 10 molecules, about 40 min left"
+
+
+def test_a_failing_shard_is_reported_with_its_words(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import sys; sys.stderr.write('no room\\n'); sys.exit(3)"
+    monkeypatch.setattr(labelling, "_POLL_S", 0.01)
+    monkeypatch.setattr(
+        labelling,
+        "_start",
+        lambda *_: subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True),
+    )
+    with pytest.raises(CheckFailedError, match=r"labelling shard 0 .* failed: no room"):
+        labelling.label_all(work, 1, lambda *_: None)
+
+
+def test_a_labelling_process_ends_when_its_parent_is_gone(work: Path, labelled: list[str]) -> None:
+    assert labelling.main([str(work), "0", "1"]) == 0
+    assert labelled == []
+    assert labelling.main([str(work), "0", str(os.getppid())]) == 0
+    assert len(labelled) == len(read_plan(work).shards[0])
+
+
+def test_a_plan_knows_what_its_molecules_cost() -> None:
+    atom = molecule("atom_C", 6)
+    plan = Plan(options=OPTIONS.model_dump(mode="json"), shards=[[*MOLECULES, atom]])
+    assert plan.seconds(MOLECULES[-1]) > plan.seconds(MOLECULES[0]) > OPTIONS.geometries * plan.seconds(atom)
