@@ -16,7 +16,7 @@ import numpy as np
 from mlipilot.datasets.qm7_b3lyp.method import XC, chemistry
 
 _SECOND = {(0, 0): 4, (0, 1): 5, (0, 2): 6, (1, 1): 7, (1, 2): 8, (2, 2): 9}  # PySCF's order of ∂x∂yφ
-_BLOCK_BYTES = 2e8
+_BLOCK_BYTES = 2e7
 
 
 def gradient(field: Any, fock: Any) -> np.ndarray:
@@ -58,21 +58,19 @@ def _coulomb_and_exchange(field: Any, dm: np.ndarray) -> np.ndarray:
     first_aux = mol.nbas
 
     def three_centre(name: str, start: int, stop: int, components: int) -> np.ndarray:
+        """(components, auxiliary, orbitals, orbitals), the derivative being on the last; as it lies in memory."""
         shells = (0, first_aux, 0, first_aux, first_aux + start, first_aux + stop)
-        return np.asarray(joint.intor(name, comp=components, shls_slice=shells))
+        integrals = np.asarray(joint.intor(name, comp=components, shls_slice=shells))
+        return integrals.reshape(components, mol.nao, mol.nao, -1).transpose(0, 3, 2, 1)
 
-    pairs = three_centre("int3c2e", 0, aux.nbas, 1)
-    metric = aux.intor("int2c2e")
-    occupied_pairs = np.einsum("pi,pqP->iqP", occupied, pairs, optimize=True)
-    occupied_pairs = np.einsum("qj,iqP->ijP", occupied, occupied_pairs, optimize=True)
-    density = np.einsum("pq,pqP->P", dm, pairs, optimize=True)
-    del pairs
+    pairs = three_centre("int3c2e", 0, aux.nbas, 1)[0]
     nocc = occupied.shape[1]
-    factor = chemistry("scipy.linalg").cho_factor(metric)
-    fitted = chemistry("scipy.linalg").cho_solve(
-        factor, np.column_stack([density, occupied_pairs.reshape(nocc * nocc, -1).T])
-    )
-    c, z = fitted[:, 0], fitted[:, 1:]
+    density = pairs.reshape(aux.nao, -1) @ dm.ravel()
+    occupied_pairs = (occupied.T @ (pairs @ occupied)).reshape(aux.nao, -1)
+    del pairs
+    linalg = chemistry("scipy.linalg")
+    metric = linalg.cho_factor(aux.intor("int2c2e"))
+    c, z = linalg.cho_solve(metric, density), linalg.cho_solve(metric, occupied_pairs)
 
     result = np.zeros((mol.natm, 3))
     two_index = np.outer(c, c) - 2 * share * z @ z.T
@@ -81,13 +79,12 @@ def _coulomb_and_exchange(field: Any, dm: np.ndarray) -> np.ndarray:
     np.add.at(result, atom_of_aux, by_aux)
     for start, stop, first, last in _aux_blocks(aux, mol.nao):
         derivative = three_centre("int3c2e_ip1", start, stop, 3)
-        gamma = np.einsum(
-            "pi,Pij,qj->pqP", occupied, z[first:last].reshape(-1, nocc, nocc), occupied, optimize=True
-        )
-        gamma = dm[:, :, None] * c[first:last] - 2 * share * gamma
-        pull = 2 * np.einsum("xpqP,pqP->xpP", derivative, gamma)
-        np.add.at(result, atom_of_orbital, -pull.sum(axis=2).T)
-        np.add.at(result, atom_of_aux[first:last], pull.sum(axis=1).T)
+        gamma = occupied @ z[first:last].reshape(-1, nocc, nocc) @ occupied.T
+        gamma *= -2 * share
+        gamma += c[first:last, None, None] * dm
+        pull = 2 * np.einsum("xPqp,Pqp->xPp", derivative, gamma)
+        np.add.at(result, atom_of_orbital, -pull.sum(axis=1).T)
+        np.add.at(result, atom_of_aux[first:last], pull.sum(axis=2).T)
     return result
 
 

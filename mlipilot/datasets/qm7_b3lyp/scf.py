@@ -28,6 +28,7 @@ from mlipilot.datasets.qm7_b3lyp.method import (
 from mlipilot.errors import InputError
 
 _MAX_CORRECTIONS = 6
+_BLOCK_POINTS = 80 * 56  # PySCF counts grid points in units of 56
 _GRADIENT_TOL = CONV_TOL_HARTREE**0.5  # of the orbital gradient's norm, as PySCF has it
 
 
@@ -88,6 +89,9 @@ def mean_field(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
     field.max_cycle = 60
     field.direct_scf = False
     field.chkfile = None
+    in_blocks = field._numint.block_loop
+    # blocks that stay in a core's cache: half as much again is lost to memory with PySCF's own, hundredfold ones
+    field._numint.block_loop = lambda *given, **named: in_blocks(*given, **named | {"blksize": _BLOCK_POINTS})
     return field
 
 
