@@ -58,7 +58,7 @@ def _coulomb_and_exchange(field: Any, dm: np.ndarray) -> np.ndarray:
     first_aux = mol.nbas
 
     def three_centre(name: str, start: int, stop: int, components: int) -> np.ndarray:
-        """(components, auxiliary, orbitals, orbitals), the derivative being on the last; as it lies in memory."""
+        """(components, auxiliary, orbitals, orbitals) as it lies in memory; the last is differentiated."""
         shells = (0, first_aux, 0, first_aux, first_aux + start, first_aux + stop)
         integrals = np.asarray(joint.intor(name, comp=components, shls_slice=shells))
         return integrals.reshape(components, mol.nao, mol.nao, -1).transpose(0, 3, 2, 1)

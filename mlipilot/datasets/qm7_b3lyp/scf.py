@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from mlipilot.datasets.qm7_b3lyp.method import (
     AUXILIARY_BASIS,
@@ -47,27 +48,27 @@ def molecule(numbers: Any, positions_a: Any, *, spin: int | None = None) -> Any:
     Raises InputError for an element without basis.
     """
     gto = chemistry("pyscf.gto")
-    spin = int(np.sum(numbers)) % 2 if spin is None else spin
-    try:
-        return gto.M(
-            atom=[
-                (int(number), tuple(map(float, place)))
-                for number, place in zip(numbers, positions_a, strict=True)
-            ],
-            basis=BASIS,
-            cart=CARTESIAN,
-            spin=spin,
-            verbose=0,
-        )
-    except chemistry("pyscf.lib.exceptions").BasisNotFoundError:
-        raise _no_basis(numbers) from None
+    _check_basis(numbers)
+    return gto.M(
+        atom=[
+            (int(number), tuple(map(float, place)))
+            for number, place in zip(numbers, positions_a, strict=True)
+        ],
+        basis=BASIS,
+        cart=CARTESIAN,
+        spin=int(np.sum(numbers)) % 2 if spin is None else spin,
+        verbose=0,
+    )
 
 
-def _no_basis(numbers: Any) -> InputError:
-    from ase.data import chemical_symbols
-
-    names = ", ".join(sorted({chemical_symbols[int(number)] for number in numbers}))
-    return InputError(f"{BASIS} does not have every element of {names}", mend="leave that molecule out")
+def _check_basis(numbers: Any) -> None:
+    known = chemistry("pyscf.gto.basis")
+    missing = chemistry("pyscf.lib.exceptions").BasisNotFoundError
+    for symbol in sorted({chemical_symbols[int(number)] for number in numbers}):
+        try:
+            known.load(BASIS, symbol)
+        except missing:
+            raise InputError(f"{BASIS} has no {symbol}", mend="leave that molecule out") from None
 
 
 def converge(mol: Any, guess: Any = None) -> Converged | None:
@@ -90,7 +91,7 @@ def mean_field(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
     field.direct_scf = False
     field.chkfile = None
     in_blocks = field._numint.block_loop
-    # blocks that stay in a core's cache: half as much again is lost to memory with PySCF's own, hundredfold ones
+    # Blocks that stay in a core's cache; PySCF's own fill gigabytes, and cost half as much again.
     field._numint.block_loop = lambda *given, **named: in_blocks(*given, **named | {"blksize": _BLOCK_POINTS})
     return field
 
