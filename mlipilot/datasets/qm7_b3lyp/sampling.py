@@ -24,6 +24,7 @@ from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, Scalar, rows
 from mlipilot.errors import InputError
 
 _MAX_DRAWS = 100
+_MAX_RELAXATION_STEPS = 500
 _BONDED = 1.25  # of the sum of covalent radii, in the minimum
 _STEP_A = 0.005
 _EV_PER_ROOT = units._hbar * 1e10 / np.sqrt(units._e * units._amu)  # ħω = this × √(eV/Å²/u)
@@ -59,8 +60,10 @@ def geometries(source: Molecule, options: Sampling) -> list[Geometry]:
 
 def _relax(atoms: Atoms, name: str) -> None:
     optimizer = BFGS(atoms, logfile=None)
-    if not optimizer.run(fmax=0.002, steps=500):
-        raise InputError(f"{name} does not relax with GFN2-xTB in 500 steps", mend="leave it out")
+    if not optimizer.run(fmax=0.002, steps=_MAX_RELAXATION_STEPS):
+        raise InputError(
+            f"{name} does not relax with GFN2-xTB in {_MAX_RELAXATION_STEPS} steps", mend="leave it out"
+        )
 
 
 def hessian_ev_per_a2(atoms: Atoms) -> np.ndarray:
