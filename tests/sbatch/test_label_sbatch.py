@@ -1,0 +1,34 @@
+"""`label.sbatch`: what a task of the array runs, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.sbatch.checkout import REPOSITORY
+
+SCRIPT = REPOSITORY / "sbatch" / "label.sbatch"
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {"PATH": os.environ["PATH"]}
+    return subprocess.run(
+        ["bash", str(SCRIPT), *arguments], env=kept | environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_task_labels_its_shard_with_one_thread(tmp_path: Path) -> None:
+    standin = tmp_path / "mlipilot"
+    standin.write_text('#!/bin/sh\necho "$OMP_NUM_THREADS" "$@"\n')
+    standin.chmod(0o755)
+    done = _run("a dir/b", MLIPILOT=str(standin), SLURM_ARRAY_TASK_ID="7")
+    assert done.stdout == "1 data label a dir/b --shard 7\n"
+
+
+def test_what_is_missing_is_named() -> None:
+    assert "data build" in _run().stderr
+    assert "sbatch --array" in _run("work").stderr
+    done = _run("work", MLIPILOT="mlipilot-nowhere", SLURM_ARRAY_TASK_ID="0")
+    assert done.returncode == 2
+    assert "mlipilot-nowhere is not on the PATH" in done.stdout
