@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.sbatch.checkout import REPOSITORY
+from tests.sbatch.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "sbatch" / "label.sbatch"
 

@@ -67,7 +67,7 @@ def test_soft_and_imaginary_modes_are_drawn_as_the_floor() -> None:
         NormalModes(atoms.numbers, atoms.positions, scale * hessian).draw(300, 5000, np.random.default_rng(1))
         for scale in (1e-6, -1.0)
     ]
-    np.testing.assert_allclose(*floored, atol=1e-12)
+    np.testing.assert_allclose(floored[0], floored[1], atol=1e-12)
 
 
 @pytest.mark.parametrize(("distance_a", "sound"), [(0.74, True), (0.3, False), (1.2, False)])
