@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,7 +20,6 @@ from mlipilot.cli.types import AsJson, print_json
 from mlipilot.datasets import DATASETS
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.yaml_io import validate
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.command("import")(data_import.import_)
@@ -127,7 +126,22 @@ def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] 
     if qm7 is not None:
         values |= {"source": "qm7", "qm7": str(qm7.resolve())}
     values |= dict(_setting(text) for text in settings or [])
-    return validate(values, DATASETS[name].options, Path("the command line"))
+    try:
+        return DATASETS[name].options.model_validate(values)
+    except ValidationError as error:
+        raise _wrong_option(name, error) from None
+
+
+def _wrong_option(name: str, error: ValidationError) -> InputError:
+    # a misspelt key is what the reader wants to see, whatever else is wrong
+    fault = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] != "extra_forbidden":
+        return InputError(f"{name}: {key}: {fault['msg']}" if key else f"{name}: {fault['msg']}")
+    keys = list(DATASETS[name].options.model_fields)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+    mend = f"did you mean {near[0]!r}?" if near else f"its options are: {', '.join(keys)}"
+    return InputError(f"{name} has no option {key!r}", mend=mend)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -62,11 +62,11 @@ def label_shard(work: Path, shard: int, goes_on: Callable[[], bool] = lambda: Tr
 def label_all(work: Path, processes: int, progress: Progress) -> None:
     """Label every shard by `processes` local ones, 0 for one a core, and say how long it will take.
 
-    Raises CheckFailedError when one of them fails, with what it said; the others finish their molecule.
+    Raises CheckFailedError when one of them fails, with what it said last; the others are ended.
     """
     plan = read_plan(work)
     waiting = unfinished(work, plan)
-    running: dict[subprocess.Popen[str], int] = {}
+    running: dict[subprocess.Popen[bytes], int] = {}
     count = processes or len(os.sched_getaffinity(0))
     clock = Clock(done_seconds(work, plan)[2])
     try:
@@ -79,16 +79,26 @@ def label_all(work: Path, processes: int, progress: Progress) -> None:
             progress(int(seconds), int(all_seconds) + 1, clock.words(done, total, seconds, all_seconds))
             for process in [p for p in running if p.poll() is not None]:
                 shard = running.pop(process)
-                error = process.communicate()[1]
                 if process.returncode:
                     raise CheckFailedError(
-                        f"labelling shard {shard} of {work} failed: {error.strip() or 'it was killed'}"
+                        f"labelling shard {shard} of {work} failed: {_last_words(work, shard)}"
                     )
     finally:
         for process in running:
             process.terminate()
         for process in running:
-            process.communicate()
+            process.wait()
+
+
+def _log(work: Path, shard: int) -> Path:
+    return work / "logs" / f"{shard:04d}.log"
+
+
+def _last_words(work: Path, shard: int) -> str:
+    said = _log(work, shard).read_text(encoding="utf-8", errors="replace").strip()
+    if "Traceback (most recent call last)" in said:
+        said = f"{said.splitlines()[-1]}\n  all of it: {_log(work, shard)}"
+    return said or "it was killed"
 
 
 class Clock:
@@ -113,9 +123,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _start(work: Path, shard: int) -> subprocess.Popen[str]:
+def _start(work: Path, shard: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlipilot.datasets.qm7_b3lyp", str(work), str(shard), str(os.getpid())]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | _ONE_THREAD)
+    _log(work, shard).parent.mkdir(exist_ok=True)
+    with _log(work, shard).open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | _ONE_THREAD)
 
 
 def main(arguments: list[str]) -> int:

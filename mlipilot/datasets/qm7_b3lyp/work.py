@@ -1,6 +1,7 @@
 """The directory in which labels are made: a plan, and one file for each molecule that is done.
 
     WORK/plan.json                      the options and the molecules, by shard; written once
+    WORK/logs/0003.log                  what a local process said
     WORK/lock, locks/0003               held by the builder, and by whoever labels shard 3
     WORK/shards/0003/ethanol.jsonl      the frames of a molecule: whole or not there
     WORK/shards/0003/manifest-sha256.txt    written last: the shard is finished

@@ -179,15 +179,25 @@ def test_the_clock_goes_by_what_was_done_since_the_start(monkeypatch: pytest.Mon
     assert clock.words(6, 10, 60.0, 100.0) == "6 of 10 molecules, about 40 min left"
 
 
-def test_a_failing_shard_is_reported_with_its_words(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = "import sys; sys.stderr.write('no room\\n'); sys.exit(3)"
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("no room\n", "no room"),
+        ("", "it was killed"),
+        (
+            "Traceback (most recent call last):\n  at x\nOSError: full\n",
+            "OSError: full\n  all of it: .*0000.log",
+        ),
+    ],
+)
+def test_a_failing_shard_is_reported_with_its_last_words(
+    work: Path, said: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "logs").mkdir()
+    (work / "logs/0000.log").write_text(said)
     monkeypatch.setattr(labelling, "_POLL_S", 0.01)
-    monkeypatch.setattr(
-        labelling,
-        "_start",
-        lambda *_: subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True),
-    )
-    with pytest.raises(CheckFailedError, match=r"labelling shard 0 .* failed: no room"):
+    monkeypatch.setattr(labelling, "_start", lambda *_: subprocess.Popen(["false"]))
+    with pytest.raises(CheckFailedError, match=rf"labelling shard 0 .* failed: {wanted}"):
         labelling.label_all(work, 1, lambda *_: None)
 
 
