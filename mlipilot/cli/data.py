@@ -1,4 +1,4 @@
-"""`mlipilot data build | plan | label | status | import`: build a data set, make labels at scale, or import."""
+"""`mlipilot data`: build a data set, make its labels at scale, import one of one's own."""
 
 from __future__ import annotations
 
