@@ -8,7 +8,7 @@ them or 3N − 5 of a linear molecule, imaginary ones negative, with ASE's stand
 frame belongs to; `coordinate`, evenly spaced within a scan (Å or degrees); `REF_energy` (eV). A scan has five
 frames or more.
 
-Both are optional for other uses of a data set; neither needs forces.
+Neither needs forces, and `equilibrium.xyz` no energy. Scans may be absent: then they are not measured.
 """
 
 from __future__ import annotations
