@@ -15,7 +15,8 @@ COMMON = {"errors", "yaml_io", "untrusted", "handover", "programs", "versions"}
 MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"campaign.paths"},
     "campaign": {
-        *("audit", "datasets", "evaluation.scorecard", "jobs.settings", "pilots.settings", "pilots.space")
+        *("audit", "datasets", "evaluation.scorecard", "jobs.settings", "pilots.settings", "pilots.space"),
+        "pilots.yaml_places",
     },
     "datasets": {"audit"},
     "evaluation": {"audit"},

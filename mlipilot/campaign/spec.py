@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from mlipilot.campaign.baseline import check_recipe_values
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.pilots import expand_names, first_of
 from mlipilot.campaign.space import check_searches, check_space
@@ -69,6 +70,9 @@ class CampaignSpec(BaseModel):
     description: str = ""
     dataset: DatasetSpec
     recipe: str = Field(description="a recipe of the toolkit by name, or the path of a directory")
+    recipe_values: dict[str, Any] = Field(
+        default={}, description="what the baseline's recipe.yaml has instead, by dotted path"
+    )
     scorecard: str
     pilot: PilotSettings
     pilots: list[PilotSettings] = Field(
@@ -147,6 +151,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
             mend="name a scorecard that fits the data set",
         )
     recipe_path = find_recipe(spec.recipe, path)
+    check_recipe_values(spec.recipe_values, recipe_path, data, path)
     check_space(spec.space, recipe_path, data, path)
     check_searches(spec.pilots or [spec.pilot], spec.space, data, path)
     return Campaign(path, spec, scorecard, scorecard_path, recipe_path)

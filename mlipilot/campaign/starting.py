@@ -1,22 +1,19 @@
-"""Files to start a campaign from, for an imported data set: campaign, sbatch file, scorecard and recipe."""
+"""Files to start a campaign from, for an imported data set: campaign, sbatch file and scorecard."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from mlipilot.audit.files import sha256_file, write_atomic
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
-from mlipilot.campaign.spec import RECIPES, load_campaign
+from mlipilot.campaign.spec import load_campaign
 from mlipilot.errors import InputError
 
 SBATCH = Path("campaigns/cu_emt.sbatch")
@@ -36,6 +33,7 @@ def write_start(name: str, data: Path, root: Path) -> list[Path]:
         "name": name,
         "frames": sum(found["frames"].values()),
         "elements": found["elements"],
+        "isolated_atom_ev": json.dumps(found["isolated_atom_ev"]).replace('"', ""),
         "data": os.path.relpath(data, root / "campaigns"),
         "digest": sha256_file(data / MANIFEST),
         "energy_spread": energy_spread_mev_per_atom,
@@ -50,16 +48,14 @@ def write_start(name: str, data: Path, root: Path) -> list[Path]:
     if (root / SBATCH).is_file():
         sbatch = (root / SBATCH).read_text(encoding="utf-8").replace("Cu EMT", name).replace("cu_emt", name)
         texts[Path("campaigns") / f"{name}.sbatch"] = sbatch
-    recipe = Path("recipes") / name
-    for path in [*texts, recipe]:
+    for path in texts:
         if (root / path).exists():
             raise InputError("it exists", file=root / path, mend="give another NAME, or remove it")
-    _write_recipe(root / recipe, found["isolated_atom_ev"])
     for path, text in texts.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(root / path, text)
     load_campaign(root / "campaigns" / f"{name}.yaml")  # what is written here can be run
-    return [*texts, recipe]
+    return list(texts)
 
 
 def _provenance(data: Path) -> dict[str, Any]:
@@ -99,22 +95,3 @@ def _render(template: str, values: dict[str, Any]) -> str:
         autoescape=False,  # noqa: S701 - YAML of values that are ours
     )
     return environment.get_template(template).render(values)
-
-
-def _write_recipe(target: Path, isolated_atom_ev: dict[str, float]) -> None:
-    """The toolkit's recipe with what it says of copper taken out, comments kept."""
-    shutil.copytree(RECIPES / "mace", target, ignore=shutil.ignore_patterns("__pycache__"))
-    yaml = YAML()
-    yaml.width = 200
-    path = target / "recipe.yaml"
-    recipe = yaml.load(path.read_text(encoding="utf-8"))
-    for section, key, value in (
-        ("normalisation", "isolated_atom_ev", isolated_atom_ev),
-        ("loss", "config_type_weights", {}),
-    ):
-        entry = recipe[section][key]
-        entry.clear()
-        entry.update(value)
-    stream = io.StringIO()
-    yaml.dump(recipe, stream)
-    write_atomic(path, stream.getvalue())

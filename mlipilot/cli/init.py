@@ -16,7 +16,7 @@ def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign and its files.")],
     data: Annotated[Path, typer.Option(metavar="DIR", help="What `mlipilot data import` made.")],
 ) -> None:
-    """Write campaign, sbatch file, scorecard and recipe for an imported data set, here."""
+    """Write campaign, sbatch file and scorecard for an imported data set, here."""
     from mlipilot.campaign.starting import write_start
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):

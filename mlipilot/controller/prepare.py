@@ -16,6 +16,7 @@ from filelock import FileLock
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
 from mlipilot.audit.protected import hash_protected
+from mlipilot.campaign.baseline import set_recipe_values
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
@@ -40,6 +41,7 @@ def create_run(campaign: Campaign, run: RunPaths, *, may_exist: bool = False) ->
             return
         shutil.copyfile(campaign.scorecard_path, run.scorecard)
         copy_recipe(campaign.recipe_path, run.recipe)
+        set_recipe_values(run.recipe, campaign.spec.recipe_values)
         # Its presence makes the directory a run.
         write_atomic(run.spec, dump_spec(campaign.spec))
 

@@ -51,21 +51,17 @@ def test_the_campaign_can_be_run_as_it_is(data: Path, root: Path) -> None:
         "scorecards/argon.yaml",
         "campaigns/argon.yaml",
         "campaigns/argon.sbatch",
-        "recipes/argon",
     ]
     campaign = load_campaign(root / "campaigns" / "argon.yaml")
     assert campaign.spec.dataset.options["path"] == str(data)
-    assert campaign.recipe_path == root / "recipes" / "argon"
+    assert campaign.spec.recipe_values["normalisation.isolated_atom_ev"] == {"Ar": -1.25}
     bounds = {gate.metric: gate.max for gate in campaign.scorecard.gates}
     assert bounds["force_mae_mev_per_a"] == pytest.approx(100 * 6 * 0.05, rel=0.2)
     sbatch = (root / "campaigns" / "argon.sbatch").read_text()
     assert "cu_emt" not in sbatch and "campaign.sh campaigns/argon.sbatch" in sbatch
-    recipe = (root / "recipes" / "argon" / "recipe.yaml").read_text()
-    assert "Cu" not in recipe and "isolated_atom_ev: {Ar: -1.25}" in recipe
-    assert recipe.count("#") == (REPOSITORY / "mlipilot/recipes/mace/recipe.yaml").read_text().count("#")
 
 
-@pytest.mark.parametrize("there", ["scorecards/argon.yaml", "recipes/argon", "campaigns/argon.sbatch"])
+@pytest.mark.parametrize("there", ["scorecards/argon.yaml", "campaigns/argon.sbatch"])
 def test_nothing_is_written_over(data: Path, root: Path, there: str) -> None:
     (root / there).parent.mkdir(exist_ok=True)
     (root / there).write_text("mine")
