@@ -16,6 +16,7 @@ StandIn = Callable[[str, str], None]
 WITH_MACE = ("tests/evaluation/", "tests/recipes/", "tests/reproduce/", "tests/report/test_export.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks for groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests go to the workers file by file; slow ones group themselves."""
     for item in items:

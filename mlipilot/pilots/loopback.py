@@ -32,8 +32,8 @@ class Decider:
     """The model's name at this endpoint, and what it says of itself."""
     tools: frozenset[str]
     """The tools without which it cannot work."""
-    next_call: Callable[[list[Any]], Call]
-    """The next tool call of a conversation, given as the request's messages."""
+    next_call: Callable[[list[Any], list[Any]], Call]
+    """The next tool call of a conversation, given as the request's messages and tools."""
 
 
 class LoopbackServer:
@@ -171,7 +171,7 @@ def complete(request: Any, decider: Decider) -> dict[str, Any]:
         names = ", ".join(sorted(decider.tools))
         said = f"I am the {decider.name} pilot, no language model; I only call tools: {names}."
         return _completion(decider.name, request, {"role": "assistant", "content": said}, "stop")
-    message = _calling(decider.next_call(request["messages"]), request)
+    message = _calling(decider.next_call(request["messages"], request["tools"]), request)
     return _completion(decider.name, request, message, "tool_calls")
 
 

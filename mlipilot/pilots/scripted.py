@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlipilot.pilots.loopback import Decider, LoopbackServer, serve_until_interrupted
-from mlipilot.pilots.textbook import MOVES, NEEDED_TOOLS, load_moves, next_call
+from mlipilot.pilots.textbook import MOVES, NEEDED_TOOLS, fitting_moves, load_moves, next_call
 
 MODEL = "scripted"
 
@@ -25,4 +25,6 @@ def serve_forever(port: int, announce: Callable[[str], None], moves: Path = MOVE
 
 def _decider(moves: Path) -> Decider:
     loaded = load_moves(moves)
-    return Decider(MODEL, NEEDED_TOOLS, lambda messages: next_call(messages, loaded))
+    return Decider(
+        MODEL, NEEDED_TOOLS, lambda messages, tools: next_call(messages, fitting_moves(loaded, tools))
+    )

@@ -40,7 +40,7 @@ class SearchServer(LoopbackServer):
     def __init__(self, search: Search, port: int = 0) -> None:
         search.suggest([])  # so that a missing package is told now, and not by an endpoint that fails
         super().__init__(
-            Decider(search.kind, NEEDED_TOOLS, lambda messages: next_call(messages, search)), port
+            Decider(search.kind, NEEDED_TOOLS, lambda messages, _: next_call(messages, search)), port
         )
 
 

@@ -60,6 +60,17 @@ def load_moves(path: Path = MOVES) -> list[Move]:
     return load_yaml_model(path, MoveList).moves
 
 
+def fitting_moves(moves: list[Move], tools: list[Any]) -> list[Move]:
+    """Those whose claim can be made: of metrics that `submit_experiment` knows in this campaign."""
+    for tool in tools:
+        if tool["function"]["name"] == "submit_experiment":
+            claim = tool["function"]["parameters"]["properties"]["expected_effect"]
+            known = claim["items"]["properties"]["metric"].get("enum")
+            if known is not None:
+                return [m for m in moves if all(effect.metric in known for effect in m.expected_effect)]
+    return moves
+
+
 def next_call(messages: list[Any], moves: list[Move]) -> Call:
     """The next call of the scripted pilot in a conversation."""
     made = calls_made(messages)

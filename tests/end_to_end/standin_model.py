@@ -21,7 +21,9 @@ if not begun.exists():
     sys.exit("CUDA error: all CUDA-capable devices are busy")
 reason = f"I am a stand-in for {options['--gguf']}"
 published = RunPaths(Path(options["--run"])).endpoint
-with LoopbackServer(Decider("standin", frozenset(), lambda _: Call("give_up", {"reason": reason}))) as server:
+with LoopbackServer(
+    Decider("standin", frozenset(), lambda *_: Call("give_up", {"reason": reason}))
+) as server:
     write_json(published, {"base_url": server.base_url, "token": "t0ken"}, mode=0o600)
     signal.sigwait({signal.SIGTERM})
     published.unlink()
