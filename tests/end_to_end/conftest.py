@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
+from mlipilot.audit.manifest import is_finished
 from mlipilot.campaign.paths import RunPaths
-from mlipilot.campaign.spec import dump_yaml
+from mlipilot.campaign.spec import dump_yaml, load_campaign
+from mlipilot.controller.observer import Silent
+from mlipilot.controller.prepare import build_data, create_run
 from tests.end_to_end.own_cluster import OwnCluster, own_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,6 +92,26 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     campaign = write_campaign(directory)
     mlipilot("run", campaign, cwd=directory)
     return RunPaths(directory / "runs" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set of `write_campaign`, built once for all workers; see `with_data`."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny"
+    run = RunPaths(shared / "run")
+    with FileLock(f"{shared}.lock"):
+        if not is_finished(run.data) or not (run.data / "reference.json").exists():
+            shared.mkdir(exist_ok=True)
+            campaign = load_campaign(write_campaign(shared))
+            create_run(campaign, run)
+            build_data(run, campaign.spec, Silent())
+    return run.data
+
+
+def with_data(data: Path, directory: Path) -> None:
+    """Put the data set where a run of `write_campaign` below `directory` would build the same again."""
+    shutil.copytree(data, directory / "runs" / "tiny" / "data")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from mlipilot.campaign.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
-from tests.end_to_end.conftest import mlipilot, write_campaign
+from tests.end_to_end.conftest import mlipilot, with_data, write_campaign
 from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import Submitter, state_of
 
@@ -34,8 +34,9 @@ def _queue(run: RunPaths) -> list[str]:
     return [name for name in listed.stdout.split() if (run.spool / "requests" / name).exists()]
 
 
-def test_a_model_that_fails_once_is_started_again_used_and_ended(tmp_path: Path) -> None:
+def test_a_model_that_fails_once_is_started_again_used_and_ended(tiny_data: Path, tmp_path: Path) -> None:
     (model := tmp_path / "tiny.gguf").touch()
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(
         tmp_path, pilot="local", seeds=[1], budget={"iterations": 1, "optimizer_steps": 8}
     )

@@ -19,7 +19,7 @@ from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import State, replay
 from tests.claims import OTHER_HOST, leave_claim
-from tests.end_to_end.conftest import command, mlipilot, write_campaign
+from tests.end_to_end.conftest import command, mlipilot, with_data, write_campaign
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +82,8 @@ def test_a_controller_killed_again_and_again_reaches_the_same_end(
     assert verify_run(run).problems == []
 
 
-def test_a_second_controller_is_refused_and_cancel_ends_the_first(tmp_path: Path) -> None:
+def test_a_second_controller_is_refused_and_cancel_ends_the_first(tiny_data: Path, tmp_path: Path) -> None:
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 100_000}, seeds=[1])
     run = RunPaths(tmp_path / "runs" / "tiny")
     first = _start(["run", campaign], tmp_path)
@@ -101,7 +102,8 @@ def test_a_second_controller_is_refused_and_cancel_ends_the_first(tmp_path: Path
     assert verify_run(run).problems == []
 
 
-def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tmp_path: Path) -> None:
+def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tiny_data: Path, tmp_path: Path) -> None:
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 100_000}, seeds=[1])
     run = RunPaths(tmp_path / "runs" / "tiny")
     first = _start(["run", campaign], tmp_path)
@@ -117,8 +119,9 @@ def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tmp_path: Path) 
     assert b'"cancelled"' in _read(training / "result.json")
 
 
-def test_a_controller_that_was_taken_over_stops_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_controller_that_was_taken_over_stops_and_writes_nothing(tiny_data: Path, tmp_path: Path) -> None:
     """It hung, say, and somebody unlocked its lineage; what it left running is taken up by the next."""
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 100_000}, seeds=[1])
     run = RunPaths(tmp_path / "runs" / "tiny")
     training = run.lineage(0).root / "iterations/0000/seed-1/train/attempt-1"
@@ -143,11 +146,12 @@ def test_a_controller_that_was_taken_over_stops_and_writes_nothing(tmp_path: Pat
     assert verify_run(run).problems == []
 
 
-def test_a_dead_endpoint_pauses_and_resume_goes_on(tmp_path: Path) -> None:
+def test_a_dead_endpoint_pauses_and_resume_goes_on(tiny_data: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
     pilot = {"kind": "openai", "model": "scripted", "max_retries": 1, "backoff_s": 0.1}
     pilot |= {"reviewer": False, "analyst": False}
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(
         tmp_path, pilot=pilot, seeds=[1], budget={"iterations": 1, "optimizer_steps": 12}
     )

@@ -12,7 +12,7 @@ from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import replay
-from tests.end_to_end.conftest import REPOSITORY, mlipilot, write_campaign
+from tests.end_to_end.conftest import REPOSITORY, mlipilot, with_data, write_campaign
 from tests.end_to_end.villain import PILOT, Candidate, villain
 
 pytestmark = pytest.mark.slow
@@ -44,9 +44,10 @@ CANDIDATES: list[tuple[str, str, str]] = [
 ]  # fmt: skip
 
 
-def test_each_is_invalid_with_its_reason_and_the_incumbent_stands(tmp_path: Path) -> None:
+def test_each_is_invalid_with_its_reason_and_the_incumbent_stands(tiny_data: Path, tmp_path: Path) -> None:
     budget = {"iterations": len(CANDIDATES), "optimizer_steps": 3}
     jobs = {"max_in_flight": 2, "smoke": False, "train_wall_limit_s": 40, "evaluate_wall_limit_s": 300}
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, pilot=PILOT, seeds=[1], budget=budget, jobs=jobs)
     run = RunPaths(tmp_path / "runs" / "tiny")
     wrapped = {"nan": {"original.py": (RECIPE / "train.py").read_text()}}
@@ -64,8 +65,11 @@ def test_each_is_invalid_with_its_reason_and_the_incumbent_stands(tmp_path: Path
     assert verify_run(run).problems == []
 
 
-def test_a_draft_that_crashes_is_mended_or_withdrawn_at_the_price_of_a_smoke_step(tmp_path: Path) -> None:
+def test_a_draft_that_crashes_is_mended_or_withdrawn_at_the_price_of_a_smoke_step(
+    tiny_data: Path, tmp_path: Path
+) -> None:
     budget = {"iterations": 2, "optimizer_steps": 3}
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, pilot=PILOT, seeds=[1], budget=budget)
     run = RunPaths(tmp_path / "runs" / "tiny")
     slower = (RECIPE / "recipe.yaml").read_text().replace("learning_rate: 0.01", "learning_rate: 0.005")
@@ -92,7 +96,9 @@ def test_a_draft_that_crashes_is_mended_or_withdrawn_at_the_price_of_a_smoke_ste
     assert verify_run(run).problems == []
 
 
-def test_a_candidate_that_touches_the_test_data_voids_itself_and_stops_the_campaign(tmp_path: Path) -> None:
+def test_a_candidate_that_touches_the_test_data_voids_itself_and_stops_the_campaign(
+    tiny_data: Path, tmp_path: Path
+) -> None:
     code = (
         _OUT
         + "data = out.parents[6] / 'data' / 'test' / 'test.xyz'\ndata.write_text(data.read_text() + ' ')\n"
@@ -101,6 +107,7 @@ def test_a_candidate_that_touches_the_test_data_voids_itself_and_stops_the_campa
     recipe.mkdir()
     (recipe / "recipe.yaml").write_text("{}\n")
     (recipe / "train.py").write_text(code)
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(
         tmp_path, recipe="recipe", seeds=[1], budget={"iterations": 1, "optimizer_steps": 3}
     )

@@ -15,28 +15,26 @@ from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import RECIPES
 from mlipilot.controller.state import replay
-from tests.end_to_end.conftest import mlipilot, write_campaign
+from tests.end_to_end.conftest import mlipilot, with_data, write_campaign
 from tests.end_to_end.stand_in_model import stand_in_model
 
-# One worker makes the undisturbed run, whose data set serves here, too, and the one that is replayed.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 CHANGES: dict[str, Any] = {"seeds": [1], "budget": {"iterations": 1, "optimizer_steps": 12}}
 WITHOUT_SMOKE = {"smoke": False, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300}
 
 
 @pytest.fixture(scope="module")
-def recorded(undisturbed: RunPaths, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+def recorded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     directory = tmp_path_factory.mktemp("recorded")
     with stand_in_model() as server:
         pilot = {"kind": "openai", "base_url": server.base_url, "model": "m", "trust_env": False}
-        campaign = _prepared(undisturbed, directory, pilot=pilot)
+        campaign = _prepared(tiny_data, directory, pilot=pilot)
         mlipilot("run", campaign, cwd=directory)
     return RunPaths(directory / "runs" / "tiny")
 
 
-def _prepared(other: RunPaths, directory: Path, **changes: Any) -> Path:
-    """A campaign file, and the data set of another run, as building it again would give it."""
-    shutil.copytree(other.data, directory / "runs" / "tiny" / "data")
+def _prepared(data: Path, directory: Path, **changes: Any) -> Path:
+    with_data(data, directory)
     return write_campaign(directory, jobs=WITHOUT_SMOKE, **CHANGES, **changes)
 
 
@@ -60,7 +58,7 @@ def _course(run: RunPaths) -> list[tuple[str, Any]]:
 
 
 def test_a_replay_reaches_the_same_patches_weights_and_verdicts(recorded: RunPaths, tmp_path: Path) -> None:
-    campaign = _prepared(recorded, tmp_path)
+    campaign = _prepared(recorded.data, tmp_path)
     mlipilot("run", campaign, "--set", f"pilot.replay={recorded.root}", cwd=tmp_path)
     run = RunPaths(tmp_path / "runs" / "tiny")
     assert _course(run) == _course(recorded)
@@ -76,7 +74,7 @@ def test_one_changed_byte_of_the_baseline_stops_it_with_the_place(recorded: RunP
     shutil.copytree(RECIPES / "mace", tmp_path / "recipe")
     recipe = tmp_path / "recipe" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("radial basis functions", "radial basis functiont"))
-    campaign = _prepared(recorded, tmp_path, recipe="recipe")
+    campaign = _prepared(recorded.data, tmp_path, recipe="recipe")
     done = mlipilot("run", campaign, "--set", f"pilot.replay={recorded.root}", cwd=tmp_path, check=2)
     assert "iteration 1, request 1 of the researcher is not the one on record" in done.stderr
     assert "transcript.jsonl:1" in done.stderr and "radial basis functiont" in done.stderr

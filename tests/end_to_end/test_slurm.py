@@ -12,7 +12,7 @@ import pytest
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.order import read_result
 from tests.end_to_end.cluster import needs_slurm
-from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, write_campaign
+from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
 from tests.end_to_end.slurm_runs import WITHOUT_IMAGE, Submitter, state_of, told, weights
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,8 @@ def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
 
 
 @needs_slurm
-def test_a_submitter_that_cron_starts_again_and_again_is_enough(tmp_path: Path) -> None:
+def test_a_submitter_that_cron_starts_again_and_again_is_enough(tiny_data: Path, tmp_path: Path) -> None:
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
     run = RunPaths(tmp_path / "runs" / "tiny")
     once = ["bash", str(REPOSITORY / "sbatch" / "submitter.sh"), "--once", str(run.root)]
@@ -59,7 +60,8 @@ def test_a_submitter_that_cron_starts_again_and_again_is_enough(tmp_path: Path) 
 
 
 @needs_slurm
-def test_a_fused_job_trains_and_evaluates_in_one_allocation(tmp_path: Path) -> None:
+def test_a_fused_job_trains_and_evaluates_in_one_allocation(tiny_data: Path, tmp_path: Path) -> None:
+    with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
     run = RunPaths(tmp_path / "runs" / "tiny")
     with Submitter(run.root):
