@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlipilot.datasets.qm7_b3lyp.method import chemistry
-from mlipilot.datasets.qm7_b3lyp.scf import mean_field
+from mlipilot.datasets.qm7_b3lyp.scf import kohn_sham
 
 
 @functools.cache
@@ -28,7 +28,7 @@ def energy_and_slope(mol: Any) -> tuple[float, np.ndarray] | None:
     """Energy (Hartree) and gradient (Hartree/Bohr); None without a GPU, or if it does not converge there."""
     if not available():
         return None
-    field = mean_field(mol).to_gpu()
+    field = kohn_sham(mol).to_gpu()
     field.kernel()
     if not field.converged:
         return None

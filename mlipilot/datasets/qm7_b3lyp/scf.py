@@ -81,7 +81,7 @@ def converge(mol: Any, guess: Any = None) -> Converged | None:
     return None
 
 
-def mean_field(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
+def kohn_sham(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
     """An unconverged Kohn–Sham field with the settings of every label."""
     dft = chemistry("pyscf.dft")
     field = (dft.UKS if mol.spin else dft.RKS)(mol, xc=XC).density_fit(auxbasis=AUXILIARY_BASIS)
@@ -90,9 +90,17 @@ def mean_field(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
     field.max_cycle = 60
     field.direct_scf = False
     field.chkfile = None
-    in_blocks = field._numint.block_loop
-    # Blocks that stay in a core's cache; PySCF's own fill gigabytes, and cost half as much again.
-    field._numint.block_loop = lambda *given, **named: in_blocks(*given, **named | {"blksize": _BLOCK_POINTS})
+    return field
+
+
+def mean_field(mol: Any, grid_level: int = GRID_LEVEL) -> Any:
+    """`kohn_sham`, its grid taken in blocks that stay in a CPU core's cache.
+
+    PySCF's own blocks fill hundreds of megabytes, and a gradient takes half as long again with them.
+    """
+    field = kohn_sham(mol, grid_level)
+    whole = field._numint.block_loop
+    field._numint.block_loop = lambda *given, **named: whole(*given, **named | {"blksize": _BLOCK_POINTS})
     return field
 
 
@@ -129,12 +137,8 @@ def _two_grids(mol: Any, guess: Any) -> tuple[Any, Any] | None:
 
 def _adopt(fine: Any, coarse: Any, fock: Any, energy: float) -> Any:
     """`fine`, converged with the orbitals of `coarse`."""
-    fine.mo_coeff, fine.mo_occ, fine.converged, fine.e_tot = (
-        coarse.mo_coeff,
-        coarse.mo_occ,
-        True,
-        float(energy),
-    )
+    fine.mo_coeff, fine.mo_occ = coarse.mo_coeff, coarse.mo_occ
+    fine.converged, fine.e_tot = True, float(energy)
     fine.mo_energy = np.einsum("...pi,...pq,...qi->...i", coarse.mo_coeff, np.asarray(fock), coarse.mo_coeff)
     return fine
 
