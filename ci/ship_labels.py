@@ -25,12 +25,13 @@ from mlipilot.datasets.qm7_b3lyp import embedded, shipped
 from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometry
 from mlipilot.datasets.qm7_b3lyp.method import method_record
 from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, rows, to_lines
+from mlipilot.datasets.qm7_b3lyp.reference import Minimum, Point, Reference, Scan
 from mlipilot.datasets.qm7_b3lyp.sampling import NormalModes, hessian_ev_per_a2
 from mlipilot.datasets.qm7_b3lyp.work import read_frames, read_plan
 
 MINIMA = ["water", "ammonia", "formaldehyde", "methanol", "hydrogen_peroxide"]
-TORSION_DEG = list(range(0, 181, 15))
-STRETCH_A = [0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5]
+TORSION_DEG = [15.0 * step for step in range(13)]
+STRETCH_A = [round(0.85 + 0.05 * step, 2) for step in range(13)]
 
 
 class Labels(Calculator):  # type: ignore[misc]  # ASE is untyped
@@ -52,42 +53,32 @@ class Labels(Calculator):  # type: ignore[misc]  # ASE is untyped
         self.results = {"energy": frame.energy_ev, "forces": np.array(frame.forces_ev_per_a)}
 
 
-def minimum(source: Molecule) -> tuple[Atoms, dict[str, Any]]:
-    """The B3LYP minimum and its harmonic wavenumbers."""
+def minimum(source: Molecule) -> tuple[Atoms, Minimum]:
+    """The B3LYP minimum and its harmonic frequencies."""
     atoms = Atoms(source.numbers, source.positions_a, calculator=Labels(source))
     assert BFGS(atoms, logfile=None).run(fmax=0.001, steps=100), source.name
     energy = atoms.get_potential_energy()
     modes = NormalModes(atoms.numbers, atoms.positions, hessian_ev_per_a2(atoms))
-    entry = {
-        "numbers": source.numbers,
-        "positions_a": rows(atoms.positions),
-        "energy_ev": energy,
-        "wavenumbers_per_cm": [round(float(value), 1) for value in modes.per_cm],
-    }
-    print(source.name, energy, entry["wavenumbers_per_cm"], flush=True)
-    return atoms, entry
+    found = Minimum(
+        molecule=source.name,
+        numbers=source.numbers,
+        positions_a=rows(atoms.positions),
+        energy_ev=energy,
+        frequencies_per_cm=[round(float(value), 1) for value in modes.per_cm],
+    )
+    print(found.molecule, found.energy_ev, found.frequencies_per_cm, flush=True)
+    return atoms, found
 
 
-def scan(atoms: Atoms, name: str, coordinate: str, frames: list[tuple[float, Atoms]]) -> dict[str, Any]:
-    """Energies and forces along a rigid path."""
+def scan(atoms: Atoms, name: str, frames: list[tuple[float, Atoms]]) -> Scan:
+    """Energies along a rigid path."""
     points = []
     for value, frame in frames:
         frame.calc = atoms.calc
-        points.append(
-            {
-                "value": value,
-                "positions_a": rows(frame.positions),
-                "energy_ev": frame.get_potential_energy(),
-                "forces_ev_per_a": rows(frame.get_forces()),
-            }
-        )
-    print(
-        name,
-        coordinate,
-        [round(1000 * (p["energy_ev"] - points[0]["energy_ev"])) for p in points],
-        flush=True,
-    )
-    return {"molecule": name, "numbers": atoms.numbers.tolist(), "coordinate": coordinate, "points": points}
+        energy = frame.get_potential_energy()
+        points.append(Point(coordinate=value, positions_a=rows(frame.positions), energy_ev=energy))
+    print(name, [round(1000 * (point.energy_ev - points[0].energy_ev)) for point in points], flush=True)
+    return Scan(scan=name, numbers=atoms.numbers.tolist(), points=points)
 
 
 def torsion(atoms: Atoms) -> list[tuple[float, Atoms]]:
@@ -97,7 +88,7 @@ def torsion(atoms: Atoms) -> list[tuple[float, Atoms]]:
     for angle in TORSION_DEG:
         frame = atoms.copy()
         frame.set_dihedral(first, 0, 1, second, angle, indices=[second])
-        made.append((float(angle), frame))
+        made.append((angle, frame))
     return made
 
 
@@ -117,24 +108,19 @@ def _hydrogens_of(atoms: Atoms) -> tuple[int, int]:
 
 
 def reference(path: Path) -> None:
-    """Minima, wavenumbers and two scans."""
+    """Minima, frequencies and two scans."""
     sources = {source.name: source for source in embedded.molecules(set(MINIMA))}
-    minima, found = {}, {}
-    for name in MINIMA:
-        found[name], minima[name] = minimum(sources[name])
-    peroxide, water = found["hydrogen_peroxide"], found["water"]
-    write_json(
-        path,
-        {
-            "format": "mlipilot-b3lyp-reference/1",
-            "method": method_record(),
-            "minima": minima,
-            "scans": [
-                scan(peroxide, "hydrogen_peroxide", "H-O-O-H torsion in degrees", torsion(peroxide)),
-                scan(water, "water", "O-H distance in Å", stretch(water)),
-            ],
-        },
+    found = {name: minimum(sources[name]) for name in MINIMA}
+    peroxide, water = found["hydrogen_peroxide"][0], found["water"][0]
+    made = Reference(
+        method=method_record(),
+        minima=[each for _, each in found.values()],
+        scans=[
+            scan(peroxide, "H-O-O-H torsion of hydrogen peroxide, degrees", torsion(peroxide)),
+            scan(water, "O-H stretch of water, Angstrom", stretch(water)),
+        ],
     )
+    write_json(path, made.model_dump(mode="json"))
 
 
 def pack(work: Path, reference_path: Path) -> None:

@@ -17,8 +17,6 @@ from mlipilot.datasets.qm7_b3lyp.records import Frame
 from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames, read_plan
 from mlipilot.errors import InputError
 
-REFERENCE = "test/b3lyp_reference.json"
-
 
 def work_dir(out_dir: Path) -> Path:
     """Where the labels of a data set are made."""
@@ -70,7 +68,7 @@ def _publish(
 ) -> None:
     temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
     try:
-        write_dataset(temporary, frames, seed, unseen_share, provenance, {REFERENCE: shipped.reference()})
+        write_dataset(temporary, frames, seed, unseen_share, provenance, shipped.reference().files())
         temporary.chmod(0o755)
         temporary.rename(out_dir)
     except BaseException:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines
+from mlipilot.datasets.qm7_b3lyp.reference import Reference
 from mlipilot.errors import CheckFailedError
 
 FOLDER = Path(__file__).with_name("labels")
@@ -35,13 +36,10 @@ def load(folder: Path = FOLDER) -> Shipped:
     return Shipped(frames, options["seed"], options["unseen_share"], provenance)
 
 
-def reference(folder: Path = FOLDER) -> str:
-    """B3LYP minima, harmonic wavenumbers and a torsion, as JSON; docs/data-qm7.md describes it.
-
-    Raises CheckFailedError.
-    """
+def reference(folder: Path = FOLDER) -> Reference:
+    """B3LYP minima with harmonic frequencies, and scans. Raises CheckFailedError."""
     _check(folder)
-    return (folder / REFERENCE).read_text(encoding="utf-8")
+    return Reference.model_validate_json((folder / REFERENCE).read_bytes())
 
 
 def _check(folder: Path) -> None:

@@ -26,6 +26,7 @@ from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
 from mlipilot.datasets.qm7_b3lyp.work import held
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.evaluation.molecules import read_molecules, read_scans
 
 needs_qm = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("pyscf", "tblite")), reason="needs the extra qm"
@@ -74,13 +75,14 @@ def test_energies_are_bound_and_forces_are_of_thermal_size(data: Path) -> None:
 
 def test_reference_molecules_are_those_of_the_literature(data: Path) -> None:
     """Water by RB3LYP/6-31G(d): −76.4089533 Hartree at the minimum; 1713, 3727, 3849 cm⁻¹ (CCCBDB)."""
-    reference = json.loads((data / "test/b3lyp_reference.json").read_text())
-    water = reference["minima"]["water"]
-    assert water["energy_ev"] / 27.211386 == pytest.approx(-76.4089533, abs=3e-5)
-    assert water["wavenumbers_per_cm"] == pytest.approx([1713, 3727, 3849], abs=5)
-    for scan in reference["scans"]:
-        assert len(scan["points"]) > 8
-        assert "energy_ev" in scan["points"][0]
+    minima = {molecule.name: molecule for molecule in read_molecules(data / "test/equilibrium.xyz")}
+    water = minima["water"]
+    assert water.atoms.info["REF_energy"] / 27.211386 == pytest.approx(-76.4089533, abs=3e-5)
+    assert water.frequencies_per_cm == pytest.approx([1713, 3727, 3849], abs=5)
+    assert min(molecule.frequencies_per_cm.min() for molecule in minima.values()) > 0
+    torsion, stretch = read_scans(data / "test/scan.xyz")
+    assert torsion.energies_ev.argmin() not in (0, 12)
+    assert 0.9 < stretch.coordinates[stretch.energies_ev.argmin()] < 1.05
 
 
 def test_labels_that_were_changed_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Molecules with known properties, in the files that the evaluator reads (`evaluation/molecules.py`)."""
+
+from __future__ import annotations
+
+import io
+
+from ase import Atoms
+from ase.io import write
+from pydantic import BaseModel, ConfigDict
+
+EQUILIBRIUM, SCAN = "test/equilibrium.xyz", "test/scan.xyz"
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_Places = list[tuple[float, float, float]]
+
+
+class Minimum(BaseModel):
+    """A molecule relaxed by the method of the labels."""
+
+    model_config = _STRICT
+
+    molecule: str
+    numbers: list[int]
+    positions_a: _Places
+    energy_ev: float
+    frequencies_per_cm: list[float]
+    """Harmonic, ascending, 3N − 6 or 3N − 5 of them."""
+
+
+class Point(BaseModel):
+    """One geometry of a scan."""
+
+    model_config = _STRICT
+
+    coordinate: float
+    positions_a: _Places
+    energy_ev: float
+
+
+class Scan(BaseModel):
+    """A rigid path, evenly spaced."""
+
+    model_config = _STRICT
+
+    scan: str
+    """What is varied, of which molecule, in which unit."""
+    numbers: list[int]
+    points: list[Point]
+
+
+class Reference(BaseModel):
+    """What is shipped beside the labels."""
+
+    model_config = _STRICT
+
+    method: dict[str, str | int | float | bool]
+    minima: list[Minimum]
+    scans: list[Scan]
+
+    def files(self) -> dict[str, str]:
+        """Extended XYZ by path in the data set."""
+        minima = []
+        for minimum in self.minima:
+            atoms = Atoms(minimum.numbers, minimum.positions_a)
+            atoms.info = {
+                "molecule": minimum.molecule,
+                "frequencies_per_cm": minimum.frequencies_per_cm,
+                "REF_energy": minimum.energy_ev,
+            }
+            minima.append(atoms)
+        points = []
+        for scan in self.scans:
+            for point in scan.points:
+                atoms = Atoms(scan.numbers, point.positions_a)
+                atoms.info = {
+                    "scan": scan.scan,
+                    "coordinate": point.coordinate,
+                    "REF_energy": point.energy_ev,
+                }
+                points.append(atoms)
+        return {EQUILIBRIUM: _extxyz(minima), SCAN: _extxyz(points)}
+
+
+def _extxyz(frames: list[Atoms]) -> str:
+    stream = io.StringIO()
+    write(stream, frames, format="extxyz")
+    return stream.getvalue()
