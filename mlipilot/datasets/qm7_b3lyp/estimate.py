@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
+from mlipilot.datasets.qm7_b3lyp.method import chemistry, one_thread
 from mlipilot.datasets.qm7_b3lyp.molecules import collect
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
@@ -55,6 +58,7 @@ class Estimate:
 
 def estimate(options: Qm7B3lypOptions) -> Estimate:
     """Time two labels and scale by the molecules' sizes. Raises InputError as building would."""
+    chemistry("pyscf")
     molecules = [molecule for molecule in collect(options) if len(molecule.numbers) > 1]
     core_seconds = options.geometries * sum(label_seconds(molecule.numbers) for molecule in molecules)
     slowness = _probe_seconds() / label_seconds(_PROBE.numbers)
@@ -63,6 +67,12 @@ def estimate(options: Qm7B3lypOptions) -> Estimate:
 
 
 def _probe_seconds() -> float:
+    """CPU-seconds of a probe's label, by a process of one thread as labelling is."""
+    command = [sys.executable, "-m", __name__]
+    return float(subprocess.run(command, env=one_thread(), check=True, capture_output=True).stdout)
+
+
+def _time_probe() -> float:
     """CPU-seconds of a probe's label, after one that loads what has to be loaded."""
     still = np.array(_PROBE.positions_a)
     spent = []
@@ -72,3 +82,7 @@ def _probe_seconds() -> float:
         label_geometries(_PROBE, [Geometry.model_validate({"kind": "rattled", "positions_a": places})])
         spent.append(time.process_time() - started)
     return spent[-1]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{_time_probe()}\n")

@@ -14,6 +14,7 @@ from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.datasets.base import Progress
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
+from mlipilot.datasets.qm7_b3lyp.method import one_thread
 from mlipilot.datasets.qm7_b3lyp.records import to_lines
 from mlipilot.datasets.qm7_b3lyp.sampling import geometries
 from mlipilot.datasets.qm7_b3lyp.work import (
@@ -28,7 +29,6 @@ from mlipilot.datasets.qm7_b3lyp.work import (
 )
 from mlipilot.errors import CheckFailedError, InputError
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _POLL_S = 0.5
 
 
@@ -127,7 +127,7 @@ def _start(work: Path, shard: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlipilot.datasets.qm7_b3lyp", str(work), str(shard), str(os.getpid())]
     _log(work, shard).parent.mkdir(exist_ok=True)
     with _log(work, shard).open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | _ONE_THREAD)
+        return subprocess.Popen(command, stdout=log, stderr=log, env=one_thread())
 
 
 def main(arguments: list[str]) -> int:

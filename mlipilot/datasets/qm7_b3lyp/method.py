@@ -26,16 +26,21 @@ AUXILIARY_BASIS = "cc-pvqz-jkfit"
 EV_PER_HARTREE = float(Hartree)
 EV_PER_A_PER_HARTREE_PER_BOHR = float(Hartree / Bohr)
 
-_OF_MODULE = {"pyscf": "pyscf", "rdkit": "rdkit", "tblite": "tblite"}
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def one_thread() -> dict[str, str]:
+    """The environment of a process that labels: libraries read it when they are loaded.
+
+    Small molecules gain nothing from two threads, and processes side by side use each core in full.
+    """
+    return os.environ | dict.fromkeys(_THREADS, "1")
 
 
 def chemistry(module: str) -> ModuleType:
-    """A module of the extra `qm`, such as `pyscf.dft`, running on one thread. Raises InputError without it.
-
-    One thread: small molecules gain nothing from two, and processes side by side use each core in full.
-    """
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
+    """A module of the extra `qm`, such as `pyscf.dft`. Raises InputError without it."""
+    os.environ.update({name: "1" for name in _THREADS if name not in os.environ})
     package = module.partition(".")[0]
     try:
         found = importlib.import_module(module)
