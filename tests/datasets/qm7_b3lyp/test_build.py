@@ -146,6 +146,7 @@ def test_a_second_builder_is_refused(tmp_path: Path) -> None:
     assert "another process builds here" in str(done.exception)
 
 
+@needs_qm
 def test_a_plan_says_core_hours_by_the_size_of_the_molecules(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlipilot.datasets.qm7_b3lyp import estimate
     from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
