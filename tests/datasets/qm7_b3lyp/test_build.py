@@ -20,7 +20,8 @@ from mlipilot.audit.files import tree_digest
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.cli.app import app
 from mlipilot.datasets import DATASETS
-from mlipilot.datasets.qm7_b3lyp import shipped
+from mlipilot.datasets.qm7_b3lyp import estimate, shipped
+from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
@@ -148,14 +149,25 @@ def test_a_second_builder_is_refused(tmp_path: Path) -> None:
 
 @needs_qm
 def test_a_plan_says_core_hours_by_the_size_of_the_molecules(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlipilot.datasets.qm7_b3lyp import estimate
-    from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
-
     monkeypatch.setattr(estimate, "_probe_seconds", lambda: 2 * label_seconds([6, 8, 1, 1, 1, 1]))
     told = json.loads(_data("plan", "qm7_b3lyp", *TINY, "--json").stdout)
     assert (told["molecules"], told["labels"], told["slowness"]) == (3, 9, 2)
     each = [label_seconds(numbers) for numbers in ([8, 1, 1], [6, 1, 1, 1, 1], [7, 1, 1, 1])]
     assert told["core_hours"] == pytest.approx(2 * 3 * sum(each) / 3600)
+
+
+def test_every_molecule_costs_what_is_expected_within_30_percent() -> None:
+    """Measured on one machine; those of docs/benchmarks.md go up to toluene, of seven heavy atoms."""
+    spent: dict[str, list[float]] = {}
+    expected = {}
+    for frame in shipped.load().frames:
+        if frame.kind != "isolated_atom":
+            spent.setdefault(frame.molecule, []).append(float(frame.label["cpu_seconds"]))
+            expected[frame.molecule] = label_seconds(frame.numbers)
+    for name, seconds in spent.items():
+        assert expected[name] == pytest.approx(np.mean(seconds), rel=0.3), name
+    toluene = [6] * 7 + [1] * 8
+    assert label_seconds(toluene) == pytest.approx(22.5, rel=0.3)
 
 
 @needs_qm
