@@ -52,7 +52,7 @@ runs=${MLIPILOT_RUNS:-$(mktemp -d)}
 run=$runs/local_llm
 mkdir -p "$run"
 say "serving it on loopback; everything lies in $runs"
-"$venv/bin/mlipilot" endpoint --gguf "$gguf" --run "$run" --port 0 --context-tokens 6144 >"$runs/endpoint.log" 2>&1 &
+"$venv/bin/mlipilot" endpoint --gguf "$gguf" --run "$run" --port 0 --context-tokens 8192 >"$runs/endpoint.log" 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
 for _ in $(seq 120); do
@@ -63,10 +63,10 @@ done
 
 say "what the endpoint can do"
 "$venv/bin/mlipilot" doctor campaigns/cu_emt.yaml --run-dir "$runs" --set name=local_llm --set pilot=local || true
-say "a campaign of two iterations"
+say "a campaign of four iterations, of the researcher alone"
 OMP_NUM_THREADS=1 "$venv/bin/mlipilot" run campaigns/cu_emt.yaml --run-dir "$runs" --set name=local_llm --set pilot=local \
-  --set 'seeds=[31]' --set budget.iterations=2 --set budget.optimizer_steps=300 --set pilot.max_tokens=1024 \
-  --set pilot.request_timeout_s=900
+  --set 'seeds=[31]' --set budget.iterations=4 --set budget.optimizer_steps=200 --set pilot.max_tokens=1536 \
+  --set pilot.request_timeout_s=900 --set pilot.reviewer=false --set pilot.analyst=false --set pilot.requests_per_turn=12
 "$venv/bin/mlipilot" verify "$run"
 "$venv/bin/python" - "$run" <<'PY'
 import sys

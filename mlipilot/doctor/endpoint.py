@@ -31,10 +31,11 @@ _MEND_CALL = (
 )
 
 
-def check_endpoints(pilots: Sequence[PilotSettings] | None) -> Iterator[Check]:
+def check_endpoints(pilots: Sequence[PilotSettings] | None, published: Path | None = None) -> Iterator[Check]:
     """One line for each endpoint that a campaign's pilots ask: those that roles share are asked once.
 
-    None: no campaign is given, and the environment may name an endpoint.
+    None: no campaign is given, and the environment may name an endpoint. `published` is the file of an
+    endpoint that belongs to the run.
     """
     if pilots is None:
         pilot = PilotSettings(kind="openai")
@@ -52,36 +53,41 @@ def check_endpoints(pilots: Sequence[PilotSettings] | None) -> Iterator[Check]:
             if settings is not None and settings not in tried:
                 tried.append(settings)
                 whose = " ".join([pilot.label] * several + [role] * (role != "researcher"))
-                yield check_endpoint(settings, f"endpoint ({whose})" if whose else "endpoint")
+                yield check_endpoint(settings, f"endpoint ({whose})" if whose else "endpoint", published)
     if not tried:
         replayed = [f"{pilot.replay} is replayed" for pilot in pilots if pilot.replay is not None]
         yield skipped("endpoint", f"not needed: {', '.join(replayed) or 'no language model is asked'}")
 
 
-def check_endpoint(pilot: EndpointSettings, name: str = "endpoint") -> Check:
+def check_endpoint(pilot: EndpointSettings, name: str = "endpoint", published: Path | None = None) -> Check:
     """Ask for the models, through proxies and with the key as a run would, then try the model out."""
-    return dataclasses.replace(_check(pilot), name=name)
+    return dataclasses.replace(_check(pilot, published), name=name)
 
 
-def _check(pilot: EndpointSettings) -> Check:
+def _check(pilot: EndpointSettings, published: Path | None) -> Check:
     # requests takes a while to import, and most campaigns here have no endpoint.
     from mlipilot.pilots.endpoint.address import find_address, takes_the_runs
     from mlipilot.pilots.endpoint.client import Endpoint
 
     served = os.environ.get("MLIPILOT_ENDPOINT", "")
-    if served and takes_the_runs(pilot):
+    of_the_run = takes_the_runs(pilot) and published is not None and published.is_file()
+    if served and takes_the_runs(pilot) and not of_the_run:
         if Path(served).exists():
             return skipped("endpoint", f"a job of the campaign serves {served}: it is tried out by the run")
         return failed("endpoint", f"there is no model at MLIPILOT_ENDPOINT={served}", "correct or unset it")
     try:
-        address = find_address(pilot, published=None)
+        address = find_address(pilot, published)
     except InputError as error:
         return failed("endpoint", str(error), "see docs/pilots.md")
     key = address.key
     patience = {"max_retries": 0, "loading_patience_s": 0.0}
     quick = pilot.model_copy(update=patience | {"request_timeout_s": TIMEOUT_S})
     sent = (
-        f"with the key of {pilot.api_key_env}" if key else f"without a key, as {pilot.api_key_env} is not set"
+        f"with the token in {published}"
+        if of_the_run
+        else f"with the key of {pilot.api_key_env}"
+        if key
+        else f"without a key, as {pilot.api_key_env} is not set"
     )
     try:
         names = sorted(Endpoint(address.base_url, "", key, quick).models())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.doctor.apptainer import check_apptainer, check_image, check_python
 from mlipilot.doctor.check import Check, skipped
@@ -50,7 +51,8 @@ def _machine(spec: CampaignSpec | None, runs: Path, directory: Path | None, site
             yield check_gpu_of_local_jobs()
         else:
             yield skipped("gpu", "not needed: jobs.device is cpu")
-    yield from check_endpoints((spec.pilots or [spec.pilot]) if spec else None)
+    published = RunPaths(runs / spec.name).endpoint if spec else None
+    yield from check_endpoints((spec.pilots or [spec.pilot]) if spec else None, published)
 
 
 def _containers(spec: CampaignSpec | None, runs: Path, directory: Path | None, site: Site) -> Iterator[Check]:

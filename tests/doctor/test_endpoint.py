@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,16 @@ def test_a_served_model(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -
     assert found.status == "ok" and "qwen made a tool call: mode native" in found.found
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert KEY not in found.found + found.mend
+
+
+def test_the_endpoint_that_is_published_in_the_run_is_asked_with_its_token(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    published = tmp_path / "endpoint.json"
+    published.write_text(json.dumps({"base_url": server.base_url, "token": KEY}))
+    (found,) = check_endpoints([PilotSettings(kind="openai", model="qwen")], published)
+    assert found.status == "ok" and f"with the token in {published}" in found.found
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}" and KEY not in found.found
 
 
 def test_a_model_that_is_not_served_fails(server: FaultyServer) -> None:
