@@ -20,7 +20,7 @@ import pytest
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.jobs.order import read_result
 from mlipilot.jobs.starts import CLAIM
-from tests.end_to_end.conftest import command, mlipilot, with_data, write_campaign
+from tests.end_to_end.conftest import command, mlipilot, write_campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons
 from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights
 
@@ -124,12 +124,11 @@ def unreliable_slurm(root: Path, dice: random.Random) -> dict[str, str]:
     return {"PATH": f"{root}:{os.environ['PATH']}", "UNRELIABLE_SLURM": str(root)}
 
 
-def test_everything_goes_wrong_at_once(cluster: OwnCluster, tiny_data: Path, tmp_path: Path) -> None:
+def test_everything_goes_wrong_at_once(cluster: OwnCluster, tmp_path: Path) -> None:
     dice = random.Random(SEED)
     undisturbed, disturbed, commands = (tmp_path / name for name in ("undisturbed", "disturbed", "commands"))
     for directory in (undisturbed, disturbed, commands):
         directory.mkdir()
-    with_data(tiny_data, undisturbed)
     spec = {"seeds": [1], "budget": {"iterations": 1, "optimizer_steps": 4}}
     plain, run = RunPaths(undisturbed / "runs" / "tiny"), RunPaths(disturbed / "runs" / "tiny")
     environment = cluster.environment | unreliable_slurm(commands, dice)
