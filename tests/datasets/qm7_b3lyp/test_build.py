@@ -110,6 +110,27 @@ def test_labelling_again_gives_the_shipped_labels() -> None:
         )
 
 
+@needs_qm
+@pytest.mark.parametrize(
+    ("molecule", "index", "atom", "axis"), [("water", 5, 1, 1), ("hydrogen_sulfide", 4, 0, 2)]
+)
+def test_shipped_forces_are_minus_the_slope_of_the_energy(
+    molecule: str, index: int, atom: int, axis: int
+) -> None:
+    step = 2e-3
+    kept = next(f for f in shipped.load().frames if (f.molecule, f.index) == (molecule, index))
+    places = np.array([kept.positions_a, kept.positions_a])
+    places[0, atom, axis] += step
+    places[1, atom, axis] -= step
+    source = Molecule(
+        name="m", origin="t", numbers=kept.numbers, positions_a=kept.positions_a or [], relax=False
+    )
+    moved = [Geometry.model_validate({"kind": kept.kind, "positions_a": place}) for place in places.tolist()]
+    up, down = (frame.energy_ev for frame in label_geometries(source, moved))
+    assert up is not None and down is not None and kept.forces_ev_per_a is not None
+    assert kept.forces_ev_per_a[atom][axis] == pytest.approx(-(up - down) / (2 * step), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
