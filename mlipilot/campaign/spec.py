@@ -19,7 +19,6 @@ from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.pilots import expand_names, first_of
 from mlipilot.campaign.space import check_searches, check_space
 from mlipilot.datasets import DATASETS
-from mlipilot.datasets.options import ImportedOptions
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
 from mlipilot.jobs.settings import JobSettings
@@ -141,7 +140,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
         validate(_resolve(raw, profiles, name, overrides, path), CampaignSpec, path)
     data = _resolve(raw, profiles, chosen, overrides, path)
     spec = _with_recorded_pilots(validate(data, CampaignSpec, path), data, path)
-    _check_dataset(spec, data, path)
+    spec = _with_absolute_paths(spec, _dataset_options(spec, data, path), path)
     scorecard_path = (path.parent / spec.scorecard).resolve()
     scorecard = load_scorecard(scorecard_path)
     if scorecard.dataset != spec.dataset.name:
@@ -224,16 +223,24 @@ def dump_yaml(value: Any) -> str:
     return stream.getvalue()
 
 
-def _check_dataset(spec: CampaignSpec, data: Any, path: Path) -> None:
+def _dataset_options(spec: CampaignSpec, data: Any, path: Path) -> BaseModel:
+    """The options of the campaign's data set. Raises InputError for what it does not have."""
     if spec.dataset.name not in DATASETS:
         near = difflib.get_close_matches(spec.dataset.name, DATASETS, n=1)
         mend = f"did you mean {near[0]!r}?" if near else f"the data sets are: {', '.join(DATASETS)}"
         raise InputError(f"unknown data set {spec.dataset.name!r}", file=path, mend=mend)
     options = data["dataset"].get("options") or {}
-    checked = validate(options, DATASETS[spec.dataset.name].options, path)
-    if isinstance(checked, ImportedOptions):
-        # The run may be resumed from anywhere.
-        spec.dataset.options["path"] = str((path.parent / checked.path).resolve())
+    return validate(options, DATASETS[spec.dataset.name].options, path)
+
+
+def _with_absolute_paths(spec: CampaignSpec, options: BaseModel, path: Path) -> CampaignSpec:
+    """Paths among the data set's options are seen from the campaign file; a run is resumed from anywhere."""
+    found = {name: getattr(options, name) for name in options.model_fields_set}
+    absolute = {
+        name: str((path.parent / value).resolve()) for name, value in found.items() if isinstance(value, Path)
+    }
+    dataset = spec.dataset.model_copy(update={"options": spec.dataset.options | absolute})
+    return spec.model_copy(update={"dataset": dataset})
 
 
 def _resolve(

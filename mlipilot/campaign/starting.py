@@ -16,6 +16,8 @@ from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.errors import InputError
 
+LEAST_BOUND = 1.0
+"""Of the errors, in meV/atom and meV/Å: where labels hardly vary, or nothing says by how much."""
 SBATCH = Path("campaigns/cu_emt.sbatch")
 """What the sbatch file is made after, the site's own block included."""
 
@@ -29,17 +31,18 @@ def write_start(name: str, data: Path, root: Path) -> list[Path]:
     provenance = _provenance(data)
     found = provenance["found"]
     force_rms_mev_per_a, energy_spread_mev_per_atom = _scales(data / "train" / "train.xyz")
+    energy_bound = LEAST_BOUND if energy_spread_mev_per_atom is None else energy_spread_mev_per_atom / 10
     values = {
         "name": name,
         "frames": sum(found["frames"].values()),
         "elements": found["elements"],
         "isolated_atom_ev": json.dumps(found["isolated_atom_ev"]).replace('"', ""),
-        "data": os.path.relpath(data, root / "campaigns"),
+        "data": json.dumps(os.path.relpath(data, root / "campaigns")),  # quoted as YAML reads it
         "digest": sha256_file(data / MANIFEST),
         "energy_spread": energy_spread_mev_per_atom,
         "force_rms": force_rms_mev_per_a,
-        "energy_bound": f"{energy_spread_mev_per_atom / 10:.2g}",
-        "force_bound": f"{force_rms_mev_per_a / 10:.2g}",
+        "energy_bound": f"{max(energy_bound, LEAST_BOUND):.2g}",
+        "force_bound": f"{max(force_rms_mev_per_a / 10, LEAST_BOUND):.2g}",
     }
     texts = {
         Path("scorecards") / f"{name}.yaml": _render("scorecard.yaml.j2", values),
@@ -73,18 +76,22 @@ def _provenance(data: Path) -> dict[str, Any]:
     return provenance
 
 
-def _scales(train: Path) -> tuple[float, float]:
-    """Root mean square of the forces (meV/Å), and of the energies around their formula's mean (meV/atom)."""
+def _scales(train: Path) -> tuple[float, float | None]:
+    """Root mean square of the forces (meV/Å), and of the energies around their formula's mean (meV/atom).
+
+    The latter is None where no formula has two frames.
+    """
     from ase.io import read  # heavy, and not needed to read a campaign
 
     forces, energies = [], defaultdict(list)
     for atoms in read(train, index=":"):
         forces.append(atoms.arrays["REF_forces"])
         energies[atoms.get_chemical_formula()].append(atoms.info["REF_energy"] / len(atoms))
-    around = np.concatenate([np.array(values) - np.mean(values) for values in energies.values()])
-    rms_force = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
-    spread = float(np.sqrt(np.mean(around**2)))
-    return 1000 * max(rms_force, 1e-3), 1000 * max(spread, 1e-2)
+    force_rms_mev_per_a = 1000 * float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    around = [np.array(values) - np.mean(values) for values in energies.values() if len(values) > 1]
+    if not around:
+        return force_rms_mev_per_a, None
+    return force_rms_mev_per_a, 1000 * float(np.sqrt(np.mean(np.concatenate(around) ** 2)))
 
 
 def _render(template: str, values: dict[str, Any]) -> str:

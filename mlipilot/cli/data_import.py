@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +13,7 @@ from rich.text import Text
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, print_json
-from mlipilot.errors import InputError
+from mlipilot.cli.types import AsJson, checked_name, print_json
 
 if TYPE_CHECKING:
     from mlipilot.datasets.imported.importing import Import
@@ -49,8 +47,7 @@ def import_(
     from mlipilot.datasets.imported.importing import import_files
     from mlipilot.datasets.imported.reading import Labels
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-        raise InputError(f"--name {name!r}", mend="small letters, digits, - and _ make a name")
+    checked_name(name, "--name")
     labels = Labels(energy_key, forces_key, stress_key, group_key, energy_unit, forces_unit, stress_unit)
     target = (output or Path("data") / name).resolve()
     found = import_files(files, labels, name, target, seed, drop_outliers)

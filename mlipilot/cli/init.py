@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlipilot.cli.console import stdout
-from mlipilot.errors import InputError
+from mlipilot.cli.types import checked_name
 
 
 def init(
@@ -19,8 +18,7 @@ def init(
     """Write campaign, sbatch file and scorecard for an imported data set, here."""
     from mlipilot.campaign.starting import write_start
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-        raise InputError(f"NAME {name!r}", mend="small letters, digits, - and _ make a name")
+    checked_name(name, "NAME")
     for path in write_start(name, data.resolve(), Path.cwd()):
         stdout.print(str(path), soft_wrap=True, markup=False)
     stdout.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -61,3 +62,10 @@ def begun_lineage(run: RunPaths, number: int) -> LineagePaths:
 def print_json(value: Any) -> None:
     """Write `value` to standard output as JSON."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def checked_name(name: str, what: str) -> str:
+    """A name that campaigns, files and directories can have. Raises InputError for another."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+        raise InputError(f"{what} {name!r}", mend="small letters, digits, - and _ make a name")
+    return name

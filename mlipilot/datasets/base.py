@@ -1,11 +1,22 @@
-"""What all data sets share: groups of frames, fair rounding of shares, the check that groups do not leak."""
+"""What all data sets share: names in files, how a directory appears, and groups that do not leak."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from mlipilot.errors import CheckFailedError
+from mlipilot.errors import CheckFailedError, InputError
+
+FORMAT = "mlipilot-data/1"
+"""Of `provenance.json`."""
+ENERGY_KEY, FORCES_KEY, STRESS_KEY = "REF_energy", "REF_forces", "REF_stress"
+"""eV, eV/Å and eV/Å³ in extended XYZ: MACE's names, which no reader moves."""
+DECIMALS = 8
+"""Of every number in a file: a fixed format gives the same bytes on every run."""
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 
@@ -39,3 +50,27 @@ def check_groups(groups: Sequence[Group]) -> None:
         for key in keys:
             if split_of.setdefault(key, group.split) != group.split:
                 raise CheckFailedError(f"{key} is in two splits: {split_of[key]} and {group.split}")
+
+
+def check_new(out_dir: Path) -> None:
+    """Raises InputError if `out_dir` exists: ask before long work, too."""
+    if out_dir.exists():
+        raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
+
+
+@contextmanager
+def appearing(out_dir: Path) -> Iterator[Path]:
+    """A directory to fill that becomes `out_dir` when the block ends, and is gone when it raises.
+
+    Raises InputError if `out_dir` exists.
+    """
+    check_new(out_dir)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -30,10 +28,9 @@ from pydantic import BaseModel
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import Group, Progress, check_groups, share
+from mlipilot.datasets.base import FORMAT, Group, Progress, appearing, check_groups, share
 from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
 from mlipilot.datasets.options import CuEmtOptions
-from mlipilot.errors import InputError
 
 LATTICE_CONSTANT_A = 3.5898  # EMT's own minimum, so that zero strain means zero pressure
 _FILES = {
@@ -85,17 +82,8 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     Raises InputError if `out_dir` exists, CheckFailedError if labels or splits are not what they claim.
     """
     assert isinstance(options, CuEmtOptions)  # noqa: S101 - the registry pairs builders and options
-    if out_dir.exists():
-        raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
-    try:
-        _write(options, temporary, progress or (lambda *_: None))
-        temporary.chmod(0o755)
-        temporary.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with appearing(out_dir) as directory:
+        _write(options, directory, progress or (lambda *_: None))
 
 
 def _write(options: CuEmtOptions, out_dir: Path, progress: Progress) -> None:
@@ -119,7 +107,7 @@ def _provenance(
     options: CuEmtOptions, groups: list[Group], out_dir: Path, deviation: float
 ) -> dict[str, Any]:
     return {
-        "format": "mlipilot-data/1",
+        "format": FORMAT,
         "dataset": "cu_emt",
         "labels": {"calculator": "ase.calculators.emt.EMT", "asap_cutoff": ASAP_CUTOFF},
         "versions": {"ase": ase.__version__, "numpy": np.__version__},

@@ -8,11 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.emt import EMT
 
+from mlipilot.datasets.base import DECIMALS, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 from mlipilot.errors import CheckFailedError
 
-ENERGY_KEY, FORCES_KEY, STRESS_KEY = "REF_energy", "REF_forces", "REF_stress"
 ASAP_CUTOFF = False  # ASE's default; True would shift energies by about 6 meV/atom
-DECIMALS = 8  # of every number in a file: a fixed format gives the same bytes on every run
 FORCE_TOLERANCE_EV_PER_A = 1e-4
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.io import read, write
 
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.campaign.spec import load_campaign
@@ -59,6 +59,20 @@ def test_the_campaign_can_be_run_as_it_is(data: Path, root: Path) -> None:
     assert bounds["force_mae_mev_per_a"] == pytest.approx(100 * 6 * 0.05, rel=0.2)
     sbatch = (root / "campaigns" / "argon.sbatch").read_text()
     assert "cu_emt" not in sbatch and "campaign.sh campaigns/argon.sbatch" in sbatch
+
+
+def test_a_directory_that_yaml_would_misread(data: Path, root: Path) -> None:
+    moved = data.rename(data.with_name("mine: #2"))
+    write_start("argon", moved, root)
+    assert load_campaign(root / "campaigns" / "argon.yaml").spec.dataset.options["path"] == str(moved)
+
+
+def test_the_spread_of_the_labels_is_said_as_it_is(data: Path, root: Path) -> None:
+    write_start("argon", data, root)
+    said = (root / "scorecards" / "argon.yaml").read_text()
+    frames = read(data / "train" / "train.xyz", index=":")
+    spread = 1000 * np.std([atoms.info["REF_energy"] / 3 for atoms in frames])
+    assert f"{spread:.3g} meV/atom within one formula" in said
 
 
 @pytest.mark.parametrize("there", ["scorecards/argon.yaml", "campaigns/argon.sbatch"])

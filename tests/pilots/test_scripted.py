@@ -15,13 +15,14 @@ import requests
 
 import mlipilot
 from mlipilot.errors import InputError, PausedError
+from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.endpoint.abilities import Abilities
 from mlipilot.pilots.endpoint.client import Endpoint, Exchange
 from mlipilot.pilots.outcomes import Feedback
 from mlipilot.pilots.scripted import ScriptedServer, serve_forever
 from mlipilot.pilots.settings import PilotSettings
-from mlipilot.pilots.textbook import NEEDED_TOOLS, load_moves
+from mlipilot.pilots.textbook import NEEDED_TOOLS, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
 from mlipilot.pilots.yaml_places import find_place
@@ -150,6 +151,22 @@ def test_the_shipped_moves_set_keys_that_the_shipped_recipe_has() -> None:
             assert find_place(text, edit.key) is not None, f"{shipped.title}: {edit.key}"
     assert len({shipped.title for shipped in moves}) == len(moves) >= 4
     assert "baseline" not in {shipped.title for shipped in moves}
+
+
+@pytest.mark.parametrize("system", ["crystal", "structures", "molecules"])
+def test_it_makes_only_moves_whose_claims_the_scorecard_can_grade(system: System) -> None:
+    moves = fitting_moves(load_moves(), tool_schemas(metrics_of(system)))
+    named = {effect.metric for shipped in moves for effect in shipped.expected_effect}
+    assert moves and named <= set(metrics_of(system))
+
+
+def test_copper_and_molecules_have_moves_of_their_own() -> None:
+    titles = {
+        system: [m.title for m in fitting_moves(load_moves(), tool_schemas(metrics_of(system)))]
+        for system in ("crystal", "molecules")
+    }
+    assert set(titles["crystal"]) & set(titles["molecules"]) == {"One-cycle schedule with averaged weights"}
+    assert len(titles["crystal"]) == 4 and len(titles["molecules"]) == 5
 
 
 def test_every_tool_that_it_uses_exists() -> None:

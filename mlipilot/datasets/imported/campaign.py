@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, check_manifest
-from mlipilot.datasets.base import Progress
+from mlipilot.datasets.base import Progress, appearing
 from mlipilot.datasets.options import ImportedOptions
 from mlipilot.errors import InputError
 
@@ -34,14 +33,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     problems = check_manifest(source)
     if problems:
         raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
-    try:
-        shutil.copytree(source, temporary, dirs_exist_ok=True)
-        temporary.chmod(0o755)
-        temporary.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with appearing(out_dir) as directory:
+        shutil.copytree(source, directory, dirs_exist_ok=True)
     if progress is not None:
         progress(1, 1, "copied")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,11 +14,11 @@ from ase.io import write
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
+from mlipilot.datasets.base import FORMAT, appearing, check_new
 from mlipilot.datasets.imported.checks import Consistency, check_consistency, doubles, outliers
 from mlipilot.datasets.imported.reading import Frame, Labels, read_frames
 from mlipilot.errors import InputError
 
-FORMAT = "mlipilot-data/1"
 FILES = {
     "train": "train/train.xyz",
     "valid": "train/valid.xyz",
@@ -31,6 +29,8 @@ SHARES = {"train": 0.7, "valid": 0.1, "test": 0.1, "sealed": 0.1}
 BLOCKS = 20
 """Into how many stretches a file is cut when its frames are of too few groups."""
 SAME_ENERGY_EV_PER_ATOM = 1e-3
+FREE_A = 8.0
+"""How far an atom's periodic images are off at least, for it to count as free."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Import:
     consistency: Consistency
     elements: list[str]
     isolated_atom_ev: dict[str, float]
-    """From frames of one atom, which are in no split."""
+    """From frames of a free atom, which are in no split."""
     periodic: bool
     """Whether every frame is periodic in all directions."""
     stresses: bool
@@ -63,17 +63,16 @@ def import_files(
     Raises InputError for a label that is missing or cannot be right, for frames that contradict one another,
     for too few groups to split and for an `out_dir` that exists.
     """
-    if out_dir.exists():
-        raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
+    check_new(out_dir)
     frames = list(read_frames(files, labels))
-    atoms = {f.atoms.symbols[0]: f.energy_ev for f in frames if len(f.atoms) == 1}
-    frames = [frame for frame in frames if len(frame.atoms) > 1]
+    atoms = _free_atoms(frames)
+    frames = [frame for frame in frames if not is_free_atom(frame.atoms)]
     twice = doubles(frames)
     _check_doubles(frames, twice)
     later = {index for _, index in twice}
     kept = [frame for index, frame in enumerate(frames) if index not in later]
     if not kept:
-        raise InputError("no frame has more than one atom", file=files[0])
+        raise InputError("there are free atoms only", file=files[0], mend="give structures to learn from")
     consistency = check_consistency(kept, labels)
     far = outliers(kept)
     said = [f"{kept[index].place}: {why}" for index, why in far.items()]
@@ -98,15 +97,34 @@ def import_files(
     return found
 
 
+def is_free_atom(atoms: ase.Atoms) -> bool:
+    """One atom, and no image of it nearer than `FREE_A`: a primitive cell of a crystal is none."""
+    periods = atoms.cell.lengths()[atoms.pbc]
+    return len(atoms) == 1 and (len(periods) == 0 or bool(periods.min() >= FREE_A))
+
+
+def _free_atoms(frames: Sequence[Frame]) -> dict[str, float]:
+    """The energy (eV) of each element's free atom. Raises InputError when two frames disagree."""
+    found: dict[str, Frame] = {}
+    for frame in frames:
+        if is_free_atom(frame.atoms):
+            first = found.setdefault(str(frame.atoms.symbols[0]), frame)
+            _check_same_energy(first, frame, "is a free atom like")
+    return {symbol: frame.energy_ev for symbol, frame in found.items()}
+
+
+def _check_same_energy(first: Frame, second: Frame, how: str) -> None:
+    difference = abs(first.energy_ev - second.energy_ev) / len(first.atoms)
+    if difference > SAME_ENERGY_EV_PER_ATOM:
+        raise InputError(
+            f"{second.place} {how} {first.place} with an energy {1000 * difference:.3g} meV/atom apart",
+            mend="labels of one method are expected: leave one of the two out",
+        )
+
+
 def _check_doubles(frames: Sequence[Frame], twice: Sequence[tuple[int, int]]) -> None:
     for a, b in twice:
-        difference = abs(frames[a].energy_ev - frames[b].energy_ev) / len(frames[a].atoms)
-        if difference > SAME_ENERGY_EV_PER_ATOM:
-            raise InputError(
-                f"{frames[b].place} has the geometry of {frames[a].place} with an energy "
-                f"{1000 * difference:.3g} meV/atom apart",
-                mend="labels of one method are expected: leave one of the two out",
-            )
+        _check_same_energy(frames[a], frames[b], "has the geometry of")
 
 
 def _grouped(frames: list[Frame], labels: Labels) -> tuple[str, list[Frame]]:
@@ -158,13 +176,11 @@ def _write(
     seed: int,
     out_dir: Path,
 ) -> None:
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
-    try:
+    with appearing(out_dir) as directory:
         for split, path in FILES.items():
-            (temporary / path).parent.mkdir(exist_ok=True)
+            (directory / path).parent.mkdir(exist_ok=True)
             structures = [_with_group(frame) for frame in frames if frame.group in splits[split]]
-            write(temporary / path, structures, format="extxyz")
+            write(directory / path, structures, format="extxyz")
         provenance: dict[str, Any] = {
             "format": FORMAT,
             "dataset": "imported",
@@ -172,20 +188,15 @@ def _write(
             "labels": asdict(labels),
             "versions": {"ase": ase.__version__, "numpy": np.__version__},
             "seed": seed,
-            "sources": {file.name: sha256_file(file) for file in files},
+            "sources": {str(file): sha256_file(file) for file in files},
             "found": asdict(found),
             "splits": {
-                split: {"file": path, "sha256": sha256_file(temporary / path), "frames": found.frames[split]}
+                split: {"file": path, "sha256": sha256_file(directory / path), "frames": found.frames[split]}
                 for split, path in FILES.items()
             },
         }
-        write_json(temporary / "provenance.json", provenance)
-        write_manifest(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        write_json(directory / "provenance.json", provenance)
+        write_manifest(directory)
 
 
 def _with_group(frame: Frame) -> ase.Atoms:

@@ -18,12 +18,10 @@ from ase import Atoms, units
 from ase.io import iread
 from numpy.typing import NDArray
 
+from mlipilot.datasets.base import DECIMALS, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 from mlipilot.errors import InputError
 from mlipilot.untrusted import one_line
 
-ENERGY_KEY, FORCES_KEY, STRESS_KEY = "REF_energy", "REF_forces", "REF_stress"
-DECIMALS = 8
-"""Of every number that is written."""
 ENERGIES_IN_EV = {
     "eV": 1.0,
     "meV": 1e-3,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from mlipilot.datasets.base import Progress
+from mlipilot.datasets.base import Progress, appearing, check_new
 from mlipilot.datasets.qm7_b3lyp import shipped
 from mlipilot.datasets.qm7_b3lyp.merge import write_dataset
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Frame
 from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames, read_plan
-from mlipilot.errors import InputError
 
 
 def work_dir(out_dir: Path) -> Path:
@@ -30,8 +27,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     Raises InputError if `out_dir` exists or another build works on it, CheckFailedError if labelling fails.
     """
     assert isinstance(options, Qm7B3lypOptions)  # noqa: S101 - the registry pairs builders and options
-    if out_dir.exists():
-        raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
+    check_new(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     report = progress or (lambda *_: None)
     if options.source == "shipped":
@@ -66,11 +62,5 @@ def prepare(work: Path, options: Qm7B3lypOptions) -> Plan:
 def _publish(
     out_dir: Path, frames: list[Frame], seed: int, unseen_share: float, provenance: dict[str, Any]
 ) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
-    try:
-        write_dataset(temporary, frames, seed, unseen_share, provenance, shipped.reference().files())
-        temporary.chmod(0o755)
-        temporary.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with appearing(out_dir) as directory:
+        write_dataset(directory, frames, seed, unseen_share, provenance, shipped.reference().files())

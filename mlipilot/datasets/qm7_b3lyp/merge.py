@@ -14,7 +14,7 @@ from ase.io import write
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import share
+from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, share
 from mlipilot.datasets.qm7_b3lyp.records import Frame, to_lines
 from mlipilot.errors import CheckFailedError
 
@@ -104,7 +104,7 @@ def write_dataset(
         out_dir / "provenance.json",
         provenance
         | {
-            "format": "mlipilot-data/1",
+            "format": FORMAT,
             "dataset": "qm7_b3lyp",
             "isolated_atoms_ev": {
                 ase.Atoms(f.numbers).symbols[0]: f.energy_ev for f in splits["isolated_atoms"]
@@ -130,11 +130,11 @@ def to_atoms(frame: Frame) -> Atoms:
     """A frame under MACE's key names; its full record is in records.jsonl under its molecule and index."""
     atoms = Atoms(frame.numbers, frame.positions_a)
     atoms.info = {
-        "REF_energy": frame.energy_ev,
+        ENERGY_KEY: frame.energy_ev,
         # the name that MACE takes free atoms' energies from
         "config_type": "IsolatedAtom" if frame.kind == "isolated_atom" else frame.kind,
         "molecule": frame.molecule,
         "index": frame.index,
     }
-    atoms.new_array("REF_forces", np.array(frame.forces_ev_per_a, dtype=float).reshape(-1, 3))
+    atoms.new_array(FORCES_KEY, np.array(frame.forces_ev_per_a, dtype=float).reshape(-1, 3))
     return atoms

@@ -8,6 +8,8 @@ from ase import Atoms
 from ase.io import write
 from pydantic import BaseModel, ConfigDict
 
+from mlipilot.datasets.base import ENERGY_KEY
+
 EQUILIBRIUM, SCAN = "test/equilibrium.xyz", "test/scan.xyz"
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _Places = list[tuple[float, float, float]]
@@ -64,7 +66,7 @@ class Reference(BaseModel):
             atoms.info = {
                 "molecule": minimum.molecule,
                 "frequencies_per_cm": minimum.frequencies_per_cm,
-                "REF_energy": minimum.energy_ev,
+                ENERGY_KEY: minimum.energy_ev,
             }
             minima.append(atoms)
         points = []
@@ -74,7 +76,7 @@ class Reference(BaseModel):
                 atoms.info = {
                     "scan": scan.scan,
                     "coordinate": point.coordinate,
-                    "REF_energy": point.energy_ev,
+                    ENERGY_KEY: point.energy_ev,
                 }
                 points.append(atoms)
         return {EQUILIBRIUM: _extxyz(minima), SCAN: _extxyz(points)}

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets.imported.checks import doubles, energies_follow_forces, outliers
-from mlipilot.datasets.imported.importing import SHARES, Import, import_files, split_groups
+from mlipilot.datasets.imported.importing import SHARES, Import, import_files, is_free_atom, split_groups
 from mlipilot.datasets.imported.reading import Frame, Labels, read_frames
 from mlipilot.errors import InputError
 
@@ -201,6 +201,19 @@ def test_isolated_atoms_are_in_no_split(labelled: list[Atoms], tmp_path: Path) -
     found = imported(written(tmp_path / "set.xyz", [*labelled, atom]))
     assert found.isolated_atom_ev == {"O": -2.5}
     assert sum(found.frames.values()) == len(labelled)
+
+
+def test_a_crystals_primitive_cell_is_no_free_atom() -> None:
+    assert is_free_atom(Atoms("Cu")) and is_free_atom(Atoms("Cu", cell=[9, 9, 9], pbc=True))
+    assert not is_free_atom(bulk("Cu")) and not is_free_atom(molecule("H2"))
+
+
+def test_free_atoms_that_disagree_are_refused(labelled: list[Atoms], tmp_path: Path) -> None:
+    atoms = [Atoms("O", info={"energy": energy}) for energy in (-2.5, -2.6)]
+    for atom in atoms:
+        atom.arrays["forces"] = np.zeros((1, 3))
+    with pytest.raises(InputError, match=r"frame 31 is a free atom like .*frame 30 .* 100 meV/atom apart"):
+        imported(written(tmp_path / "set.xyz", [*labelled, *atoms]))
 
 
 def test_a_frame_that_stands_twice_is_left_out_and_a_contradiction_is_refused(
