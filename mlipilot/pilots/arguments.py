@@ -30,7 +30,8 @@ def coerced(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 
 
 def _as_wanted(value: Any, schema: dict[str, Any]) -> Any:
-    wanted = _TYPES.get(schema.get("type", ""))
+    kind = schema.get("type")
+    wanted = _TYPES.get(kind) if isinstance(kind, str) else None  # of several types a text may be meant
     if wanted is None or not isinstance(value, str):
         return value
     try:

@@ -121,14 +121,14 @@ def values_in(text: str, paths: Iterable[str]) -> dict[str, Scalar]:
 
     A pilot may have written them: they need not lie in a space, and texts are cleaned and clipped.
     """
-    leaves = _leaves(text)
+    leaves = leaves_of(text)
     found = {path: leaves[path] for path in paths if _is_scalar(leaves.get(path))}
     return {path: one_line(value) if isinstance(value, str) else value for path, value in found.items()}
 
 
 def first_misfit(text: str, space: Space) -> Misfit | None:
     """The first path that a recipe.yaml does not have, or whose value there is not in the space."""
-    leaves, places = _leaves(text), editable_places(text, space)
+    leaves, places = leaves_of(text), editable_places(text, space)
     for path, parameter in space.items():
         if path not in leaves:
             near = difflib.get_close_matches(path, leaves, n=1)
@@ -146,7 +146,7 @@ def first_misfit(text: str, space: Space) -> Misfit | None:
     return None
 
 
-def _leaves(text: str) -> dict[str, Any]:
+def leaves_of(text: str) -> dict[str, Any]:
     """Every value of a YAML mapping that is no mapping itself, by dotted path; none for any other text."""
     try:
         content = YAML(typ="safe").load(text)

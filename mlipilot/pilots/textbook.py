@@ -13,16 +13,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mlipilot.pilots.calls import Call, calls_made, last_result
-from mlipilot.pilots.edits import replace_once
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import CAME_BACK
 from mlipilot.pilots.space import RECIPE
-from mlipilot.pilots.yaml_places import edit_for, find_place
+from mlipilot.pilots.yaml_places import editable_places, with_values
 from mlipilot.yaml_io import load_yaml_model
 
 MOVES = Path(__file__).parent / "scripted_moves.yaml"
 NEEDED_TOOLS = frozenset(
-    {"show_history", "list_files", "read_file", "replace_in_file", "submit_experiment", "give_up"}
+    {"show_history", "list_files", "read_file", "set_value", "submit_experiment", "give_up"}
 )
 
 
@@ -108,37 +107,32 @@ def _play(read: str, titles: set[str], moves: list[Move], made: list[Call]) -> C
     for move in moves:
         if move.title in titles:
             continue
-        places = {edit.key: find_place(read, edit.key) for edit in move.edits}
+        places = editable_places(read, [edit.key for edit in move.edits])
         missing = [key for key, place in places.items() if place is None]
         if missing:
-            return _give_up(f"{RECIPE} has no key {missing[0]!r}, which the move {move.title!r} sets")
-        if all(place is not None and place.value == edit.value for edit, place in _paired(move, places)):
-            continue
-        return _next_edit(_as_edited(read, made), move)
+            return _give_up(f"{RECIPE} has no key {missing[0]!r} on one line, which {move.title!r} sets")
+        if _to_set(read, move):
+            return _next_edit(_as_edited(read, made), move)
     return _give_up("every textbook move has been tried")
 
 
-def _paired(move: Move, places: dict[str, Any]) -> list[tuple[Edit, Any]]:
-    return [(edit, places[edit.key]) for edit in move.edits]
+def _to_set(text: str, move: Move) -> list[Edit]:
+    """What of the move the recipe does not say yet."""
+    places = editable_places(text, [edit.key for edit in move.edits])
+    return [edit for edit in move.edits if (place := places[edit.key]) and place.value != edit.value]
 
 
 def _as_edited(text: str, made: list[Call]) -> str:
     """The recipe as it stands after the edits of this conversation."""
     for call in made:
-        if call.name == "replace_in_file":
-            text = replace_once(text, call.arguments["search"], call.arguments["replace"])
+        if call.name == "set_value":
+            text = with_values(text, {call.arguments["key"]: call.arguments["value"]}) or text
     return text
 
 
 def _next_edit(text: str, move: Move) -> Call:
-    for edit in move.edits:
-        place = find_place(text, edit.key)
-        if place is None or place.value == edit.value:
-            continue
-        found = edit_for(text, edit.key, edit.value)
-        if found is None:
-            return _give_up(f"the value of {edit.key!r} in {RECIPE} is not on one line")
-        return Call("replace_in_file", {"path": RECIPE, "search": found[0], "replace": found[1]})
+    for edit in _to_set(text, move):
+        return Call("set_value", edit.model_dump())
     return Call("submit_experiment", move.model_dump(exclude={"edits"}))
 
 

@@ -27,6 +27,11 @@ _SHORT_ENTRY = ("iteration", "title", "verdict", "parameters", "score")
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": "string"}
 _PATH: _Schema = {"type": "string", "description": "a file of the recipe, such as recipe.yaml"}
+_KEY: _Schema = {"type": "string", "description": "its dotted path, such as optimiser.learning_rate"}
+_VALUE: _Schema = {
+    "type": ["number", "string", "boolean", "array", "object"],
+    "description": "the new value, as JSON",
+}
 _ITERATION: _Schema = {"type": "integer", "minimum": 0}
 _CLAIM = {
     "title": "a short name of the move, unlike those in the history",
@@ -65,13 +70,17 @@ def _untitled(schema: _Schema) -> _Schema:
 PARAMETERS: dict[str, tuple[str, _Schema]] = {
     "list_files": ("List the recipe's files.", _object({})),
     "read_file": ("Read a file of the recipe.", _object({"path": _PATH})),
+    "set_value": (
+        "Set one value of recipe.yaml that is there already.",
+        _object({"key": _KEY, "value": _VALUE}),
+    ),
     "replace_in_file": (
         "Replace one place in a file of the recipe. `search` is text copied from the file that occurs there "
         "exactly once; give whole lines.",
         _object({"path": _PATH, "search": _TEXT, "replace": _TEXT}),
     ),
     "write_file": (
-        "Write a whole file of the recipe, new or not. For small changes use replace_in_file.",
+        "Write a whole file of the recipe, new or not. For small changes use set_value or replace_in_file.",
         _object({"path": _PATH, "content": _TEXT}),
     ),
     "show_history": (
@@ -127,6 +136,7 @@ class Toolbox:
         self._tools: dict[str, Callable[..., ToolResult]] = {
             "list_files": self._list_files,
             "read_file": self._read_file,
+            "set_value": self._set_value,
             "replace_in_file": self._replace_in_file,
             "write_file": self._write_file,
             "show_history": self._show_history,
@@ -159,6 +169,10 @@ class Toolbox:
 
     def _read_file(self, path: str) -> ToolResult:
         return ToolResult(self._workbench.read(path))
+
+    def _set_value(self, key: str, value: Any) -> ToolResult:
+        self._workbench.set_value(key, value)
+        return ToolResult(f"ok: {key} was set", edited=True)
 
     def _replace_in_file(self, path: str, search: str, replace: str) -> ToolResult:
         self._workbench.replace(path, search, replace)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
+from mlipilot.pilots.values import with_value
 from mlipilot.pilots.yaml_places import editable_places
 from mlipilot.untrusted import clean
 
@@ -40,6 +42,10 @@ class Workbench:
     def replace(self, path: str, search: str, replace: str) -> None:
         """Replace the one place in a file that `search` means. Raises RefusedError."""
         self._write(path, replace_once(self.read(path), search, replace))
+
+    def set_value(self, key: str, value: Any) -> None:
+        """Set the value at a dotted path of recipe.yaml, which it must have. Raises RefusedError."""
+        self._write(RECIPE, with_value(self.read(RECIPE), key, value))
 
     def write(self, path: str, content: str) -> None:
         """Write a whole file, new or not. Raises RefusedError."""

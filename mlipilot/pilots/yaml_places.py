@@ -10,8 +10,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
-from mlipilot.pilots.edits import RefusedError, replace_once
-
 
 class Place(NamedTuple):
     """A value in a text: its span in characters, and what it is now."""
@@ -54,28 +52,6 @@ def with_values(text: str, values: Mapping[str, Any]) -> str | None:
     for place, value in sorted(found, key=lambda pair: -pair[0].start):  # the places before one stay
         text = _replaced(text, place, value)
     return text
-
-
-def edit_for(text: str, key: str, value: Any) -> tuple[str, str] | None:
-    """(search, replace) in whole lines that set `key` to `value`; None when its value is not on one line."""
-    place = editable_places(text, [key])[key]
-    if place is None:
-        return None
-    wanted = _replaced(text, place, value)
-    start = text.rfind("\n", 0, place.start) + 1
-    end = text.find("\n", place.end)
-    end = len(text) if end < 0 else end
-    while True:
-        search = text[start:end]
-        replace = wanted[start : end + len(wanted) - len(text)]
-        try:
-            if replace_once(text, search, replace) == wanted:
-                return search, replace
-        except RefusedError:
-            pass  # the same line stands elsewhere, too: take the one above it along
-        if start == 0:
-            return None
-        start = text.rfind("\n", 0, start - 1) + 1
 
 
 def _place(text: str, node: Node | None, value: Any, parts: list[str]) -> Place | None:

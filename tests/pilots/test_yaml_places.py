@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from mlipilot.pilots.edits import replace_once
-from mlipilot.pilots.yaml_places import edit_for, find_place, with_values
+from mlipilot.pilots.yaml_places import find_place, with_values
 
 
 @pytest.mark.parametrize(
@@ -28,9 +27,7 @@ from mlipilot.pilots.yaml_places import edit_for, find_place, with_values
     ],
 )
 def test_one_value_changes(text: str, key: str, wanted: str) -> None:
-    found = edit_for(text, key, 5)
-    assert found is not None
-    assert replace_once(text, *found) == wanted
+    assert with_values(text, {key: 5}) == wanted
     place = find_place(wanted, key)
     assert place is not None
     assert place.value == 5
@@ -53,22 +50,21 @@ def test_one_value_changes(text: str, key: str, wanted: str) -> None:
 )
 def test_a_key_that_is_not_there_has_no_place(text: str) -> None:
     assert find_place(text, "a.b") is None
-    assert edit_for(text, "a.b", 1) is None
+    assert with_values(text, {"a.b": 1}) is None
 
 
 @pytest.mark.parametrize("text", ["a: |\n  x\n", "a:\n  - 1\n", "a:\n  b: 1\n", "a: [1,\n  2]\n"])
 def test_a_value_over_several_lines_is_left_alone(text: str) -> None:
     assert find_place(text, "a") is not None
-    assert edit_for(text, "a", 5) is None
+    assert with_values(text, {"a": 5}) is None
 
 
 @pytest.mark.parametrize(
     "value", [5, -1.5e-7, True, None, "16x0e", "a: b", "true", "1.5", "", "#", "- x", "é", [1, "x"], {"a": 1}]
 )
 def test_a_value_is_written_so_that_it_reads_back(value: Any) -> None:
-    found = edit_for("a:\n  b: 1  # note\n", "a.b", value)
-    assert found is not None
-    assert YAML(typ="safe").load(replace_once("a:\n  b: 1  # note\n", *found)) == {"a": {"b": value}}
+    written = with_values("a:\n  b: 1  # note\n", {"a.b": value})
+    assert YAML(typ="safe").load(written) == {"a": {"b": value}}
 
 
 def test_several_values_are_set_at_once_wherever_they_stand() -> None:

@@ -1,0 +1,77 @@
+"""Setting one value of recipe.yaml by its dotted path: no text has to be matched, and comments stay."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.space import RECIPE, is_same, leaves_of
+from mlipilot.pilots.yaml_places import editable_places, find_place, with_values
+from mlipilot.untrusted import one_line
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a word"),
+    (list, "a list"),
+    (dict, "a mapping"),
+)
+
+
+def with_value(text: str, key: str, value: Any) -> str:
+    """`text`, that of a recipe.yaml, with the dotted `key` set to `value`. Raises RefusedError with the mend.
+
+    A text for a number, a flag, a list or a mapping is read as YAML first: small models quote everything.
+    """
+    place = find_place(text, key)
+    if place is None:
+        raise RefusedError(_unknown(text, key))
+    value = _as_meant(value, place.value)
+    if place.value is not None and _kind(value) != _kind(place.value):
+        now = one_line(json.dumps(place.value, default=str), 60)
+        raise RefusedError(f"{key} is {now}: its value must be {_kind(place.value)}")
+    if not _is_finite(value):
+        raise RefusedError(f"{key}: its value must be finite")
+    if editable_places(text, [key])[key] is None:
+        inside = [path for path in leaves_of(text) if path.startswith(f"{key}.")]
+        one_by_one = f"set one of {', '.join(inside[:20])}" if inside else "use replace_in_file"
+        raise RefusedError(f"the value of {key} stands on several lines: {one_by_one}")
+    if is_same(place.value, value):
+        raise RefusedError(f"the edit changes nothing: {key} has this value already")
+    edited = with_values(text, {key: value})
+    assert edited is not None  # noqa: S101 - its place is on one line
+    return edited
+
+
+def _as_meant(value: Any, old: Any) -> Any:
+    if not isinstance(value, str) or isinstance(old, str):
+        return value
+    try:
+        return json.loads(json.dumps(YAML(typ="safe", pure=True).load(value)))
+    except (YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+        return value
+
+
+def _kind(value: Any) -> str:
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "nothing")
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown(text: str, key: str) -> str:
+    known = leaves_of(text)
+    same_name = [path for path in known if path.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = same_name or difflib.get_close_matches(key[:100], known, n=3, cutoff=0.5)
+    mend = f"did you mean {' or '.join(near[:3])}?" if near else f"its keys are: {', '.join(known)}"
+    return f"{RECIPE} has no key {key[:100]!r}; {mend} (replace_in_file adds a new one)"
