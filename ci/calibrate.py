@@ -1,10 +1,11 @@
 """Measure how far apart the baseline, each scripted move and the gates are, on several seeds.
 
-    python ci/calibrate.py --work runs/calibration
+    python ci/calibrate.py --campaign campaigns/cu_emt.yaml --work runs/calibration
 
-Trains the shipped recipe, then the recipe after each scripted move, and evaluates each of them
-on the test split. A move that the accept rule rejects is undone before the next, as in a campaign. What is
-finished is not repeated: stop it at any time and start it again. The table goes to docs/benchmarks.md.
+Trains the campaign's baseline, then the recipe after each scripted move, and evaluates each of them on the
+test split. A move that the accept rule rejects is undone before the next, as in a campaign. With --ablate,
+the last recipe is then measured without each move that went into it. What is finished is not repeated: stop
+it at any time and start it again. The table goes to docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -24,23 +25,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from mlipilot.audit.files import tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import is_finished
+from mlipilot.campaign.baseline import set_recipe_values
+from mlipilot.campaign.spec import Campaign, load_campaign
 from mlipilot.controller.accept import judge
 from mlipilot.datasets import DATASETS
 from mlipilot.evaluation import reference
-from mlipilot.evaluation.catalog import CATALOG
-from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
+from mlipilot.evaluation.catalog import CATALOG, metrics_of
+from mlipilot.evaluation.scorecard import score
+from mlipilot.pilots.textbook import Move, fitting_moves, load_moves
+from mlipilot.pilots.tools import tool_schemas
 from mlipilot.report.text import mean_sd
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPE = ROOT / "mlipilot/recipes/mace"
-MOVES = ROOT / "mlipilot/pilots/scripted_moves.yaml"
-BEGIN, END = "<!-- calibration:begin -->", "<!-- calibration:end -->"
-# Shown besides the gated metrics.
-EXTRA = ["energy_rmse_mev_per_atom", "relative_cost", "parameter_count", "peak_memory_mib"]
+# Shown besides the gated metrics, where the system has them.
+EXTRA = [
+    "energy_rmse_mev_per_atom",
+    "frequency_mae_per_cm",
+    "relaxation_rmsd_a",
+    "unseen_energy_mae_mev_per_atom",
+]
+EXTRA += ["unseen_force_mae_mev_per_a", "relative_cost", "parameter_count", "peak_memory_mib"]
 
 
 @dataclass
@@ -48,70 +54,99 @@ class Arm:
     """One recipe that is measured on every seed."""
 
     title: str
-    edits: list[dict[str, Any]]  # cumulative, on top of the shipped recipe
+    moves: list[Move]  # on top of the campaign's baseline
     verdict: str = "start"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the moves set in recipe.yaml, the later over the earlier."""
+        return {edit.key: edit.value for move in self.moves for edit in move.edits}
+
+
+Results = list[list[dict[str, Any]]]
+"""Metrics files by arm and seed."""
 
 
 def main() -> None:
     """Measure what is missing and write the table."""
     options = _options()
-    card = load_scorecard(options.scorecard)
+    campaign = load_campaign(options.campaign, options.profile)
     data = options.work / "data"
     if not is_finished(data):
-        dataset = DATASETS[card.dataset]
-        dataset.build(dataset.options(), data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
-    settings = card.settings_for(options.profile)
+        dataset = DATASETS[campaign.spec.dataset.name]
+        chosen = dataset.options.model_validate(campaign.spec.dataset.options)
+        dataset.build(chosen, data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
+    settings = campaign.scorecard.settings_for(options.profile)
     values, how = reference.obtain(data, settings, _say)
     if how == "computed":
         write_json(data / reference.FILE_NAME, values.model_dump(mode="json"))
-    moves = YAML(typ="safe").load(MOVES.read_text())["moves"] if MOVES.is_file() else []
-    moves = moves[: options.moves]
-    arms: list[Arm] = [Arm("baseline", [])]
-    results = [_measure(arms[0], data, card, options)]
+    moves = fitting_moves(load_moves(), tool_schemas(metrics_of(settings.system)))
+    arms, results = _path(moves, campaign, data, options)
+    if options.ablate:
+        last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]
+        for move in last.moves:
+            arm = Arm(f"last without: {move.title}", [other for other in last.moves if other != move], "")
+            arms.append(arm)
+            results.append(_measure(arm, data, campaign, options))
+    _publish(_table(arms, results, campaign, options), campaign.spec.name)
+
+
+def _path(
+    moves: list[Move], campaign: Campaign, data: Path, options: argparse.Namespace
+) -> tuple[list[Arm], Results]:
+    """The baseline and the moves upon it, each judged as in a campaign."""
+    arms = [Arm("baseline", [])]
+    results = [_measure(arms[0], data, campaign, options)]
     incumbent = 0
     for number, move in enumerate(moves, start=1):
-        arm = Arm(f"{number} {move['title']}", arms[incumbent].edits + move["edits"])
-        if _recipe(arm, options.work) == _recipe(arms[incumbent], options.work):
+        arm = Arm(f"{number} {move.title}", [*arms[incumbent].moves, move])
+        if _recipe(arm, campaign, options.work) == _recipe(arms[incumbent], campaign, options.work):
             continue  # nothing to change: the scripted pilot leaves such a move out, too
         arms.append(arm)
-        results.append(_measure(arm, data, card, options))
+        results.append(_measure(arm, data, campaign, options))
+        card = campaign.scorecard
         old, new = ([score(card, run) for run in results[n]] for n in (incumbent, -1))
         judgement = judge(card.accept, old, new)
         arm.verdict = judgement.verdict
         _say(f"{arm.title}: {judgement.verdict}, {judgement.reason}")
         if judgement.verdict == "accepted":
             incumbent = len(arms) - 1
-    _publish(_table(arms, results, card, options))
+    return arms, results
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/calibration", help="where runs are kept")
-    parser.add_argument("--scorecard", type=Path, default=ROOT / "scorecards/cu_emt.yaml")
+    parser.add_argument("--work", type=Path, help="where runs are kept; runs/calibration-NAME otherwise")
+    parser.add_argument("--campaign", type=Path, default=Path("campaigns/cu_emt.yaml"))
     parser.add_argument("--profile", choices=["smoke", "full"], default="smoke")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--moves", type=int, default=4, help="how many of the scripted moves, as in smoke")
+    parser.add_argument(
+        "--ablate", action="store_true", help="also the last recipe without each of its moves"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     options = parser.parse_args()
-    options.work = options.work.resolve()
+    options.work = (options.work or ROOT / f"runs/calibration-{options.campaign.stem}").resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     return options
 
 
-def _measure(arm: Arm, data: Path, card: Scorecard, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _measure(arm: Arm, data: Path, campaign: Campaign, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The parsed metrics files of one arm, one a seed, with the training wall time as `train_wall_s`."""
-    recipe = _recipe(arm, options.work)
-    settings = json.dumps(card.settings_for(options.profile).model_dump(mode="json"), sort_keys=True)
-    mark = hashlib.sha256(f"{settings} {tree_digest(data)}".encode()).hexdigest()[:8]
+    recipe = _recipe(arm, campaign, options.work)
+    settings = json.dumps(
+        campaign.scorecard.settings_for(options.profile).model_dump(mode="json"), sort_keys=True
+    )
+    steps = campaign.spec.budget.optimizer_steps
+    mark = hashlib.sha256(f"{settings} {steps} {tree_digest(data)}".encode()).hexdigest()[:8]
 
     def one(seed: int) -> dict[str, Any]:
         run = recipe.parent / f"seed-{seed}-{mark}"
         if not (run / "result.json").is_file():
             shutil.rmtree(run, ignore_errors=True)
             run.mkdir()
-            write_json(run / "result.json", _run(run, recipe, data, seed, options))
+            write_json(run / "result.json", _run(run, recipe, data, seed, campaign))
         result: dict[str, Any] = json.loads((run / "result.json").read_text())
         wall = f"training {result['train_wall_s']:.0f} s, evaluation {result['wall_s']:.0f} s"
         _say(f"{arm.title} seed {seed}: {wall}")
@@ -121,24 +156,12 @@ def _measure(arm: Arm, data: Path, card: Scorecard, options: argparse.Namespace)
         return list(pool.map(one, options.seeds))
 
 
-def _recipe(arm: Arm, work: Path) -> Path:
+def _recipe(arm: Arm, campaign: Campaign, work: Path) -> Path:
     """The recipe of an arm in a directory named after its content."""
-    yaml = YAML()
-    content = yaml.load((RECIPE / "recipe.yaml").read_text())
-    for edit in arm.edits:
-        *sections, key = edit["key"].split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        if key not in place:
-            raise SystemExit(f"{MOVES.name}: the recipe has no key {edit['key']}")
-        place[key] = edit["value"]
     temporary = work / "recipe"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    shutil.copy(RECIPE / "train.py", temporary)
-    with (temporary / "recipe.yaml").open("w") as stream:
-        yaml.dump(content, stream)
+    shutil.copytree(campaign.recipe_path, temporary, ignore=shutil.ignore_patterns("__pycache__"))
+    set_recipe_values(temporary, {**campaign.spec.recipe_values, **arm.values})
     target = work / tree_digest(temporary)[:12] / "recipe"
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
@@ -146,15 +169,16 @@ def _recipe(arm: Arm, work: Path) -> Path:
     return target
 
 
-def _run(run: Path, recipe: Path, data: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def _run(run: Path, recipe: Path, data: Path, seed: int, campaign: Campaign) -> dict[str, Any]:
     train = [sys.executable, "train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
-    train += ["--output", str(run / "train"), "--seed", str(seed), "--max-steps", "1000000000"]
+    train += ["--output", str(run / "train"), "--seed", str(seed)]
+    train += ["--max-steps", str(campaign.spec.budget.optimizer_steps)]
     started = time.monotonic()
     _call(train, run / "train.log", recipe)
     train_wall_s = time.monotonic() - started
     evaluate = [sys.executable, "-m", "mlipilot.evaluation", "--model", str(run / "train/model")]
-    evaluate += ["--data", str(data), "--scorecard", str(options.scorecard.resolve())]
-    evaluate += ["--profile", options.profile, "--output", str(run / "evaluate")]
+    evaluate += ["--data", str(data), "--scorecard", str(campaign.scorecard_path.resolve())]
+    evaluate += ["--profile", campaign.spec.profile, "--output", str(run / "evaluate")]
     _call(evaluate, run / "evaluate.log", run)
     result: dict[str, Any] = json.loads((run / "evaluate/metrics.json").read_text())
     return result | {"train_wall_s": round(train_wall_s, 1)}
@@ -170,9 +194,8 @@ def _call(command: list[str], log: Path, directory: Path) -> None:
         raise SystemExit(f"{command[1]} ended with status {status.returncode}: see {log}")
 
 
-def _table(
-    arms: list[Arm], results: list[list[dict[str, Any]]], card: Scorecard, options: argparse.Namespace
-) -> str:
+def _table(arms: list[Arm], results: Results, campaign: Campaign, options: argparse.Namespace) -> str:
+    card = campaign.scorecard
     bounds = {gate.metric: gate.text for gate in card.gates}
     rows = [["metric", "gate", *(arm.title for arm in arms)], ["---"] * (len(arms) + 2)]
     rows.append(["verdict of the accept rule", "", *(arm.verdict for arm in arms)])
@@ -180,7 +203,8 @@ def _table(
     rows.append(["gates failed, each seed", "0", *(", ".join(map(str, row)) for row in failed)])
     objectives = [[score(card, run).log_objective for run in runs] for runs in results]
     rows.append(["ln objective", "", *(_mean_sd(row) for row in objectives)])
-    for name in [*bounds, *(name for name in EXTRA if name not in bounds)]:
+    known = metrics_of(card.settings_for(options.profile).system)
+    for name in [*bounds, *(name for name in EXTRA if name in known and name not in bounds)]:
         gate = next((gate for gate in card.gates if gate.metric == name), None)
         cells = []
         for runs in results:
@@ -191,9 +215,10 @@ def _table(
         rows.append([label, bounds.get(name, ""), *cells])
     for title, key in (("training wall time (s)", "train_wall_s"), ("evaluation wall time (s)", "wall_s")):
         rows.append([title, "", *(_mean_sd([run[key] for run in runs]) for runs in results)])
-    seeds = " ".join(map(str, options.seeds))
+    seeds, ablate = " ".join(map(str, options.seeds)), " --ablate" if options.ablate else ""
     about = (
-        f"Made by `python ci/calibrate.py --profile {options.profile} --seeds {seeds}`: mean ± standard "
+        f"Made by `python ci/calibrate.py --campaign {options.campaign} --profile {options.profile}{ablate} "
+        f"--jobs {options.jobs} --seeds {seeds}`: mean ± standard "
         f"deviation over these seeds; ✗n: the gate fails on n of {len(options.seeds)}. "
         f"Machine: {_cpu()}, one thread a job, {options.jobs} at a time. Versions: Python "
         f"{platform.python_version()}, "
@@ -218,11 +243,14 @@ def _cpu() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _publish(table: str) -> None:
+def _publish(table: str, name: str) -> None:
     page = ROOT / "docs/benchmarks.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_atomic(page, f"{before}{BEGIN}\n{table}{END}{after}")
+    begin, end = f"<!-- calibration of {name}: begin -->", f"<!-- calibration of {name}: end -->"
+    before, found, rest = page.read_text().partition(begin)
+    if not found:
+        raise SystemExit(f"{page} has no place {begin}; here is the table:\n\n{table}")
+    _, _, after = rest.partition(end)
+    write_atomic(page, f"{before}{begin}\n{table}{end}{after}")
     _say(f"{page} written")
 
 
