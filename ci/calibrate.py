@@ -4,8 +4,8 @@
 
 Trains the campaign's baseline, then the recipe after each scripted move, and evaluates each of them on the
 test split. A move that the accept rule rejects is undone before the next, as in a campaign. With --ablate,
-the last recipe is then measured without each move that went into it. What is finished is not repeated: stop
-it at any time and start it again. The table goes to docs/benchmarks.md.
+the last recipe is then measured with each part of it (normalisation, loss, …) back at the baseline's. What is
+finished is not repeated: stop it at any time and start it again. The table goes to docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ from mlipilot.pilots.tools import tool_schemas
 from mlipilot.report.text import mean_sd
 
 ROOT = Path(__file__).resolve().parents[1]
+# The parts of a recipe that --ablate takes back, by the beginnings of their keys; the first that fits counts.
+PARTS = {
+    "normalisation": ("normalisation.",),
+    "two stages": ("loss.stage_two",),
+    "loss": ("loss.",),
+    "capacity": ("model.",),
+    "schedule": ("schedule.", "optimiser.", "ema."),
+}
 # Shown besides the gated metrics, where the system has them.
 EXTRA = [
     "energy_rmse_mev_per_atom",
@@ -54,13 +62,9 @@ class Arm:
     """One recipe that is measured on every seed."""
 
     title: str
-    moves: list[Move]  # on top of the campaign's baseline
+    values: dict[str, Any]
+    """What it sets in the campaign's baseline, by dotted key."""
     verdict: str = "start"
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What the moves set in recipe.yaml, the later over the earlier."""
-        return {edit.key: edit.value for move in self.moves for edit in move.edits}
 
 
 Results = list[list[dict[str, Any]]]
@@ -84,8 +88,7 @@ def main() -> None:
     arms, results = _path(moves, campaign, data, options)
     if options.ablate:
         last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]
-        for move in last.moves:
-            arm = Arm(f"last without: {move.title}", [other for other in last.moves if other != move], "")
+        for arm in _ablations(last):
             arms.append(arm)
             results.append(_measure(arm, data, campaign, options))
     _publish(_table(arms, results, campaign, options), campaign.spec.name)
@@ -95,11 +98,13 @@ def _path(
     moves: list[Move], campaign: Campaign, data: Path, options: argparse.Namespace
 ) -> tuple[list[Arm], Results]:
     """The baseline and the moves upon it, each judged as in a campaign."""
-    arms = [Arm("baseline", [])]
+    arms = [Arm("baseline", {})]
     results = [_measure(arms[0], data, campaign, options)]
     incumbent = 0
     for number, move in enumerate(moves, start=1):
-        arm = Arm(f"{number} {move.title}", [*arms[incumbent].moves, move])
+        arm = Arm(
+            f"{number} {move.title}", arms[incumbent].values | {edit.key: edit.value for edit in move.edits}
+        )
         if _recipe(arm, campaign, options.work) == _recipe(arms[incumbent], campaign, options.work):
             continue  # nothing to change: the scripted pilot leaves such a move out, too
         arms.append(arm)
@@ -114,6 +119,18 @@ def _path(
     return arms, results
 
 
+def _ablations(last: Arm) -> list[Arm]:
+    """The last recipe with each part of it back at the baseline's."""
+    part_of = {
+        key: next(part for part, starts in PARTS.items() if key.startswith(starts)) for key in last.values
+    }
+    return [
+        Arm(f"all but {part}", {key: value for key, value in last.values.items() if part_of[key] != part}, "")
+        for part in PARTS
+        if part in part_of.values()
+    ]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,7 +140,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", choices=["smoke", "full"], default="smoke")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
-        "--ablate", action="store_true", help="also the last recipe without each of its moves"
+        "--ablate", action="store_true", help="also the last recipe without each of its parts"
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     options = parser.parse_args()

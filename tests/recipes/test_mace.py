@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import pytest
 import torch
 from ruamel.yaml import YAML
@@ -102,6 +103,20 @@ def test_two_processes_with_one_seed_end_with_the_same_weights(tmp_path: Path, d
     _, other = train(folder, data, tmp_path / "c", seed=2)
     assert again[-1]["weights_digest"] == first[-1]["weights_digest"] != other[-1]["weights_digest"]
     assert sorted(p.name for p in (tmp_path / "a/model").iterdir()) == ["config.json", "weights.safetensors"]
+
+
+def test_a_stress_that_is_not_labelled_is_not_validated(
+    tmp_path: Path, data: Path, train_here: Train
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    for file in (tmp_path / "data" / "train").glob("*.xyz"):
+        frames = ase.io.read(file, index=":")
+        for atoms in frames:
+            del atoms.info["REF_stress"]
+        ase.io.write(file, frames, format="extxyz")
+    status, events = train_here(recipe(tmp_path), tmp_path / "data", tmp_path / "out", steps=2)
+    assert status == 0
+    assert "valid_force_mae_mev_per_a" in events[-2] and "valid_stress_mae_gpa" not in events[-2]
 
 
 def test_every_option_trains(tmp_path: Path, data: Path, train_here: Train) -> None:

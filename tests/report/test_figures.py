@@ -70,6 +70,22 @@ def test_torn_curves_are_missing_data(run: RunPaths) -> None:
             figure(view, LIGHT)
 
 
+def test_unseen_molecules_are_drawn_apart(run: RunPaths) -> None:
+    for path in run.root.rglob("curves.npz"):
+        with np.load(path) as arrays:
+            curves = dict(arrays)
+        for what in ("energy_{}_ev_per_atom", "force_{}_ev_per_a"):
+            true = curves[what.format("reference")]
+            curves["unseen_" + what.format("reference")] = true
+            curves["unseen_" + what.format("model")] = true + 0.5
+        np.savez(path, **curves)
+    axes = [panel for panel in parity_figure(view_of(run), LIGHT).axes if panel.get_xlabel()]
+    assert len(axes) == 4  # energies and forces of the baseline and of the incumbent
+    for panel in axes:
+        assert "unseen (○) MAE 500" in panel.texts[0].get_text()
+        assert [line.get_marker() for line in panel.lines].count("o") == 1
+
+
 def molecular_curves(starts: int) -> dict[str, Any]:
     """What the evaluator leaves of the dynamics of molecules."""
     time = np.arange(20) * 0.0005

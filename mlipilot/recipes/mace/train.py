@@ -35,7 +35,12 @@ from mlipilot.handover import write_handover
 KEYS = data.KeySpecification(
     info_keys={"energy": "REF_energy", "stress": "REF_stress"}, arrays_keys={"forces": "REF_forces"}
 )
-EV_PER_A3_IN_GPA = 160.21766208
+# What validation calls each error, and its unit in that of the labels (eV, eV/Å, eV/Å³).
+NAMES = {
+    "energy": ("valid_energy_mae_mev_per_atom", 1000.0),
+    "forces": ("valid_force_mae_mev_per_a", 1000.0),
+    "stress": ("valid_stress_mae_gpa", 160.21766208),
+}
 # Every key of the recipe: its type, or the values to choose from.
 WEIGHTS = {"energy": float, "forces": float, "stress": float}
 SCHEMA = {
@@ -197,19 +202,16 @@ def learning_rate_factor(step: int, steps: int, schedule: dict[str, Any]) -> flo
 
 
 def validate(model: torch.nn.Module, batches: list[Any]) -> dict[str, float]:
-    """Mean absolute errors on the validation set."""
-    errors: dict[str, list[torch.Tensor]] = {"energy": [], "forces": [], "stress": []}
+    """Mean absolute errors on the validation set; of the stress where it is labelled."""
+    errors: dict[str, list[torch.Tensor]] = {"energy": [], "forces": []}
+    if any(batch.stress_weight.any() for batch in batches):
+        errors["stress"] = []
     for batch in batches:
         predicted = predict(model, batch)
         for name, found in errors.items():
             per = (batch.ptr[1:] - batch.ptr[:-1]) if name == "energy" else 1.0
             found.append(((predicted[name] - batch[name]) / per).detach().abs().flatten())
-    mean = {name: torch.cat(found).mean().item() for name, found in errors.items()}
-    return {
-        "valid_energy_mae_mev_per_atom": 1000 * mean["energy"],
-        "valid_force_mae_mev_per_a": 1000 * mean["forces"],
-        "valid_stress_mae_gpa": EV_PER_A3_IN_GPA * mean["stress"],
-    }
+    return {NAMES[name][0]: NAMES[name][1] * torch.cat(found).mean().item() for name, found in errors.items()}
 
 
 def train(model: torch.nn.Module, recipe: dict[str, Any], graphs: Any, valid_graphs: Any, steps: int) -> None:

@@ -18,6 +18,8 @@ from mlipilot.report.view import IterationView, LineageView
 
 Array = NDArray[np.float64]
 Curves = Mapping[str, Array]
+Pair = tuple[Array, Array]
+"""Reference and model values, flat."""
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 _MAX_POINTS = 20_000
 _NVE = re.compile(r"nve_(?:(?P<start>\d+)_)?(?P<kelvin>\d+(?:\.\d+)?)k_time_ps")
@@ -48,7 +50,7 @@ def candidate_curves(view: LineageView, theme: Theme) -> list[tuple[str, str, Cu
 
 
 def parity_figure(view: LineageView, theme: Theme) -> Figure:
-    """Model against labels on the test split: energies and force components."""
+    """Model against labels on the test split: energies and force components, unseen molecules apart."""
     candidates = [c for c in candidate_curves(view, theme) if _pair(c[2], "energy") and _pair(c[2], "force")]
     if not candidates:
         raise MissingDataError("no evaluation has left its parity data yet")
@@ -56,22 +58,23 @@ def parity_figure(view: LineageView, theme: Theme) -> Figure:
     grid = figure.subplots(len(candidates), 2, squeeze=False)
     for column, quantity in enumerate(("energy", "force")):
         pairs = [_pair(curves, quantity) for _, _, curves in candidates]
+        unseen = [_pair(curves, quantity, "unseen_") for _, _, curves in candidates]
         widest = max(float(np.nanpercentile(np.abs(p[1] - p[0]), 99.0)) for p in pairs if p) or 1e-12
-        values = np.concatenate([array for pair in pairs if pair for array in pair])
+        values = np.concatenate([array for pair in [*pairs, *unseen] if pair for array in pair])
         for row, (name, color, curves) in enumerate(candidates):
             axes, pair = grid[row][column], _pair(curves, quantity)
             if pair:
-                _draw_parity(axes, quantity, *pair, color, theme, limits=_limits(values))
+                _draw_parity(axes, quantity, *pair, color, theme, _limits(values), unseen[row])
                 _draw_residuals(axes, quantity, pair[1] - pair[0], color, widest)
             if column == 0:
                 axes.set_title(name, color=color)
     return figure
 
 
-def _pair(curves: Curves, quantity: str) -> tuple[Array, Array] | None:
+def _pair(curves: Curves, quantity: str, prefix: str = "") -> Pair | None:
     """Reference and model values of a quantity, finite ones only, thinned."""
     unit = {"energy": "ev_per_atom", "force": "ev_per_a"}[quantity]
-    true, found = (curves.get(f"{quantity}_{who}_{unit}") for who in ("reference", "model"))
+    true, found = (curves.get(f"{prefix}{quantity}_{who}_{unit}") for who in ("reference", "model"))
     if true is None or found is None or true.shape != found.shape or not true.size:
         return None
     true, found = true.ravel(), found.ravel()
@@ -95,12 +98,15 @@ def _draw_parity(
     color: str,
     theme: Theme,
     limits: tuple[float, float],
+    unseen: Pair | None,
 ) -> None:
     unit = {"energy": "eV/atom", "force": "eV/Å"}[quantity]
     axes.plot(limits, limits, color=theme.muted, lw=0.9, zorder=1)
     dense = true.size > 500
+    if unseen:
+        axes.plot(*unseen, "o", color=theme.ink, ms=3, mfc="none", mew=0.6, alpha=0.4, zorder=2)
     axes.plot(
-        true, found, ".", color=color, ms=3 if dense else 6, alpha=0.35 if dense else 0.7, mew=0, zorder=2
+        true, found, ".", color=color, ms=3 if dense else 6, alpha=0.35 if dense else 0.7, mew=0, zorder=3
     )
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.grid()
@@ -110,7 +116,10 @@ def _draw_parity(
     error = 1000 * (found - true)
     small = {"energy": "meV/atom", "force": "meV/Å"}[quantity]
     mae, rmse = float(np.abs(error).mean()), float(np.sqrt((error**2).mean()))
-    note(axes, f"MAE {number(mae)} {small}\nRMSE {number(rmse)} {small}", theme)
+    lines = [f"MAE {number(mae)} {small}", f"RMSE {number(rmse)} {small}"]
+    if unseen:
+        lines.append(f"unseen (○) MAE {number(1000 * float(np.abs(unseen[1] - unseen[0]).mean()))}")
+    note(axes, "\n".join(lines), theme)
 
 
 def _draw_residuals(axes: Axes, quantity: str, residuals: Array, color: str, widest: float) -> None:
