@@ -96,7 +96,8 @@ class Colleagues:
         if self.recording is not None:
             return self.recording.endpoint(role, iteration, revision)
         if role not in self._endpoints:
-            opened = open_endpoint(self._settings(role), self.run.endpoint, LedgerMemory(self.ledger))
+            settings = self._settings(role)
+            opened = open_endpoint(settings, self.run.endpoint, LedgerMemory(self.ledger, settings))
             self._endpoints[role] = opened
         return self._endpoints[role]
 

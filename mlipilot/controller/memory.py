@@ -7,13 +7,14 @@ from dataclasses import asdict
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.state import replay
 from mlipilot.pilots.endpoint.abilities import Abilities, Finding
+from mlipilot.pilots.settings import EndpointSettings
 
 
 class LedgerMemory:
     """Findings as `endpoint_probed` records; the newest of an address and a model holds."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, settings: EndpointSettings) -> None:
+        self._ledger, self._settings = ledger, settings
 
     def recall(self, base_url: str, model: str) -> Abilities | None:
         """What was found out last, or None."""
@@ -22,4 +23,5 @@ class LedgerMemory:
     def note(self, finding: Finding) -> None:
         """Append what was found out, and what that cost."""
         body = asdict(finding)
+        body["usd"] = self._settings.price_usd(finding.prompt_tokens, finding.completion_tokens)
         self._ledger.append("endpoint_probed", body.pop("abilities") | body)

@@ -103,7 +103,9 @@ class Proposals:
         if self.recording is not None:
             return self.recording.endpoint("researcher", iteration, revision)
         if self._endpoint is None:
-            opened = open_pilot(self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger), search)
+            opened = open_pilot(
+                self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger, self.spec.pilot), search
+            )
             self._endpoint = self.resources.enter_context(opened)
         return self._endpoint
 

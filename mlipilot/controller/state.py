@@ -159,6 +159,7 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             state.endpoints[body["base_url"], body["model"]] = Abilities(**known)
             state.prompt_tokens += body["prompt_tokens"]
             state.completion_tokens += body["completion_tokens"]
+            state.usd += body["usd"]
         case "exchange":
             state.exchanges += 1
             state.prompt_tokens += body["prompt_tokens"]

@@ -20,6 +20,7 @@ class Transcript:
 
     def record(self, iteration: int, role: Role, exchange: Exchange) -> None:
         """Append an exchange to the transcript, then acknowledge it in the ledger."""
+        endpoint = self.pilot.endpoint(role) or self.pilot
         line = json.dumps(
             {
                 "iteration": iteration,
@@ -29,7 +30,7 @@ class Transcript:
                 "prompt_tokens": exchange.prompt_tokens,
                 "completion_tokens": exchange.completion_tokens,
                 "duration_s": round(exchange.duration_s, 3),
-                "usd": self._price_usd(role, exchange),
+                "usd": endpoint.price_usd(exchange.prompt_tokens, exchange.completion_tokens),
                 "base_url": exchange.base_url,
                 "abilities": asdict(exchange.abilities),
                 "refused": [asdict(refusal) for refusal in exchange.refused],
@@ -39,13 +40,6 @@ class Transcript:
         self.ledger.fence()  # a reply may take long; the transcript may be another controller's by now
         append_line(self.path, line)
         self._acknowledge(line)
-
-    def _price_usd(self, role: Role, exchange: Exchange) -> float:
-        """By the prices of the role's endpoint."""
-        endpoint = self.pilot.endpoint(role) or self.pilot
-        sent = exchange.prompt_tokens * endpoint.usd_per_million_prompt_tokens
-        received = exchange.completion_tokens * endpoint.usd_per_million_completion_tokens
-        return round((sent + received) / 1e6, 9)
 
     def _acknowledge(self, line: str) -> None:
         entry = json.loads(line)

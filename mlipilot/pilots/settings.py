@@ -81,6 +81,12 @@ class EndpointSettings(BaseModel):
     usd_per_million_completion_tokens: float = Field(default=0.0, ge=0)
     """Price of what is received; 0 where nothing is charged."""
 
+    def price_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost, in US dollars."""
+        sent = prompt_tokens * self.usd_per_million_prompt_tokens
+        received = completion_tokens * self.usd_per_million_completion_tokens
+        return round((sent + received) / 1e6, 9)
+
     @field_validator("base_url")
     @classmethod
     def _plain_http(cls, value: str | None) -> str | None:

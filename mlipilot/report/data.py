@@ -265,6 +265,7 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
                 prompt_tokens=body["prompt_tokens"],
                 completion_tokens=body["completion_tokens"],
                 exchanges=body["requests"],
+                usd=body["usd"],
             )
         elif record.kind == "job_finished":
             number = _SEALED if body["job"] == "sealed" else body["iteration"]

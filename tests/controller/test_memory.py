@@ -12,6 +12,7 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.state import State, replay
 from mlipilot.pilots import open_endpoint
+from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
 from mlipilot.pilots.settings import EndpointSettings
 from tests.pilots.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
@@ -37,39 +38,49 @@ def settings_of(server: FaultyServer, model: str = "m") -> EndpointSettings:
     )
 
 
+def opened(settings: EndpointSettings, path: Path) -> Endpoint:
+    return open_endpoint(settings, memory=LedgerMemory(Ledger(path), settings))
+
+
 def state_of(path: Path) -> State:
     return replay(Ledger(path).records)
 
 
 def test_a_resumed_run_does_not_probe_again(server: FaultyServer, tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    first = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    first = opened(settings_of(server), path)
     assert len(server.requests) == 1
     looks = len(server.looks)
-    again = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    again = opened(settings_of(server), path)
     assert again.abilities == first.abilities
     assert (len(server.requests), len(server.looks)) == (1, looks)
     assert (state_of(path).prompt_tokens, state_of(path).completion_tokens) == (90, 3)
 
 
+def test_what_a_probe_costs_is_counted(server: FaultyServer, tmp_path: Path) -> None:
+    prices = {"usd_per_million_prompt_tokens": 2e4, "usd_per_million_completion_tokens": 1e6}
+    opened(settings_of(server).model_copy(update=prices), tmp_path / "ledger.jsonl")
+    assert state_of(tmp_path / "ledger.jsonl").usd == pytest.approx(90 * 0.02 + 3 * 1.0)
+
+
 def test_another_model_or_address_is_probed(server: FaultyServer, tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
-    open_endpoint(settings_of(server, "other"), memory=LedgerMemory(Ledger(path)))
+    opened(settings_of(server), path)
+    opened(settings_of(server, "other"), path)
     assert len(server.requests) == 2
     with FaultyServer() as moved:
         moved.answers(NATIVE)
-        open_endpoint(settings_of(moved), memory=LedgerMemory(Ledger(path)))
+        opened(settings_of(moved), path)
         assert len(moved.requests) == 1
     assert len(state_of(path).endpoints) == 3
 
 
 def test_what_is_learnt_on_the_way_holds_after_a_resume(server: FaultyServer, tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    endpoint = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    endpoint = opened(settings_of(server), path)
     server.answers(able(native=NO_TOOL_PARSER, json_schema=CONSTRAINED))
     endpoint.complete(TRIAL_MESSAGES, TRIAL_TOOLS)
-    again = open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    again = opened(settings_of(server), path)
     assert again.abilities == replace(endpoint.abilities, mode="json_schema")
     last = Ledger(path).records[-1]
     assert last.kind == "endpoint_probed" and "--enable-auto-tool-choice" in last.body["why"]
@@ -80,7 +91,7 @@ def test_the_record_says_how_the_endpoint_is_asked_and_holds_no_key(
     server: FaultyServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "ledger.jsonl"
-    open_endpoint(settings_of(server), memory=LedgerMemory(Ledger(path)))
+    opened(settings_of(server), path)
     (record,) = Ledger(path).records
     assert record.body == {
         "base_url": server.base_url,
@@ -91,6 +102,7 @@ def test_the_record_says_how_the_endpoint_is_asked_and_holds_no_key(
         "takes_system_role": True,
         "why": "native: a call",
         "requests": 1,
+        "usd": 0.0,
         "prompt_tokens": 90,
         "completion_tokens": 3,
     }

@@ -16,13 +16,13 @@ from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import Submitter, state_of
 
 pytestmark = [pytest.mark.slow, needs_slurm]
-STANDIN = Path(__file__).with_name("standin_model.py")
+STAND_IN = Path(__file__).with_name("stand_in_server.py")
 
 
 def _python_with_a_standin(folder: Path) -> str:
     """A Python for the cluster's jobs, in which serving a GGUF file is the stand-in's work."""
     program, python = folder / "python", shlex.quote(sys.executable)
-    standin = f'"-m mlipilot endpoint --gguf "*) exec {python} {shlex.quote(str(STANDIN))} "$@" ;;'
+    standin = f'"-m mlipilot endpoint --gguf "*) exec {python} {shlex.quote(str(STAND_IN))} "$@" ;;'
     program.write_text(f'#!/bin/bash\ncase "$*" in {standin} esac\nexec {python} "$@"\n')
     program.chmod(0o755)
     return str(program)

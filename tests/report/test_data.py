@@ -15,6 +15,7 @@ from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.errors import InputError
 from mlipilot.pilots.endpoint.abilities import Abilities, Finding
+from mlipilot.pilots.settings import EndpointSettings
 from mlipilot.report import rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture, draw_all
@@ -87,14 +88,16 @@ def test_costs_add_up_to_the_ledgers(view: LineageView) -> None:
 def test_the_probe_of_an_endpoint_is_among_the_costs(tmp_path: Path) -> None:
     made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1]))
     before = view_of(made.run)
-    LedgerMemory(made.ledger).note(
+    prices = EndpointSettings(usd_per_million_prompt_tokens=1e5)
+    LedgerMemory(made.ledger, prices).note(
         Finding("http://a/v1", "m", Abilities(), "native: a right call", 2, 210, 33)
     )
     view = view_of(made.run)
     assert view.total_cost.tokens == before.total_cost.tokens + 243
     assert status_dict(view)["tokens"] == {"prompt": view.state.prompt_tokens, "completion": 33}
     probe, total = rows.cost_rows(view)[-2:]
-    assert (probe.what, probe.tokens) == ("probe of the endpoint", "210 + 33") and total.tokens == "210 + 33"
+    assert probe.what == "probe of the endpoint"
+    assert probe.tokens == total.tokens == "210 + 33 (21.00 US$)"
 
 
 def test_every_moment_of_a_run_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

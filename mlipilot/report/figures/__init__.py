@@ -52,7 +52,7 @@ _FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
     "parity": (
         "Energies and forces on the test split",
         "Model against reference for structures that no training has seen, with the distribution of errors "
-        "on a scale that both models share.",
+        "on a scale that both models share. Open circles, if any: molecules that nothing was trained on.",
         parity_figure,
     ),
     "training": (
