@@ -4,8 +4,9 @@
 
 Trains the campaign's baseline, then the recipe after each scripted move, and evaluates each of them on the
 test split. A move that the accept rule rejects is undone before the next, as in a campaign. With --ablate,
-the last recipe is then measured with each part of it (normalisation, loss, …) back at the baseline's. What is
-finished is not repeated: stop it at any time and start it again. The table goes to docs/benchmarks.md.
+the last recipe is then measured with parts of it (normalisation, loss, …) back at the baseline's, one at a
+time. What is finished is not repeated: stop it at any time and start it again. The table goes to
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -86,11 +87,10 @@ def main() -> None:
         write_json(data / reference.FILE_NAME, values.model_dump(mode="json"))
     moves = fitting_moves(load_moves(), tool_schemas(metrics_of(settings.system)))
     arms, results = _path(moves, campaign, data, options)
-    if options.ablate:
-        last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]
-        for arm in _ablations(last):
-            arms.append(arm)
-            results.append(_measure(arm, data, campaign, options))
+    last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]
+    for arm in _ablations(last, options.ablate):
+        arms.append(arm)
+        results.append(_measure(arm, data, campaign, options))
     _publish(_table(arms, results, campaign, options), campaign.spec.name)
 
 
@@ -119,15 +119,14 @@ def _path(
     return arms, results
 
 
-def _ablations(last: Arm) -> list[Arm]:
-    """The last recipe with each part of it back at the baseline's."""
+def _ablations(last: Arm, parts: list[str]) -> list[Arm]:
+    """The last recipe with each of the parts back at the baseline's."""
     part_of = {
         key: next(part for part, starts in PARTS.items() if key.startswith(starts)) for key in last.values
     }
     return [
         Arm(f"all but {part}", {key: value for key, value in last.values.items() if part_of[key] != part}, "")
-        for part in PARTS
-        if part in part_of.values()
+        for part in parts
     ]
 
 
@@ -140,7 +139,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", choices=["smoke", "full"], default="smoke")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
-        "--ablate", action="store_true", help="also the last recipe without each of its parts"
+        "--ablate", choices=PARTS, nargs="+", default=[], help="parts to take back one by one"
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     options = parser.parse_args()
@@ -232,7 +231,11 @@ def _table(arms: list[Arm], results: Results, campaign: Campaign, options: argpa
         rows.append([label, bounds.get(name, ""), *cells])
     for title, key in (("training wall time (s)", "train_wall_s"), ("evaluation wall time (s)", "wall_s")):
         rows.append([title, "", *(_mean_sd([run[key] for run in runs]) for runs in results)])
-    seeds, ablate = " ".join(map(str, options.seeds)), " --ablate" if options.ablate else ""
+    seeds, parts = (
+        " ".join(map(str, options.seeds)),
+        "".join(f" {part!r}" if " " in part else f" {part}" for part in options.ablate),
+    )
+    ablate = f" --ablate{parts}" if parts else ""
     about = (
         f"Made by `python ci/calibrate.py --campaign {options.campaign} --profile {options.profile}{ablate} "
         f"--jobs {options.jobs} --seeds {seeds}`: mean ± standard "

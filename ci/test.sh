@@ -7,8 +7,8 @@
 # As root on Debian 12 it also installs a one-node Slurm and Apptainer (ci/cluster), builds the image, and tests
 # with them; elsewhere with what `sinfo` and MLIPILOT_TEST_IMAGE give, and says what is left out.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-install dev
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
+find_python >/dev/null # on a bare machine it installs one, which the image's build wants, too
 
 cluster='' builder=''
 clean_up() {
@@ -29,13 +29,14 @@ fi
 images=${TMPDIR:-/tmp}/mlipilot-images
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
   mkdir -p "$images"
-  # Beside the checks that need no image, for it keeps one core busy most of the time; in a group of its own.
+  # Beside what needs no image, for it keeps one core busy most of the time; in a group of its own.
   setsid bash -c 'bash containers/build.sh wheelhouse cpu --wheelhouse "$0/wheelhouse-cpu" &&
     bash containers/build.sh image cpu --offline --wheelhouse "$0/wheelhouse-cpu" --output "$0"' \
     "$images" >"$images/build.log" 2>&1 &
   builder=$!
 fi
 
+install dev
 if [ "${1:-}" != sweep ]; then
   say "ruff"
   "$venv/bin/ruff" format --check .

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from mlipilot.audit.ledger import read_ledger
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import dump_yaml
+from mlipilot.controller.state import replay
 from tests.end_to_end.conftest import REPOSITORY, mlipilot
 
 pytestmark = pytest.mark.slow
@@ -37,9 +38,9 @@ def test_normalisation_is_the_first_move_and_helps(tmp_path: Path) -> None:
 
     run = RunPaths(tmp_path / "runs" / "qm7_b3lyp")
     mlipilot("verify", run.root, cwd=tmp_path)
-    status = json.loads(mlipilot("status", run.root, "--json", cwd=tmp_path).stdout)
-    (move,) = [entry for entry in status["iterations"] if entry["iteration"] == 1]
-    assert move["title"] == "Energies from free atoms, forces of unit size"
-    assert move["verdict"] == "accepted"
+    state = replay(read_ledger(run.lineage(0).ledger))
+    move = state.iterations[1]
+    assert move.title == "Energies from free atoms, forces of unit size"
+    assert move.verdict is not None and move.verdict["verdict"] == "accepted"
     page = run.report_html.read_text()
     assert "Properties of molecules" in page and "dynamics broke" in page
