@@ -52,7 +52,8 @@ _FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
     "parity": (
         "Energies and forces on the test split",
         "Model against reference for structures that no training has seen, with the distribution of errors "
-        "on a scale that both models share. Open circles, if any: molecules that nothing was trained on.",
+        "on a scale that both models share; values beyond an axis lie on its edge. Open circles, if any: "
+        "molecules that nothing was trained on.",
         parity_figure,
     ),
     "training": (

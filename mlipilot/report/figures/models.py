@@ -59,12 +59,12 @@ def parity_figure(view: LineageView, theme: Theme) -> Figure:
     for column, quantity in enumerate(("energy", "force")):
         pairs = [_pair(curves, quantity) for _, _, curves in candidates]
         unseen = [_pair(curves, quantity, "unseen_") for _, _, curves in candidates]
-        widest = max(float(np.nanpercentile(np.abs(p[1] - p[0]), 99.0)) for p in pairs if p) or 1e-12
-        values = np.concatenate([array for pair in [*pairs, *unseen] if pair for array in pair])
+        widest = _widest([np.abs(pair[1] - pair[0]) for pair in pairs if pair])
+        limits = _limits(np.concatenate([pair[0] for pair in [*pairs, *unseen] if pair]))
         for row, (name, color, curves) in enumerate(candidates):
             axes, pair = grid[row][column], _pair(curves, quantity)
             if pair:
-                _draw_parity(axes, quantity, *pair, color, theme, _limits(values), unseen[row])
+                _draw_parity(axes, quantity, *pair, color, theme, limits, unseen[row])
                 _draw_residuals(axes, quantity, pair[1] - pair[0], color, widest)
             if column == 0:
                 axes.set_title(name, color=color)
@@ -84,9 +84,16 @@ def _pair(curves: Curves, quantity: str, prefix: str = "") -> Pair | None:
     return (true[::stride], found[::stride]) if true.size else None
 
 
-def _limits(values: Array) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    margin = 0.06 * (high - low) or 1e-3
+def _widest(errors: list[Array]) -> float:
+    """Half the width of the histograms: the worse model's, unless the better one would be a single bar."""
+    spreads = [float(np.percentile(sizes, 99.0)) or 1e-12 for sizes in errors]
+    return max(spread for spread in spreads if spread <= 30 * min(spreads))
+
+
+def _limits(references: Array) -> tuple[float, float]:
+    """Of both axes: the labels' range and a quarter more. A model's values beyond are drawn on the edge."""
+    low, high = float(references.min()), float(references.max())
+    margin = 0.25 * (high - low) or 1e-3
     return low - margin, high + margin
 
 
@@ -104,10 +111,19 @@ def _draw_parity(
     axes.plot(limits, limits, color=theme.muted, lw=0.9, zorder=1)
     dense = true.size > 500
     if unseen:
-        axes.plot(*unseen, "o", color=theme.ink, ms=3, mfc="none", mew=0.6, alpha=0.4, zorder=2)
-    axes.plot(
-        true, found, ".", color=color, ms=3 if dense else 6, alpha=0.35 if dense else 0.7, mew=0, zorder=3
-    )
+        axes.plot(
+            unseen[0],
+            np.clip(unseen[1], *limits),
+            "o",
+            color=theme.ink,
+            ms=3,
+            mfc="none",
+            mew=0.6,
+            alpha=0.4,
+            zorder=2,
+        )
+    size, alpha = (3, 0.35) if dense else (6, 0.7)
+    axes.plot(true, np.clip(found, *limits), ".", color=color, ms=size, alpha=alpha, mew=0, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.grid()
     what = "energy" if quantity == "energy" else "force component"
@@ -119,6 +135,9 @@ def _draw_parity(
     lines = [f"MAE {number(mae)} {small}", f"RMSE {number(rmse)} {small}"]
     if unseen:
         lines.append(f"unseen (○) MAE {number(1000 * float(np.abs(unseen[1] - unseen[0]).mean()))}")
+    beyond = float(np.mean((found < limits[0]) | (found > limits[1])))
+    if beyond > 0:
+        lines.append(f"{100 * beyond:.2g} % beyond the axis")
     note(axes, "\n".join(lines), theme)
 
 
