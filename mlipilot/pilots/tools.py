@@ -27,12 +27,16 @@ _SHORT_ENTRY = ("iteration", "title", "verdict", "parameters", "score")
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": "string"}
 _PATH: _Schema = {"type": "string", "description": "a file of the recipe, such as recipe.yaml"}
-_KEY: _Schema = {"type": "string", "description": "its dotted path, such as optimiser.learning_rate"}
+_KEY: _Schema = {
+    "type": "string",
+    "description": "its dotted path, such as optimiser.learning_rate or loss.energy",
+}
 _VALUE: _Schema = {
     "type": ["number", "string", "boolean", "array", "object"],
     "description": "the new value, as JSON",
 }
 _ITERATION: _Schema = {"type": "integer", "minimum": 0}
+_NEXT = "Now call submit_experiment, or edit more first."
 _CLAIM = {
     "title": "a short name of the move, unlike those in the history",
     "hypothesis": "what was changed, and what it will do",
@@ -172,15 +176,15 @@ class Toolbox:
 
     def _set_value(self, key: str, value: Any) -> ToolResult:
         self._workbench.set_value(key, value)
-        return ToolResult(f"ok: {key} was set", edited=True)
+        return ToolResult(f"ok: {key} was set. {_NEXT}", edited=True)
 
     def _replace_in_file(self, path: str, search: str, replace: str) -> ToolResult:
         self._workbench.replace(path, search, replace)
-        return ToolResult(f"ok: {path} was edited", edited=True)
+        return ToolResult(f"ok: {path} was edited. {_NEXT}", edited=True)
 
     def _write_file(self, path: str, content: str) -> ToolResult:
         self._workbench.write(path, content)
-        return ToolResult(f"ok: {path} was written", edited=True)
+        return ToolResult(f"ok: {path} was written. {_NEXT}", edited=True)
 
     def _show_history(self, iteration: int | None = None) -> ToolResult:
         entries = self._turn.history

@@ -42,7 +42,7 @@ def with_value(text: str, key: str, value: Any) -> str:
         one_by_one = f"set one of {', '.join(inside[:20])}" if inside else "use replace_in_file"
         raise RefusedError(f"the value of {key} stands on several lines: {one_by_one}")
     if is_same(place.value, value):
-        raise RefusedError(f"the edit changes nothing: {key} has this value already")
+        raise RefusedError(f"the edit changes nothing: {key} has this value already; set another one")
     edited = with_values(text, {key: value})
     assert edited is not None  # noqa: S101 - its place is on one line
     return edited
