@@ -65,7 +65,7 @@ say "what the endpoint can do"
 "$venv/bin/mlipilot" doctor campaigns/cu_emt.yaml --run-dir "$runs" --set name=local_llm --set pilot=local || true
 say "a campaign of four iterations, of the researcher alone"
 OMP_NUM_THREADS=1 "$venv/bin/mlipilot" run campaigns/cu_emt.yaml --run-dir "$runs" --set name=local_llm --set pilot=local \
-  --set 'seeds=[31]' --set budget.iterations=4 --set budget.optimizer_steps=200 --set pilot.max_tokens=1536 \
+  --set 'seeds=[31]' --set budget.iterations=4 --set budget.optimizer_steps=200 --set pilot.max_tokens=640 --set pilot.temperature=0.3 \
   --set pilot.request_timeout_s=900 --set pilot.reviewer=false --set pilot.analyst=false --set pilot.requests_per_turn=12
 "$venv/bin/mlipilot" verify "$run"
 "$venv/bin/python" - "$run" <<'PY'

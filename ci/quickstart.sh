@@ -11,7 +11,7 @@ if [ -f "$run/campaign.lock.yaml" ]; then
   say "going on with $run"
   "$venv/bin/mlipilot" resume "$run"
 else
-  say "running campaigns/$campaign.yaml, profile smoke: about ten minutes on two cores"
+  say "running campaigns/$campaign.yaml, profile smoke: some ten minutes on two cores"
   "$venv/bin/mlipilot" run "campaigns/$campaign.yaml" --profile smoke
 fi
 say "checking every digest and verdict of the run"
