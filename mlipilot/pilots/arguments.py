@@ -11,6 +11,8 @@ from jsonschema.exceptions import best_match
 
 from mlipilot.untrusted import one_line
 
+_SHOWN = 120
+"""How much of a wrong value a fault shows, in characters."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int, float),
     "number": (int, float),
@@ -47,7 +49,17 @@ def fault_of(arguments: dict[str, Any], schema: dict[str, Any]) -> str | None:
     if fault is None:
         return None
     place = ".".join(str(part) for part in fault.absolute_path) or "arguments"
-    return f"{place}: {one_line(fault.message, 400)}{_nearest(fault)}"
+    return f"{place}: {one_line(_told(fault), 400)}{_nearest(fault)}"
+
+
+def _told(fault: Any) -> str:
+    """The fault's message; a long value is left out, so that what is wrong with it is not cut off."""
+    shown = repr(fault.instance)
+    if len(shown) <= _SHOWN or not fault.message.startswith(shown):
+        return str(fault.message)
+    limit = fault.validator_value
+    allowed = f" (the limit is {limit})" if isinstance(limit, int) else ""
+    return f"{shown[:_SHOWN]} …{fault.message.removeprefix(shown)}{allowed}"
 
 
 def _nearest(fault: Any) -> str:

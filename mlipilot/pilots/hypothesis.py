@@ -32,4 +32,4 @@ class Hypothesis(BaseModel):
     title: str = Field(min_length=3, max_length=100)
     hypothesis: str = Field(min_length=10, max_length=2000)
     mechanism: str = Field(min_length=10, max_length=2000)
-    expected_effect: list[ExpectedEffect] = Field(min_length=1, max_length=8)
+    expected_effect: list[ExpectedEffect] = Field(min_length=1, max_length=32)

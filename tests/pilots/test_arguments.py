@@ -56,3 +56,14 @@ def test_a_fault_is_named_with_its_place(given: dict[str, Any], schema: dict[str
 
 def test_what_fits_has_no_fault() -> None:
     assert fault_of(CLAIM, SUBMIT) is None
+
+
+def test_of_a_long_value_the_fault_is_told_all_the_same() -> None:
+    claim = {"title": "abc", "hypothesis": "h" * 2001, "mechanism": "m" * 20, "expected_effect": []}
+    effect = {"metric": "force_mae_mev_per_a", "direction": "decrease"}
+    assert str(fault_of({**claim, "expected_effect": [effect]}, SUBMIT)).endswith(
+        "… is too long (the limit is 2000)"
+    )
+    claim["hypothesis"] = "short enough"
+    fault = str(fault_of({**claim, "expected_effect": [effect] * 40}, SUBMIT))
+    assert fault.startswith("expected_effect: [{'metric'") and fault.endswith("too long (the limit is 32)")
