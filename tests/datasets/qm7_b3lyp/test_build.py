@@ -63,14 +63,17 @@ def test_the_shipped_labels_are_a_sealed_data_set_of_less_than_2_mb(data: Path) 
 
 
 def test_energies_are_bound_and_forces_are_of_thermal_size(data: Path) -> None:
-    """Units: a molecule is bound by 1–6 eV an atom, and its thermal forces are below 15 eV/Å."""
+    """Units: a molecule is bound by 1–6 eV an atom, and its forces are below 40 eV/Å.
+
+    A C=O bond (k = 80 eV/Å²) that is 0.3 Å off, as it may be at 2000 K, has 25.
+    """
     free = json.loads((data / "provenance.json").read_text())["isolated_atoms_ev"]
     for name in ("train/train.xyz", "test/test_unseen.xyz"):
         for atoms in read(data / name, ":"):
             binding = sum(free[symbol] for symbol in atoms.symbols) - atoms.info["REF_energy"]
             assert 1 < binding / len(atoms) < 6, atoms.info
             forces = atoms.arrays["REF_forces"]
-            assert np.abs(forces).max() < 15
+            assert np.abs(forces).max() < 40
             np.testing.assert_allclose(forces.sum(axis=0), 0, atol=3e-5)
 
 
@@ -178,15 +181,18 @@ def test_a_plan_says_core_hours_by_the_size_of_the_molecules(monkeypatch: pytest
 
 
 def test_every_molecule_costs_what_is_expected_within_30_percent() -> None:
-    """Measured on one machine; those of docs/benchmarks.md go up to toluene, of seven heavy atoms."""
+    """But for one factor, the speed of the machine at that time, which `plan` finds by timing a label."""
     spent: dict[str, list[float]] = {}
     expected = {}
     for frame in shipped.load().frames:
         if frame.kind != "isolated_atom":
             spent.setdefault(frame.molecule, []).append(float(frame.label["cpu_seconds"]))
             expected[frame.molecule] = label_seconds(frame.numbers)
-    for name, seconds in spent.items():
-        assert expected[name] == pytest.approx(np.mean(seconds), rel=0.3), name
+    means = {name: float(np.mean(seconds)) for name, seconds in spent.items()}
+    factor = sum(means.values()) / sum(expected.values())
+    assert 0.5 < factor < 2
+    for name, mean in means.items():
+        assert factor * expected[name] == pytest.approx(mean, rel=0.3), name
     toluene = [6] * 7 + [1] * 8
     assert label_seconds(toluene) == pytest.approx(22.5, rel=0.3)
 
