@@ -13,7 +13,7 @@ from mlipilot.campaign.spec import dump_yaml
 from mlipilot.controller.state import replay
 from tests.end_to_end.conftest import REPOSITORY, mlipilot
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sweep]  # the budget of half an hour has no room for it yet
 
 QUICK = {
     "frame_nve": {"duration_ps": 0.005},
