@@ -147,7 +147,14 @@ def feedback_text(text: str, room: Room) -> str:
 
 def _history_line(entry: dict[str, Any]) -> str:
     title, verdict = one_line(entry["title"], 100), one_line(str(entry["verdict"]), 20)
-    return f"{entry['iteration']} | {title} | {verdict} | {one_line(entry['reason'] or '', 300)}"
+    written = one_line(_written(entry["diff"]), 160) or "nothing"
+    return f"{entry['iteration']} | {title} | {written} | {verdict} | {one_line(entry['reason'] or '', 300)}"
+
+
+def _written(diff: str) -> str:
+    """The lines that a patch brings, comments and the names of files left out."""
+    brought = (line[1:] for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++"))
+    return "; ".join(text for line in brought if (text := line.partition("#")[0].strip()))
 
 
 def _newest(lines: Sequence[str], characters: int) -> tuple[list[str], int]:

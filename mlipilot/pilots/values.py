@@ -42,7 +42,7 @@ def with_value(text: str, key: str, value: Any) -> str:
         one_by_one = f"set one of {', '.join(inside[:20])}" if inside else "use replace_in_file"
         raise RefusedError(f"the value of {key} stands on several lines: {one_by_one}")
     if is_same(place.value, value):
-        raise RefusedError(f"the edit changes nothing: {key} has this value already; set another one")
+        raise RefusedError(f"the edit changes nothing: {key} is {_another(place.value)}, or another key")
     edited = with_values(text, {key: value})
     assert edited is not None  # noqa: S101 - its place is on one line
     return edited
@@ -59,6 +59,14 @@ def _as_meant(value: Any, old: Any) -> Any:
 
 def _kind(value: Any) -> str:
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "nothing")
+
+
+def _another(value: Any) -> str:
+    """What stands there, and what might instead: small models do not find a new value by themselves."""
+    now = f"{one_line(json.dumps(value, default=str), 60)} already; set another value"
+    if isinstance(value, bool) or not isinstance(value, int | float) or value == 0:
+        return now
+    return f"{now}, such as {value * 10:g} or {value / 2:g}"
 
 
 def _is_finite(value: Any) -> bool:

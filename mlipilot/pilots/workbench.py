@@ -11,7 +11,7 @@ from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
 from mlipilot.pilots.values import with_value
-from mlipilot.pilots.yaml_places import editable_places
+from mlipilot.pilots.yaml_places import editable_places, find_place
 from mlipilot.untrusted import clean
 
 MAX_FILE_BYTES = 64 * 1024
@@ -41,7 +41,14 @@ class Workbench:
 
     def replace(self, path: str, search: str, replace: str) -> None:
         """Replace the one place in a file that `search` means. Raises RefusedError."""
-        self._write(path, replace_once(self.read(path), search, replace))
+        text, key = self.read(path), search.strip()
+        try:
+            edited = replace_once(text, search, replace)
+        except RefusedError:
+            if path == RECIPE and "." in key and find_place(text, key) is not None:
+                raise RefusedError(f"{key} is a value's path, no text of the file: use set_value") from None
+            raise
+        self._write(path, edited)
 
     def set_value(self, key: str, value: Any) -> None:
         """Set the value at a dotted path of recipe.yaml, which it must have. Raises RefusedError."""

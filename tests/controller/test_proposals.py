@@ -78,7 +78,10 @@ def test_a_draft_that_goes_on_failing_ends_the_iteration_and_stays_in_the_histor
     desk.proposals.drop(step.iteration, step.reason)
     assert desk.due() == steps.AskPilot(2)
     speaker = desk.ask(calling("show_history"), calling("give_up", reason="enough"), iteration=2)
-    assert "1 | More weight on forces | invalid | the smoke step of revision 3 failed" in first_task(speaker)
+    told_as = (
+        "1 | More weight on forces | learning_rate: 0.35 | invalid | the smoke step of revision 3 failed"
+    )
+    assert told_as in first_task(speaker)
     assert "learning_rate: 0.35" in told(speaker)
     assert desk.last()[0] == "gave_up"
 

@@ -1,4 +1,4 @@
-"""The same campaign by way of a real Slurm, on the host; test_image.py has it in an image."""
+"""The same campaign by way of a real Slurm, on the host; the tests in image/ have it in one."""
 
 from __future__ import annotations
 

@@ -53,10 +53,18 @@ def test_the_thirtieth_iteration_is_told_about_as_much_as_the_third(make_turn: M
 
 def test_the_past_is_told_newest_first_to_go_and_counted_beyond() -> None:
     lines, older = history_lines(_history(100), Room(4096, reply_tokens=1024))
-    assert lines[-1].startswith("99 | move 99 | reverted | no gain")
+    assert lines[-1].startswith("99 | move 99 | nothing | reverted | no gain")
     assert [int(line.split(" | ")[0]) for line in lines] == list(range(100 - len(lines), 100))
     assert older == f"{100 - len(lines)} earlier: {100 - len(lines)} reverted"
     assert history_lines(_history(2), Room()) == (history_lines(_history(2), Room())[0], "")
+
+
+def test_what_an_experiment_wrote_is_told_without_comments_and_on_one_line() -> None:
+    diff = "--- a/recipe.yaml\n+++ b/recipe.yaml\n@@ -2,3 +2,3 @@\n loss:\n-  energy: 1.0   # weight\n"
+    diff += "+  energy: 0.8   # weight\n+  # a remark\n+  forces: 10.0\n" + "+x" * 300
+    (line,), _ = history_lines([_history(1)[0] | {"diff": diff}], Room())
+    assert line.startswith("0 | move 0 | energy: 0.8; forces: 10.0; x+x+x")
+    assert len(line) < 700
 
 
 def test_the_recipes_yaml_goes_before_its_code_and_what_does_not_fit_is_left_out() -> None:

@@ -101,6 +101,13 @@ def test_edits_that_break_a_file_leave_it_as_it_was(bench: Workbench, draft: Pat
     assert tree_digest(draft) == tree_digest(incumbent)
 
 
+def test_the_path_of_a_value_is_no_text_to_search_for(bench: Workbench) -> None:
+    with pytest.raises(RefusedError, match="is a value's path, no text of the file: use set_value"):
+        bench.replace("recipe.yaml", "loss.forces", "1.0")
+    with pytest.raises(RefusedError, match="search was not found"):
+        bench.replace("recipe.yaml", "loss.charge", "1.0")
+
+
 def test_a_missing_file_is_answered_with_those_that_there_are(bench: Workbench) -> None:
     with pytest.raises(RefusedError, match=r"the files are: recipe\.yaml, train\.py"):
         bench.read("recipes.yaml")
