@@ -1,7 +1,8 @@
 """Make the labels that are shipped: `reference` computes the reference molecules, `pack` seals both.
 
     mlipilot data build qm7_b3lyp --seed 2402 --set source=embedded --set unseen_share=0.35 \\
-        --set 'temperatures_k=[300, 1000, 2000]' --set 'molecules=[water, …]' --output build/shipped
+        --set 'temperatures_k=[300, 1000, 3000]' --set rattle_sigma_a=0.08 \\
+        --set 'molecules=[water, …]' --output build/shipped
     python ci/ship_labels.py reference build/reference.json
     python ci/ship_labels.py pack build/shipped.labels build/reference.json
 """

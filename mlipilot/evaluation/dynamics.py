@@ -47,10 +47,21 @@ def steps_in(duration_ps: float, timestep_fs: float) -> int:
 def thermalised(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
     """A copy with Maxwell-Boltzmann velocities and its centre of mass at rest."""
     copy: Atoms = atoms.copy()
+    if len(copy) == 1:  # it is its own centre of mass
+        copy.set_momenta(np.zeros((1, 3)))
+        return copy
     rng = np.random.default_rng(seed)
     thermalize_momenta(copy, temperature_K=temperature_k, rng=rng)
     Stationary(copy)
     return copy
+
+
+def at_exactly(atoms: Atoms, temperature_k: float) -> Atoms:
+    """`atoms` with velocities scaled to the temperature, around which those of few atoms scatter widely."""
+    now_k = atoms.get_temperature()
+    if now_k > 0:
+        atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature_k / now_k))
+    return atoms
 
 
 def run_nve(

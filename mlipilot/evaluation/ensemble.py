@@ -52,18 +52,23 @@ class Ensemble:
 
     def check(self, temperature_k: float, limits: DynamicsLimits) -> None:
         """Raises BrokenError when a member is too hot, which the mean over all would hide."""
-        kelvins = 2 * self.kinetic_energies_ev() / (3 * self.sizes * units.kB)
-        hottest = int(kelvins.argmax())
-        if kelvins[hottest] > limits.max_temperature_factor * temperature_k:
+        hottest = float(self._temperatures_k().max())
+        if hottest > limits.max_temperature_factor * temperature_k:
             bound = f"{limits.max_temperature_factor:g} × {temperature_k:g} K"
-            raise BrokenError(f"{kelvins[hottest]:.4g} K is above {bound}")
+            raise BrokenError(f"{hottest:.4g} K is above {bound}")
 
-    def why_broken(self, outcome: Outcome) -> str:
-        """Why a trajectory ended early, with the name of the member that feels the largest force."""
+    def why_broken(self, outcome: Outcome, limits: DynamicsLimits) -> str:
+        """Why a trajectory ended early, and the member under too large a force, or the hottest."""
         forces = np.abs(self.atoms.get_forces()).max(axis=1)
         forces[~np.isfinite(forces)] = np.inf
-        worst = int(np.maximum.reduceat(forces, self._starts).argmax())
+        largest = np.maximum.reduceat(forces, self._starts)
+        is_strained = largest.max() > limits.max_force_ev_per_a
+        worst = int((largest if is_strained else self._temperatures_k()).argmax())
         return f"{self.names[worst]}: {outcome.broken}"
+
+    def _temperatures_k(self) -> Array:
+        kelvins: Array = 2 * self.kinetic_energies_ev() / (3 * self.sizes * units.kB)
+        return kelvins
 
 
 class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types

@@ -130,7 +130,7 @@ class FramesSettings(BaseModel):
 class FrameNveSettings(BaseModel):
     """Constant-energy dynamics without a crystal: from those frames, or from the reference molecules.
 
-    A molecule at its equilibrium gets velocities of twice the temperature: half of it goes into the bonds.
+    A molecule at its equilibrium gets velocities of exactly twice the temperature: half goes into the bonds.
     """
 
     model_config = _STRICT

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
-from mlipilot.evaluation.dynamics import run_nve, run_nvt, steps_in, thermalised
+from mlipilot.evaluation.dynamics import at_exactly, run_nve, run_nvt, steps_in, thermalised
 from mlipilot.evaluation.settings import DynamicsLimits
 
 LIMITS = DynamicsLimits()
@@ -80,6 +80,15 @@ def test_maxwell_velocities_have_the_temperature_and_no_net_momentum() -> None:
     atoms = thermalised(Atoms("Cu500", positions=np.zeros((500, 3))), 600.0, seed=2)
     assert atoms.get_temperature() == pytest.approx(600.0, rel=0.1)
     np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0, atol=1e-9)
+
+
+def test_few_atoms_can_be_given_a_temperature_exactly() -> None:
+    molecule = thermalised(Atoms("OH2", positions=np.eye(3)), 600.0, seed=2)
+    assert abs(molecule.get_temperature() - 600.0) > 10
+    assert at_exactly(molecule, 600.0).get_temperature() == pytest.approx(600.0)
+    np.testing.assert_allclose(molecule.get_momenta().sum(axis=0), 0, atol=1e-9)
+    alone = at_exactly(thermalised(Atoms("O"), 600.0, seed=2), 600.0)
+    assert not alone.get_momenta().any()
 
 
 def test_energies_are_sampled_at_every_step_and_the_start() -> None:

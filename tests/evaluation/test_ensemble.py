@@ -45,3 +45,16 @@ def test_one_hot_member_is_found_among_cold_ones() -> None:
     with pytest.raises(BrokenError, match="above 5 × 300 K"):
         together.check(300.0, LIMITS)
     Ensemble(subject(PairSprings(20.0, 1.0)), cold).check(300.0, LIMITS)
+
+
+def test_the_member_that_broke_is_named() -> None:
+    def why(springs: PairSprings) -> str:
+        stretched, hot = dimer("OH", 1.5).atoms, thermalised(dimer("OH").atoms, 20_000.0, 1)
+        together = Ensemble(subject(springs), {"hot": hot, "stretched": stretched})
+        outcome, _ = run_nve(together.atoms, 0.5, 3, 300.0, LIMITS)
+        return together.why_broken(outcome, LIMITS)
+
+    assert why(PairSprings(20.0, 1.0)).startswith("hot: the dynamics broke at step 0: ")
+    assert why(PairSprings(200.0, 1.0)).startswith(
+        "stretched: the dynamics broke at step 0: a force of 100 eV/Å"
+    )

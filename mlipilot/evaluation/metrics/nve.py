@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlipilot.evaluation.dynamics import run_nve, steps_in, thermalised
+from mlipilot.evaluation.dynamics import at_exactly, run_nve, steps_in, thermalised
 from mlipilot.evaluation.ensemble import Ensemble
 from mlipilot.evaluation.reference_values import ReferenceValues
 from mlipilot.evaluation.results import Measurement
@@ -58,17 +58,16 @@ def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
 def measure_frames(
     subject: Subject, frames: Mapping[str, Atoms], *, at_equilibrium: bool = False
 ) -> Measurement:
-    """The same from frames by name, in lockstep; those `at_equilibrium` begin at twice the temperature."""
+    """The same from frames by name, in lockstep; `at_equilibrium` they begin at twice the temperature."""
     settings = subject.settings.frame_nve
     kelvin = settings.temperature_k
-    start_k = 2 * kelvin if at_equilibrium else kelvin
-    ensemble = Ensemble(
-        subject,
-        {
-            name: thermalised(atoms, start_k, settings.seed + index)
-            for index, (name, atoms) in enumerate(frames.items())
-        },
-    )
+    starts = {
+        name: thermalised(atoms, kelvin, settings.seed + index)
+        for index, (name, atoms) in enumerate(frames.items())
+    }
+    if at_equilibrium:
+        starts = {name: at_exactly(atoms, 2 * kelvin) for name, atoms in starts.items()}
+    ensemble = Ensemble(subject, starts)
     traces: list[NDArray[np.float64]] = []
 
     def observe(_: int) -> None:
@@ -83,7 +82,7 @@ def measure_frames(
         curves |= _trace(f"{index}_{kelvin:g}k", energies[:, index], settings.timestep_fs, int(size))
     values = {"nve_completed_fraction": outcome.completed_fraction}
     if outcome.broken:
-        reason = ensemble.why_broken(outcome)
+        reason = ensemble.why_broken(outcome, settings.limits)
         return Measurement(values, {"nve_drift_mev_per_atom_per_ps": reason}, curves)
     drifts = [
         abs(drift_mev_per_atom_per_ps(trace, settings.timestep_fs, int(size)))
