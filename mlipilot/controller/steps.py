@@ -185,7 +185,8 @@ def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
     if state.gave_up is not None:
         return f"the pilot gave up: {state.gave_up}"
     if len(state.iterations) - 1 >= budget.iterations:
-        return f"the budget of {budget.iterations} iterations is used up"
+        noun = "iteration" if budget.iterations == 1 else "iterations"
+        return f"the budget of {budget.iterations} {noun} is used up"
     spent = used_up(state, budget, elapsed_s)
     if spent is not None:
         return spent

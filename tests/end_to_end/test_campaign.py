@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
 
 def test_the_campaign_has_verdicts_and_a_report(undisturbed: RunPaths) -> None:
     state = replay(read_ledger(undisturbed.lineage(0).ledger))
-    assert state.finished == "the budget of 1 iterations is used up"
+    assert state.finished == "the budget of 1 iteration is used up"
     assert [i.verdict is not None for i in state.iterations] == [True, True]
     assert state.exchanges > 0 and state.prompt_tokens > 0 and state.cpu_seconds > 0
     assert state.sealed_check is not None and "0" in state.sealed_check
