@@ -86,9 +86,10 @@ def command(arguments: Sequence[str | Path]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+def undisturbed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """A tiny campaign, run to its end without any fault."""
     directory = tmp_path_factory.mktemp("undisturbed")
+    with_data(tiny_data, directory)
     campaign = write_campaign(directory)
     mlipilot("run", campaign, cwd=directory)
     return RunPaths(directory / "runs" / "tiny")

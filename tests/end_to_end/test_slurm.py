@@ -40,13 +40,16 @@ def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
 
 
 @needs_slurm
-def test_a_submitter_that_cron_starts_again_and_again_is_enough(tiny_data: Path, tmp_path: Path) -> None:
+def test_cron_may_start_the_submitter_and_a_fused_job_trains_and_evaluates(
+    tiny_data: Path, tmp_path: Path
+) -> None:
     with_data(tiny_data, tmp_path)
     campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
     run = RunPaths(tmp_path / "runs" / "tiny")
     once = ["bash", str(REPOSITORY / "sbatch" / "submitter.sh"), "--once", str(run.root)]
+    settings = ["--set", "jobs.backend=slurm", "--set", "jobs.chain=fused"]
     controller = subprocess.Popen(
-        command(["run", campaign, "--set", "jobs.backend=slurm"]), cwd=tmp_path, stdout=subprocess.DEVNULL
+        command(["run", campaign, *settings]), cwd=tmp_path, stdout=subprocess.DEVNULL
     )
     while controller.poll() is None:
         if run.spool.exists():
@@ -57,21 +60,7 @@ def test_a_submitter_that_cron_starts_again_and_again_is_enough(tiny_data: Path,
     state = state_of(run)
     assert controller.returncode == 0 and state.finished and state.incumbent == 0
     assert all([attempt.number for attempt in found] == [1] for found in state.jobs.values()), state.jobs
-
-
-@needs_slurm
-def test_a_fused_job_trains_and_evaluates_in_one_allocation(tiny_data: Path, tmp_path: Path) -> None:
-    with_data(tiny_data, tmp_path)
-    campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
-    run = RunPaths(tmp_path / "runs" / "tiny")
-    with Submitter(run.root):
-        settings = ["--set", "jobs.backend=slurm", "--set", "jobs.chain=fused"]
-        mlipilot("run", campaign, *settings, cwd=tmp_path)
-    state = state_of(run)
-    ids = {
-        key.kind: read_result(run.lineage(0).attempt(key, found[-1].number)).job_id
-        for key, found in state.jobs.items()
-    }
+    ids = {key.kind: read_result(run.lineage(0).attempt(key, 1)).job_id for key in state.jobs}
     assert ids["train"] == ids["evaluate"] != ids["sealed"]
 
 
