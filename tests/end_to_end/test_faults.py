@@ -152,9 +152,9 @@ def test_a_dead_endpoint_pauses_and_resume_goes_on(tiny_data: Path, tmp_path: Pa
     pilot = {"kind": "openai", "model": "scripted", "max_retries": 1, "backoff_s": 0.1}
     pilot |= {"reviewer": False, "analyst": False}
     with_data(tiny_data, tmp_path)
-    campaign = write_campaign(
-        tmp_path, pilot=pilot, seeds=[1], budget={"iterations": 1, "optimizer_steps": 12}
-    )
+    jobs = {"smoke": False, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300}
+    budget = {"iterations": 1, "optimizer_steps": 12}
+    campaign = write_campaign(tmp_path, pilot=pilot, seeds=[1], budget=budget, jobs=jobs)
     done = mlipilot(
         "run", campaign, cwd=tmp_path, check=75, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-very-secret"
     )

@@ -120,7 +120,7 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
     make_site: MakeSite, two_lineages: Site
 ) -> None:
     results = two_lineages.run.root.glob("lineage-*/iterations/*/*/train/attempt-1")
-    limit_s = max(40, 3 * round(max(read_result(attempt).wall_s for attempt in results)))
+    limit_s = max(40, 2 * round(max(read_result(attempt).wall_s for attempt in results)))
     token, secret = secrets.token_hex(8), f"sk-{secrets.token_hex(16)}"
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
