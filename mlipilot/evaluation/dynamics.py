@@ -57,11 +57,12 @@ def thermalised(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
 
 
 def at_exactly(atoms: Atoms, temperature_k: float) -> Atoms:
-    """`atoms` with velocities scaled to the temperature, around which those of few atoms scatter widely."""
+    """A copy with velocities scaled to the temperature, around which those of few atoms scatter widely."""
+    copy: Atoms = atoms.copy()
     now_k = atoms.get_temperature()
     if now_k > 0:
-        atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature_k / now_k))
-    return atoms
+        copy.set_momenta(atoms.get_momenta() * np.sqrt(temperature_k / now_k))
+    return copy
 
 
 def run_nve(

@@ -66,7 +66,7 @@ def _another(value: Any) -> str:
     now = f"{one_line(json.dumps(value, default=str), 60)} already; set another value"
     if isinstance(value, bool) or not isinstance(value, int | float) or value == 0:
         return now
-    return f"{now}, such as {value * 10:g} or {value / 2:g}"
+    return f"{now}, such as {value * 2 if isinstance(value, int) else value / 2:g}"
 
 
 def _is_finite(value: Any) -> bool:

@@ -53,7 +53,7 @@ def write_campaign(directory: Path, **changes: Any) -> Path:
         "scorecard": "scorecard.yaml",
         "pilot": {"kind": "scripted"},
         "seeds": [1, 2],
-        "budget": {"iterations": 1, "optimizer_steps": 12},
+        "budget": {"iterations": 2, "optimizer_steps": 12},
         "jobs": {"max_in_flight": 2, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300},
     }
     path = directory / "tiny.yaml"

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
 
 def test_the_campaign_has_verdicts_and_a_report(undisturbed: RunPaths) -> None:
     state = replay(read_ledger(undisturbed.lineage(0).ledger))
-    assert state.finished == "the budget of 1 iteration is used up"
-    assert [i.verdict is not None for i in state.iterations] == [True, True]
+    assert state.finished == "the budget of 2 iterations is used up"
+    assert [i.verdict is not None for i in state.iterations] == [True, True, True]
     assert state.exchanges > 0 and state.prompt_tokens > 0 and state.cpu_seconds > 0
     assert state.sealed_check is not None and "0" in state.sealed_check
     assert undisturbed.report_html.stat().st_size > 10_000
@@ -101,7 +101,7 @@ def test_status_show_report_and_a_second_resume(undisturbed: RunPaths) -> None:
     shown = mlipilot("show", undisturbed.root, "1", cwd=cwd).stdout
     assert "hypothesis" in shown.lower() and "recipe.yaml" in shown
     missing = mlipilot("show", undisturbed.root, "7", cwd=cwd, check=2)
-    assert "iterations 0 to 1" in missing.stderr
+    assert "iterations 0 to 2" in missing.stderr
     ledger = undisturbed.lineage(0).ledger.read_bytes()
     assert "report" in mlipilot("resume", undisturbed.root, cwd=cwd).stdout
     assert undisturbed.lineage(0).ledger.read_bytes() == ledger
@@ -135,6 +135,6 @@ def test_plan_starts_nothing(tmp_path: Path) -> None:
     campaign = write_campaign(tmp_path)
     before = files_below(tmp_path)
     planned = json.loads(mlipilot("plan", campaign, "--json", cwd=tmp_path).stdout)
-    assert planned["bounds"]["trainings"] == 4
+    assert planned["bounds"]["trainings"] == 6
     assert "train.py" in mlipilot("plan", campaign, cwd=tmp_path).stdout
     assert files_below(tmp_path) == before

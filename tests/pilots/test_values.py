@@ -18,6 +18,7 @@ loss:
   stage_two:
     forces: 1.0
 radial: [64]
+layers: 2
 free:
 """
 
@@ -57,12 +58,8 @@ def test_a_value_is_set_and_the_rest_stays(key: str, value: Any, line: str) -> N
         ("loss.per_atom", 1, "must be true or false"),
         ("radial", 64, "must be a list"),
         ("loss.stage_two", {"forces": 1}, "stands on several lines: set one of loss.stage_two.forces"),
-        ("loss.forces", 100, "changes nothing: loss.forces is 100.0 already; set another"),
-        (
-            "loss.forces",
-            100,
-            "value, such as 1000 or 50, or another key",
-        ),
+        ("loss.forces", 100, "loss.forces is 100.0 already; set another value, such as 50, or another key"),
+        ("layers", 2, "layers is 2 already; set another value, such as 4, or another key"),
         ("loss.kind", "mse", 'loss.kind is "mse" already; set another value, or another key'),
         ("loss.weights", "&a [*a]", "must be a mapping"),
     ],

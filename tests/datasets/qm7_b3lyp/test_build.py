@@ -65,7 +65,7 @@ def test_the_shipped_labels_are_a_sealed_data_set_of_less_than_2_mb(data: Path) 
 def test_energies_are_bound_and_forces_are_of_thermal_size(data: Path) -> None:
     """Units: a molecule is bound by 1–6 eV an atom, and its forces are below 40 eV/Å.
 
-    A C=O bond (k = 80 eV/Å²) that is 0.3 Å off, as it may be at 2000 K, has 25.
+    A C=O bond (k = 80 eV/Å²) that is 0.3 Å off, as it may be at 3000 K, has 25.
     """
     free = json.loads((data / "provenance.json").read_text())["isolated_atoms_ev"]
     for name in ("train/train.xyz", "test/test_unseen.xyz"):

@@ -36,7 +36,7 @@ def two_lineages(tmp_path_factory: pytest.TempPathFactory, login: Path) -> Itera
         tmp_path_factory.mktemp("two") / "site",
         lineages=2,
         seeds=[1],
-        budget={"iterations": 0, "optimizer_steps": 8},
+        budget={"iterations": 1, "optimizer_steps": 8},
         jobs=SMALL,
     )
     try:

@@ -23,7 +23,9 @@ def test_nothing_but_the_image_and_a_copy_of_the_run(two_lineages: Site, tmp_pat
     before = digests(copy)
     away = made.rename(made.with_name("away"))  # what the copy does not hold is not to be had
     try:
-        done = mlipilot("reproduce", "tiny", "--image", image.name, "--json", cwd=tmp_path)
+        done = mlipilot(
+            "reproduce", "tiny", "--iteration", "0", "--image", image.name, "--json", cwd=tmp_path
+        )
     finally:
         away.rename(made)
     outcome = json.loads(done.stdout)
