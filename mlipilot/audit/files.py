@@ -22,12 +22,12 @@ def fsync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def _staged(path: Path, data: str | bytes, mode: int = 0o644) -> Iterator[Path]:
-    """`data`, durable under a temporary name beside `path`; gone at the end unless it was renamed.
+def _staged(path: Path, data: str | bytes, mode: int = 0o644, folder: Path | None = None) -> Iterator[Path]:
+    """`data`, durable under a temporary name in `folder`, which is `path`'s own unless told otherwise.
 
-    Until it is whole, only its owner may read it.
+    Gone at the end unless it was renamed. Until it is whole, only its owner may read it.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -50,12 +50,16 @@ def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     fsync_directory(path.parent)
 
 
-def publish_new(path: Path, data: str | bytes) -> bool:
+def publish_new(path: Path, data: str | bytes, staged_in: Path | None = None) -> bool:
     """Publish `data` as `path` if that name is free: of any callers, on any hosts, exactly one gets True.
 
-    Whole and durable as `write_atomic` makes it. Raises OSError.
+    Whole and durable as `write_atomic` makes it. Where somebody else may seal `path`'s folder meanwhile,
+    `staged_in` names another folder of the file system for the temporary file, which would be sealed as
+    well. Raises OSError.
     """
-    with _staged(path, data) as temporary:
+    if path.exists():
+        return False
+    with _staged(path, data, folder=staged_in) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:

@@ -21,8 +21,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def claim(path: Path) -> bool:
-    """Write this process's identity to `path` unless somebody has: at most one caller ever gets True."""
-    return publish_new(path, json.dumps(asdict(this_process())))
+    """Write this process's identity to `path` unless somebody has: at most one caller ever gets True.
+
+    Whoever comes second leaves no trace in `path`'s folder, which the first may be sealing.
+    """
+    return publish_new(path, json.dumps(asdict(this_process())), staged_in=path.parent.parent)
 
 
 def read_claim(path: Path) -> ProcessIdentity | None:

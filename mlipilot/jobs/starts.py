@@ -39,7 +39,7 @@ class JobStart:
 
         What an older start left of its work is removed.
         """
-        if publish_new(attempt / CLAIM, json.dumps(asdict(self))):
+        if publish_new(attempt / CLAIM, json.dumps(asdict(self)), staged_in=attempt.parent):
             return True
         theirs = _read_claim(attempt)
         if theirs is None or theirs.job_id != self.job_id or theirs.restart >= self.restart:

@@ -52,6 +52,22 @@ def test_a_link_whose_answer_was_lost_is_ours(tmp_path: Path, monkeypatch: pytes
     assert publish_new(tmp_path / "file", "mine")
 
 
+def test_who_comes_second_leaves_no_trace_where_the_first_may_be_sealing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "attempt"
+    folder.mkdir()
+    seen = []
+
+    def taken_meanwhile(source: Path, target: Path) -> None:
+        seen.append(list(folder.iterdir()))
+        raise FileExistsError(17, "File exists", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link", taken_meanwhile)
+    assert not publish_new(folder / "claim", "mine", staged_in=tmp_path)
+    assert seen == [[]] and list(tmp_path.iterdir()) == [folder]
+
+
 def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "x.json", {"x": float("inf")})
