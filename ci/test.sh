@@ -8,6 +8,7 @@
 # with them; elsewhere with what `sinfo` and MLIPILOT_TEST_IMAGE give, and says what is left out.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
+unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 find_python >/dev/null # on a bare machine it installs one, which the image's build wants, too
 
 cluster='' builder=''
