@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 
 from mlipilot.errors import InputError
+from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,11 +28,9 @@ def load_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", file=path) from None
     try:
-        return YAML(typ="rt").load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"not YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from None
+        return parse_yaml(text, with_places=True)
+    except NotYamlError as error:
+        raise InputError(f"not YAML: {error.problem}", file=path, line=error.line) from None
 
 
 def load_yaml_model(path: Path, model: type[Model]) -> Model:

@@ -2,10 +2,11 @@
 
 The room of a conversation is the context size less the longest reply. Of it the task may fill five eighths:
 the gates always, the recipe's files as far as they fit a quarter (recipe.yaml first, others by name), the
-newest experiments, the newest lessons and the end of why a draft came back an eighth each; what is
-older is counted in one line. So the first message of the 30th iteration is as long as that of the 10th. When
-the turn itself outgrows the room, the oldest answers of tools are left out, then the oldest calls; the task
-and the newest exchange always stay.
+newest experiments, the newest lessons and the end of why a draft came back an eighth each, and never more
+than 3000 characters, however large the context is; what is older is counted in one line, and show_history has
+it. So the 30th iteration costs at most 1.4 times what the 3rd did, and the 300th what the 30th did. When
+the turn itself outgrows the room, the oldest answers of tools are left out, then the oldest calls, then the
+middle of the newest answers; the task and both ends of the newest answers always stay.
 
 Tokens are counted as characters over a ratio that starts pessimistic and follows the endpoint's own counts.
 """
@@ -13,6 +14,7 @@ Tokens are counted as characters over a ratio that starts pessimistic and follow
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +29,11 @@ BOUNDLESS_TOKENS = 10**9
 """The context size of a pilot that is no language model: it reads the whole history, however long."""
 _CHARACTERS_PER_TOKEN = 3.0  # code and numbers; prose has more than 4
 _RECIPE_SHARE, _HISTORY_SHARE, _LESSONS_SHARE, _FEEDBACK_SHARE = 1 / 4, 1 / 8, 1 / 8, 1 / 8
+_LONGEST_SHARE = 3000  # characters of experiments, and of lessons: the past must not grow dearer for ever
 _LEFT_OUT = "(left out to save space; call the tool again if you need it)"
+_CUT = "\n… (the middle is left out: it does not fit) …\n"
 _KEPT_ARGUMENT = 300  # characters of an old call's argument that stay
+_LEAST_ANSWER = 600  # characters of the newest answer of a tool that stay
 
 
 @dataclass
@@ -53,6 +58,10 @@ class Room:
     def estimate(self, request: Any) -> int:
         """Tokens of anything that is sent as JSON."""
         return int(len(json.dumps(request, ensure_ascii=False)) / self._ratio)
+
+    def length(self, tokens: int) -> int:
+        """Characters that come to so many tokens."""
+        return math.ceil(tokens * self._ratio)
 
     def learn(self, request: Any, prompt_tokens: int) -> None:
         """Correct the ratio by the endpoint's own count of a request (0: it did not count)."""
@@ -82,7 +91,32 @@ def fitted(messages: Sequence[Message], tools: Any, room: Room) -> list[Message]
     while excess > 0 and (end := _end_of_exchange(kept, 2)) < len(kept):
         excess -= room.estimate(kept[2:end])
         del kept[2:end]
+    if excess > 0:
+        _shorten_newest(kept, tools, room)
     return kept
+
+
+def _shorten_newest(messages: list[Message], tools: Any, room: Room) -> None:
+    """Cut the newest answers until all fits, the longest first, then the calls that they answer."""
+    newest = _newest_exchange(messages)
+    answers = {at for at in range(newest, len(messages)) if messages[at]["role"] == "tool"}
+    while (excess := room.estimate([messages, tools]) - room.tokens) > 0 and answers:
+        longest = max(answers, key=lambda at: len(messages[at]["content"]))
+        content = messages[longest]["content"]
+        escaped = len(json.dumps(content, ensure_ascii=False)) / len(content)
+        too_much = math.ceil(room.length(excess + 1) / escaped)
+        kept = max(_LEAST_ANSWER, len(content) - len(_CUT) - too_much)
+        if kept >= len(content) - len(_CUT):
+            answers.remove(longest)
+        else:
+            messages[longest] = {**messages[longest], "content": _both_ends(content, kept)}
+    if excess > 0 and newest < len(messages):
+        messages[newest] = _shortened(messages[newest])
+
+
+def _both_ends(text: str, characters: int) -> str:
+    head = characters // 3  # of a log the end matters most
+    return text[:head] + _CUT + text[len(text) - (characters - head) :]
 
 
 def _newest_exchange(messages: Sequence[Message]) -> int:
@@ -128,7 +162,8 @@ def recipe_texts(files: Iterable[tuple[str, str]], room: Room) -> dict[str, str]
 
 def history_lines(history: Sequence[dict[str, Any]], room: Room) -> tuple[list[str], str]:
     """The newest experiments, a line each, oldest first; and what is to be said of those before."""
-    lines, older = _newest([_history_line(entry) for entry in history], room.characters(_HISTORY_SHARE))
+    limit = min(_LONGEST_SHARE, room.characters(_HISTORY_SHARE))
+    lines, older = _newest([_history_line(entry) for entry in history], limit)
     counts = Counter(one_line(str(entry["verdict"]), 20) for entry in history[:older])
     told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
     return lines, f"{older} earlier: {told}" if older else ""
@@ -136,7 +171,8 @@ def history_lines(history: Sequence[dict[str, Any]], room: Room) -> tuple[list[s
 
 def lesson_lines(lessons: Sequence[str], room: Room) -> list[str]:
     """The newest lessons within their share, oldest first, each on one line."""
-    return _newest([one_line(lesson, 400) for lesson in lessons], room.characters(_LESSONS_SHARE))[0]
+    limit = min(_LONGEST_SHARE, room.characters(_LESSONS_SHARE))
+    return _newest([one_line(lesson, 400) for lesson in lessons], limit)[0]
 
 
 def feedback_text(text: str, room: Room) -> str:

@@ -1,4 +1,4 @@
-"""Finding the text that an edit means: exactly, then with forgiven whitespace, else not at all.
+"""Finding the text that an edit means: exactly, with blanks forgiven, by the changed lines, or not at all.
 
 A model's search text is often off by blanks or indentation. Each rung of the ladder must give one place;
 two places are ambiguous and refused, and likeness only ever serves to say "did you mean".
@@ -11,13 +11,8 @@ import difflib
 import warnings
 from pathlib import PurePosixPath
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
-
 from mlipilot.untrusted import clip, one_line
-
-MAX_YAML_DEPTH = 20
+from mlipilot.yaml_text import NotYamlError, UnboundedYamlError, check_bounded, parse_yaml
 
 
 class RefusedError(Exception):
@@ -30,7 +25,10 @@ def replace_once(text: str, search: str, replace: str) -> str:
         raise RefusedError("search is empty; give the lines to replace, or use write_file for a whole file")
     edited = _replace_exact(text, search, replace)
     if edited is None:
-        edited = _replace_lines(text, search, replace)
+        wanted, new = _trimmed(search), _trimmed(replace)
+        edited = _replace_lines(text, wanted, new)
+        if edited is None:
+            edited = _replace_core(text, wanted, new)
     if edited is None:
         raise RefusedError(f"search was not found.{_did_you_mean(text, search)}")
     if edited == text:
@@ -78,7 +76,7 @@ def _occurrences(text: str, search: str) -> list[int]:
     """Every place of `search`, overlapping ones too, so that none is overlooked."""
     places: list[int] = []
     at = text.find(search)
-    while at >= 0 and len(places) < 100:
+    while at >= 0:
         places.append(at)
         at = text.find(search, at + 1)
     return places
@@ -98,10 +96,26 @@ def _joined(left: str, right: str) -> bool:
     return word_left and (right[0].isalnum() or right[0] == "_")
 
 
-def _replace_lines(text: str, search: str, replace: str) -> str | None:
+def _replace_core(text: str, wanted: list[str], new: list[str]) -> str | None:
+    """The last rung: only the lines that the edit changes must be there; those around may be misquoted."""
+    start, end = 0, 0
+    shorter = min(len(wanted), len(new))
+    while start < shorter and wanted[start] == new[start]:
+        start += 1
+    while end < shorter - start and wanted[-1 - end] == new[-1 - end]:
+        end += 1
+    core = wanted[start : len(wanted) - end]
+    if not any(line.strip() for line in core) or len(core) == len(wanted):
+        return None
+    try:
+        return _replace_lines(text, core, new[start : len(new) - end])
+    except RefusedError:  # it fits several places: to the model, search as a whole fits none
+        return None
+
+
+def _replace_lines(text: str, wanted: list[str], new: list[str]) -> str | None:
     """The rungs that compare whole lines: blanks inside and after a line, then a uniform shift of indent."""
     lines = text.splitlines(keepends=True)
-    wanted, new = _trimmed(search), _trimmed(replace)
     for matches in (_same_but_for_blanks, _same_but_for_indent):
         found = [at for at in range(len(lines) - len(wanted) + 1) if matches(lines, at, wanted)]
         if len(found) > 1:
@@ -187,7 +201,8 @@ def _did_you_mean(text: str, search: str) -> str:
     near = difflib.get_close_matches(first, {line for line in stripped if line}, n=3, cutoff=0.5)
     if not near:
         return " Read the file again and copy the lines exactly."
-    shown = sorted({stripped.index(match) for match in near})
+    places = {stripped.index(match) for match in near}
+    shown = sorted({at + by for at in places for by in (-1, 0, 1) if 0 <= at + by < len(lines)})
     return " Did you mean:\n" + "\n".join(f"line {at + 1}: {clip(lines[at], 200)}" for at in shown)
 
 
@@ -204,26 +219,11 @@ def _check_python(name: str, text: str) -> None:
         raise RefusedError(f"{name} would not be Python any more: {problem}") from None
 
 
-def _check_yaml_shape(name: str, text: str) -> None:
-    """Refuse what a reader needs hours for: deep nesting, and aliases, which can grow without bound."""
-    depth = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        if isinstance(event, AliasEvent):
-            line = event.start_mark.line + 1
-            raise RefusedError(f"{name}, line {line}: write the value out; a recipe has no YAML aliases (*)")
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > MAX_YAML_DEPTH:
-            raise RefusedError(f"{name} is nested more than {MAX_YAML_DEPTH} deep")
-
-
 def _check_yaml(name: str, text: str) -> None:
     try:
-        _check_yaml_shape(name, text)
-        YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{name}, line {mark.line + 1}" if mark else name
-        problem = getattr(error, "problem", None) or str(error)
-        raise RefusedError(f"{place} would not be YAML any more: {one_line(problem)}") from None
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # impossible dates, wild nesting
-        raise RefusedError(f"{name} would not be YAML any more: {one_line(str(error))}") from None
+        check_bounded(text)
+        parse_yaml(text)
+    except NotYamlError as error:
+        place = f"{name}, line {error.line}" if error.line else name
+        what = "" if isinstance(error, UnboundedYamlError) else " would not be YAML any more"
+        raise RefusedError(f"{place}{what}: {one_line(error.problem)}") from None

@@ -13,12 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import canonical_digest
 from mlipilot.pilots.workbench import regular_files
+from mlipilot.yaml_text import parse_yaml
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _EXACT_INTEGERS = 2**53
@@ -37,10 +35,10 @@ def _said(suffix: str, data: bytes) -> tuple[str, str]:
     """How a file is compared, and what it comes to."""
     try:
         if suffix in (".yaml", ".yml"):
-            return "yaml", canonical_digest(_plain(YAML(typ="safe", pure=True).load(data.decode("utf-8"))))
+            return "yaml", canonical_digest(_plain(parse_yaml(data.decode("utf-8"))))
         if suffix == ".py":
             return "python", sha256_bytes(_code(data).encode())
-    except (YAMLError, SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         pass  # not in a form that can be compared: its bytes can
     return "bytes", sha256_bytes(data)
 

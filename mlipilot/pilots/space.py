@@ -20,11 +20,10 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from mlipilot.pilots.yaml_places import editable_places
 from mlipilot.untrusted import one_line
+from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 RECIPE = "recipe.yaml"
 Scalar = bool | int | float | str
@@ -149,9 +148,9 @@ def first_misfit(text: str, space: Space) -> Misfit | None:
 def leaves_of(text: str) -> dict[str, Any]:
     """Every value of a YAML mapping that is no mapping itself, by dotted path; none for any other text."""
     try:
-        content = YAML(typ="safe").load(text)
+        content = parse_yaml(text)
         return dict(_walk(content, "")) if isinstance(content, dict) else {}
-    except (YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+    except (NotYamlError, RecursionError):  # an alias may hold itself
         return {}
 
 

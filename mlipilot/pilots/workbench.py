@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -9,10 +10,11 @@ from typing import Any
 
 from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
-from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
-from mlipilot.pilots.values import with_value
+from mlipilot.pilots.space import RECIPE, Scalar, is_same, leaves_of, values_in
+from mlipilot.pilots.values import kind_of, with_value
 from mlipilot.pilots.yaml_places import editable_places, find_place
-from mlipilot.untrusted import clean
+from mlipilot.untrusted import clean, one_line
+from mlipilot.yaml_text import parse_yaml
 
 MAX_FILE_BYTES = 64 * 1024
 MAX_FILES = 64
@@ -70,10 +72,11 @@ class Workbench:
         _check_text(content, path)
         check_syntax(path, content)
         if place == self._draft / RECIPE:
+            _check_values(content, _text_of(place, path) if place.is_file() else "")
             _check_held(content, self._held)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
+        except (FileExistsError, NotADirectoryError):
             raise RefusedError(f"a part of {path!r} is a file, not a directory") from None
         write_atomic(place, content)
 
@@ -131,6 +134,17 @@ def _check_text(content: str, path: str) -> None:
         raise RefusedError(f"{path} would be larger than {MAX_FILE_BYTES // 1024} KiB")
     if clean(content) != content.replace("\r\n", "\n"):  # what no reader of a diff would see
         raise RefusedError(f"the content for {path} holds control or invisible characters: write plain text")
+
+
+def _check_values(content: str, before: str) -> None:
+    """A recipe.yaml stays a mapping, and each of its values of its kind, as `set_value` demands it."""
+    if not isinstance(parse_yaml(content), dict):
+        raise RefusedError(f"{RECIPE} would not be a mapping of keys to values any more")
+    old, new = leaves_of(before), leaves_of(content)
+    for key in old.keys() & new.keys():
+        if None not in (old[key], new[key]) and kind_of(old[key]) != kind_of(new[key]):
+            shown = one_line(json.dumps(new[key], default=str), 60)
+            raise RefusedError(f"{RECIPE}: {key} would be {shown}: its value must be {kind_of(old[key])}")
 
 
 def _check_held(content: str, held: Mapping[str, Scalar]) -> None:

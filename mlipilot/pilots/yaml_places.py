@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
+
+from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 
 class Place(NamedTuple):
@@ -34,11 +35,10 @@ def editable_places(text: str, keys: Iterable[str]) -> dict[str, Place | None]:
 
 
 def _find_places(text: str, keys: Iterable[str]) -> dict[str, Place | None]:
-    yaml = YAML(typ="safe", pure=True)
     try:
-        node: Node | None = yaml.compose(text)
-        value = yaml.load(text)
-    except (YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+        value = parse_yaml(text)
+        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+    except NotYamlError:
         return dict.fromkeys(keys)
     return {key: _place(text, node, value, key.split(".")) for key in keys}
 
@@ -90,8 +90,8 @@ def _written(value: Any) -> str:
     """`value` on one line: a plain word where YAML reads it back as the same, else JSON, which is YAML."""
     if isinstance(value, str) and value.isprintable() and not set(value) & set("#:,[]{}\"'&*!|>%@` "):
         try:
-            if YAML(typ="safe", pure=True).load(value) == value:
+            if parse_yaml(value) == value:
                 return value
-        except YAMLError:
+        except NotYamlError:
             pass
     return json.dumps(value, ensure_ascii=False)

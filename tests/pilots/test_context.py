@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlipilot.campaign.spec import RECIPES
 from mlipilot.pilots.context import Room, fitted, history_lines, lesson_lines, recipe_texts
 from mlipilot.pilots.outcomes import TurnInput
 from mlipilot.pilots.prompts import first_messages
 from mlipilot.pilots.tools import tool_schemas
+from mlipilot.untrusted import as_data
 from tests.pilots.conftest import history_entry
 
 MakeTurn = Callable[..., TurnInput]
@@ -40,15 +42,20 @@ def _conversation(*answers: str) -> list[dict[str, Any]]:
     return first + [m for at, answer in enumerate(answers) for m in _exchange(at, answer)]
 
 
-def test_the_thirtieth_iteration_is_told_about_as_much_as_the_third(make_turn: MakeTurn) -> None:
+@pytest.mark.parametrize("context", [8192, 16384, 131072])
+def test_the_thirtieth_iteration_is_told_about_as_much_as_the_third(
+    make_turn: MakeTurn, context: int
+) -> None:
+    recipe = {path.name: path.read_text() for path in (RECIPES / "mace").iterdir() if path.is_file()}
+
     def characters(iterations: int) -> int:
         turn = make_turn(
             history=_history(iterations), lessons=[f"lesson {n} " * 30 for n in range(iterations)]
         )
-        return len(json.dumps(first_messages(turn, {"recipe.yaml": "a: 1\n"}, Room(8192))))
+        return len(json.dumps([first_messages(turn, recipe, Room(context)), tool_schemas()]))
 
-    assert characters(30) < 1.8 * characters(3)
-    assert characters(300) < 1.1 * characters(30)
+    assert characters(30) < 1.4 * characters(3)
+    assert characters(300) < 1.02 * characters(30)
 
 
 def test_the_past_is_told_newest_first_to_go_and_counted_beyond() -> None:
@@ -101,11 +108,35 @@ def test_whatever_came_before_calls_keep_their_answers_and_the_rest_fits(
 ) -> None:
     messages, room = _conversation(*("x" * size for size in sizes)), Room(context, reply_tokens=256)
     sent = fitted(messages, [], room)
-    assert sent[:2] == messages[:2] and sent[-2:] == messages[-2:]
+    assert sent[:2] == messages[:2] and sent[-2] == messages[-2]
     asked = [call["id"] for m in sent for call in m.get("tool_calls", [])]
     assert asked == [m["tool_call_id"] for m in sent if m["role"] == "tool"]
-    if room.estimate([*messages[:2], *messages[-2:]]) < room.tokens - 16:
-        assert room.estimate(sent) <= room.tokens
+    assert room.estimate(sent) <= room.tokens
+
+
+def test_of_an_answer_that_is_too_long_by_itself_both_ends_are_sent() -> None:
+    log = as_data("first\n" + "line\n" * 6000 + "last", "a log")
+    messages, room = _conversation("short", log), Room(4096, reply_tokens=512)
+    sent = fitted(messages, [], room)
+    assert room.estimate(sent) <= room.tokens
+    head, middle, end = sent[-1]["content"].partition("(the middle is left out: it does not fit)")
+    assert middle and head.startswith("<<< UNTRUSTED") and end.rstrip()[-16:] == log.rstrip()[-16:]
+    assert len(sent[-1]["content"]) > 0.7 * room.characters(1.0)  # no more is cut than must be
+
+
+def test_many_long_answers_to_one_reply_are_cut_alike() -> None:
+    messages, room = _conversation("x"), Room(8192, reply_tokens=512)
+    messages += [{**messages[-1], "content": letter * 20_000} for letter in "abc"]
+    sent = fitted(messages, [], room)
+    assert room.estimate(sent) <= room.tokens
+    lengths = [len(message["content"]) for message in sent[-3:]]
+    assert min(lengths) > 600
+
+
+def test_a_long_call_is_cut_where_cutting_its_answer_is_not_enough() -> None:
+    messages, room = _conversation("ok"), Room(4096, reply_tokens=512)
+    messages[2] = _exchange(0, "ok", path="train.py", content="y" * 50_000)[0]
+    assert room.estimate(fitted(messages, [], room)) <= room.tokens
 
 
 def test_the_endpoints_own_count_corrects_the_estimate() -> None:

@@ -59,7 +59,7 @@ def test_an_edit_that_is_clear_is_made(text: str, search: str, replace: str, wan
         (YAML, " \n ", "x", "search is empty"),
         (YAML, "  forces: 10", "  forces: 10", "changes nothing"),
         (YAML, "  forces:  10", "  forces: 10", "changes nothing"),
-        (YAML, "  forces: 11", "  forces: 12", "Did you mean:\nline 3:   forces: 10"),
+        (YAML, "  forces: 11", "  forces: 12", "line 3:   forces: 10\nline 4: ema:"),
         (YAML, "zzz qqq", "x", "Read the file again"),
         (PYTHON, "y = 1\n  z = 2", "y = 3", "not found"),
         (PYTHON, "    if x:\n            y = 1", "x", "not found"),
@@ -113,6 +113,9 @@ def test_a_search_that_stands_twice_is_never_carried_out(lines: list[str], searc
         ("recipe.yaml", "a: 1\nb: [1, 2\n", "would not be YAML"),
         ("recipe.yaml", "a: 1\na: 2\n", "would not be YAML"),
         ("recipe.yaml", "when: 2001-99-99\n", "would not be YAML"),
+        ("recipe.yaml", "a: !!bool zz\n", "would not be YAML"),
+        ("recipe.yaml", "a: !!int ''\n", "would not be YAML"),
+        ("recipe.yaml", "a: !!float ''\n", "would not be YAML"),
         ("recipe.yml", "a: !!python/object:os.system x\n", "would not be YAML"),
         ("recipe.yaml", "a: &a 1\nb: *a\n", "recipe.yaml, line 2: write the value out"),
         ("recipe.yaml", "[" * 60_000, "nested more than 20 deep"),
@@ -129,3 +132,46 @@ def test_a_file_that_nothing_could_read_is_refused(name: str, text: str, says: s
 def test_checking_python_does_not_run_it(tmp_path: object) -> None:
     check_syntax("train.py", "raise SystemExit(1)\nx = '\\d'\n")
     check_syntax("notes.md", "((((")
+
+
+BLOCK = """\
+def loss(pred, ref):
+    energy = (pred.e - ref.e) ** 2
+    forces = (pred.f - ref.f) ** 2
+    return energy + forces
+"""
+
+
+def test_misquoted_lines_around_a_change_are_forgiven_where_the_changed_ones_are_there_once() -> None:
+    search = "def the_loss(a, b):\n    energy = (pred.e - ref.e) ** 2\n    forces = 0\n"
+    edited = replace_once(BLOCK, search, search.replace("** 2", "** 4"))
+    assert edited == BLOCK.replace("ref.e) ** 2", "ref.e) ** 4")
+
+
+@pytest.mark.parametrize(
+    ("search", "replace"),
+    [
+        ("def f():\n    x = 1\n", "def f():\n    x = 2\n"),  # the changed line is not there
+        ("def f():\n    a\n", "def f():\n    b\n    a\n"),  # nothing is changed that could be found
+        ("wrong\n    return x\n", "right\n    return y\n"),  # all is changed
+    ],
+)
+def test_a_change_that_is_nowhere_is_refused(search: str, replace: str) -> None:
+    with pytest.raises(RefusedError, match="not found"):
+        replace_once(BLOCK, search, replace)
+
+
+def test_a_change_that_fits_twice_is_refused_with_its_misquoted_surroundings() -> None:
+    with pytest.raises(RefusedError, match="not found"):
+        replace_once("a = 1\nb\na = 1\n", "head\na = 1\n", "head\na = 2\n")
+
+
+def test_many_places_inside_words_hide_no_second_whole_word() -> None:
+    text = "# a note\n" + "x = banana_banana\n" * 60 + "# a second\n"
+    with pytest.raises(RefusedError, match="search fits 2 places"):
+        replace_once(text, "a", "b")
+
+
+def test_the_lines_around_the_likeliest_place_are_shown() -> None:
+    with pytest.raises(RefusedError, match=r"line 2: .*energy.*\nline 3: .*forces.*\nline 4: "):
+        replace_once(BLOCK, "    forces = (pred.f - rex.f) ** 3", "x")

@@ -52,8 +52,14 @@ def test_a_value_is_set_and_the_rest_stays(key: str, value: Any, line: str) -> N
         ("loss.forces", "heavy", "loss.forces is 100.0: its value must be a number"),
         ("loss.forces", True, "must be a number"),
         ("loss.forces", None, "must be a number"),
+        ("loss.forces", "!!bool zz", "must be a number"),
+        ("loss.forces", "!!int ''", "must be a number"),
+        ("loss.forces", "2001-99-99", "must be a number"),
         ("loss.forces", float("nan"), "must be finite"),
+        ("loss.forces", 10**400, "whole ones below 2**53"),
         ("loss.weights", {"a": float("inf")}, "must be finite"),
+        ("radial", [1, [2**53]], "whole ones below 2**53"),
+        ("radial", "[" * 2000, "must be a list"),
         ("loss.kind", 3, "must be a word"),
         ("loss.per_atom", 1, "must be true or false"),
         ("radial", 64, "must be a list"),
@@ -68,3 +74,16 @@ def test_a_fault_names_the_mend(key: str, value: Any, says: str) -> None:
     with pytest.raises(RefusedError) as refused:
         with_value(TEXT, key, value)
     assert says in str(refused.value)
+
+
+def test_a_short_text_that_would_fill_the_memory_is_not_built() -> None:
+    bomb = (
+        "[" + "&a0 [1], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)) + "]"
+    )
+    with pytest.raises(RefusedError, match="must be a list"):
+        with_value(TEXT, "radial", bomb)
+
+
+def test_a_value_beyond_all_numbers_is_told_without_an_example() -> None:
+    with pytest.raises(RefusedError, match="2\\*\\*53"):
+        with_value(f"a: {10**400}\n", "a", 10**400)

@@ -101,6 +101,24 @@ def test_edits_that_break_a_file_leave_it_as_it_was(bench: Workbench, draft: Pat
     assert tree_digest(draft) == tree_digest(incumbent)
 
 
+@pytest.mark.parametrize("content", ["", "hello\n", "- 1\n", "1\n"])
+def test_a_recipe_stays_a_mapping(bench: Workbench, content: str) -> None:
+    with pytest.raises(RefusedError, match="not be a mapping"):
+        bench.write("recipe.yaml", content)
+
+
+def test_a_value_keeps_its_kind_however_it_is_written(bench: Workbench) -> None:
+    with pytest.raises(RefusedError, match=r'ema\.decay would be "high": its value must be a number'):
+        bench.replace("recipe.yaml", "decay: 0.0", "decay: high")
+    bench.replace("recipe.yaml", "  decay: 0.0", "  decay: 0.5\n  new: high")
+
+
+def test_a_file_is_no_folder(bench: Workbench) -> None:
+    for path in ("recipe.yaml/b.txt", "recipe.yaml/a/b.txt"):
+        with pytest.raises(RefusedError, match="is a file, not a directory"):
+            bench.write(path, "x")
+
+
 def test_the_path_of_a_value_is_no_text_to_search_for(bench: Workbench) -> None:
     with pytest.raises(RefusedError, match="is a value's path, no text of the file: use set_value"):
         bench.replace("recipe.yaml", "loss.forces", "1.0")
