@@ -14,16 +14,25 @@ import pytest
 StandIn = Callable[[str, str], None]
 # Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
 WITH_MACE = ("tests/evaluation/", "tests/recipes/", "tests/reproduce/", "tests/report/test_export.py")
+# Groups that take a worker long; begun last, they would leave the others idle at the end.
+LONGEST_FIRST = ("image campaigns", "undisturbed", "own_cluster", "replay", "MACE")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks for groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests go to the workers file by file; slow ones group themselves."""
+    """Unit tests go to the workers file by file; slow ones group themselves. Long groups come first."""
     for item in items:
         if any(item.get_closest_marker(name) for name in ("slow", "cluster", "sweep", "xdist_group")):
             continue
         file = item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group("MACE" if file.startswith(WITH_MACE) else file))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("xdist_group")
+    group = mark.args[0] if mark else None
+    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
@@ -56,13 +56,28 @@ def thermalised(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
     return copy
 
 
-def at_exactly(atoms: Atoms, temperature_k: float) -> Atoms:
-    """A copy with velocities scaled to the temperature, around which those of few atoms scatter widely."""
-    copy: Atoms = atoms.copy()
-    now_k = atoms.get_temperature()
-    if now_k > 0:
-        copy.set_momenta(atoms.get_momenta() * np.sqrt(temperature_k / now_k))
+def vibrating(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
+    """A copy of a molecule that neither moves on nor turns, its vibrations holding kT/2 each, exactly.
+
+    They are 3N − 6 in number, 3N − 5 of a linear molecule; of an atom alone there are none. In a molecule of
+    few atoms velocities that are only drawn scatter by half around their temperature, and much of them is
+    translation and rotation, which break no bond.
+    """
+    copy = thermalised(atoms, temperature_k, seed)
+    with np.errstate(invalid="ignore"):  # a linear molecule has no moment of inertia around its axis
+        ZeroRotation(copy, preserve_temperature=False)
+    kinetic_ev = copy.get_kinetic_energy()
+    if kinetic_ev > 0:
+        wanted_ev = _vibrations(copy) / 2 * units.kB * temperature_k
+        copy.set_momenta(copy.get_momenta() * np.sqrt(wanted_ev / kinetic_ev))
     return copy
+
+
+def _vibrations(molecule: Atoms) -> int:
+    """3N less the translations and the axes around which turning moves any atom."""
+    centred = molecule.positions - molecule.get_center_of_mass()
+    turns = [np.cross(axis, centred).ravel() for axis in np.eye(3)]
+    return 3 * len(molecule) - 3 - int(np.linalg.matrix_rank(np.array(turns), tol=1e-3))
 
 
 def run_nve(

@@ -16,11 +16,12 @@ from ase import Atoms
 
 from mlipilot.errors import InputError
 
-TEST, LARGE, UNSEEN, SEALED = (
+TEST, LARGE, UNSEEN, SEALED, SEALED_UNSEEN = (
     "test/test.xyz",
     "test/test_large.xyz",
     "test/test_unseen.xyz",
     "sealed/sealed.xyz",
+    "sealed/sealed_unseen.xyz",
 )
 
 

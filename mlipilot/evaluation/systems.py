@@ -13,6 +13,7 @@ from mlipilot.evaluation.catalog import names_of
 from mlipilot.evaluation.frames import (
     LARGE,
     SEALED,
+    SEALED_UNSEEN,
     TEST,
     UNSEEN,
     bench_frames,
@@ -47,7 +48,7 @@ def frame_tasks(subject: Subject, data_dir: Path) -> list[Task]:
             "size", names_of("size"), lambda: size.measure_frames(subject, batch)
         ),  # first: see its docstring
         Task("throughput", names_of("throughput"), lambda: throughput.measure_frames(subject, batch)),
-        *_error_tasks(subject, data_dir),
+        *_errors_on(subject, data_dir, {"": TEST, "large_cell_": LARGE, "unseen_": UNSEEN}),
         Task("invariance", names_of("invariance"), lambda: invariance.measure_frames(subject, frames)),
         Task(
             "finite_difference",
@@ -63,8 +64,8 @@ def frame_tasks(subject: Subject, data_dir: Path) -> list[Task]:
 
 
 def sealed_tasks(subject: Subject, data_dir: Path) -> list[Task]:
-    """The errors on the sealed split."""
-    return [_errors_of("", subject, data_dir / SEALED)]
+    """The errors on the sealed split, and on the sealed structures of a kind that nothing was trained on."""
+    return _errors_on(subject, data_dir, {"": SEALED, "unseen_": SEALED_UNSEEN})
 
 
 def molecule_tasks(subject: Subject, data_dir: Path) -> list[Task]:
@@ -90,13 +91,14 @@ def _nve_task(subject: Subject, starts: dict[str, Atoms], *, at_equilibrium: boo
     )
 
 
-def _error_tasks(subject: Subject, data_dir: Path) -> list[Task]:
-    tasks = [_errors_of("", subject, data_dir / TEST)]
-    for prefix, name in (("large_cell_", LARGE), ("unseen_", UNSEEN)):
-        task = _errors_of(prefix, subject, data_dir / name) if (data_dir / name).is_file() else None
-        if task is not None and task.names:
-            tasks.append(task)
-    return tasks
+def _errors_on(subject: Subject, data_dir: Path, files: dict[str, str]) -> list[Task]:
+    """The errors by prefix; the first file is owed, a further one counts where the data have it."""
+    tasks = [
+        _errors_of(prefix, subject, data_dir / name)
+        for prefix, name in files.items()
+        if not prefix or (data_dir / name).is_file()
+    ]
+    return [task for task in tasks if task.names]
 
 
 def _errors_of(prefix: str, subject: Subject, labelled: Path) -> Task:

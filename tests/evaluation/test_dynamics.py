@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
-from mlipilot.evaluation.dynamics import at_exactly, run_nve, run_nvt, steps_in, thermalised
+from mlipilot.evaluation.dynamics import run_nve, run_nvt, steps_in, thermalised, vibrating
 from mlipilot.evaluation.settings import DynamicsLimits
 
 LIMITS = DynamicsLimits()
@@ -82,14 +82,21 @@ def test_maxwell_velocities_have_the_temperature_and_no_net_momentum() -> None:
     np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0, atol=1e-9)
 
 
-def test_few_atoms_can_be_given_a_temperature_exactly() -> None:
-    molecule = thermalised(Atoms("OH2", positions=np.eye(3)), 600.0, seed=2)
-    assert abs(molecule.get_temperature() - 600.0) > 10
-    scaled = at_exactly(molecule, 600.0)
-    assert scaled.get_temperature() == pytest.approx(600.0)
-    np.testing.assert_allclose(scaled.get_momenta().sum(axis=0), 0, atol=1e-9)
-    alone = at_exactly(thermalised(Atoms("O"), 600.0, seed=2), 600.0)
-    assert not alone.get_momenta().any()
+@pytest.mark.parametrize(
+    ("molecule", "vibrations"),
+    [
+        (Atoms("OH2", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), 3),
+        (Atoms("CO2", positions=[[0, 0, 0], [0, 0, 1.16], [0, 0, -1.16]]), 4),
+        (Atoms("N2", positions=[[0, 0, 0], [0.6, 0.6, 0.6]]), 1),
+        (Atoms("O"), 0),
+    ],
+)
+def test_the_vibrations_of_a_molecule_have_the_temperature_exactly(molecule: Atoms, vibrations: int) -> None:
+    moved = vibrating(molecule, 600.0, seed=2)
+    assert moved.get_kinetic_energy() == pytest.approx(vibrations / 2 * units.kB * 600.0, abs=1e-12)
+    np.testing.assert_allclose(moved.get_momenta().sum(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(moved.get_angular_momentum(), 0, atol=1e-9)
+    assert not molecule.get_momenta().any()
 
 
 def test_energies_are_sampled_at_every_step_and_the_start() -> None:

@@ -70,6 +70,7 @@ def molecules_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "test/test": frames,
         "test/test_unseen": frames[:1],
         "sealed/sealed": frames[1:],
+        "sealed/sealed_unseen": frames[:1],
         "test/equilibrium": [Atoms(still.symbols, still.positions, info=still.info)],
         "test/scan": scan,
     }.items():
@@ -164,12 +165,16 @@ def test_a_whole_evaluation_of_a_model_gives_what_is_owed(
     assert report["metrics"]["finite_difference_force_error_mev_per_a"]["value"] < 0.1
 
 
-def test_the_sealed_split_of_molecules_gives_six_errors(
+def test_the_sealed_split_of_molecules_gives_errors_only_those_of_unseen_ones_apart(
     pristine_handover: Path, molecules_dir: Path, tmp_path: Path
 ) -> None:
     scorecard = card(tmp_path / "card.yaml", "molecules", MOLECULES)
-    report = evaluate(pristine_handover, molecules_dir, scorecard, "smoke", "sealed", tmp_path / "out")
+    fewer = linked(molecules_dir, tmp_path / "data", "sealed_unseen.xyz")
+    report = evaluate(pristine_handover, fewer, scorecard, "smoke", "sealed", tmp_path / "few")
     assert len(report["metrics"]) == 6
+    report = evaluate(pristine_handover, molecules_dir, scorecard, "smoke", "sealed", tmp_path / "out")
+    unseen = {name for name in report["metrics"] if name.startswith("unseen_")}
+    assert unseen and len(report["metrics"]) == 6 + len(unseen)
     assert all(entry["status"] == "ok" for entry in report["metrics"].values())
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlipilot.evaluation.dynamics import at_exactly, run_nve, steps_in, thermalised
+from mlipilot.evaluation.dynamics import run_nve, steps_in, thermalised, vibrating
 from mlipilot.evaluation.ensemble import Ensemble
 from mlipilot.evaluation.reference_values import ReferenceValues
 from mlipilot.evaluation.results import Measurement
@@ -58,15 +58,18 @@ def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
 def measure_frames(
     subject: Subject, frames: Mapping[str, Atoms], *, at_equilibrium: bool = False
 ) -> Measurement:
-    """The same from frames by name, in lockstep; `at_equilibrium` they begin at twice the temperature."""
+    """The same from frames by name, in lockstep.
+
+    `at_equilibrium` they are molecules in a minimum: their vibrations begin at twice the temperature, half of
+    which goes into the bonds.
+    """
     settings = subject.settings.frame_nve
     kelvin = settings.temperature_k
+    moved, start_k = (vibrating, 2 * kelvin) if at_equilibrium else (thermalised, kelvin)
     starts = {
-        name: thermalised(atoms, kelvin, settings.seed + index)
+        name: moved(atoms, start_k, settings.seed + index)
         for index, (name, atoms) in enumerate(frames.items())
     }
-    if at_equilibrium:
-        starts = {name: at_exactly(atoms, 2 * kelvin) for name, atoms in starts.items()}
     ensemble = Ensemble(subject, starts)
     traces: list[NDArray[np.float64]] = []
 
