@@ -16,6 +16,13 @@ from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.errors import InputError
 
+FINITE_DIFFERENCE = {
+    "crystal": (0.1, "forces must be the gradient of the energy"),
+    "molecules": (1.0, "forces must be the gradient of the energy; stiff bonds leave 0.1 by the finite step"),
+}
+"""The gate, in meV/Å, and its reason, as in the scorecards cu_emt and qm7_b3lyp."""
+STIFF = {"H", "B", "C", "N", "O", "F"}
+"""Elements whose bonds are stiff in a crystal, too."""
 LEAST_BOUND = 1.0
 """Of the errors, in meV/atom and meV/Å: where labels hardly vary, or nothing says by how much."""
 SBATCH = Path("campaigns/cu_emt.sbatch")
@@ -25,6 +32,7 @@ SBATCH = Path("campaigns/cu_emt.sbatch")
 def write_start(name: str, data: Path, root: Path) -> list[Path]:
     """Write the files below `root`, the repository's directory, and return their paths, relative to it.
 
+    Where `root` has no `SBATCH`, the sbatch file is not among them.
     Raises InputError for a directory that is no imported data set, and for a file that is there already:
     then nothing is written.
     """
@@ -32,6 +40,8 @@ def write_start(name: str, data: Path, root: Path) -> list[Path]:
     found = provenance["found"]
     force_rms_mev_per_a, energy_spread_mev_per_atom = _scales(data / "train" / "train.xyz")
     energy_bound = LEAST_BOUND if energy_spread_mev_per_atom is None else energy_spread_mev_per_atom / 10
+    crystal = found["periodic"] and STIFF.isdisjoint(found["elements"])
+    finite_difference_bound, finite_difference_why = FINITE_DIFFERENCE["crystal" if crystal else "molecules"]
     values = {
         "name": name,
         "frames": sum(found["frames"].values()),
@@ -42,6 +52,8 @@ def write_start(name: str, data: Path, root: Path) -> list[Path]:
         "energy_spread": energy_spread_mev_per_atom,
         "force_rms": force_rms_mev_per_a,
         "energy_bound": f"{max(energy_bound, LEAST_BOUND):.2g}",
+        "finite_difference_bound": finite_difference_bound,
+        "finite_difference_why": finite_difference_why,
         "force_bound": f"{max(force_rms_mev_per_a / 10, LEAST_BOUND):.2g}",
     }
     texts = {

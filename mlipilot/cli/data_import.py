@@ -29,7 +29,9 @@ def import_(
     stress_key: Annotated[str | None, typer.Option(help="Of the stress, where there is one.")] = None,
     group_key: Annotated[
         str | None,
-        typer.Option(help="Frames that agree in it share a split; without it, those of one formula do."),
+        typer.Option(
+            help="Frames that agree in it share a split; without it, formulas or stretches of them do."
+        ),
     ] = None,
     energy_unit: Annotated[
         str, typer.Option(help="eV, meV, Hartree, Ry, kcal/mol or kJ/mol; /atom behind it where it is.")
@@ -39,7 +41,9 @@ def import_(
     drop_outliers: Annotated[
         bool, typer.Option("--drop-outliers", help="Leave out what is reported.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 2026,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the split: who goes where among groups of one size.")
+    ] = 2026,
     output: Annotated[Path | None, typer.Option(help="Where to; data/NAME if not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,13 +74,11 @@ def _table(found: Import) -> Table:
 
 
 def _words(found: Import) -> list[str]:
-    said = [f"elements: {', '.join(found.elements)}"]
+    said = [f"WARNING: {line}" for line in found.warnings]
+    said.append(f"elements: {', '.join(found.elements)}")
     slope, pairs = found.consistency.slope, found.consistency.pairs
-    said.append(
-        f"units not verified: only {pairs} pairs of frames are near enough to compare energies with forces"
-        if slope is None
-        else f"energies follow the forces: ΔE is {slope:.3f} times −F·Δx over {pairs} pairs of frames"
-    )
+    if slope is not None:
+        said.append(f"energies follow the forces: ΔE is {slope:.3f} times −F·Δx over {pairs} pairs of frames")
     if found.isolated_atom_ev:
         listed = ", ".join(f"{symbol} {energy:.6g}" for symbol, energy in found.isolated_atom_ev.items())
         said.append(f"isolated atoms, in no split (eV): {listed}")

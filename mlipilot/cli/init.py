@@ -15,12 +15,20 @@ def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign and its files.")],
     data: Annotated[Path, typer.Option(metavar="DIR", help="What `mlipilot data import` made.")],
 ) -> None:
-    """Write campaign, sbatch file and scorecard for an imported data set, here."""
-    from mlipilot.campaign.starting import write_start
+    """Write campaign, sbatch file and scorecard for an imported data set, here: MLIPilot's repository."""
+    from mlipilot.campaign.starting import SBATCH, write_start
 
     checked_name(name, "NAME")
-    for path in write_start(name, data.resolve(), Path.cwd()):
+    written = write_start(name, data.resolve(), Path.cwd())
+    for path in written:
         stdout.print(str(path), soft_wrap=True, markup=False)
+    if not any(path.suffix == SBATCH.suffix for path in written):
+        stdout.print(
+            f"no campaigns/{name}.sbatch: "
+            f"it is made after {SBATCH} of MLIPilot's repository, and this is another directory",
+            soft_wrap=True,
+            markup=False,
+        )
     stdout.print(
         f"next: look at scorecards/{name}.yaml, then `mlipilot plan campaigns/{name}.yaml`",
         soft_wrap=True,

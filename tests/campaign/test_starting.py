@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mlipilot.campaign.starting import SBATCH, write_start
 from mlipilot.datasets.imported.importing import import_files
 from mlipilot.datasets.imported.reading import Labels
 from mlipilot.errors import InputError
+from mlipilot.evaluation.scorecard import load_scorecard
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -73,6 +75,32 @@ def test_the_spread_of_the_labels_is_said_as_it_is(data: Path, root: Path) -> No
     frames = read(data / "train" / "train.xyz", index=":")
     spread = 1000 * np.std([atoms.info["REF_energy"] / 3 for atoms in frames])
     assert f"{spread:.3g} meV/atom within one formula" in said
+
+
+@pytest.mark.parametrize(
+    ("elements", "periodic", "card"),
+    [
+        (["Cu"], True, "cu_emt"),
+        (["Cu"], False, "qm7_b3lyp"),
+        (["H", "O"], True, "qm7_b3lyp"),
+        (["H", "O"], False, "qm7_b3lyp"),
+    ],
+)
+def test_forces_are_held_to_the_gradient_as_in_the_shipped_scorecards(
+    data: Path, root: Path, elements: list[str], periodic: bool, card: str
+) -> None:
+    provenance = json.loads((data / "provenance.json").read_text())
+    provenance["found"] |= {"elements": elements, "periodic": periodic}
+    (data / "provenance.json").write_text(json.dumps(provenance))
+    write_manifest(data)
+    write_start("mine", data, root)
+    gates = [
+        next(gate for gate in scorecard.gates if gate.metric == "finite_difference_force_error_mev_per_a")
+        for scorecard in map(
+            load_scorecard, (root / "scorecards" / "mine.yaml", REPOSITORY / "scorecards" / f"{card}.yaml")
+        )
+    ]
+    assert gates[0] == gates[1]
 
 
 @pytest.mark.parametrize("there", ["scorecards/argon.yaml", "campaigns/argon.sbatch"])

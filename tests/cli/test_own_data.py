@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.io import read, write
 from typer.testing import CliRunner
 
 from mlipilot.audit.files import sha256_file
@@ -41,9 +41,29 @@ def test_from_a_file_to_a_campaign_that_can_be_run(file: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "split by stretches of 1 successive frames" in " ".join(done.output.split())
     assert "energies follow the forces: ΔE is 1.000 times" in done.output
+    assert "WARNING: stretches of one frame are a split by frame" in done.output
     done = CliRunner().invoke(app, ["init", "argon", "--data", "data/argon"])
     assert done.exit_code == 0, done.output
     assert load_campaign(Path("campaigns/argon.yaml")).scorecard.name == "argon"
+    assert "no campaigns/argon.sbatch: it is made after campaigns/cu_emt.sbatch" in done.output
+
+
+def test_the_sbatch_file_that_is_written_is_not_said_to_lack(file: Path) -> None:
+    CliRunner().invoke(app, ["data", "import", str(file), "--name", "argon", *KEYS])
+    Path("campaigns").mkdir()
+    Path("campaigns/cu_emt.sbatch").write_text("#!/bin/bash\n")
+    done = CliRunner().invoke(app, ["init", "argon", "--data", "data/argon"])
+    assert "campaigns/argon.sbatch" in done.output and "no campaigns" not in done.output
+
+
+def test_units_that_nothing_vouches_for_are_warned_of(file: Path) -> None:
+    frames = read(file, index=":")
+    for index, atoms in enumerate(frames):
+        atoms.positions *= 1 + index  # too far apart for pairs
+    write(file, frames)
+    done = CliRunner().invoke(app, ["data", "import", str(file), "--name", "argon", *KEYS])
+    assert done.exit_code == 0, done.output
+    assert "WARNING: units not verified: only" in done.output
 
 
 def test_json_for_scripts(file: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import ase.io
 import pytest
 import torch
+from ase.build import molecule
 from ruamel.yaml import YAML
 
 import mlipilot
@@ -139,6 +140,38 @@ def test_every_option_trains(tmp_path: Path, data: Path, train_here: Train) -> N
     arguments = json.loads((tmp_path / "out/model/config.json").read_text())["arguments"]
     assert arguments["avg_num_neighbors"] > 10
     assert arguments["atomic_energies"] == [3.51]
+
+
+@pytest.fixture
+def molecules(tmp_path: Path) -> Path:
+    """Four of C, H, N and O to learn from, one of H and O to validate with; labels of no meaning."""
+    (tmp_path / "molecules" / "train").mkdir(parents=True)
+    for file, names in (("train.xyz", ("H2CO", "NH3", "CO2", "H2O")), ("valid.xyz", ("H2O",))):
+        frames = [molecule(name) for name in names]
+        for atoms in frames:
+            atoms.info["REF_energy"], atoms.arrays["REF_forces"] = -5.0 * len(atoms), 0.1 * atoms.positions
+        ase.io.write(tmp_path / "molecules" / "train" / file, frames, format="extxyz")
+    return tmp_path / "molecules"
+
+
+def test_elements_are_those_of_the_training_set(tmp_path: Path, molecules: Path, train_here: Train) -> None:
+    status, events = train_here(recipe(tmp_path), molecules, tmp_path / "out", steps=2)
+    assert (status, events[-1]["event"]) == (0, "done"), events
+    assert events[-2]["valid_force_mae_mev_per_a"] > 0
+    arguments = json.loads((tmp_path / "out/model/config.json").read_text())["arguments"]
+    assert arguments["atomic_numbers"] == [1, 6, 7, 8]
+
+
+def test_an_element_to_validate_with_that_train_lacks_is_named(
+    tmp_path: Path, molecules: Path, train_here: Train
+) -> None:
+    train, valid = (molecules / "train" / name for name in ("train.xyz", "valid.xyz"))
+    train.rename(train.with_name("all.xyz"))
+    valid.rename(train)
+    train.with_name("all.xyz").rename(valid)
+    status, events = train_here(recipe(tmp_path), molecules, tmp_path / "out", steps=2)
+    assert (status, events[-1]["event"]) == (2, "failed")
+    assert "valid.xyz has C, N, of which there is nothing in train.xyz" in events[-1]["reason"]
 
 
 def test_divergence_stops_with_its_reason(tmp_path: Path, data: Path, train_here: Train) -> None:

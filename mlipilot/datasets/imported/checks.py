@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import find_mic, get_distances
 from numpy.typing import NDArray
@@ -37,6 +38,12 @@ SMALLEST_OUTLIER_EV_PER_ATOM = 0.5
 """Energies nearer than this to their expectation are never outliers."""
 FEWEST_OF_FORMULA = 5
 """Frames of one formula whose median says what its energy is."""
+LARGEST_TO_SMALLEST = 1.5
+"""Numbers of atoms: with less between them, nothing is concluded from how energies grow."""
+FORMULAS_TO_SPARE = 3
+"""More formulas than energies of elements that are fitted to them."""
+CLEARLY_BETTER = 3.0
+"""Of two fits, by the root mean square of what they leave."""
 TOO_CLOSE = 0.5
 """Of the sum of two covalent radii."""
 
@@ -84,7 +91,10 @@ def _like_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
 def check_consistency(frames: Sequence[Frame], labels: Labels) -> Consistency:
     """Raises InputError that names the unit, or the sign, that would explain the labels."""
     found = energies_follow_forces(frames)
-    if found.slope is None or abs(found.slope - 1) <= SLOPE_TOLERANCE:
+    if found.slope is None:
+        _check_growth(frames, labels)
+        return found
+    if abs(found.slope - 1) <= SLOPE_TOLERANCE:
         return found
     atoms = float(np.mean([len(frame.atoms) for frame in frames]))
     raise InputError(
@@ -92,6 +102,68 @@ def check_consistency(frames: Sequence[Frame], labels: Labels) -> Consistency:
         "times what the forces say",
         mend=_explanation(found.slope, atoms, labels),
     )
+
+
+def unverified(found: Consistency) -> list[str]:
+    """What to tell where too few pairs say anything of the units."""
+    if found.slope is not None:
+        return []
+    return [
+        f"units not verified: only {found.pairs} pairs of frames are near enough to compare energies with "
+        "forces, so Hartree would pass for eV; see that --energy-unit and --forces-unit are your program's"
+    ]
+
+
+def _check_growth(frames: Sequence[Frame], labels: Labels) -> None:
+    """Do energies, as they stand in the files, grow with the number of atoms as their unit says?
+
+    To the medians of the formulas we fit E = Σ n_z ε_z, as of whole structures, and E = Σ x_z ε_z, as per
+    atom. Raises InputError when the one that the unit does not mean is clearly better.
+    """
+    of_formula = _of_formula(frames)
+    counts = _counts([frames[members[0]].atoms for members in of_formula.values()])
+    atoms = counts.sum(axis=1)
+    fitted = int(np.linalg.matrix_rank(counts))
+    if atoms.max() < LARGEST_TO_SMALLEST * atoms.min() or len(atoms) < fitted + FORMULAS_TO_SPARE:
+        return
+    _, per_atom = energy_factor(labels.energy_unit)
+    of_each = [[frames[index].energy_ev for index in members] for members in of_formula.values()]
+    medians = np.array([np.median(energies) for energies in of_each])
+    given = medians / atoms if per_atom else medians
+    left = {
+        "of whole structures": _left_by_fit(counts, given),
+        "per atom": _left_by_fit(counts / atoms[:, None], given),
+    }
+    meant, other = reversed(left) if per_atom else left
+    if CLEARLY_BETTER * left[other] >= left[meant]:
+        return
+    unit = labels.energy_unit.removesuffix(PER_ATOM) + ("" if per_atom else PER_ATOM)
+    raise InputError(
+        f"suspicious energies: from {atoms.min():.0f} to {atoms.max():.0f} atoms they go as energies {other} "
+        f"(fits by element leave {left[other]:.3g} eV), not as energies {meant} ({left[meant]:.3g} eV)",
+        mend=f"--energy-unit {unit} if they are {other}; "
+        "if they are differences, give those to free atoms or to the elements",
+    )
+
+
+def _left_by_fit(terms: NDArray[np.float64], energies: NDArray[np.float64]) -> float:
+    """Root mean square of what the least squares leave, in the energies' unit."""
+    left = energies - terms @ np.linalg.lstsq(terms, energies, rcond=None)[0]
+    return float(np.sqrt(np.mean(left**2)))
+
+
+def _of_formula(frames: Sequence[Frame]) -> dict[str, list[int]]:
+    """The frames of each formula."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for index, frame in enumerate(frames):
+        found[frame.atoms.get_chemical_formula()].append(index)
+    return found
+
+
+def _counts(structures: Sequence[Atoms]) -> NDArray[np.float64]:
+    """Atoms of each element, (structures, elements)."""
+    elements = sorted({int(z) for atoms in structures for z in atoms.numbers})
+    return np.array([[np.sum(atoms.numbers == z) for z in elements] for atoms in structures], dtype=float)
 
 
 def _explanation(slope: float, atoms: float, labels: Labels) -> str:
@@ -159,14 +231,11 @@ def _energies_above_composition_ev_per_atom(frames: Sequence[Frame]) -> NDArray[
 
     The elements' energies are fitted to the formulas' medians, which a few wrong frames do not move.
     """
-    of_formula: dict[str, list[int]] = defaultdict(list)
-    for index, frame in enumerate(frames):
-        of_formula[frame.atoms.get_chemical_formula()].append(index)
+    of_formula = _of_formula(frames)
     per_atom = np.array([frame.energy_ev / len(frame.atoms) for frame in frames])
     medians = np.array([np.median(per_atom[members]) for members in of_formula.values()])
-    elements = sorted({int(z) for frame in frames for z in frame.atoms.numbers})
-    first = [frames[members[0]].atoms for members in of_formula.values()]
-    shares = np.array([[np.mean(atoms.numbers == z) for z in elements] for atoms in first])
+    counts = _counts([frames[members[0]].atoms for members in of_formula.values()])
+    shares = counts / counts.sum(axis=1, keepdims=True)
     explained = shares @ np.linalg.lstsq(shares, medians, rcond=None)[0]
     above = np.empty(len(frames))
     for members, median, fitted in zip(of_formula.values(), medians, explained, strict=True):

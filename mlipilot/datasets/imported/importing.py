@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from ase.io import write
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.datasets.base import FORMAT, appearing, check_new
-from mlipilot.datasets.imported.checks import Consistency, check_consistency, doubles, outliers
+from mlipilot.datasets.imported.checks import Consistency, check_consistency, doubles, outliers, unverified
 from mlipilot.datasets.imported.reading import Frame, Labels, read_frames
+from mlipilot.datasets.imported.splitting import Split, split_frames
 from mlipilot.errors import InputError
 
 FILES = {
@@ -25,9 +25,6 @@ FILES = {
     "test": "test/test.xyz",
     "sealed": "sealed/sealed.xyz",
 }
-SHARES = {"train": 0.7, "valid": 0.1, "test": 0.1, "sealed": 0.1}
-BLOCKS = 20
-"""Into how many stretches a file is cut when its frames are of too few groups."""
 SAME_ENERGY_EV_PER_ATOM = 1e-3
 FREE_A = 8.0
 """How far an atom's periodic images are off at least, for it to count as free."""
@@ -42,6 +39,8 @@ class Import:
     groups: dict[str, list[str]]
     """By split."""
     split_by: str
+    warnings: list[str]
+    """What the user must know before relying on the set."""
     doubles: list[str]
     """Left out: a geometry that an earlier frame has."""
     outliers: list[str]
@@ -78,12 +77,12 @@ def import_files(
     said = [f"{kept[index].place}: {why}" for index, why in far.items()]
     if drop_outliers:
         kept = [frame for index, frame in enumerate(kept) if index not in far]
-    split_by, kept = _grouped(kept, labels)
-    splits = split_groups(Counter(frame.group for frame in kept), seed)
+    split = split_frames(kept, labels.group, seed)
     found = Import(
-        frames={split: sum(frame.group in names for frame in kept) for split, names in splits.items()},
-        groups={split: sorted(names) for split, names in splits.items()},
-        split_by=split_by,
+        frames=split.counts,
+        groups={name: sorted(groups) for name, groups in split.groups.items()},
+        split_by=split.by,
+        warnings=[*unverified(consistency), *split.warnings],
         doubles=[f"{frames[b].place}: as {frames[a].place}" for a, b in twice],
         outliers=said,
         outliers_left_out=drop_outliers,
@@ -93,7 +92,7 @@ def import_files(
         periodic=all(frame.atoms.pbc.all() for frame in kept),
         stresses=labels.stress is not None,
     )
-    _write(kept, splits, found, labels, files, name, seed, out_dir)
+    _write(split, found, labels, files, name, seed, out_dir)
     return found
 
 
@@ -127,48 +126,8 @@ def _check_doubles(frames: Sequence[Frame], twice: Sequence[tuple[int, int]]) ->
         _check_same_energy(frames[a], frames[b], "has the geometry of")
 
 
-def _grouped(frames: list[Frame], labels: Labels) -> tuple[str, list[Frame]]:
-    """The frames with the groups that they are split by, and what those are."""
-    groups = {frame.group for frame in frames}
-    if labels.group is not None:
-        return labels.group, frames
-    if len(groups) >= len(FILES):
-        return "chemical formula", frames
-    # One composition: successive frames resemble one another, so whole stretches share a split.
-    size = -(-len(frames) // BLOCKS)
-    stretches = [
-        Frame(frame.atoms, frame.place, f"stretch {index // size + 1}") for index, frame in enumerate(frames)
-    ]
-    return f"stretches of {size} successive frames", stretches
-
-
-def split_groups(sizes: Counter[str], seed: int) -> dict[str, set[str]]:
-    """Whole groups to splits, in random order, each to the split that lacks most of its share of frames.
-
-    Every split gets a group. Raises InputError when there are fewer groups than splits.
-    """
-    if len(sizes) < len(SHARES):
-        raise InputError(
-            f"{len(sizes)} group(s) cannot be split into {', '.join(SHARES)}",
-            mend=f"at least {len(SHARES)} groups are needed: give more frames or another --group-key",
-        )
-    total = sum(sizes.values())
-    order = [str(name) for name in np.random.default_rng(seed).permutation(sorted(sizes))]
-    splits: dict[str, set[str]] = {split: set() for split in SHARES}
-    filled = dict.fromkeys(SHARES, 0)
-    for index, name in enumerate(order):
-        left = len(order) - index
-        empty = [split for split, names in splits.items() if not names]
-        open_to = empty if len(empty) >= left else list(SHARES)
-        split = max(open_to, key=lambda split: SHARES[split] * total - filled[split])
-        splits[split].add(name)
-        filled[split] += sizes[name]
-    return splits
-
-
 def _write(
-    frames: Sequence[Frame],
-    splits: dict[str, set[str]],
+    split: Split,
     found: Import,
     labels: Labels,
     files: Sequence[Path],
@@ -177,9 +136,9 @@ def _write(
     out_dir: Path,
 ) -> None:
     with appearing(out_dir) as directory:
-        for split, path in FILES.items():
+        for part, path in FILES.items():
             (directory / path).parent.mkdir(exist_ok=True)
-            structures = [_with_group(frame) for frame in frames if frame.group in splits[split]]
+            structures = [_with_group(frame) for frame in split.frames if frame.group in split.groups[part]]
             write(directory / path, structures, format="extxyz")
         provenance: dict[str, Any] = {
             "format": FORMAT,
@@ -191,8 +150,8 @@ def _write(
             "sources": {str(file): sha256_file(file) for file in files},
             "found": asdict(found),
             "splits": {
-                split: {"file": path, "sha256": sha256_file(directory / path), "frames": found.frames[split]}
-                for split, path in FILES.items()
+                part: {"file": path, "sha256": sha256_file(directory / path), "frames": found.frames[part]}
+                for part, path in FILES.items()
             },
         }
         write_json(directory / "provenance.json", provenance)

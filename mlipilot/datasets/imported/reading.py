@@ -34,6 +34,9 @@ PER_ATOM = "/atom"
 LENGTHS_IN_A = {"A": 1.0, "Bohr": units.Bohr}
 STRESSES_IN_EV_PER_A3 = {"eV/A^3": 1.0, "GPa": units.GPa, "kbar": 0.1 * units.GPa}
 
+SHORTEST_PERIOD_A = 1e-3
+"""Vectors of a cell that span less than this in some direction have no volume."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -102,6 +105,7 @@ def read_frames(files: Sequence[Path], labels: Labels) -> Iterator[Frame]:
     for file in files:
         for number, atoms in enumerate(_frames_of(file)):
             found = _Labelled(atoms, file, number)
+            found.check_structure()
             frame = Atoms(
                 numbers=atoms.numbers,
                 positions=np.round(atoms.positions, DECIMALS),
@@ -167,6 +171,25 @@ class _Labelled:
 
     def wrong(self, what: str, mend: str) -> InputError:
         return InputError(f"frame {self.number}: {what}", file=self.file, mend=mend)
+
+    def check_structure(self) -> None:
+        """Raises InputError for what is no structure: no atoms, no element, no place, no periods."""
+        atoms = self.atoms
+        if len(atoms) == 0:
+            raise self.wrong("there are no atoms", "leave the frame out")
+        for index in np.flatnonzero(atoms.numbers < 1):
+            raise self.wrong(f"atom {index} is an X, which is no element", "name the element")
+        for index in np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1)):
+            raise self.wrong(f"atom {index} is at {atoms.positions[index]}", "leave the frame out")
+        cell = atoms.cell.array
+        if not np.isfinite(cell).all():
+            raise self.wrong(f"the cell is {cell.tolist()}", "leave the frame out")
+        directions = int(atoms.pbc.sum())
+        if directions and np.linalg.matrix_rank(cell[atoms.pbc], tol=SHORTEST_PERIOD_A) < directions:
+            raise self.wrong(
+                f"it is periodic in {directions} direction(s), but the cell is {cell.tolist()}",
+                "give the cell, or say that it is not periodic (pbc)",
+            )
 
     def take(self, key: str, option: str, *shapes: tuple[int, ...]) -> NDArray[np.float64]:
         """The numbers under `key`, finite and of one of `shapes`."""

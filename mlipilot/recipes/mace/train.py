@@ -113,10 +113,19 @@ def check(found: Any, rule: Any, name: str) -> None:
             check(found[key], rule[key], prefix + key)
 
 
-def load(path: Path, recipe: dict[str, Any]) -> tuple[list[ase.Atoms], list[data.AtomicData], list[int]]:
-    """Labelled frames, their graphs (neighbour lists are made once), and the elements in them."""
+def load(
+    path: Path, recipe: dict[str, Any], numbers: list[int] | None = None
+) -> tuple[list[ase.Atoms], list[data.AtomicData], list[int]]:
+    """Labelled frames, their graphs (neighbour lists are made once), and the elements of the model.
+
+    These are the elements in the frames or, for frames that the model is not made from, its `numbers`.
+    Raises RecipeError for an element that is not among them.
+    """
     frames, r_max = ase.io.read(path, index=":"), float(recipe["model"]["r_max"])
-    table = tools.AtomicNumberTable(sorted({int(z) for atoms in frames for z in atoms.numbers}))
+    there = sorted({int(z) for atoms in frames for z in atoms.numbers})
+    table = tools.AtomicNumberTable(numbers or there)
+    if strange := [ase.data.chemical_symbols[z] for z in there if z not in table.zs]:
+        raise RecipeError(f"{path.name} has {', '.join(strange)}, of which there is nothing in train.xyz")
     configs = data.config_from_atoms_list(frames, KEYS, recipe["loss"]["config_type_weights"])
     return frames, [data.AtomicData.from_config(c, z_table=table, cutoff=r_max) for c in configs], table.zs
 
@@ -270,7 +279,7 @@ def run(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     torch.set_default_dtype(getattr(torch, recipe["device"]["train_dtype"]))
     frames, graphs, numbers = load(options.data / "train.xyz", recipe)
-    _, valid_graphs, _ = load(options.data / "valid.xyz", recipe)
+    _, valid_graphs, _ = load(options.data / "valid.xyz", recipe, numbers)
     arguments = model_arguments(recipe, frames, graphs, numbers)
     model = build_model(arguments).to(recipe["device"]["name"])
     size = sum(p.numel() for p in model.parameters())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,55 +9,16 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
-from ase.calculators.emt import EMT
-from ase.io import read, write
+from ase.io import read
 
-from mlipilot.audit.manifest import check_manifest
+from mlipilot.audit.manifest import check_manifest, write_manifest
+from mlipilot.datasets.imported import importing
 from mlipilot.datasets.imported.checks import doubles, energies_follow_forces, outliers
-from mlipilot.datasets.imported.importing import SHARES, Import, import_files, is_free_atom, split_groups
+from mlipilot.datasets.imported.importing import FILES, import_files, is_free_atom
 from mlipilot.datasets.imported.reading import Frame, Labels, read_frames
 from mlipilot.errors import InputError
 
-LABELS = Labels("energy", "forces")
-NAMES = ("H2O", "NH3", "CH4", "CO2", "H2CO")
-
-
-def structures(each: int = 6, names: tuple[str, ...] = NAMES) -> list[Atoms]:
-    """Rattled molecules with EMT's energies (eV) and forces (eV/Å)."""
-    rng = np.random.default_rng(5)
-    made = []
-    for name in names:
-        for _ in range(each):
-            atoms = molecule(name)
-            atoms.positions += rng.normal(scale=0.04, size=atoms.positions.shape)
-            atoms.calc = EMT()
-            atoms.info["energy"], atoms.arrays["forces"] = atoms.get_potential_energy(), atoms.get_forces()
-            atoms.calc = None
-            made.append(atoms)
-    return made
-
-
-@pytest.fixture(scope="module")
-def labelled() -> list[Atoms]:
-    return structures()
-
-
-@pytest.fixture
-def file(labelled: list[Atoms], tmp_path: Path) -> Path:
-    return written(tmp_path / "set.xyz", labelled)
-
-
-def written(path: Path, frames: list[Atoms], change: Callable[[Atoms], None] | None = None) -> Path:
-    copies = [frame.copy() for frame in frames]
-    for copy in copies:
-        if change is not None:
-            change(copy)
-    write(path, copies, format="extxyz")
-    return path
-
-
-def imported(file: Path, labels: Labels = LABELS, drop_outliers: bool = False) -> Import:
-    return import_files([file], labels, "set", file.parent / "out", seed=1, drop_outliers=drop_outliers)
+from .made import LABELS, NAMES, frames_of, imported, per_atom, structures, written
 
 
 def test_labels_come_through_under_names_that_no_reader_moves(file: Path, labelled: list[Atoms]) -> None:
@@ -86,6 +46,17 @@ def test_no_group_is_in_two_splits_and_the_seed_decides(file: Path) -> None:
     assert imported(file) == found
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_train_knows_every_element_of_the_other_files(file: Path, seed: int) -> None:
+    out = file.parent / "out"
+    import_files([file], LABELS, "set", out, seed, drop_outliers=False)
+    elements = {
+        split: {symbol for atoms in read(out / path, index=":") for symbol in atoms.symbols}
+        for split, path in FILES.items()
+    }
+    assert all(found <= elements["train"] for found in elements.values()), elements
+
+
 @pytest.mark.parametrize(
     ("unit", "forces_unit", "ev", "ev_per_a"),
     [
@@ -106,10 +77,6 @@ def test_units_are_turned_into_ev_and_a(
     for frame, original in zip(read_frames([path], labels), labelled, strict=True):
         assert frame.energy_ev == pytest.approx(original.info["energy"], abs=1e-5)
         np.testing.assert_allclose(frame.forces_ev_per_a, original.arrays["forces"], atol=1e-5)
-
-
-def per_atom(atoms: Atoms) -> None:
-    atoms.info["energy"] /= len(atoms)
 
 
 def in_hartree(atoms: Atoms) -> None:
@@ -230,12 +197,6 @@ def test_a_frame_that_stands_twice_is_left_out_and_a_contradiction_is_refused(
         )
 
 
-def frames_of(atoms: list[Atoms]) -> list[Frame]:
-    for one in atoms:
-        one.info["REF_energy"], one.arrays["REF_forces"] = one.info["energy"], one.arrays["forces"]
-    return [Frame(one, str(index), "g") for index, one in enumerate(atoms)]
-
-
 def test_outliers_are_reported_with_their_reason(tmp_path: Path) -> None:
     made = structures()
     assert outliers(frames_of(made)) == {}
@@ -258,17 +219,6 @@ def test_one_composition_is_split_by_stretches(tmp_path: Path) -> None:
     assert sum(found.frames.values()) == 40 and all(found.frames.values())
 
 
-def test_every_split_gets_a_group_and_about_its_share() -> None:
-    assert all(split_groups(Counter(dict.fromkeys("abcd", 1)), 3).values())
-    sizes = Counter({f"g{i}": 10 for i in range(100)})
-    splits = split_groups(sizes, 3)
-    assert {split: len(names) for split, names in splits.items()} == {
-        split: pytest.approx(100 * part, abs=1) for split, part in SHARES.items()
-    }
-    with pytest.raises(InputError, match=r"2 group\(s\)"):
-        split_groups(Counter("ab"), 3)
-
-
 def test_doubles_are_found_by_geometry_alone(labelled: list[Atoms]) -> None:
     made = [one.copy() for one in labelled[:3]]
     again = made[1].copy()
@@ -280,3 +230,18 @@ def test_an_existing_directory_is_left_alone(file: Path) -> None:
     imported(file)
     with pytest.raises(InputError, match="exists"):
         imported(file)
+
+
+def test_of_two_imports_at_once_the_one_that_ends_first_stands(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(directory: Path) -> None:
+        monkeypatch.setattr(importing, "write_manifest", write_manifest)
+        imported(file)
+        write_manifest(directory)
+
+    monkeypatch.setattr(importing, "write_manifest", overtaken)
+    with pytest.raises(InputError, match="exists"):
+        imported(file)
+    assert check_manifest(file.parent / "out") == []
+    assert sorted(entry.name for entry in file.parent.iterdir()) == ["out", "set.xyz"]
