@@ -40,12 +40,12 @@ def _staged(path: Path, data: str | bytes, mode: int = 0o644, folder: Path | Non
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: str | bytes, mode: int = 0o644, staged_in: Path | None = None) -> None:
     """Publish `data` as `path`: temporary sibling, fsync, rename, fsync of the directory.
 
-    Raises OSError (a full disk, say) with nothing half-written left behind.
+    `staged_in`: as of `publish_new`. Raises OSError (a full disk, say) with nothing half-written left behind.
     """
-    with _staged(path, data, mode) as temporary:
+    with _staged(path, data, mode, staged_in) as temporary:
         temporary.replace(path)
     fsync_directory(path.parent)
 

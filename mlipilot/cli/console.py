@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from mlipilot.controller.observer import JobProgress
+from mlipilot.untrusted import clean
 
 stdout = Console(highlight=False)
 
@@ -22,6 +24,7 @@ class ConsoleObserver:
         self.console = console or stdout
         self._tasks: dict[str, TaskID] = {}
         self._progress: Progress | None = None
+        self._logged = (0.0, time.monotonic())  # of the builder's way, and when
         if self.console.is_terminal:
             self._progress = Progress(
                 TextColumn("[cyan]{task.description}"),
@@ -47,15 +50,26 @@ class ConsoleObserver:
         """One line: on a terminal the time of day, in a log the full timestamp."""
         now = datetime.now().astimezone()
         stamp = now.strftime("%H:%M:%S") if self.console.is_terminal else now.isoformat(timespec="seconds")
+        text = clean(text)
         # Text, not markup: a pilot's words may hold square brackets.
         line = Text.assemble((stamp, "dim"), " ", (text, _style(text)))
         self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     def data_progress(self, done: int, total: int, what: str) -> None:
-        """A bar for the data set's builder, on a terminal only."""
+        """A bar for the data set's builder on a terminal; elsewhere a line now and then."""
+        if self._progress is None:
+            self._log_progress(done / total if total else 0.0, what)
         self._draw("data", done / total if total else None, what)
         if done >= total:
             self._clear({"data"})
+
+    def _log_progress(self, fraction: float, what: str) -> None:
+        """A line each tenth of the way and each minute, but none for what is over in seconds."""
+        before, then = self._logged
+        waited_s = time.monotonic() - then
+        if waited_s >= 60 or (waited_s >= 5 and int(10 * fraction) > int(10 * before)):
+            self._logged = fraction, time.monotonic()
+            self.event(f"{100 * fraction:.0f} %: {what}")
 
     def jobs(self, running: Sequence[JobProgress]) -> None:
         """A bar for each running job, on a terminal only."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import io
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from rich.console import Console
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
@@ -18,9 +16,12 @@ from mlipilot.cli import data_import
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import AsJson, print_json
 from mlipilot.datasets import DATASETS
+from mlipilot.datasets.base import check_new, check_same, read_provenance
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.yaml_text import NotYamlError, parse_yaml
 
+_SHOWN = 5
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.command("import")(data_import.import_)
 
@@ -50,23 +51,46 @@ def build(
     """Build a data set, deterministically from its seed, with provenance and a manifest."""
     options = _options(name, seed, qm7, settings)
     target = _target(name, output)
-    if lay_out:
-        _lay_out(_labelled(name, options), target)
-        return
-    if is_finished(target):
+    to_lay_out = _labelled(name, options) if lay_out else None
+    was_there = is_finished(target)
+    if was_there:
         problems = check_manifest(target, allow_extra=True)
         if problems:
             raise CheckFailedError(f"{problems[0]}; remove {target} to build it anew")
+        check_same(target, name, options)
+    elif to_lay_out is not None:
+        check_new(target)
+        _lay_out(to_lay_out, target)
+        return
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with ConsoleObserver() as observer:
+        with ConsoleObserver(Console(stderr=True, highlight=False) if as_json else stdout) as observer:
             observer.event(f"building the data set {name}")
             DATASETS[name].build(options, target, observer.data_progress)
-    digest = sha256_file(target / MANIFEST)
+    _tell(name, target, was_there, as_json)
+
+
+def _tell(name: str, target: Path, was_there: bool, as_json: bool) -> None:
+    digest, provenance = sha256_file(target / MANIFEST), read_provenance(target)
+    origin, lacking = provenance.get("molecules_are"), provenance.get("without_label", [])
     if as_json:
-        print_json({"name": name, "path": str(target), "manifest_sha256": digest})
-    else:
-        stdout.print(f"{target}\nmanifest SHA-256 {digest}", soft_wrap=True)
+        told = {"name": name, "path": str(target), "manifest_sha256": digest, "was_there": was_there}
+        print_json(told | {"molecules_are": origin, "without_label": lacking})
+        return
+    lines = [str(target), f"manifest SHA-256 {digest}"]
+    if was_there:
+        lines.append("it was there, made with these options: nothing was built")
+    if origin:
+        lines.append(f"its molecules are {origin}")
+    stdout.print("\n".join(lines + _lacking(lacking)), soft_wrap=True, markup=False)
+
+
+def _lacking(frames: list[str]) -> list[str]:
+    if not frames:
+        return []
+    shown = [f"  {words}" for words in frames[:_SHOWN]]
+    more = [f"  and {len(frames) - _SHOWN} more: --json lists them"] if len(frames) > _SHOWN else []
+    return [f"without a label, and never used: {len(frames)} geometries", *shown, *more]
 
 
 @app.command("plan")
@@ -97,19 +121,32 @@ def label(
 
 @app.command("status")
 def status(work: Work, as_json: AsJson = False) -> None:
-    """Say how many molecules are labelled."""
-    from mlipilot.datasets.qm7_b3lyp.work import done_seconds, read_plan, unfinished
+    """Say how many molecules are labelled, how long the rest takes, and which geometries got no label."""
+    from mlipilot.datasets.qm7_b3lyp.tally import Tally, duration, examine
+    from mlipilot.datasets.qm7_b3lyp.work import read_plan, unfinished
 
     laid_out = read_plan(work)
-    done, total, seconds, all_seconds = done_seconds(work, laid_out)
+    tally, made = Tally(work, laid_out), examine(work, laid_out)
     open_shards = unfinished(work, laid_out)
+    left = [made.slowness * seconds for seconds in tally.left] if made.slowness else []
     if as_json:
-        print_json({"molecules_done": done, "molecules": total, "unfinished_shards": open_shards})
+        told: dict[str, Any] = {
+            "molecules_done": tally.done,
+            "molecules": tally.total,
+            "unfinished_shards": open_shards,
+        }
+        told |= {"core_hours_left": sum(left) / 3600 if made.slowness else None}
+        print_json(told | {"without_label": made.without_label})
         return
-    share = f"{100 * seconds / all_seconds:.0f} % of the work" if all_seconds else "nothing to do"
-    stdout.print(
-        f"{done} of {total} molecules, {share}; {len(open_shards)} of {len(laid_out.shards)} shards open"
+    share = f"{100 * tally.seconds / tally.all_seconds:.0f} % of the work" if tally.total else "nothing to do"
+    line = (
+        f"{tally.done} of {tally.total} molecules, {share}; "
+        f"{len(open_shards)} of {len(laid_out.shards)} shards open"
     )
+    if left:
+        hours, soonest = sum(left) / 3600, duration(max(left))
+        line += f"\nabout {hours:.2g} core-hours left, {soonest} with a core for each shard"
+    stdout.print("\n".join([line, *_lacking(made.without_label)]), soft_wrap=True, markup=False)
 
 
 def _target(name: str, output: Path | None) -> Path:
@@ -127,9 +164,14 @@ def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] 
         values |= {"source": "qm7", "qm7": str(qm7.resolve())}
     values |= dict(_setting(text) for text in settings or [])
     try:
-        return DATASETS[name].options.model_validate(values)
+        options = DATASETS[name].options.model_validate(values)
     except ValidationError as error:
         raise _wrong_option(name, error) from None
+    if isinstance(options, Qm7B3lypOptions) and options.qm7 is not None:
+        from mlipilot.datasets.qm7_b3lyp.qm7_file import check_file  # ASE: not before it is needed
+
+        check_file(options.qm7, options.qm7_sha256)
+    return options
 
 
 def _wrong_option(name: str, error: ValidationError) -> InputError:
@@ -149,8 +191,8 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise InputError(f"--set {text}: KEY=VALUE is expected")
     try:
-        return key, YAML(typ="safe").load(io.StringIO(value))
-    except YAMLError:
+        return key, parse_yaml(value)
+    except NotYamlError:
         raise InputError(f"--set {text}: the value is not YAML") from None
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pydantic import BaseModel
+
+from mlipilot.audit.files import sha256_file
+from mlipilot.audit.manifest import MANIFEST
 from mlipilot.errors import CheckFailedError, InputError
 
 FORMAT = "mlipilot-data/1"
@@ -17,6 +23,9 @@ ENERGY_KEY, FORCES_KEY, STRESS_KEY = "REF_energy", "REF_forces", "REF_stress"
 """eV, eV/Å and eV/Å³ in extended XYZ: MACE's names, which no reader moves."""
 DECIMALS = 8
 """Of every number in a file: a fixed format gives the same bytes on every run."""
+
+_ANOTHER = "name another directory with --output, or remove this one"
+_PLACES = {"path", "qm7"}  # options: where a file lies is no part of what is made of it; its digest is
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 
@@ -58,11 +67,51 @@ def check_new(out_dir: Path) -> None:
         raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
 
 
+def read_provenance(directory: Path) -> dict[str, Any]:
+    """What a data set says of itself. Raises InputError where it says nothing."""
+    path = directory / "provenance.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError("there is no provenance of a data set", file=path, mend=_ANOTHER) from None
+
+
+def check_same(directory: Path, dataset: str, options: BaseModel) -> None:
+    """Raises InputError unless the finished data set in `directory` is the one that these options make."""
+    provenance = read_provenance(directory)
+    differ = differing({"dataset": provenance.get("dataset")}, {"dataset": dataset})
+    if not differ:
+        # of an imported set the options name the manifest
+        there = {"manifest_sha256": sha256_file(directory / MANIFEST)} | provenance.get("options", {})
+        differ = differing(there, options.model_dump(mode="json"))
+    if differ:
+        raise InputError(
+            f"the data set there is another one: {in_words(differ)}", file=directory, mend=_ANOTHER
+        )
+
+
+def differing(there: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The options that are not as asked for, each with the value there and the one asked for."""
+    return {
+        key: (there.get(key), asked[key])
+        for key in sorted(asked)
+        if key not in _PLACES and there.get(key) != asked[key]
+    }
+
+
+def in_words(differ: Mapping[str, tuple[Any, Any]]) -> str:
+    """Such as "seed is 1 there, 2 is asked for"."""
+    return "; ".join(
+        f"{key} is {json.dumps(there)} there, {json.dumps(asked)} is asked for"
+        for key, (there, asked) in differ.items()
+    )
+
+
 @contextmanager
 def appearing(out_dir: Path) -> Iterator[Path]:
     """A directory to fill that becomes `out_dir` when the block ends, and is gone when it raises.
 
-    Raises InputError if `out_dir` exists.
+    Raises InputError if `out_dir` exists, also when it has appeared meanwhile.
     """
     check_new(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +119,11 @@ def appearing(out_dir: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        temporary.rename(out_dir)
+        try:
+            temporary.rename(out_dir)
+        except OSError:
+            check_new(out_dir)  # another builder was quicker
+            raise
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

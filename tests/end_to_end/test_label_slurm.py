@@ -15,7 +15,7 @@ from tests.end_to_end.cluster import PATIENCE_S, needs_slurm
 from tests.end_to_end.conftest import REPOSITORY
 
 TINY = ["qm7_b3lyp", "--set", "source=embedded", "--set", "molecules=[water, methane]", "--set", "shards=2"]
-TINY += ["--set", "normal_mode=0", "--set", "rattled=1"]
+TINY += ["--set", "normal_mode=0", "--set", "rattled=4"]
 
 
 @needs_slurm
@@ -49,4 +49,4 @@ def test_shards_are_tasks_of_an_array_and_the_build_merges_them(tmp_path: Path) 
     build()
     assert {path: path.stat().st_mtime_ns for path in work.glob("shards/*/*")} == before
     outcomes = json.loads((out / "provenance.json").read_text())["outcomes"]
-    assert outcomes == {"default": 2 * 2 + 5}
+    assert outcomes == {"default": 2 * 5 + 5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from pydantic import BaseModel
 
 from mlipilot.datasets.base import Progress, appearing, check_new
 from mlipilot.datasets.qm7_b3lyp import shipped
-from mlipilot.datasets.qm7_b3lyp.merge import write_dataset
+from mlipilot.datasets.qm7_b3lyp.merge import check_divisible, write_dataset
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame
-from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames, read_plan
+from mlipilot.datasets.qm7_b3lyp.qm7_file import check_file, origin_of
+from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule
+from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames
 
 
 def work_dir(out_dir: Path) -> Path:
@@ -30,19 +32,20 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     check_new(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     report = progress or (lambda *_: None)
+    said: dict[str, Any] = {"options": options.model_dump(mode="json")}
     if options.source == "shipped":
         stored = shipped.load()
-        _publish(out_dir, stored.frames, stored.seed, stored.unseen_share, stored.provenance)
+        said = stored.provenance | said | {"labels_made_with": stored.provenance["options"]}
+        _publish(out_dir, stored.frames, stored.seed, stored.unseen_share, said)
     else:
         from mlipilot.datasets.qm7_b3lyp.labelling import label_all  # needs the packages of the extra
 
         work = work_dir(out_dir)
         with building(work):
-            prepare(work, options)
+            plan = prepare(work, options)
             label_all(work, options.processes, report)
-            plan = read_plan(work)
-            provenance = {"options": plan.options}
-            _publish(out_dir, read_frames(work, plan), options.seed, options.unseen_share, provenance)
+            said["molecules_are"] = molecules_are(options)
+            _publish(out_dir, read_frames(work, plan), options.seed, options.unseen_share, said)
     report(1, 1, "sealed")
 
 
@@ -55,8 +58,27 @@ def prepare(work: Path, options: Qm7B3lypOptions) -> Plan:
     """Lay the work out unless it is. Raises InputError."""
     from mlipilot.datasets.qm7_b3lyp.molecules import collect
 
-    there = (work / "plan.json").exists()
-    return lay_out(work, options, [] if there else collect(options))
+    if (work / "plan.json").exists():
+        if options.qm7 is not None:
+            check_file(options.qm7, options.qm7_sha256)
+        plan = lay_out(work, options, [])
+        _check_divisible(options, [molecule for shard in plan.shards for molecule in shard])
+        return plan
+    molecules = collect(options)
+    _check_divisible(options, molecules)
+    return lay_out(work, options, molecules)
+
+
+def _check_divisible(options: Qm7B3lypOptions, molecules: Sequence[Molecule]) -> None:
+    several = sum(len(molecule.numbers) > 1 for molecule in molecules)
+    check_divisible(several, options.geometries, options.unseen_share)
+
+
+def molecules_are(options: Qm7B3lypOptions) -> str:
+    """QM7's or ours, for the provenance of new labels."""
+    if options.source == "qm7":
+        return origin_of(options.qm7_sha256)
+    return "a selection of our own that stands in for QM7"
 
 
 def _publish(

@@ -11,6 +11,7 @@ from ase.build import molecule as g2_molecule
 from mlipilot.datasets.qm7_b3lyp.method import chemistry
 from mlipilot.datasets.qm7_b3lyp.records import Molecule, rows
 from mlipilot.errors import InputError
+from mlipilot.versions import versions
 
 LIST = Path(__file__).with_name("embedded.txt")
 _SEED = 2026  # of RDKit's embedding; geometries are drawn by the seed of the options
@@ -52,7 +53,7 @@ def _molecule(name: str, text: str, path: Path, line: int) -> Molecule:
         origin = f"embedded stand-in, not QM7: ASE's G2 set, {formula}"
     else:
         atoms = _conformer(text, path, line)
-        origin = f"embedded stand-in, not QM7: RDKit conformer of {text}"
+        origin = f"embedded stand-in, not QM7: conformer of {text} by RDKit {versions(['rdkit'])['rdkit']}"
     # relaxation must be able to leave a symmetric saddle
     shift = np.random.default_rng(_SEED).normal(scale=0.02, size=atoms.positions.shape)
     return Molecule(

@@ -25,9 +25,27 @@ def available() -> bool:
 
 
 def energy_and_slope(mol: Any) -> tuple[float, np.ndarray] | None:
-    """Energy (Hartree) and gradient (Hartree/Bohr); None without a GPU, or if it does not converge there."""
+    """Energy (Hartree) and gradient (Hartree/Bohr).
+
+    None without a GPU, or if it does not converge there or has too little memory: the CPU may do it.
+    """
     if not available():
         return None
+    try:
+        return _on_gpu(mol)
+    except np.linalg.LinAlgError:
+        return None
+    except MemoryError:  # CuPy's is one
+        chemistry("cupy").get_default_memory_pool().free_all_blocks()
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Of what makes labels on a GPU."""
+    return {f"{name}_version": str(chemistry(name).__version__) for name in ("gpu4pyscf", "cupy")}
+
+
+def _on_gpu(mol: Any) -> tuple[float, np.ndarray] | None:
     field = kohn_sham(mol).to_gpu()
     field.kernel()
     if not field.converged:

@@ -77,8 +77,12 @@ def label_geometry(source: Molecule, index: int, geometry: Geometry, neighbours:
     started = time.process_time()
     positions = np.array(geometry.positions_a)
     mol = molecule(source.numbers, positions, spin=source.unpaired_electrons)
-    energy, slope, outcome, device = _energy_and_slope(mol, positions, neighbours)
-    record: dict[str, Scalar] = {"outcome": outcome, "device": device, "unpaired_electrons": int(mol.spin)}
+    record: dict[str, Scalar] = {"unpaired_electrons": int(mol.spin)}
+    energy, slope = None, None
+    try:
+        energy, slope, record["outcome"], record["device"] = _energy_and_slope(mol, positions, neighbours)
+    except np.linalg.LinAlgError as error:  # of this geometry; the next may do
+        record |= {"outcome": "failed", "reason": f"linear algebra: {error}", "device": "cpu"}
     labels = {}
     if energy is not None and slope is not None:
         forces = -slope * EV_PER_A_PER_HARTREE_PER_BOHR
@@ -89,7 +93,8 @@ def label_geometry(source: Molecule, index: int, geometry: Geometry, neighbours:
             "forces_ev_per_a": rows(forces - net / len(forces)),
         }
     record["cpu_seconds"] = round(time.process_time() - started, 2)
-    return frame.model_copy(update=labels | {"label": record | method_record()})
+    on = gpu.versions() if record["device"] == "gpu" else {}
+    return frame.model_copy(update=labels | {"label": record | method_record() | on})
 
 
 def _energy_and_slope(

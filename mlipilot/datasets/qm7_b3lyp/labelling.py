@@ -10,26 +10,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.datasets.base import Progress
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
 from mlipilot.datasets.qm7_b3lyp.method import one_thread
-from mlipilot.datasets.qm7_b3lyp.records import to_lines
+from mlipilot.datasets.qm7_b3lyp.options import Sampling
+from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule, NoGeometryError, without_geometry
 from mlipilot.datasets.qm7_b3lyp.sampling import geometries
+from mlipilot.datasets.qm7_b3lyp.tally import Clock, Tally, duration
 from mlipilot.datasets.qm7_b3lyp.work import (
-    done_seconds,
     frames_file,
     held,
+    holder,
     read_molecule,
     read_plan,
     seal_shard,
     shard_dir,
+    shard_lock,
     unfinished,
+    write_frames,
 )
 from mlipilot.errors import CheckFailedError, InputError
 
 _POLL_S = 0.5
+_LOOK_AGAIN_S = 5.0
+_PATIENCE_S = 1800.0
+"""For how long nothing may get done while others hold every shard that is left."""
 
 
 def label_shard(work: Path, shard: int, goes_on: Callable[[], bool] = lambda: True) -> bool:
@@ -42,10 +48,9 @@ def label_shard(work: Path, shard: int, goes_on: Callable[[], bool] = lambda: Tr
     plan = read_plan(work)
     if not 0 <= shard < len(plan.shards):
         raise InputError(f"there is no shard {shard}: they are 0 to {len(plan.shards) - 1}", file=work)
-    with held(work / "locks" / f"{shard:04d}", f"labels shard {shard}"):
+    with held(shard_lock(work, shard), f"labels shard {shard}"):
         if is_finished(shard_dir(work, shard)):
             return True
-        shard_dir(work, shard).mkdir(parents=True, exist_ok=True)
         for molecule in plan.shards[shard]:
             path = frames_file(work, shard, molecule)
             if path.exists():
@@ -53,30 +58,43 @@ def label_shard(work: Path, shard: int, goes_on: Callable[[], bool] = lambda: Tr
                 continue
             if not goes_on():
                 return False
-            frames = label_geometries(molecule, geometries(molecule, plan.sampling))
-            write_atomic(path, to_lines(frames))
-        seal_shard(work, shard)
+            write_frames(work, shard, molecule, _label(molecule, plan.sampling))
+        seal_shard(work, plan, shard)
         return True
+
+
+def _label(molecule: Molecule, options: Sampling) -> list[Frame]:
+    """Its frames. One that a calculator fails on costs its own labels, not those of its shard."""
+    try:
+        drawn = geometries(molecule, options)
+    except NoGeometryError as error:
+        return [without_geometry(molecule, error.reason)]
+    return label_geometries(molecule, drawn)
 
 
 def label_all(work: Path, processes: int, progress: Progress) -> None:
     """Label every shard by `processes` local ones, 0 for one a core, and say how long it will take.
 
-    Raises CheckFailedError when one of them fails, with what it said last; the others are ended.
+    Shards that others hold (an ended build's process at its last molecule, a Slurm task) are waited for.
+    Raises CheckFailedError when one of ours fails, with what it said last, the others are ended; or when
+    others hold what is left and nothing gets done.
     """
     plan = read_plan(work)
     waiting = unfinished(work, plan)
     running: dict[subprocess.Popen[bytes], int] = {}
     count = processes or len(os.sched_getaffinity(0))
-    clock = Clock(done_seconds(work, plan)[2])
+    tally = Tally(work, plan)
+    clock, others = Clock(tally.seconds), _Others(work)
     try:
         while waiting or running:
-            while waiting and len(running) < count:
-                shard = waiting.pop(0)
+            for shard in others.free(waiting, count - len(running)):
+                waiting.remove(shard)
                 running[_start(work, shard)] = shard
             time.sleep(_POLL_S)
-            done, total, seconds, all_seconds = done_seconds(work, plan)
-            progress(int(seconds), int(all_seconds) + 1, clock.words(done, total, seconds, all_seconds))
+            tally.look()
+            told = clock.words(tally, len(running), count) + others.words
+            progress(int(tally.seconds), int(tally.all_seconds) + 1, told)
+            others.check(tally.done, bool(running))
             for process in [p for p in running if p.poll() is not None]:
                 shard = running.pop(process)
                 if process.returncode:
@@ -90,6 +108,47 @@ def label_all(work: Path, processes: int, progress: Progress) -> None:
             process.wait()
 
 
+class _Others:
+    """Whoever else holds shards."""
+
+    def __init__(self, work: Path) -> None:
+        self._work, self._who = work, ""
+        self._look_at, self._done, self._since = 0.0, -1, 0.0
+
+    @property
+    def words(self) -> str:
+        """For whom a process of ours waits; "" for nobody."""
+        return f"; waiting for another process that labels {self._who}" if self._who else ""
+
+    def free(self, shards: list[int], wanted: int) -> list[int]:
+        """The first `wanted` of `shards` that nobody holds."""
+        found: list[int] = []
+        if time.monotonic() < self._look_at:
+            return found
+        self._who = ""
+        for shard in shards:
+            if len(found) == wanted:
+                break
+            if (who := holder(shard_lock(self._work, shard))) is None:
+                found.append(shard)
+            else:
+                self._who = self._who or f"shard {shard} ({who})"
+        if self._who:  # not in each turn: a file server may be behind it
+            self._look_at = time.monotonic() + _LOOK_AGAIN_S
+        return found
+
+    def check(self, done: int, ours: bool) -> None:
+        """Raises CheckFailedError when only others are left, and nothing got done for too long."""
+        now = time.monotonic()
+        if done != self._done or ours:
+            self._done, self._since = done, now
+        elif self._who and now - self._since > _PATIENCE_S:
+            raise CheckFailedError(
+                f"{self._work}: nothing was labelled for {duration(_PATIENCE_S)}, and another process "
+                f"labels {self._who}: end it and build again; what is finished is kept"
+            )
+
+
 def _log(work: Path, shard: int) -> Path:
     return work / "logs" / f"{shard:04d}.log"
 
@@ -99,28 +158,6 @@ def _last_words(work: Path, shard: int) -> str:
     if "Traceback (most recent call last)" in said:
         said = f"{said.splitlines()[-1]}\n  all of it: {_log(work, shard)}"
     return said or "it was killed"
-
-
-class Clock:
-    """How long what is left will take, by how much of the expected cost was done since the start."""
-
-    def __init__(self, seconds_at_start: float) -> None:
-        self._before, self._started = seconds_at_start, time.monotonic()
-
-    def words(self, done: int, total: int, seconds: float, all_seconds: float) -> str:
-        """For people: molecules weigh what they cost, so small ones that come last do not fool the clock."""
-        text = f"{done} of {total} molecules"
-        if seconds <= self._before:
-            return text
-        left = (time.monotonic() - self._started) * (all_seconds - seconds) / (seconds - self._before)
-        return f"{text}, about {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Such as 45 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _start(work: Path, shard: int) -> subprocess.Popen[bytes]:

@@ -16,7 +16,7 @@ from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, share
 from mlipilot.datasets.qm7_b3lyp.records import Frame, to_lines
-from mlipilot.errors import CheckFailedError
+from mlipilot.errors import CheckFailedError, InputError
 
 FILES = {
     "train": "train/train.xyz",
@@ -29,6 +29,24 @@ FILES = {
 }
 # Of the geometries of a trained molecule. Its minimum is always trained on.
 _SHARES = {"train": 0.6, "valid": 0.12, "test": 0.16, "sealed": 0.12}
+_NEEDED = ("train", "valid", "test")  # by every campaign
+_MEND = "more geometries (temperatures_k, normal_mode, rattled), more molecules, or a smaller unseen_share"
+
+
+def check_divisible(molecules: int, geometries: int, unseen_share: float) -> None:
+    """Raises InputError where a split that campaigns need would be empty. Asked before hours of labelling.
+
+    `geometries`: of each molecule, its minimum among them.
+    """
+    trained = molecules - round(unseen_share * molecules)
+    counts = share(geometries - 1, _SHARES) | {"train": 1}  # the minimum
+    empty = [split for split in _NEEDED if not trained or not counts[split]]
+    if empty:
+        raise InputError(
+            f"{', '.join(empty)} would be empty: {trained} of {molecules} molecules are trained on, and "
+            f"{geometries} geometries of each are to be divided",
+            mend=f"{_MEND}; five geometries of one trained molecule are enough",
+        )
 
 
 def divide(frames: Sequence[Frame], seed: int, unseen_share: float) -> dict[str, list[Frame]]:
@@ -87,12 +105,17 @@ def write_dataset(
 ) -> None:
     """Write and seal a data set in an empty directory. Frames without a label are counted, never used.
 
-    Raises CheckFailedError when there is not one label.
+    Raises CheckFailedError when there is not one label, InputError when a split that campaigns need is empty.
     """
     usable = [frame for frame in frames if frame.usable]
     if not any(frame.kind != "isolated_atom" for frame in usable):
         raise CheckFailedError("not one geometry has a label")
     splits = divide(usable, seed, unseen_share)
+    if empty := [split for split in _NEEDED if not splits[split]]:
+        raise InputError(
+            f"{', '.join(empty)} would be empty: only {len(usable)} of {len(frames)} geometries have a label",
+            mend=f"{_MEND}; what is labelled is kept",
+        )
     for split, name in FILES.items():
         (out_dir / name).parent.mkdir(exist_ok=True)
         if splits[split]:
@@ -110,6 +133,7 @@ def write_dataset(
                 ase.Atoms(f.numbers).symbols[0]: f.energy_ev for f in splits["isolated_atoms"]
             },
             "outcomes": outcomes,
+            "without_label": [frame.words for frame in frames if not frame.usable],
             "splits": {
                 split: {
                     "file": FILES[split],
@@ -135,6 +159,7 @@ def to_atoms(frame: Frame) -> Atoms:
         "config_type": "IsolatedAtom" if frame.kind == "isolated_atom" else frame.kind,
         "molecule": frame.molecule,
         "index": frame.index,
+        "origin": frame.origin,
     }
     atoms.new_array(FORCES_KEY, np.array(frame.forces_ev_per_a, dtype=float).reshape(-1, 3))
     return atoms

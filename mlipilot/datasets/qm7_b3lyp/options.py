@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+NOT_OF_LABELS = {"unseen_share"}
+"""Options that only say what is done with labels that are there."""
+
 
 class Sampling(BaseModel):
     """How geometries are drawn."""

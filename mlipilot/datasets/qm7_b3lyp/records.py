@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from mlipilot.errors import InputError
+
 Kind = Literal["equilibrium", "normal_mode", "rattled", "isolated_atom"]
 Scalar = str | int | float | bool
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -50,18 +52,47 @@ class Frame(BaseModel):
     origin: str
     kind: Kind
     numbers: list[int]
-    positions_a: list[tuple[float, float, float]] | None
+    positions_a: list[tuple[float, float, float]] | None = None
     sampling: dict[str, Scalar]
     energy_ev: float | None = None
     forces_ev_per_a: list[tuple[float, float, float]] | None = None
     label: dict[str, Scalar]
-    """`outcome` is the rung of the ladder that converged, `not_converged`, or `no_geometry`; the method, the
-    versions, the size of the net force that was taken off and the seconds that it took."""
+    """`outcome` is the rung of the ladder that converged, `not_converged`, `no_geometry`, or `failed` with a
+    `reason`; the method, the versions, the size of the net force that was taken off and the seconds that it
+    took."""
 
     @property
     def usable(self) -> bool:
         """Whether it has a label."""
         return self.energy_ev is not None and self.forces_ev_per_a is not None
+
+    @property
+    def words(self) -> str:
+        """Which frame, and what became of it."""
+        reason = f" ({self.label['reason']})" if "reason" in self.label else ""
+        return f"{self.molecule} {self.index}: {self.label['outcome']}{reason}"
+
+
+class NoGeometryError(InputError):
+    """A molecule that no geometry can be made of, through no fault of the others'."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}", mend="leave it out")
+        self.reason = reason
+
+
+def without_geometry(source: Molecule, reason: str) -> Frame:
+    """What is kept of such a molecule: counted and reported, never used."""
+    return Frame(
+        molecule=source.name,
+        index=0,
+        origin=source.origin,
+        kind="equilibrium",
+        numbers=source.numbers,
+        positions_a=None,
+        sampling={},
+        label={"outcome": "failed", "reason": reason},
+    )
 
 
 def rows(array: np.ndarray) -> list[tuple[float, float, float]]:

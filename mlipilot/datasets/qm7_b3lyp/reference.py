@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from mlipilot.datasets.base import ENERGY_KEY
 
 EQUILIBRIUM, SCAN = "test/equilibrium.xyz", "test/scan.xyz"
+_ORIGIN = "the toolkit's own, not QM7"
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _Places = list[tuple[float, float, float]]
 
@@ -65,6 +66,7 @@ class Reference(BaseModel):
             atoms = Atoms(minimum.numbers, minimum.positions_a)
             atoms.info = {
                 "molecule": minimum.molecule,
+                "origin": _ORIGIN,
                 "frequencies_per_cm": minimum.frequencies_per_cm,
                 ENERGY_KEY: minimum.energy_ev,
             }
@@ -76,6 +78,7 @@ class Reference(BaseModel):
                 atoms.info = {
                     "scan": scan.scan,
                     "coordinate": point.coordinate,
+                    "origin": _ORIGIN,
                     ENERGY_KEY: point.energy_ev,
                 }
                 points.append(atoms)

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import CalculatorError
 from ase.data import covalent_radii
 from ase.optimize import BFGS
 
 from mlipilot.datasets.qm7_b3lyp.method import chemistry
 from mlipilot.datasets.qm7_b3lyp.options import Sampling
-from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, Scalar, rows
-from mlipilot.errors import InputError
+from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, NoGeometryError, Scalar, rows
+from mlipilot.versions import versions
 
 _MAX_DRAWS = 100
 _MAX_RELAXATION_STEPS = 500
@@ -31,21 +32,36 @@ _EV_PER_ROOT = units._hbar * 1e10 / np.sqrt(units._e * units._amu)  # ħω = thi
 
 
 def geometries(source: Molecule, options: Sampling) -> list[Geometry]:
-    """The geometries of a molecule, the same for the same seed and name. Raises InputError without tblite."""
+    """The geometries of a molecule, the same for the same seed and name.
+
+    Raises NoGeometryError when GFN2-xTB fails on it, InputError without tblite.
+    """
     if len(source.numbers) == 1:
         return [Geometry(kind="isolated_atom", positions_a=source.positions_a)]
+    try:
+        return _sampled(source, options)
+    except (CalculatorError, np.linalg.LinAlgError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise NoGeometryError(source.name, f"fails with GFN2-xTB: {said[0]}") from None
+
+
+def _sampled(source: Molecule, options: Sampling) -> list[Geometry]:
     rng = np.random.default_rng([options.seed, zlib.crc32(source.name.encode())])
     start = Atoms(source.numbers, source.positions_a)
     start.calc = chemistry("tblite.ase").TBLite(method="GFN2-xTB", verbosity=0)
     if source.relax:
         _relax(start, source.name)
     modes = NormalModes(start.numbers, start.positions, hessian_ev_per_a2(start))
-    made = [Geometry(kind="equilibrium", positions_a=rows(start.positions))]
+    packages = versions(("tblite", "ase"))
+    by: dict[str, Scalar] = {f"{name}_version": number for name, number in packages.items()}
+    relaxed: dict[str, Scalar] = {"relaxed": "GFN2-xTB", **by} if source.relax else {}
+    made = [Geometry(kind="equilibrium", positions_a=rows(start.positions), sampling=relaxed)]
     for temperature in options.temperatures_k:
         how: dict[str, Scalar] = {
             "temperature_k": temperature,
             "hessian": "GFN2-xTB",
             "soft_mode_floor_per_cm": options.soft_mode_floor_per_cm,
+            **by,
         }
         draw = partial(modes.draw, temperature, options.soft_mode_floor_per_cm, rng)
         made += [_drawn("normal_mode", start, draw, how, options) for _ in range(options.normal_mode)]
@@ -53,7 +69,7 @@ def geometries(source: Molecule, options: Sampling) -> list[Geometry]:
     def rattle() -> np.ndarray:
         return np.asarray(rng.normal(scale=options.rattle_sigma_a, size=start.positions.shape))
 
-    how = {"sigma_a": options.rattle_sigma_a}
+    how = {"sigma_a": options.rattle_sigma_a, **relaxed}
     made += [_drawn("rattled", start, rattle, how, options) for _ in range(options.rattled)]
     return made
 
@@ -61,9 +77,7 @@ def geometries(source: Molecule, options: Sampling) -> list[Geometry]:
 def _relax(atoms: Atoms, name: str) -> None:
     optimizer = BFGS(atoms, logfile=None)
     if not optimizer.run(fmax=0.002, steps=_MAX_RELAXATION_STEPS):
-        raise InputError(
-            f"{name} does not relax with GFN2-xTB in {_MAX_RELAXATION_STEPS} steps", mend="leave it out"
-        )
+        raise NoGeometryError(name, f"does not relax with GFN2-xTB in {_MAX_RELAXATION_STEPS} steps")
 
 
 def hessian_ev_per_a2(atoms: Atoms) -> np.ndarray:

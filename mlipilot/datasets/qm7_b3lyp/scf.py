@@ -74,7 +74,10 @@ def _check_basis(numbers: Any) -> None:
 def converge(mol: Any, guess: Any = None) -> Converged | None:
     """The field of `mol` by the first rung that converges, or None. `guess`: a density matrix to start at."""
     for rung, climb in RUNGS.items():
-        found = climb(mol, guess)
+        try:
+            found = climb(mol, guess)
+        except np.linalg.LinAlgError:  # a rung that leads nowhere; another may
+            found = None
         if found is not None:
             return Converged(*found, rung)
         guess = None  # it may be what led astray

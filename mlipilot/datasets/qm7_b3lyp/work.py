@@ -3,6 +3,7 @@
     WORK/plan.json                      the options and the molecules, by shard; written once
     WORK/logs/0003.log                  what a local process said
     WORK/lock, locks/0003               held by the builder, and by whoever labels shard 3
+    WORK/staged/0003                    files that are being written
     WORK/shards/0003/ethanol.jsonl      the frames of a molecule: whole or not there
     WORK/shards/0003/manifest-sha256.txt    written last: the shard is finished
 
@@ -15,6 +16,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
+from mlipilot.datasets.base import differing, in_words
 from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule, from_lines
+from mlipilot.datasets.qm7_b3lyp.options import NOT_OF_LABELS, Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule, from_lines, to_lines
 from mlipilot.errors import CheckFailedError, InputError
 
 FORMAT = "mlipilot-labels/1"
@@ -40,7 +43,7 @@ class Plan(BaseModel):
     options: dict[str, Any]
     shards: list[list[Molecule]]
 
-    @property
+    @cached_property
     def sampling(self) -> Qm7B3lypOptions:
         """The options that the work was laid out with."""
         return Qm7B3lypOptions.model_validate(self.options)
@@ -64,14 +67,14 @@ def divide(molecules: Sequence[Molecule], shards: int) -> list[list[Molecule]]:
 
 
 def lay_out(work: Path, options: Qm7B3lypOptions, molecules: Sequence[Molecule]) -> Plan:
-    """Write the plan, or go on with the one that is there. Raises InputError if that is of other options."""
+    """Write the plan, or go on with the one that is there. Raises InputError if its labels are others."""
     described = options.model_dump(mode="json")
     if (work / "plan.json").exists():
         plan = read_plan(work)
-        if plan.options != described:
-            changed = sorted(key for key in described if plan.options.get(key) != described[key])
+        of_labels = {key: value for key, value in described.items() if key not in NOT_OF_LABELS}
+        if changed := differing(plan.options, of_labels):
             raise InputError(
-                f"the labels there are of other options: {', '.join(changed)} differ",
+                f"the labels there are of other options: {', '.join(changed)} differ ({in_words(changed)})",
                 file=work,
                 mend="give the options that it was begun with, or another output directory",
             )
@@ -103,17 +106,34 @@ def frames_file(work: Path, shard: int, molecule: Molecule) -> Path:
     return shard_dir(work, shard) / f"{molecule.name}.jsonl"
 
 
+def write_frames(work: Path, shard: int, molecule: Molecule, frames: Sequence[Frame]) -> None:
+    """Put a molecule's frames where they belong, whole."""
+    path, staged = frames_file(work, shard, molecule), _staged(work, shard)
+    for folder in (path.parent, staged):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, to_lines(frames), staged_in=staged)
+
+
+def _staged(work: Path, shard: int) -> Path:
+    return work / "staged" / f"{shard:04d}"
+
+
+def shard_lock(work: Path, shard: int) -> Path:
+    """What whoever labels a shard holds."""
+    return work / "locks" / f"{shard:04d}"
+
+
 @contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file while the block runs. Raises InputError naming who has it."""
+    """Hold a lock file while the block runs.
+
+    Raises InputError naming who has it, or where the file system grants no locks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(path), path.with_name(path.name + ".owner")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = owner.read_text(encoding="utf-8").strip() if owner.exists() else "it has not said who it is"
+    lock, owner = _lock(path), _owner(path)
+    if not _acquired(lock, path):
         mend = "wait for it, or end it; what it has finished is kept"
-        raise InputError(f"another process {what} ({who})", file=path.parent, mend=mend) from None
+        raise InputError(f"another process {what} ({_who(path)})", file=path.parent, mend=mend)
     try:
         job = os.environ.get("SLURM_JOB_ID")
         told = f"process {os.getpid()} on {socket.gethostname()}" + (f", Slurm job {job}" if job else "")
@@ -125,25 +145,52 @@ def held(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def seal_shard(work: Path, shard: int) -> None:
+def holder(path: Path) -> str | None:
+    """Who holds a lock file now, or None. Raises InputError as `held` does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(path)
+    if not _acquired(lock, path):
+        return _who(path)
+    lock.release()
+    return None
+
+
+def _lock(path: Path) -> FileLock:
+    # no soft lock instead of a missing one: whoever is killed on another node would keep that for ever
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _acquired(lock: FileLock, path: Path) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"it cannot be locked here: {error.strerror}",
+            file=path,
+            mend="name an --output on a file system that grants locks and that you may write to",
+        ) from None
+    return True
+
+
+def _owner(path: Path) -> Path:
+    return path.with_name(path.name + ".owner")
+
+
+def _who(path: Path) -> str:
+    try:
+        return _owner(path).read_text(encoding="utf-8").strip()
+    except OSError:  # not yet, or not any more
+        return "it has not said who it is"
+
+
+def seal_shard(work: Path, plan: Plan, shard: int) -> None:
     """Write the manifest of a shard whose molecules are all there."""
     directory = shard_dir(work, shard)
-    for leftover in directory.glob(".*"):  # of a write that was killed
-        leftover.unlink()
-    write_manifest(directory)
-
-
-def done_seconds(work: Path, plan: Plan) -> tuple[int, int, float, float]:
-    """Molecules done, molecules in all, and their expected seconds."""
-    count, total, seconds, all_seconds = 0, 0, 0.0, 0.0
-    for number, shard in enumerate(plan.shards):
-        there = {path.name for path in shard_dir(work, number).glob("*.jsonl")}
-        for molecule in shard:
-            cost = plan.seconds(molecule)
-            total, all_seconds = total + 1, all_seconds + cost
-            if f"{molecule.name}.jsonl" in there:
-                count, seconds = count + 1, seconds + cost
-    return count, total, seconds, all_seconds
+    for leftover in [*directory.glob(".*"), *_staged(work, shard).glob("*")]:  # of a write that was killed
+        leftover.unlink(missing_ok=True)
+    write_manifest(directory, [frames_file(work, shard, molecule) for molecule in plan.shards[shard]])
 
 
 def unfinished(work: Path, plan: Plan) -> list[int]:

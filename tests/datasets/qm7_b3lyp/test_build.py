@@ -20,11 +20,11 @@ from mlipilot.audit.files import tree_digest
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.cli.app import app
 from mlipilot.datasets import DATASETS
-from mlipilot.datasets.qm7_b3lyp import estimate, shipped
+from mlipilot.datasets.qm7_b3lyp import build, estimate, shipped
 from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
+from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
 from mlipilot.datasets.qm7_b3lyp.work import held
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.molecules import read_molecules, read_scans
@@ -33,7 +33,7 @@ needs_qm = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("pyscf", "tblite")), reason="needs the extra qm"
 )
 TINY = ["--set", "source=embedded", "--set", "molecules=[water, methane, ammonia]", "--set", "processes=1"]
-TINY += ["--set", "normal_mode=1", "--set", "temperatures_k=[500]", "--set", "rattled=1", "--set", "shards=2"]
+TINY += ["--set", "normal_mode=1", "--set", "temperatures_k=[500]", "--set", "rattled=3", "--set", "shards=2"]
 
 
 def _data(*arguments: str | Path) -> Result:
@@ -87,6 +87,43 @@ def test_reference_molecules_are_those_of_the_literature(data: Path) -> None:
     torsion, stretch = read_scans(data / "test/scan.xyz")
     assert torsion.energies_ev.argmin() not in (0, 12)
     assert 0.9 < stretch.coordinates[stretch.energies_ev.argmin()] < 1.05
+
+
+def test_every_frame_says_that_it_stands_in_for_qm7(data: Path) -> None:
+    provenance = json.loads((data / "provenance.json").read_text())
+    assert "stands in for QM7" in provenance["molecules_are"]
+    assert provenance["options"]["source"] == "shipped"
+    assert provenance["labels_made_with"]["source"] == "embedded"
+    for path in [*data.glob("*/*.xyz")]:
+        for atoms in read(path, ":"):
+            assert "not QM7" in atoms.info["origin"] or atoms.info["origin"] == "free atom", path
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"rattled": 0, "normal_mode": 0},
+            "valid, test would be empty: 2 of 3 molecules are trained on, and 1",
+        ),
+        ({"rattled": 3, "normal_mode": 0}, "valid would be empty"),
+        ({"unseen_share": 0.9}, "train, valid, test would be empty: 0 of 3"),
+    ],
+)
+def test_a_set_that_no_campaign_could_use_is_refused_before_labels_are_made(
+    tmp_path: Path, settings: dict[str, float], said: str
+) -> None:
+    names = ("water", "methane", "ammonia")
+    options = Qm7B3lypOptions.model_validate({"source": "embedded", "molecules": names} | settings)
+    with pytest.raises(InputError, match=rf"{said}(.|\n)*mend: more geometries"):
+        build.prepare(tmp_path, options)
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_the_file_of_qm7_is_looked_at_when_its_labels_are_there(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(InputError, match=r"nowhere\.mat: there is no such file"):
+        build.prepare(tmp_path, Qm7B3lypOptions(source="qm7", qm7=Path("nowhere.mat")))
 
 
 def test_labels_that_were_changed_are_refused(tmp_path: Path) -> None:
@@ -175,9 +212,26 @@ def test_a_second_builder_is_refused(tmp_path: Path) -> None:
 def test_a_plan_says_core_hours_by_the_size_of_the_molecules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "_probe_seconds", lambda: 2 * label_seconds([6, 8, 1, 1, 1, 1]))
     told = json.loads(_data("plan", "qm7_b3lyp", *TINY, "--json").stdout)
-    assert (told["molecules"], told["labels"], told["slowness"]) == (3, 9, 2)
+    assert (told["molecules"], told["labels"], told["slowness"]) == (3, 15, 2)
     each = [label_seconds(numbers) for numbers in ([8, 1, 1], [6, 1, 1, 1, 1], [7, 1, 1, 1])]
-    assert told["core_hours"] == pytest.approx(2 * 3 * sum(each) / 3600)
+    assert told["core_hours"] == pytest.approx(2 * 5 * sum(each) / 3600)
+
+
+def test_the_label_that_is_timed_has_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def label_geometries(source: Molecule, made: list[Geometry]) -> list[Frame]:
+        calls.append(made)
+        blank = Frame(molecule="probe", index=0, origin="", kind="rattled", numbers=source.numbers,
+                      positions_a=None, sampling={}, label={})  # fmt: skip
+        return [
+            blank.model_copy(update={"label": {"cpu_seconds": 9.0 - index}}) for index in range(len(made))
+        ]
+
+    monkeypatch.setattr(estimate, "label_geometries", label_geometries)
+    assert estimate._time_probe() == 8.0
+    ((first, second),) = calls
+    assert first.positions_a != second.positions_a
 
 
 def test_every_molecule_costs_what_is_expected_within_30_percent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from ase.build import molecule as g2_molecule
 
 from mlipilot.datasets.qm7_b3lyp import gpu, scf
+from mlipilot.datasets.qm7_b3lyp import label as labels
 from mlipilot.datasets.qm7_b3lyp.gradient import gradient
 from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometries
 from mlipilot.datasets.qm7_b3lyp.method import (
@@ -139,6 +141,58 @@ def test_what_no_rung_converges_is_reported_and_has_no_label(monkeypatch: pytest
     frame = label([1, 1], HYDROGEN)[0]
     assert not frame.usable
     assert frame.label["outcome"] == "not_converged"
+
+
+def _singular(*_: Any) -> Any:
+    raise np.linalg.LinAlgError("singular matrix")
+
+
+def test_a_geometry_whose_linear_algebra_fails_costs_its_own_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter([_singular, gradient])
+    monkeypatch.setattr(labels, "gradient", lambda *given: next(calls)(*given))
+    first, second = label([1, 1], HYDROGEN, HYDROGEN)
+    assert not first.usable and second.usable
+    assert first.label["outcome"] == "failed"
+    assert first.words == "m 0: failed (linear algebra: singular matrix)"
+
+
+def test_a_rung_whose_linear_algebra_fails_is_one_that_does_not_converge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scf, "RUNGS", {"no": _singular, "default": scf.RUNGS["default"]})
+    assert label([1, 1], HYDROGEN)[0].label["outcome"] == "default"
+    monkeypatch.setattr(scf, "RUNGS", {"no": _singular})
+    assert label([1, 1], HYDROGEN)[0].label["outcome"] == "not_converged"
+
+
+@pytest.mark.parametrize("error", [MemoryError("out of memory"), np.linalg.LinAlgError("singular")])
+def test_what_fails_on_a_gpu_is_done_by_the_cpu(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed = []
+    pool = SimpleNamespace(free_all_blocks=lambda: freed.append(True))
+    cupy = SimpleNamespace(get_default_memory_pool=lambda: pool)
+
+    def fail(_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(gpu, "available", lambda: True)
+    monkeypatch.setattr(gpu, "_on_gpu", fail)
+    monkeypatch.setattr(gpu, "chemistry", lambda _: cupy)
+    frame = label([1, 1], HYDROGEN)[0]
+    assert frame.usable
+    assert frame.label["device"] == "cpu"
+    assert bool(freed) == isinstance(error, MemoryError)
+
+
+def test_a_label_of_a_gpu_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "available", lambda: True)
+    monkeypatch.setattr(gpu, "_on_gpu", lambda _: (-1.0, np.zeros((2, 3))))
+    monkeypatch.setattr(gpu, "chemistry", lambda name: SimpleNamespace(__version__=f"{name} 9"))
+    found = label([1, 1], HYDROGEN)[0].label
+    assert (found["device"], found["gpu4pyscf_version"], found["cupy_version"]) == (
+        "gpu",
+        "gpu4pyscf 9",
+        "cupy 9",
+    )
 
 
 def test_too_few_cycles_are_no_convergence(monkeypatch: pytest.MonkeyPatch) -> None:

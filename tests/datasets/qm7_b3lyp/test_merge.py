@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ase.io import read
 
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.datasets.qm7_b3lyp.merge import check_splits, divide, write_dataset
-from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines
-from mlipilot.errors import CheckFailedError
+from mlipilot.datasets.qm7_b3lyp.merge import check_divisible, check_splits, divide, write_dataset
+from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines, to_lines
+from mlipilot.errors import CheckFailedError, InputError
 from tests.datasets.qm7_b3lyp.conftest import frame
 
 
@@ -52,6 +53,7 @@ def test_a_frame_that_did_not_converge_is_counted_and_never_used(tmp_path: Path,
     assert check_manifest(tmp_path) == []
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert provenance["outcomes"] == {"default": len(frames), "not_converged": 1}
+    assert provenance["without_label"] == ["m0 99: not_converged"]
     assert provenance["isolated_atoms_ev"] == {"H": -30.0}
     written = [
         (atoms.info["molecule"], atoms.info["index"])
@@ -61,6 +63,11 @@ def test_a_frame_that_did_not_converge_is_counted_and_never_used(tmp_path: Path,
     assert len(written) == len(frames)
     assert ("m0", 99) not in written
     assert failed in from_lines((tmp_path / "records.jsonl").read_text())
+
+
+def test_a_frame_without_geometry_is_read_back() -> None:
+    refused = frame("m", 0, labelled=False).model_copy(update={"positions_a": None})
+    assert from_lines(to_lines([refused])) == [refused]
 
 
 def test_labels_have_the_names_that_mace_reads(tmp_path: Path, frames: list[Frame]) -> None:
@@ -76,3 +83,50 @@ def test_labels_have_the_names_that_mace_reads(tmp_path: Path, frames: list[Fram
 def test_a_set_without_any_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckFailedError, match="not one"):
         write_dataset(tmp_path, [frame("a", 0, labelled=False)], 1, 0.25, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("kept", "share", "empty"),
+    [
+        (lambda frame: frame.kind == "equilibrium", 0.25, "valid, test"),
+        (lambda frame: frame.index < 3, 0.25, "valid"),
+        (lambda frame: True, 0.99, "train, valid, test"),
+    ],
+)
+def test_a_set_without_a_split_that_campaigns_need_is_refused(
+    tmp_path: Path, frames: list[Frame], kept: Callable[[Frame], bool], share: float, empty: str
+) -> None:
+    with pytest.raises(InputError, match=rf"^{empty} would be empty(.|\n)*mend: more geometries"):
+        write_dataset(tmp_path, [frame for frame in frames if kept(frame)], 1, share, {}, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("geometries", range(1, 40))
+def test_what_is_said_before_labelling_is_what_merging_finds(geometries: int) -> None:
+    made = [frame("a", index, "normal_mode" if index else "equilibrium") for index in range(geometries)]
+    splits = divide(made, 1, 0.25)
+    if all(splits[split] for split in ("train", "valid", "test")):
+        check_divisible(1, geometries, 0.25)
+        assert geometries >= 5
+    else:
+        with pytest.raises(InputError, match="would be empty"):
+            check_divisible(1, geometries, 0.25)
+        assert geometries < 5
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "QM7, file of SHA-256 ab",
+        "stand-in: conformer of C1=C(N)[nH]C#N by RDKit",
+        'a "b" {c} [d]',
+        "1",
+    ],
+)
+def test_each_frame_of_the_file_says_where_it_comes_from(
+    tmp_path: Path, frames: list[Frame], origin: str
+) -> None:
+    made = [frame.model_copy(update={"origin": origin}) for frame in frames]
+    write_dataset(tmp_path, made, 1, 0.25, {}, {})
+    for atoms in read(tmp_path / "train/train.xyz", ":"):
+        assert str(atoms.info["origin"]) == origin

@@ -50,6 +50,12 @@ def _with_fluorine() -> np.ndarray:
     return charges
 
 
+def _in_angstrom() -> np.ndarray:
+    places = np.zeros((MOLECULES, 23, 3))
+    places[:, :3] = WATER.positions
+    return places
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -57,7 +63,9 @@ def _with_fluorine() -> np.ndarray:
         ({"Z": np.zeros((MOLECULES, 29))}, r"Z has the shape \(7165, 29\)"),
         ({"R": np.full((MOLECULES, 23, 3), np.nan)}, "not finite"),
         ({"Z": _with_fluorine()}, r"molecule 0 has elements \[9\]"),
-        ({"R": np.zeros((MOLECULES, 23, 3))}, "within 0.5 Å"),
+        ({"R": np.zeros((MOLECULES, 23, 3))}, "within 0.7 Å"),
+        ({"R": _in_angstrom()}, "within 0.7 Å: positions are expected in Bohr"),
+        ({"Z": np.ones((MOLECULES, 23), dtype=complex)}, "Z holds complex128, and real numbers"),
     ],
 )
 def test_a_file_of_another_content_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -75,10 +83,29 @@ def test_what_is_no_matlab_file_is_refused(tmp_path: Path, content: bytes | None
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        read_qm7(path)
+        read_qm7(path, sha256_file(path) if path.exists() else None)
+
+
+def test_a_file_of_another_digest_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "qm7.mat").write_bytes(b"no such thing")
+    with pytest.raises(InputError, match=r"SHA-256 .* is expected"):
+        read_qm7(tmp_path / "qm7.mat")
+
+
+def test_a_damaged_compressed_file_is_one_message(tmp_path: Path) -> None:
+    path, rng = tmp_path / "qm7.mat", np.random.default_rng(1)
+    savemat(path, {"Z": rng.normal(size=(8, 9)), "R": rng.normal(size=(7, 9))}, do_compression=True)
+    whole = path.read_bytes()
+    for _ in range(60):
+        torn = bytearray(whole)
+        for place in rng.integers(120, len(torn), size=3):
+            torn[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(torn[: int(rng.integers(len(torn) // 2, len(torn)))])
+        with pytest.raises(InputError, match=r"qm7\.mat"):
+            read_qm7(path, sha256_file(path))
 
 
 def test_a_file_without_an_array_is_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "qm7.mat", {"Z": np.zeros((MOLECULES, 23))})
     with pytest.raises(InputError, match="no array 'R'"):
-        read_qm7(tmp_path / "qm7.mat")
+        read_qm7(tmp_path / "qm7.mat", sha256_file(tmp_path / "qm7.mat"))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule as g2_molecule
+from ase.calculators.calculator import CalculationFailed
 from ase.calculators.morse import MorsePotential
 
-from mlipilot.datasets.qm7_b3lyp import embedded
+from mlipilot.datasets.qm7_b3lyp import embedded, sampling
 from mlipilot.datasets.qm7_b3lyp.options import Sampling
-from mlipilot.datasets.qm7_b3lyp.records import Molecule
+from mlipilot.datasets.qm7_b3lyp.records import Molecule, NoGeometryError
 from mlipilot.datasets.qm7_b3lyp.sampling import NormalModes, _drawn, geometries, hessian_ev_per_a2, is_sound
 from mlipilot.errors import InputError
 
@@ -93,6 +96,7 @@ def test_geometries_follow_the_seed_and_say_how_they_were_drawn() -> None:
     assert [g.kind for g in made] == ["equilibrium", *["normal_mode"] * 4, "rattled"]
     assert [g.sampling.get("temperature_k") for g in made] == [None, 300.0, 300.0, 900.0, 900.0, None]
     assert made[1].sampling["seed"] == 5
+    assert all("tblite_version" in g.sampling for g in made)
     assert made[0].positions_a is not None
     bond = np.linalg.norm(np.subtract(made[0].positions_a[1], made[0].positions_a[0]))
     assert bond == pytest.approx(0.959, abs=0.005)  # GFN2-xTB's
@@ -105,6 +109,40 @@ def test_a_molecule_that_does_not_relax_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("mlipilot.datasets.qm7_b3lyp.sampling._MAX_RELAXATION_STEPS", 2)
     with pytest.raises(InputError, match="apart does not relax"):
         geometries(far, Sampling())
+
+
+class Failing(MorsePotential):  # type: ignore[misc]  # ASE is untyped
+    """A calculator that does not get through."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def calculate(self, *_: Any, **__: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted", "said"),
+    [
+        (
+            CalculationFailed("SCF not converged\nin 250 cycles"),
+            NoGeometryError,
+            "m fails .*: SCF not converged\n",
+        ),
+        (np.linalg.LinAlgError("singular"), NoGeometryError, "m fails with GFN2-xTB: singular"),
+        (KeyError("a bug"), KeyError, "a bug"),
+    ],
+)
+@pytest.mark.parametrize("relax", [True, False])
+def test_a_molecule_that_the_calculator_fails_on_is_named(
+    error: Exception, wanted: type[Exception], said: str, relax: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = SimpleNamespace(TBLite=lambda **_: Failing(error))
+    monkeypatch.setattr(sampling, "chemistry", lambda _: fake)
+    pair = Molecule(name="m", origin="t", numbers=[1, 1], positions_a=[(0, 0, 0), (0, 0, 0.74)], relax=relax)
+    with pytest.raises(wanted, match=said):
+        geometries(pair, Sampling())
 
 
 @needs_rdkit

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets.qm7_b3lyp import labelling
 from mlipilot.datasets.qm7_b3lyp.build import building
-from mlipilot.datasets.qm7_b3lyp.labelling import Clock, label_shard
+from mlipilot.datasets.qm7_b3lyp.labelling import label_shard
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
+from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule, NoGeometryError
 from mlipilot.datasets.qm7_b3lyp.work import (
     Plan,
     divide,
-    done_seconds,
+    held,
     lay_out,
     read_frames,
     read_plan,
+    seal_shard,
     shard_dir,
+    shard_lock,
     unfinished,
 )
 from mlipilot.errors import CheckFailedError, InputError
@@ -117,6 +122,82 @@ def test_other_options_in_the_same_directory_are_refused(work: Path) -> None:
     assert lay_out(work, more_processes, []) == read_plan(work)
 
 
+def test_labels_serve_any_division(work: Path) -> None:
+    other_share = OPTIONS.model_copy(update={"unseen_share": 0.5})
+    assert lay_out(work, other_share, []) == read_plan(work)
+
+
+def test_a_molecule_that_fails_costs_its_own_labels_only(
+    work: Path, labelled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def geometries(source: Molecule, _: Any) -> list[None]:
+        if source.name == "m3":
+            raise NoGeometryError("m3", "fails with GFN2-xTB: no SCF")
+        return [None, None]
+
+    monkeypatch.setattr(labelling, "geometries", geometries)
+    assert label_shard(work, 0) and label_shard(work, 1)
+    frames = read_frames(work, read_plan(work))
+    assert [frame.words for frame in frames if not frame.usable] == [
+        "m3 0: failed (fails with GFN2-xTB: no SCF)"
+    ]
+    assert {frame.molecule for frame in frames if frame.usable} == {"m2", "m4", "m5", "m6"}
+
+
+def test_a_bug_is_no_outcome(work: Path, labelled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def geometries(*_: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(labelling, "geometries", geometries)
+    with pytest.raises(KeyError):
+        label_shard(work, 0)
+
+
+def test_what_another_process_writes_is_not_sealed(
+    work: Path, labelled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = set()
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        folders.add(self.parent)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    monkeypatch.setattr(labelling, "seal_shard", lambda *_: None)
+    label_shard(work, 0)
+    assert shard_dir(work, 0) not in folders
+    (shard_dir(work, 0) / "m9.jsonl").write_text("of another plan")
+    (work / "staged/0000/.m9.jsonl.x1").write_text("torn")  # what a kill in a write leaves
+    plan = read_plan(work)
+    seal_shard(work, plan, 0)
+    assert not list((work / "staged").glob("*/.*"))
+    problems = check_manifest(shard_dir(work, 0))
+    assert len(problems) == 1 and "m9.jsonl: not in" in problems[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_where_no_lock_is_to_be_had_none_is_made_up(
+    work: Path, labelled: list[str], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=rf"locks/0000: it cannot be locked here: {os.strerror(number)}"):
+        label_shard(work, 0)
+    assert labelled == []
+
+
+def test_an_owner_that_goes_while_it_is_read_is_nobody(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shard_lock(work, 0)
+    with held(path, "holds"):
+        path.with_name("0000.owner").unlink()
+        monkeypatch.setattr(Path, "exists", lambda _: True)
+        with pytest.raises(InputError, match="it has not said who it is"), held(path, "holds"):
+            pass
+
+
 @pytest.mark.parametrize("content", [None, "{}", "not json"])
 def test_what_is_no_plan_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
@@ -162,23 +243,6 @@ def test_a_second_builder_is_refused_and_a_killed_one_is_over(
     act()
 
 
-def test_progress_weighs_molecules_by_their_cost(work: Path, labelled: list[str]) -> None:
-    plan = read_plan(work)
-    label_shard(work, 0, iter([True, False]).__next__)
-    done, total, seconds, everything = done_seconds(work, plan)
-    assert (done, total) == (1, 5)
-    assert seconds / everything > 1 / 5  # the largest comes first
-
-
-def test_the_clock_goes_by_what_was_done_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    clock = Clock(seconds_at_start=50.0)
-    assert clock.words(5, 10, 50.0, 100.0) == "5 of 10 molecules"
-    now[0] += 600
-    assert clock.words(6, 10, 60.0, 100.0) == "6 of 10 molecules, about 40 min left"
-
-
 @pytest.mark.parametrize(
     ("said", "wanted"),
     [
@@ -199,6 +263,51 @@ def test_a_failing_shard_is_reported_with_its_last_words(
     monkeypatch.setattr(labelling, "_start", lambda *_: subprocess.Popen(["false"]))
     with pytest.raises(CheckFailedError, match=rf"labelling shard 0 .* failed: {wanted}"):
         labelling.label_all(work, 1, lambda *_: None)
+
+
+@pytest.fixture
+def at_once(labelled: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Shards are labelled in this process, and others' looked at often."""
+
+    def start(work: Path, shard: int) -> subprocess.Popen[bytes]:
+        label_shard(work, shard)
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(labelling, "_POLL_S", 0.01)
+    monkeypatch.setattr(labelling, "_LOOK_AGAIN_S", 0.02)
+    monkeypatch.setattr(labelling, "_start", start)
+    return labelled
+
+
+def test_a_shard_that_another_process_holds_is_waited_for(work: Path, at_once: list[str]) -> None:
+    """What an ended builder leaves: a process that still labels its last molecule."""
+    told: list[str] = []
+    command = [sys.executable, "-c", HOLD, str(shard_lock(work, 0))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+
+        def progress(_: int, __: int, what: str) -> None:
+            told.append(what)
+            if len(told) == 5:
+                other.kill()
+
+        labelling.label_all(work, 1, progress)
+    assert unfinished(work, read_plan(work)) == []
+    waiting = f"waiting for another process that labels shard 0 (process {other.pid} on "
+    assert waiting in told[0] and waiting in told[3]
+    assert "waiting" not in told[-1]
+    assert len(at_once) == len(MOLECULES)
+
+
+def test_nobody_is_waited_for_for_ever(
+    work: Path, at_once: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "_PATIENCE_S", 0.1)
+    wanted = rf"another process labels shard 0 \(process {os.getpid()} on "
+    with held(shard_lock(work, 0), "holds"), pytest.raises(CheckFailedError, match=wanted):
+        labelling.label_all(work, 2, lambda *_: None)
+    assert unfinished(work, read_plan(work)) == [0]  # ours was finished before giving up
 
 
 def test_a_labelling_process_ends_when_its_parent_is_gone(work: Path, labelled: list[str]) -> None:
