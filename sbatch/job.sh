@@ -22,7 +22,8 @@ probe_network() { # `none` where a container can be cut off here, else `host`
 
 trusted() { # the toolkit inside the image, with the run writable
   apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
-    --bind "$run:$run" --pwd "$run" "$image" /opt/mlipilot/bin/python -m mlipilot.jobs.phases "$@"
+    --bind "$run:$run" --pwd "$run" --env "SLURM_JOB_NAME=$SLURM_JOB_NAME" "$image" \
+    /opt/mlipilot/bin/python -m mlipilot.jobs.phases "$@"
 }
 
 cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below this shell

@@ -35,6 +35,7 @@ from mlipilot.untrusted import one_line
 
 AskSlurm = Callable[[Job], Fate]
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_LOOK_S = 1.5  # longer than somebody holds the flock who only looks whose it is
 
 
 class TakenOverError(MlipilotError):
@@ -74,7 +75,7 @@ def controller_lock(lineage: Path, job: Job | None = None, ask: AskSlurm = no_wo
     """
     folder = LineagePaths(lineage).controller
     folder.mkdir(exist_ok=True)
-    with _flock(folder) as ours:
+    with _flock(folder, _LOOK_S) as ours:
         epoch, claim = claim_in_force(folder)
         after = None
         if ours is False:
@@ -131,11 +132,11 @@ def clear(lineage: Path, claim: Claim) -> None:
 
 
 @contextmanager
-def _flock(folder: Path) -> Iterator[bool | None]:
+def _flock(folder: Path, patience_s: float = 0.0) -> Iterator[bool | None]:
     """The lineage's flock. True: ours while the block runs; False: another's; None: none is to be had."""
     lock, ours = FileLock(folder / LOCK, fallback_to_soft=False), None
     try:
-        if _is_acquired(lock):
+        if _is_acquired(lock, patience_s):
             # Where a second one is granted too, it keeps nobody out.
             again = FileLock(folder / LOCK, fallback_to_soft=False)
             ours = None if _is_acquired(again) else True
@@ -151,9 +152,9 @@ def _flock(folder: Path) -> Iterator[bool | None]:
         lock.release()
 
 
-def _is_acquired(lock: FileLock) -> bool:
+def _is_acquired(lock: FileLock, patience_s: float = 0.0) -> bool:
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout:
         return False
     return True

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mlipilot.audit.files import files_below, sha256_file, write_atomic
+from mlipilot.audit.leftovers import is_staged_claim
 
 MANIFEST = "manifest-sha256.txt"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
@@ -20,13 +21,14 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 def write_manifest(directory: Path, files: Iterable[Path] | None = None) -> str:
     """Seal `directory` (all files below it, or just `files`) and return the manifest's own SHA-256.
 
-    Raises ValueError for a symbolic link or a file name with a line break: neither can be sealed.
+    A claim that a late worker stages beside its job's attempts, and takes away again, is left out. Raises
+    ValueError for a symbolic link or a file name with a line break: neither can be sealed.
     """
     target = directory / MANIFEST
     lines = []
     for path in sorted(files_below(directory) if files is None else files):
         name = path.relative_to(directory).as_posix()
-        if path == target:
+        if path == target or is_staged_claim(path):
             continue
         if path.is_symlink() or "\n" in name or "\\" in name:
             raise ValueError(f"cannot seal {path}: a link, or a name with a line break or backslash")
@@ -54,23 +56,35 @@ def read_manifest(directory: Path) -> dict[str, str]:
 
 def check_manifest(directory: Path, *, allow_extra: bool = False) -> list[str]:
     """What differs from the seal, one line a file: changed, missing, or (unless `allow_extra`) unlisted."""
+    unfinished = [f"{directory}: not finished ({MANIFEST} is missing)"]
     if not is_finished(directory):
-        return [f"{directory}: not finished ({MANIFEST} is missing)"]
+        return unfinished
     try:
         sealed = read_manifest(directory)
+    except FileNotFoundError:  # a report that is made anew begins with that
+        return unfinished
     except ValueError as error:
         return [str(error)]
     problems = []
     for name, digest in sealed.items():
         path = directory / name
-        if path.is_symlink() or not path.is_file():
+        found = _digest(path)
+        if found is None:
             problems.append(f"{path}: missing")
-        elif sha256_file(path) != digest:
+        elif found != digest:
             problems.append(f"{path}: changed (SHA-256 differs from {MANIFEST})")
     if not allow_extra:
-        present = {path.relative_to(directory).as_posix() for path in files_below(directory)} - {MANIFEST}
+        files = [path for path in files_below(directory) if not is_staged_claim(path)]
+        present = {path.relative_to(directory).as_posix() for path in files} - {MANIFEST}
         problems += [f"{directory / name}: not in {MANIFEST}" for name in sorted(present - sealed.keys())]
     return problems
+
+
+def _digest(path: Path) -> str | None:
+    """A regular file's SHA-256; None where there is none, or none any more."""
+    with contextlib.suppress(FileNotFoundError):
+        return sha256_file(path) if path.is_file() and not path.is_symlink() else None
+    return None
 
 
 def drop_unsealable(directory: Path) -> None:
@@ -86,4 +100,4 @@ def drop_unsealable(directory: Path) -> None:
                 with contextlib.suppress(OSError):  # not empty: it stays
                     path.rmdir()
             elif not regular or "\n" in path.name or "\\" in path.name:
-                path.unlink()
+                path.unlink(missing_ok=True)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.files import files_below, sha256_bytes
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.leftovers import is_left_by_a_script, is_of_reports, is_staged_claim, staged_for
 from mlipilot.audit.lessons import lessons_of
-from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
+from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest
 from mlipilot.audit.protected import differing_toolkit
 from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
@@ -27,21 +29,22 @@ def verify_run(run: RunPaths) -> Verification:
     if not run.spec.is_file():
         raise InputError(f"this is not a run: {run.spec.name} is missing", file=run.root)
     found = Verification()
+    # First of all: what a lineage that is not over yet writes meanwhile is no fault.
+    over = {lineage.root for lineage in run.lineages() if _is_over(lineage)}
     told = run.findings.read_bytes() if run.findings.exists() else b""
     lineages = run.lineages()
     if not lineages:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
     for lineage in lineages:
-        _verify_lineage(run, lineage, found)
+        _verify_lineage(run, lineage, found, is_over=lineage.root in over)
     verify_anchors(run, found)
-    _verify_findings(run, told, found)
-    _verify_report(run, found)
-    _verify_unlisted(run, found)
+    _verify_findings(run, told, over, found)
+    _verify_unlisted(run, over, found, has_report=_verify_report(run, found))
     found.problems = list(dict.fromkeys(found.problems))
     return found
 
 
-def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -> None:
+def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *, is_over: bool) -> None:
     found.accounted.add(lineage.ledger)
     try:
         records = read_ledger(lineage.ledger)
@@ -55,11 +58,11 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification) -
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
         return
     _verify_protected(run, lineage, started, found)
-    _verify_transcript(lineage, records, found)
+    _verify_transcript(lineage, records, found, is_over=is_over)
     _verify_drafts(lineage, records, found)
     judged = _verify_iterations(lineage, records, found)
     _verify_attempts(lineage, records, judged, found)
-    _verify_incumbent(lineage, records, found)
+    _verify_incumbent(lineage, records, found, is_over=is_over)
 
 
 def _of_kind(records: list[Record], kind: str) -> Iterator[Record]:
@@ -84,7 +87,17 @@ def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found
         )
 
 
-def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
+def _tell(found: Verification, said: str, *, is_over: bool, mend: str) -> None:
+    """A fault of a lineage that is over; of another one it may be what a kill left, or what it does now."""
+    if is_over:
+        found.problems.append(said)
+    else:
+        found.notes.append(f"{said}; {mend}")
+
+
+def _verify_transcript(
+    lineage: LineagePaths, records: list[Record], found: Verification, *, is_over: bool
+) -> None:
     exchanges = list(_of_kind(records, "exchange"))
     path = lineage.transcript
     if not exchanges and not path.exists():
@@ -98,7 +111,8 @@ def _verify_transcript(lineage: LineagePaths, records: list[Record], found: Veri
         elif sha256_bytes(lines[number - 1]) != record.body["sha256"]:
             found.problems.append(f"{path}:{number}: changed (differs from {_where(lineage, record)})")
     if torn or len(lines) > len(exchanges):
-        found.problems.append(f"{path}:{len(exchanges) + 1}: a line that the ledger does not know")
+        said = f"{path}:{len(exchanges) + 1}: a line that the ledger does not know"
+        _tell(found, said, is_over=is_over, mend="a controller that goes on writes it there")
 
 
 def _verify_drafts(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
@@ -142,7 +156,9 @@ def _verify_attempts(
             )
 
 
-def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
+def _verify_incumbent(
+    lineage: LineagePaths, records: list[Record], found: Verification, *, is_over: bool
+) -> None:
     verdicts = list(_of_kind(records, "verdict"))
     expected = verdicts[-1].body["incumbent"] if verdicts else None
     found.accounted.add(lineage.incumbent)
@@ -150,10 +166,11 @@ def _verify_incumbent(lineage: LineagePaths, records: list[Record], found: Verif
         return
     target = str(lineage.iteration(expected).relative_to(lineage.root))
     if not lineage.incumbent.is_symlink() or str(lineage.incumbent.readlink()) != target:
-        found.problems.append(f"{lineage.incumbent}: does not point at {target}, the ledger's incumbent")
+        said = f"{lineage.incumbent}: does not point at {target}, the ledger's incumbent"
+        _tell(found, said, is_over=is_over, mend="a controller that goes on points it there")
 
 
-def _verify_findings(run: RunPaths, told: bytes, found: Verification) -> None:
+def _verify_findings(run: RunPaths, told: bytes, over: set[Path], found: Verification) -> None:
     """What lineages told each other (`told`, read before the ledgers) against what their ledgers say."""
     found.accounted |= {run.findings, run.findings_lock}
     *lines, torn = told.split(b"\n")
@@ -172,52 +189,94 @@ def _verify_findings(run: RunPaths, told: bytes, found: Verification) -> None:
         said = (
             f"{run.findings}: the lesson of iteration {lesson['iteration']} of {lineage.root.name} is missing"
         )
-        if _is_over(lineage):
-            found.problems.append(said)
-        else:
-            found.notes.append(f"{said}; `mlipilot resume` adds it")
+        _tell(found, said, is_over=lineage.root in over, mend="`mlipilot resume` adds it")
 
 
-def _verify_report(run: RunPaths, found: Verification) -> None:
-    """The report and the exported model against the manifest beside them."""
-    if not is_finished(run.root):
-        return
-    found.accounted.add(run.root / MANIFEST)
-    for problem in check_manifest(run.root, allow_extra=True):
-        found.problems.append(f"{problem}; or {MANIFEST} itself was changed")
-    with suppress(ValueError):  # named above
-        found.accounted |= {run.root / name for name in read_manifest(run.root)}
+def _verify_report(run: RunPaths, found: Verification) -> bool:
+    """The report and the exported model against the manifest beside them; False where there is none.
+
+    Whoever writes a report takes the earlier one's manifest away first: a report that is written meanwhile
+    is not there yet.
+    """
+    seal, names = run.root / MANIFEST, set[str]()
+    try:
+        before = seal.read_bytes()
+        problems = check_manifest(run.root, allow_extra=True)
+        with suppress(ValueError):  # check_manifest has named the line
+            names = set(read_manifest(run.root))
+        if seal.read_bytes() != before:
+            return False
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    found.accounted |= {seal} | {run.root / name for name in names}
+    found.problems += [f"{problem}; or {MANIFEST} itself was changed" for problem in problems]
+    return True
 
 
-def _verify_unlisted(run: RunPaths, found: Verification) -> None:
+def _verify_unlisted(run: RunPaths, over: set[Path], found: Verification, *, has_report: bool) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
-    known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint}
-    known |= {lineage.cancel for lineage in run.lineages()}
-    control = {lineage.controller for lineage in run.lineages()}
-    extra = [
-        path
-        for path in files_below(run.root)
-        if path not in known
-        and not (path.parent in control and is_control_file(path.name))
-        and run.spool not in path.parents
-    ]
+    lineages = run.lineages()
+    known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint, run.root / MANIFEST}
+    known |= {lineage.cancel for lineage in lineages}
+    if not has_report:
+        known |= {run.root / name for name in _reports_files(run)}
+    pages = {run.report_html, run.report_md, *(run.lineage_html(lineage.number) for lineage in lineages)}
+    _note_what_is_no_record(run, has_report, found)
+    apart = (run.spool, _labels(run))
+    control = {lineage.controller for lineage in lineages}
+    open_lineages = [lineage.root for lineage in lineages if lineage.root not in over]
+    for path in files_below(run.root):
+        if path in known or any(folder in path.parents for folder in apart):
+            continue
+        if path.parent in control and is_control_file(path.name):
+            continue
+        if not lineages or any(root in path.parents for root in open_lineages):
+            found.notes.append(f"{path}: not sealed yet")
+        elif _is_left_by_a_kill(run, path, known | pages):
+            found.notes.append(f"{path}: left by a killed write, no part of the record")
+        elif path.is_symlink() or path.exists():  # else a write that is over by now
+            found.problems.append(f"{path}: no record speaks of this file")
+
+
+def _note_what_is_no_record(run: RunPaths, has_report: bool, found: Verification) -> None:
     if run.spool.exists():
         found.notes.append(
             f"{run.spool}: requests to Slurm and its answers, no part of the record: no digest holds them, "
             "and a request's name is evidence only where Slurm's accounts have it too"
         )
-    open_lineages = [lineage for lineage in run.lineages() if not _is_over(lineage)]
-    for path in extra:
-        in_progress = any(lineage.root in path.parents for lineage in open_lineages)
-        if in_progress or not run.lineages():
-            found.notes.append(f"{path}: not sealed yet")
-        else:
-            found.problems.append(f"{path}: no record speaks of this file")
+    if _labels(run).is_dir():
+        found.notes.append(
+            f"{_labels(run)}: where the labels were made, no part of the record: the data set is sealed apart"
+        )
+    if not has_report and (names := _reports_files(run)):
+        found.notes.append(
+            f"{run.root}: an unsealed report, which is being written or was interrupted; nothing vouches "
+            f"for {', '.join(names)}; `mlipilot report` writes it anew"
+        )
+
+
+def _reports_files(run: RunPaths) -> list[str]:
+    """The names, seen from the run, of what only reports write."""
+    folders = (run.root, run.figures, run.export)
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+    names = [path.relative_to(run.root).as_posix() for path in found if not path.is_symlink()]
+    return sorted(name for name in names if is_of_reports(name))
+
+
+def _labels(run: RunPaths) -> Path:
+    """Where a data set that is labelled for this very run is worked on (`datasets/qm7_b3lyp/build.py`)."""
+    return run.data.with_name(f"{run.data.name}.labels")
+
+
+def _is_left_by_a_kill(run: RunPaths, path: Path, targets: set[Path]) -> bool:
+    """Whether `path` is temporary: a claim, a batch script's, or what would have become one of `targets`."""
+    if path.parent == run.root and is_left_by_a_script(path.name):
+        return path.is_file() and not path.is_symlink()
+    return staged_for(path) in targets or is_staged_claim(path)
 
 
 def _is_over(lineage: LineagePaths) -> bool:
     try:
-        records = read_ledger(lineage.ledger)
+        return any(record.kind == "finished" for record in read_ledger(lineage.ledger))
     except LedgerError:
         return True
-    return bool(records) and records[-1].kind == "finished"

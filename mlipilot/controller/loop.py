@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.leftovers import drop_staged_claims
 from mlipilot.audit.lock import Hold, controller_lock
 from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
@@ -17,6 +18,7 @@ from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
+from mlipilot.controller.leftovers import drop_unrecorded
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals
@@ -214,6 +216,8 @@ class Controller:
             case steps.Pause(reason):
                 raise PausedError(reason)
             case steps.Finish(reason):
+                self.ledger.fence()
+                drop_unrecorded(self.lineage, state)
                 self.ledger.append("finished", {"reason": reason, "incumbent": state.incumbent})
                 self.observer.event(f"finished: {reason}")
 
@@ -250,6 +254,7 @@ class Controller:
         directory = self.lineage.iteration(number)
         body = compute_verdict(state, state.iterations[number], self.measurements)
         write_json(directory / "verdict.json", body)
+        drop_staged_claims(directory)
         drop_unsealable(directory)
         manifest = write_manifest(directory)
         kept = ("verdict", "reason", "violation", "log_objective", "gain", "threshold", "measure", "effects")
@@ -269,7 +274,12 @@ class Controller:
         fresh.replace(self.lineage.incumbent)
 
     def cancel_if_asked(self) -> None:
-        """End every job in flight if `mlipilot cancel` asked for it. Raises CancelledError."""
+        """End every job in flight if `mlipilot cancel` asked for it. Raises CancelledError.
+
+        A lineage that is over stays so.
+        """
+        if self.state().finished is not None:
+            self.lineage.cancel.unlink(missing_ok=True)
         if not self.lineage.cancel.exists():
             return
         for key, attempt in self.state().in_flight():

@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock
 
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
-from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
+from mlipilot.audit.leftovers import staged_for
+from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.baseline import set_recipe_values
 from mlipilot.campaign.paths import RunPaths
@@ -26,6 +27,7 @@ from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.pilots.prompts import prompts_digest
 from mlipilot.versions import versions
 
+_REFERENCE = "reference.json"
 _IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
 
 
@@ -103,12 +105,23 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
         dataset = DATASETS[spec.dataset.name]
         dataset.build(dataset.options.model_validate(spec.dataset.options), run.data, observer.data_progress)
     settings = load_scorecard(run.scorecard).settings_for(spec.profile)
-    if settings.system == "crystal" and not (run.data / "reference.json").exists():
+    if settings.system == "crystal" and not _has_reference(run):
         from mlipilot.evaluation import reference  # heavy: not before it is needed
 
         observer.event("computing the reference values")
-        reference.write(settings, run.data / reference.FILE_NAME)
+        reference.write(settings, run.data / _REFERENCE)
+        for path in run.data.iterdir():  # of a kill while the values or their manifest were written
+            if staged_for(path) in (run.data / _REFERENCE, run.data / MANIFEST):
+                path.unlink()
         write_manifest(run.data)
+
+
+def _has_reference(run: RunPaths) -> bool:
+    """Whether the reference values are sealed: a file that a kill left before that is written again."""
+    try:
+        return _REFERENCE in read_manifest(run.data)
+    except ValueError:
+        return True  # a damaged manifest is not to be written anew: whoever checks it names its line
 
 
 def check_image(run: RunPaths) -> None:

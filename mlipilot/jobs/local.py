@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
 from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
-from mlipilot.jobs.processes import read_claim
+from mlipilot.jobs.processes import is_withdrawn, read_claim, withdraw
+from mlipilot.jobs.starts import CLAIM
 
 _CANCEL_PATIENCE_S = 15.0
 
@@ -36,7 +38,7 @@ class LocalBackend:
     ) -> None:
         """Write the order, unless it is there, and start a worker. Of several workers only one runs it."""
         attempt = work.attempt
-        if attempt in self._workers or is_finished(attempt) or read_claim(attempt / "worker.json"):
+        if attempt in self._workers or is_finished(attempt) or (attempt / CLAIM).exists():
             return
         attempt.mkdir(parents=True, exist_ok=True)
         if not (attempt / "job.json").exists():
@@ -60,16 +62,27 @@ class LocalBackend:
         return ["--image", str(self._container.image), "--network", self._container.network]
 
     def standing(self, attempt: Path) -> Standing:
-        """From the attempt's directory and, for a worker of our own, from whether it still runs."""
+        """From the attempt's directory and, for a worker of our own, from whether it still runs.
+
+        Raises PausedError for a worker of another host, of which nothing can be known here.
+        """
         # First whether our worker has ended, then the directory: in the other order a worker that seals in
         # between would count as lost.
         worker = self._workers.get(attempt)
         ended = worker is not None and worker.poll() is not None
         if is_finished(attempt):
             return Standing("sealed")
-        claimed = read_claim(attempt / "worker.json")
+        claimed = read_claim(attempt / CLAIM)
+        if claimed is not None and claimed.host != (here := socket.gethostname()):
+            raise PausedError(
+                f"{attempt} was begun by process {claimed.pid} on {claimed.host}, and {here} cannot see "
+                f"whether that runs: resume on {claimed.host}, or make sure that the process is over, "
+                "remove that directory and resume"
+            )
         if claimed is not None and claimed.alive:
             return Standing("running")
+        if claimed is None and is_withdrawn(attempt / CLAIM):
+            return Standing("ended", "cancelled", "cancelled before it began")
         if claimed is None and not ended:
             return Standing("not_started")
         # The worker may have sealed the attempt between the two looks.
@@ -78,8 +91,12 @@ class LocalBackend:
         return Standing("ended", "lost", "the worker ended without sealing the attempt")
 
     def cancel(self, attempt: Path) -> None:
-        """Ask an attempt's worker to end its job, and wait until it has."""
-        worker = read_claim(attempt / "worker.json")
+        """Ask an attempt's worker to end its job, and wait until it has; who has not begun never will."""
+        attempt.mkdir(parents=True, exist_ok=True)
+        if withdraw(attempt / CLAIM):
+            self._end_own_worker(attempt)
+            return
+        worker = read_claim(attempt / CLAIM)
         if worker is None or not worker.alive:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -87,6 +104,13 @@ class LocalBackend:
         deadline = time.monotonic() + _CANCEL_PATIENCE_S
         while worker.alive and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def _end_own_worker(self, attempt: Path) -> None:
+        """End a worker that finds its attempt taken: it would end by itself, but later."""
+        if (worker := self._workers.get(attempt)) is not None:
+            worker.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(_CANCEL_PATIENCE_S)
 
 
 def worker_environment() -> dict[str, str]:

@@ -7,7 +7,9 @@ then `end`. It stands in for the worker of a local job, whose child cannot be sh
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
@@ -25,11 +27,14 @@ def begin(options: argparse.Namespace) -> int:
     """Claim the attempt, check what must not have changed, and write the command line to run."""
     attempt: Path = options.attempt
     order = read_order(attempt)
-    if is_finished(attempt) or not is_due(order) or not _start(options).claim(attempt):
+    start = _start(options)
+    if is_finished(attempt) or not is_due(order) or not start.claim(attempt):
         return NOTHING_TO_RUN
     refused = refused_before(order, _isolation(options))
     if refused is not None:
-        seal(attempt, order, refused[0], _isolation(options), options.job_id, changed=refused[1])
+        why_not = partial(start.why_not_to_seal, attempt, cancelled=False)
+        isolation = _isolation(options)
+        seal(attempt, order, refused[0], isolation, start.job_id, changed=refused[1], why_not=why_not)
         return NOTHING_TO_RUN
     (attempt / "output").mkdir(exist_ok=True)
     visible = {"CUDA_VISIBLE_DEVICES": options.gpus} if order.uses_gpu else {}
@@ -47,8 +52,6 @@ def end(options: argparse.Namespace) -> int:
     order = read_order(attempt)
     if is_finished(attempt):
         return 0
-    if why := _start(options).why_not_to_seal(attempt, cancelled=options.cancelled):
-        sys.exit(why)
     status = signed_status(options.status)
     outcome, reason = ending_of(status)
     if options.cancelled:
@@ -62,12 +65,13 @@ def end(options: argparse.Namespace) -> int:
         wall_s=options.wall_s,
         cpu_s=options.cpu_s,
     )
-    seal(attempt, order, ending, _isolation(options), options.job_id)
+    why_not = partial(_start(options).why_not_to_seal, attempt, cancelled=options.cancelled)
+    seal(attempt, order, ending, _isolation(options), options.job_id, why_not=why_not)
     return 0
 
 
 def _start(options: argparse.Namespace) -> JobStart:
-    return JobStart(options.job_id, options.restart, options.node)
+    return JobStart(options.job_id, options.restart, options.node, os.environ.get("SLURM_JOB_NAME", ""))
 
 
 def _isolation(options: argparse.Namespace) -> Isolation:

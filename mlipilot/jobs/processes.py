@@ -18,6 +18,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_NOBODY = {"withdrawn": True}
 
 
 def claim(path: Path) -> bool:
@@ -26,6 +27,19 @@ def claim(path: Path) -> bool:
     Whoever comes second leaves no trace in `path`'s folder, which the first may be sealing.
     """
     return publish_new(path, json.dumps(asdict(this_process())), staged_in=path.parent.parent)
+
+
+def withdraw(path: Path) -> bool:
+    """Write nobody's claim to `path`, so that no process ever gets it; False when one has."""
+    return publish_new(path, json.dumps(_NOBODY), staged_in=path.parent.parent)
+
+
+def is_withdrawn(path: Path) -> bool:
+    """Whether `path` was kept from all processes."""
+    try:
+        return bool(json.loads(path.read_text()) == _NOBODY)
+    except (OSError, ValueError):
+        return False
 
 
 def read_claim(path: Path) -> ProcessIdentity | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +74,13 @@ def seal(
     isolation: Isolation,
     job_id: str | None = None,
     changed: list[str] | None = None,
+    why_not: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Look for changes (unless `changed` says what was found), write the result, then the manifest."""
+    """Look for changes (unless `changed` says what was found), write the result, then the manifest.
+
+    Hashing takes its time, in which the attempt may become another's: `why_not` is asked before anything is
+    written and once more before the manifest is, and what it says against the seal ends this process.
+    """
     outcome, reason = ending.outcome, ending.reason
     if changed is None:
         changed = changed_files(order)
@@ -93,7 +100,14 @@ def seal(
         host=socket.gethostname(),
         job_id=job_id,
     )
+    _exit_if(why_not())
     shutil.rmtree(attempt / "home", ignore_errors=True)  # caches of libraries, no part of the result
     drop_unsealable(attempt)
     write_json(attempt / "result.json", result.model_dump())
+    _exit_if(why_not())
     write_manifest(attempt)
+
+
+def _exit_if(reason: str | None) -> None:
+    if reason is not None:
+        sys.exit(reason)

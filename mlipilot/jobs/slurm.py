@@ -38,7 +38,7 @@ _TAKEN_AWAY = {"PREEMPTED", "REVOKED"}
 # In the log of the job, where only Slurm and our own script write; some Slurms then say FAILED.
 _OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE)
 _MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
-_SETTLE_S = 20.0  # for a manifest to be seen here after Slurm says that a job is over
+_SETTLE_S = 65.0  # for a manifest to be seen here after Slurm says that a job is over: NFS looks after 60 s
 _CANCEL_PATIENCE_S = 90.0
 
 

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -50,6 +51,10 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
     """Run the order in `attempt` and seal the directory; exits where the end is not the attempt's own."""
     order = read_order(attempt)
     job_id = start.job_id if start else None
+
+    def why_not(*, cancelled: bool = False) -> str | None:
+        return start.why_not_to_seal(attempt, cancelled=cancelled) if start else None
+
     isolation = Isolation(
         backend="slurm" if start else "local",
         filesystem="container" if container else "host",
@@ -57,14 +62,12 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
     )
     refused = refused_before(order, isolation)
     if refused is not None:
-        seal(attempt, order, refused[0], isolation, job_id, changed=refused[1])
+        seal(attempt, order, refused[0], isolation, job_id, changed=refused[1], why_not=why_not)
         return
     (attempt / "output").mkdir(exist_ok=True)
     (attempt / "home").mkdir(exist_ok=True)
     started = time.monotonic()
     outcome, exit_status, reason = _run_child(attempt, order, container)
-    if start and (why := start.why_not_to_seal(attempt, cancelled=outcome == "cancelled")):
-        sys.exit(why)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     ending = Ending(
         outcome=outcome,
@@ -74,7 +77,8 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
     )
-    seal(attempt, order, ending, isolation, job_id)
+    is_cancelled = outcome == "cancelled"
+    seal(attempt, order, ending, isolation, job_id, why_not=partial(why_not, cancelled=is_cancelled))
 
 
 def _run_child(
@@ -131,11 +135,10 @@ def main() -> int:
     options = parser.parse_args()
     attempt = options.attempt.resolve()
     start = JobStart.of_environment(os.environ)  # a local controller does not hand its own on
-    if not is_due(read_order(attempt)) or not _claim(attempt, start):
-        return 0
-    signal.signal(signal.SIGTERM, _on_term)
+    signal.signal(signal.SIGTERM, _on_term)  # before the claim, which says whom to ask
     try:
-        run_attempt(attempt, start, Container(options.image, options.network) if options.image else None)
+        if is_due(read_order(attempt)) and _claim(attempt, start):
+            run_attempt(attempt, start, Container(options.image, options.network) if options.image else None)
     except _CancelledError:
         # Asked to stop outside the child's run: nothing is sealed, the attempt counts as lost.
         end_descendants(GRACE_S)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from mlipilot.audit.files import write_atomic
+from mlipilot.audit.leftovers import is_of_reports
 from mlipilot.audit.manifest import MANIFEST, is_finished, read_manifest, write_manifest
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import load_locked
@@ -20,8 +20,6 @@ from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
 from mlipilot.report.run import RunView, load_run
 from mlipilot.report.view import LineageView
-
-_LINEAGE_PAGE = re.compile(r"report-lineage-\d+\.html")
 
 
 def write_report(run: RunPaths, lineage: LineagePaths | None = None) -> Path:
@@ -84,22 +82,15 @@ def _export_of(view: LineageView, found: RunView, export: Export) -> Export:
 def _take_seal_off(run: RunPaths, campaign: str) -> set[Path]:
     """Remove the manifest, so that a kill leaves an unsealed report, not one that looks tampered with.
 
-    Returns the files of earlier reports. What an interrupted one exported stands in no manifest.
+    Returns the files of earlier reports: only what reports write, so that a forged manifest removes nothing
+    else. What an interrupted one exported stands in no manifest.
     """
     earlier = {run.export / CARD, *run.export.glob(model_name(campaign, "*"))}
     if is_finished(run.root):
         with suppress(ValueError):  # a damaged manifest names nothing that may be removed
-            earlier |= {run.root / name for name in read_manifest(run.root) if _is_ours(name)}
+            earlier |= {run.root / name for name in read_manifest(run.root) if is_of_reports(name)}
         (run.root / MANIFEST).unlink()
     return earlier
-
-
-def _is_ours(name: str) -> bool:
-    """Whether an entry is a file that only reports write, so that a forged manifest removes no other."""
-    if _LINEAGE_PAGE.fullmatch(name):
-        return True
-    folder, _, file = name.partition("/")
-    return folder in ("figures", "export") and file != "" and "/" not in file and file != ".."
 
 
 def _write_pictures(directory: Path, pictures: list[Picture]) -> list[Path]:

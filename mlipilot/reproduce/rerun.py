@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from mlipilot.audit.ledger import GENESIS
@@ -65,19 +66,17 @@ def run_jobs(attempts: Attempts, iteration: int, seeds: Sequence[int], observer:
     hide_from_same_user()  # a candidate's code runs as this user
     state = State()
     due = [JobKey(iteration, seed, "train") for seed in seeds]
-    try:
+    with ExitStack() as ends:  # leaves no job behind, for nobody would collect it
         while due or state.in_flight():
             while due and len(state.in_flight()) < attempts.spec.jobs.max_in_flight:
                 key = due.pop(0)
-                state.jobs[key] = [Attempt(1)]
+                ends.callback(attempts.backend.cancel, attempts.lineage.attempt(key, 1))
                 attempts.ensure_started(state, key, 1, GENESIS)
+                state.jobs[key] = [Attempt(1)]
                 observer.event(f"job {key.text} starts")
             time.sleep(attempts.backend.poll_s)
             due += _collect(attempts, state, observer)
             observer.jobs(attempts.running(state))
-    finally:
-        for key, _ in state.in_flight():
-            _end(attempts, attempts.lineage.attempt(key, 1))
     return state
 
 
@@ -93,13 +92,6 @@ def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKe
         if key.kind == "train" and attempt.outcome == "ok":
             due.append(JobKey(key.iteration, key.seed, "evaluate"))
     return due
-
-
-def _end(attempts: Attempts, attempt: Path) -> None:
-    """Leave no job behind: nobody would collect it."""
-    while attempts.backend.standing(attempt).phase == "not_started":
-        time.sleep(attempts.backend.poll_s)
-    attempts.backend.cancel(attempt)
 
 
 def failures(state: State) -> list[str]:

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
-from mlipilot.audit.claims import Fate, Job, claim_in_force, newest_epoch
+from mlipilot.audit.claims import LOCK, Fate, Job, claim_in_force, newest_epoch
 from mlipilot.audit.identity import booted_at_s
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import TakenOverError, clear, controller_lock, examine, holder
@@ -36,12 +37,14 @@ with controller_lock(Path(sys.argv[1])):
 _RACE = """
 import errno, fcntl, multiprocessing, os, sys
 from pathlib import Path
+import mlipilot.audit.lock
 from mlipilot.audit.lock import controller_lock
 from mlipilot.errors import InputError
 
 def no_flock(*_):
     raise OSError(errno.ENOSYS, "Function not implemented")
 
+mlipilot.audit.lock._LOOK_S = 0.05  # nobody only looks here
 if sys.argv[1] == "no flock":
     fcntl.flock = no_flock
 
@@ -111,6 +114,14 @@ def test_a_second_controller_is_told_who_holds_the_run_and_a_killed_one_leaves_n
         assert hold.after is not None and f"process {other_controller.pid} on" in hold.after
         assert f"process {os.getpid()} on" in (holder(lineage) or "")
     assert holder(lineage) is None
+
+
+def test_somebody_who_only_looks_does_not_keep_a_controller_out(lineage: Path) -> None:
+    looking = os.open(lineage / "controller" / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    Timer(0.2, os.close, [looking]).start()
+    with controller_lock(lineage) as hold:
+        assert hold.epoch == 1
 
 
 def test_letting_go_keeps_the_epoch(lineage: Path) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from mlipilot.audit.ledger import Ledger, read_ledger
+from mlipilot.audit.lock import controller_lock
+from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.console import ConsoleObserver
-from mlipilot.controller.loop import CancelledError, run_lineage
+from mlipilot.controller import steps
+from mlipilot.controller.loop import CancelledError, Controller, cancel_idle_lineage, run_lineage
+from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import create_run
+from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
+from tests.report.scenarios import SCHEDULE, SCHEDULE_EDITS
+from tests.report.synthetic import SyntheticRun, make_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -56,3 +65,57 @@ def test_a_lineage_without_a_record_is_not_begun(run: RunPaths, tmp_path: Path) 
     with pytest.raises(InputError, match=r"there is no lineage 0 to be replayed \(there: none\)"):
         run_lineage(again, 0, ConsoleObserver())
     assert not again.lineage(0).ledger.exists() and not again.data.exists()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> SyntheticRun:
+    """A lineage whose baseline is measured."""
+    made = SyntheticRun(tmp_path / "cu_emt", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.train(0, 1, 0.0)
+    made.evaluate(0, 1, 0.0)
+    return made
+
+
+@pytest.fixture
+def controller(made: SyntheticRun) -> Iterator[Controller]:
+    with controller_lock(made.lineage.root) as hold, ExitStack() as resources:
+        controller = Controller(made.run, made.lineage, Silent(), resources, hold)
+        controller.measurements = Measurements(made.lineage, made.spec, made.card)
+        yield controller
+
+
+def test_a_late_workers_claim_is_not_sealed_with_an_iteration(
+    made: SyntheticRun, controller: Controller
+) -> None:
+    claim = made.lineage.iteration(0) / "seed-1" / "train" / ".worker.json.abcdefgh"
+    claim.write_text("{}")
+    controller._take(steps.Judge(0), controller.state())
+    assert not claim.exists()
+    claim.write_text("{}")  # and one that is staged now
+    controller._take(steps.Finish("a test"), controller.state())
+    assert verify_run(made.run).problems == []
+
+
+def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(
+    made: SyntheticRun, controller: Controller
+) -> None:
+    controller._take(steps.Judge(0), controller.state())
+    made.ledger = controller.ledger
+    made.draft(1, 1, SCHEDULE, SCHEDULE_EDITS)
+    made.ledger.append("no_proposal", {"iteration": 1, "reason": "it was withdrawn"})
+    drafts = made.lineage.root / "drafts"
+    for name in ("draft", ".draft.staging", "drafts/0002-1", "drafts/.0002-2.staging"):
+        (made.lineage.root / name / "recipe").mkdir(parents=True)
+        (made.lineage.root / name / "recipe" / "train.py").write_text("pass")
+    controller._take(steps.Finish("the budget is used up"), controller.state())
+    assert [path.name for path in drafts.iterdir()] == ["0001-1"]
+    assert not made.lineage.draft.exists() and verify_run(made.run).problems == []
+
+
+def test_a_lineage_that_is_over_is_not_cancelled(made: SyntheticRun) -> None:
+    made.end("a test")
+    made.lineage.cancel.touch()
+    cancel_idle_lineage(made.run, 0, Silent())
+    assert not made.lineage.cancel.exists()
+    assert read_ledger(made.lineage.ledger)[-1].kind == "finished"

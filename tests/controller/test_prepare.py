@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ruamel.yaml import YAML
 
+import mlipilot.evaluation
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest, write_manifest
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
-from mlipilot.controller.prepare import create_run
-from mlipilot.errors import InputError
+from mlipilot.controller.observer import Silent
+from mlipilot.controller.prepare import create_run, prepare_data
+from mlipilot.errors import InputError, PausedError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QM7 = REPOSITORY / "campaigns" / "qm7_b3lyp.yaml"
@@ -35,3 +40,53 @@ def test_paths_of_a_data_set_are_seen_from_the_campaign_file() -> None:
 def test_a_value_that_the_recipe_has_not_is_refused_before_there_is_a_run() -> None:
     with pytest.raises(InputError, match=r"'recipe_values\.loss\.force'"):
         load_campaign(QM7, None, ["recipe_values={loss.force: 1.0}"])
+
+
+@pytest.fixture
+def with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+    """A run whose data set is sealed, without its reference values, which take no time here."""
+
+    def write(_settings: object, output: Path) -> None:
+        write_json(output, {"a": 3.59})
+
+    stand_in = SimpleNamespace(write=write, FILE_NAME="reference.json")
+    monkeypatch.setattr(mlipilot.evaluation, "reference", stand_in, raising=False)
+    campaign, run = load_campaign(REPOSITORY / "campaigns" / "cu_emt.yaml"), RunPaths(tmp_path / "run")
+    create_run(campaign, run)
+    (run.data / "train").mkdir(parents=True)
+    (run.data / "train" / "train.xyz").write_text("labels")
+    write_manifest(run.data)
+    return run
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [],
+        [".reference.json.a_cdefg8"],
+        ["reference.json"],
+        ["reference.json", f".{MANIFEST}.abcdefgh"],
+    ],
+)
+def test_a_kill_while_reference_values_are_written_costs_only_them(
+    with_data: RunPaths, left: list[str]
+) -> None:
+    spec = load_campaign(REPOSITORY / "campaigns" / "cu_emt.yaml").spec
+    for name in left:
+        (with_data.data / name).write_text("half of it")
+    for _ in range(2):
+        prepare_data(with_data, spec, Silent())
+        assert check_manifest(with_data.data) == []
+        assert set(read_manifest(with_data.data)) == {"train/train.xyz", "reference.json"}
+    assert "3.59" in (with_data.data / "reference.json").read_text()
+
+
+@pytest.mark.parametrize("spoilt", [".evil.json.abcdefgh", MANIFEST])
+def test_other_changes_of_the_data_set_pause_the_run(with_data: RunPaths, spoilt: str) -> None:
+    spec = load_campaign(REPOSITORY / "campaigns" / "cu_emt.yaml").spec
+    if spoilt != MANIFEST:
+        prepare_data(with_data, spec, Silent())
+        with_data.protected.unlink()
+    (with_data.data / spoilt).write_text("nonsense\n")
+    with pytest.raises(PausedError, match="does not match its manifest"):
+        prepare_data(with_data, spec, Silent())

@@ -88,6 +88,10 @@ def test_a_job_runs_and_is_sealed(node: Callable[..., Node]) -> None:
     result = read_result(here.attempt)
     assert (result.outcome, result.job_id, result.isolation.network) == ("ok", "42", "none")
     assert (here.attempt / "stdout.log").read_text() == "hello\n"
+    begin, end = (
+        call.split("\x1f") for call in (here.standin / "calls").read_text().splitlines() if "phases" in call
+    )
+    assert "SLURM_JOB_NAME=mlp-x" in begin and "SLURM_JOB_NAME=mlp-x" in end
     assert "job_id=42\nnode=n1\n" in (here.run / "spool" / "started" / "mlp-x.0").read_text()
 
 

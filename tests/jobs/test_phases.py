@@ -97,6 +97,20 @@ def test_of_two_jobs_one_runs_the_attempt(attempt: Path) -> None:
     assert _phase("begin", attempt) == NOTHING_TO_RUN
 
 
+def test_a_job_does_nothing_to_an_attempt_that_is_asked_of_another(
+    attempt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_NAME", "mlp-0123456789abcdef-x")
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-y"})
+    assert _phase("begin", attempt) == NOTHING_TO_RUN
+    assert not (attempt / "worker.json").exists()
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
+    assert _phase("begin", attempt) == 0
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-y"})
+    assert _phase("end", attempt, status=0, wall_s=1, cpu_s=1) == 1
+    assert not is_finished(attempt)
+
+
 def test_a_sealed_attempt_is_left_alone(attempt: Path) -> None:
     _ended(attempt, 0)
     assert _phase("begin", attempt, restart=1) == NOTHING_TO_RUN

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mlipilot.audit.files import write_json
-from mlipilot.audit.manifest import check_manifest, write_manifest
-from mlipilot.jobs.order import JobOrder
+from mlipilot.audit.files import write_atomic, write_json
+from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
+from mlipilot.jobs import starts
+from mlipilot.jobs.order import Isolation, JobOrder
+from mlipilot.jobs.seal import Ending, seal
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.starts import CLAIM, JobStart
 
@@ -65,6 +68,39 @@ def test_only_the_runs_own_wish_makes_an_end_from_outside_the_attempts_end(attem
     assert "ended from outside" in (FIRST.why_not_to_seal(attempt, cancelled=True) or "")
     Spool(run / "spool").ask_to_cancel(NAME)
     assert FIRST.why_not_to_seal(attempt, cancelled=True) is None
+
+
+def test_an_attempt_that_is_asked_of_another_job_meanwhile_is_left_to_that(attempt: Path) -> None:
+    """The evaluation that was fused with a training that was lost, say."""
+    here, other = (dataclasses.replace(FIRST, name=name) for name in (NAME, f"{NAME}.2"))
+    assert not other.claim(attempt) and here.claim(attempt)
+    assert here.why_not_to_seal(attempt, cancelled=False) is None
+    write_json(attempt / "slurm.json", {"name": f"{NAME}.2"})
+    assert "not of this start" in (here.why_not_to_seal(attempt, cancelled=False) or "")
+
+
+def test_a_seal_that_comes_while_a_new_start_claims_stands(
+    attempt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FIRST.claim(attempt)
+
+    def seal_first(*arguments: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        write_manifest(attempt)
+        write_atomic(*arguments, **options)
+
+    monkeypatch.setattr(starts, "write_atomic", seal_first)
+    assert not AGAIN.claim(attempt)
+    assert check_manifest(attempt) == []
+
+
+def test_whose_attempt_it_is_is_asked_again_just_before_the_manifest(
+    attempt: Path, make_order: Callable[..., JobOrder]
+) -> None:
+    said = iter([None, "not of this start any more"])
+    with pytest.raises(SystemExit, match="not of this start any more"):
+        seal(attempt, make_order("pass"), Ending("ok", 0), Isolation(), why_not=lambda: next(said))
+    assert not is_finished(attempt)
 
 
 def test_a_claim_that_cannot_be_read_is_somebody_elses(attempt: Path) -> None:

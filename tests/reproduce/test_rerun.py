@@ -14,8 +14,9 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
-from mlipilot.errors import InputError
+from mlipilot.errors import InputError, PausedError
 from mlipilot.jobs.apptainer import Container
+from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.order import read_result
 from mlipilot.jobs.processes import children
 from mlipilot.reproduce.record import read_record
@@ -94,6 +95,24 @@ def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:
         run_jobs(made, 0, [1, 2], Interrupted())
     assert identify(int(log.read_text())) is None
     assert all(identify(pid) is None for pid in set(children(os.getpid())) - others)
+
+
+def test_a_job_that_cannot_be_started_leaves_none_behind(
+    attempts: MakeAttempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = attempts("import time; time.sleep(60)")
+    start = made.backend.ensure_started
+
+    def once(work: Submission, then: Submission | None = None) -> None:
+        if "seed-2" in work.order.name:
+            raise PausedError("no worker process could be started")
+        start(work, then)
+
+    monkeypatch.setattr(made.backend, "ensure_started", once)
+    with pytest.raises(PausedError, match="no worker process"):
+        run_jobs(made, 0, [1, 2], Silent())
+    first = made.lineage.attempt(JobKey(0, 1, "train"), 1)
+    assert made.backend.standing(first).phase in ("sealed", "ended")
 
 
 def test_the_output_is_outside_the_run_and_empty(run: RunPaths, tmp_path: Path) -> None:
