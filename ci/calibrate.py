@@ -26,7 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.files import tree_digest, write_atomic, write_json
+from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.campaign.baseline import set_recipe_values
 from mlipilot.campaign.spec import Campaign, load_campaign
@@ -151,25 +151,25 @@ def _options() -> argparse.Namespace:
 def _measure(arm: Arm, data: Path, campaign: Campaign, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The parsed metrics files of one arm, one a seed, with the training wall time as `train_wall_s`."""
     recipe = _recipe(arm, campaign, options.work)
-    settings = json.dumps(
-        campaign.scorecard.settings_for(options.profile).model_dump(mode="json"), sort_keys=True
-    )
-    steps = campaign.spec.budget.optimizer_steps
-    mark = hashlib.sha256(f"{settings} {steps} {tree_digest(data)}".encode()).hexdigest()[:8]
+    settings = campaign.scorecard.settings_for(options.profile).model_dump(mode="json")
+    # What a training depends on does not change with the scorecard, and is not repeated for its sake.
+    trained = _mark(str(campaign.spec.budget.optimizer_steps), tree_digest(data / "train"))
+    evaluator = map(sha256_file, sorted((ROOT / "mlipilot/evaluation").rglob("*.py")))
+    measured = _mark(json.dumps(settings, sort_keys=True), tree_digest(data), *evaluator)
 
     def one(seed: int) -> dict[str, Any]:
-        run = recipe.parent / f"seed-{seed}-{mark}"
-        if not (run / "result.json").is_file():
-            shutil.rmtree(run, ignore_errors=True)
-            run.mkdir()
-            write_json(run / "result.json", _run(run, recipe, data, seed, campaign))
-        result: dict[str, Any] = json.loads((run / "result.json").read_text())
-        wall = f"training {result['train_wall_s']:.0f} s, evaluation {result['wall_s']:.0f} s"
-        _say(f"{arm.title} seed {seed}: {wall}")
-        return result
+        run = recipe.parent / f"seed-{seed}-{trained}"
+        wall_s = _trained(run, recipe, data, seed, campaign)
+        result = _evaluated(run / f"evaluate-{measured}", run / "train/model", data, campaign)
+        _say(f"{arm.title} seed {seed}: training {wall_s:.0f} s, evaluation {result['wall_s']:.0f} s")
+        return result | {"train_wall_s": round(wall_s, 1)}
 
     with ThreadPoolExecutor(options.jobs) as pool:
         return list(pool.map(one, options.seeds))
+
+
+def _mark(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 def _recipe(arm: Arm, campaign: Campaign, work: Path) -> Path:
@@ -185,19 +185,31 @@ def _recipe(arm: Arm, campaign: Campaign, work: Path) -> Path:
     return target
 
 
-def _run(run: Path, recipe: Path, data: Path, seed: int, campaign: Campaign) -> dict[str, Any]:
-    train = [sys.executable, "train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
-    train += ["--output", str(run / "train"), "--seed", str(seed)]
-    train += ["--max-steps", str(campaign.spec.budget.optimizer_steps)]
-    started = time.monotonic()
-    _call(train, run / "train.log", recipe)
-    train_wall_s = time.monotonic() - started
-    evaluate = [sys.executable, "-m", "mlipilot.evaluation", "--model", str(run / "train/model")]
-    evaluate += ["--data", str(data), "--scorecard", str(campaign.scorecard_path.resolve())]
-    evaluate += ["--profile", campaign.spec.profile, "--output", str(run / "evaluate")]
-    _call(evaluate, run / "evaluate.log", run)
-    result: dict[str, Any] = json.loads((run / "evaluate/metrics.json").read_text())
-    return result | {"train_wall_s": round(train_wall_s, 1)}
+def _trained(run: Path, recipe: Path, data: Path, seed: int, campaign: Campaign) -> float:
+    """Train unless that was done; the wall time that it took."""
+    note = run / "trained.json"
+    if not note.is_file():
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir()
+        train = [sys.executable, "train.py", "--recipe", "recipe.yaml", "--data", str(data / "train")]
+        train += ["--output", str(run / "train"), "--seed", str(seed)]
+        train += ["--max-steps", str(campaign.spec.budget.optimizer_steps)]
+        started = time.monotonic()
+        _call(train, run / "train.log", recipe)
+        write_json(note, {"wall_s": time.monotonic() - started})
+    return float(json.loads(note.read_text())["wall_s"])
+
+
+def _evaluated(output: Path, model: Path, data: Path, campaign: Campaign) -> dict[str, Any]:
+    """The parsed metrics file of a model, measured unless that was done."""
+    metrics = output / "metrics.json"
+    if not metrics.is_file():
+        evaluate = [sys.executable, "-m", "mlipilot.evaluation", "--model", str(model), "--data", str(data)]
+        evaluate += ["--scorecard", str(campaign.scorecard_path.resolve())]
+        evaluate += ["--profile", campaign.spec.profile, "--output", str(output)]
+        _call(evaluate, output.with_suffix(".log"), model)
+    result: dict[str, Any] = json.loads(metrics.read_text())
+    return result
 
 
 def _call(command: list[str], log: Path, directory: Path) -> None:

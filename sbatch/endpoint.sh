@@ -59,23 +59,22 @@ free_port() { # a port of this node that nobody answers on now
   fail "no free port was found on $host" >&2
 }
 
+# The token goes through the environment: command lines are for everyone on the node to read.
 serve_gguf() { # it publishes itself
   local words=(endpoint --gguf "$model" --run "$run" --host "$host" --port 0 --threads "${SLURM_CPUS_PER_TASK:-2}")
   if [ -n "$image" ]; then
-    "${contained[@]}" --no-home --no-mount home,cwd,bind-paths --bind "$model:$model:ro" --bind "$run:$run" "$image" \
-      mlipilot "${words[@]}" "${options[@]}" &
+    APPTAINERENV_MLIPILOT_ENDPOINT_TOKEN=$token "${contained[@]}" --no-home --no-mount home,cwd,bind-paths \
+      --bind "$model:$model:ro" --bind "$run:$run" "$image" mlipilot "${words[@]}" "${options[@]}" &
   else
-    "${MLIPILOT_PYTHON:?neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON says what serves a GGUF file}" -m mlipilot \
-      "${words[@]}" "${options[@]}" &
+    : "${MLIPILOT_PYTHON:?neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON says what serves a GGUF file}"
+    MLIPILOT_ENDPOINT_TOKEN=$token "$MLIPILOT_PYTHON" -m mlipilot "${words[@]}" "${options[@]}" &
   fi
 }
 
 serve_vllm() {
   local image=${MLIPILOT_ENDPOINT_IMAGE:?vLLM\'s image serves the directory of a model}
   port=$(free_port) || exit
-  token=$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_')
-  # Its caches are larger than a container's own home. The token goes through the environment: command lines
-  # are for everyone on the node to read.
+  # Its caches are larger than a container's own home.
   APPTAINERENV_VLLM_API_KEY=$token "${contained[@]}" --workdir "$scratch" --no-mount cwd,bind-paths \
     --bind "$model:$model:ro" "$image" vllm serve "$model" --served-model-name "$(basename "$model")" \
     --host "$host" --port "$port" "${options[@]}" &
@@ -110,10 +109,18 @@ end_when_unasked() { # a run's submitter lives as long as one of its controllers
 }
 
 # shellcheck disable=SC2317  # the trap calls it
+withdraw() { # what is published is not this job's, where its node was lost for a while and another has followed it
+  local said=
+  IFS= read -r -d '' said <"$published"
+  [[ $said != *"\"$token\""* ]] || rm -f "$published"
+} 2>/dev/null
+
+# shellcheck disable=SC2317
 end_all() { # however this ends, the server does not outlive its address
   [ -z "${server:-}" ] || kill -TERM "$server" 2>/dev/null
   [ -z "${watcher:-}" ] || kill -TERM "$watcher" 2>/dev/null
-  rm -rf "$published" "${scratch:?}"
+  withdraw
+  rm -rf "${scratch:?}"
 }
 
 if [ -n "$of_campaign" ]; then
@@ -128,6 +135,7 @@ load_modules "${MLIPILOT_MODULES:-}"
 contained=(apptainer --silent exec --containall --cleanenv --no-eval)
 [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
 
+token=$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_')
 scratch=$(mktemp -d) || exit
 trap end_all EXIT
 rm -f "$published" # of a node that was lost

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "mlipilot"
-COMMON = {"errors", "yaml_io", "untrusted", "handover", "programs", "versions"}
+COMMON = {"errors", "yaml_io", "yaml_text", "untrusted", "handover", "programs", "versions"}
 # Which rooms a room may import besides itself and the common modules; leaf modules are named in full.
 MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"campaign.paths"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from ruamel.yaml.comments import CommentedMap
 
 import mlipilot.pilots
 from mlipilot.errors import InputError
-from mlipilot.yaml_io import load_yaml
+from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, PilotSettings
+from mlipilot.yaml_io import line_of, load_yaml
 
 NAMED = Path(mlipilot.pilots.__file__).with_name("named.yaml")
 
@@ -50,3 +52,20 @@ def first_of(data: Any) -> Any:
     if isinstance(listed, list) and data["pilot"] != listed[0]:
         raise ValueError("give either pilot or pilots, not both")
     return data
+
+
+def check_prices(pilots: Sequence[PilotSettings], data: Any, path: Path) -> None:
+    """Every pilot that asks a language model has a price, for a budget in US dollars. Raises InputError."""
+    for index, pilot in enumerate(pilots):
+        if pilot.kind not in LANGUAGE_MODELS or pilot.replay is not None:
+            continue
+        endpoints = [endpoint for role in ROLES if (endpoint := pilot.endpoint(role)) is not None]
+        if not any(endpoint.price_usd(1_000_000, 1_000_000) for endpoint in endpoints):
+            where = f"pilots[{index}]" if data.get("pilots") else "pilot"
+            raise InputError(
+                f"'budget.usd' is never used up: the {pilot.label} pilot has no prices",
+                file=path,
+                line=line_of(data, ("budget", "usd")),
+                mend=f"set usd_per_million_prompt_tokens and usd_per_million_completion_tokens of '{where}', "
+                "or leave budget.usd out",
+            )

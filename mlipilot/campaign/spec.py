@@ -12,11 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
 
 from mlipilot.campaign.baseline import check_recipe_values
 from mlipilot.campaign.paths import RunPaths
-from mlipilot.campaign.pilots import expand_names, first_of
+from mlipilot.campaign.pilots import check_prices, expand_names, first_of
 from mlipilot.campaign.space import check_searches, check_space
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
@@ -25,6 +24,7 @@ from mlipilot.jobs.settings import JobSettings
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.space import Space
 from mlipilot.yaml_io import line_of, load_yaml, validate
+from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 RUN_FORMAT = 1
@@ -153,6 +153,8 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     check_recipe_values(spec.recipe_values, recipe_path, data, path)
     check_space(spec.space, recipe_path, data, path)
     check_searches(spec.pilots or [spec.pilot], spec.space, data, path)
+    if spec.budget.usd is not None:
+        check_prices(spec.pilots or [spec.pilot], data, path)
     return Campaign(path, spec, scorecard, scorecard_path, recipe_path)
 
 
@@ -274,8 +276,8 @@ def _apply_override(data: CommentedMap, override: str) -> None:
     if not separator or not all(parts):
         raise InputError(f"--set {override!r}: give it as dotted.key=value")
     try:
-        value = YAML(typ="safe").load(text)
-    except YAMLError:
+        value = parse_yaml(text)
+    except NotYamlError:
         raise InputError(f"--set {override!r}: the value is not YAML") from None
     for part in parts[:-1]:
         data = data.setdefault(part, CommentedMap())

@@ -27,6 +27,7 @@ from mlipilot.cli import (
     verify,
 )
 from mlipilot.errors import MlipilotError
+from mlipilot.untrusted import clean
 
 app = typer.Typer(
     name="mlipilot",
@@ -57,7 +58,7 @@ def main() -> None:
     try:
         app()
     except MlipilotError as error:
-        sys.stderr.write(f"mlipilot: {error}\n")
+        sys.stderr.write(f"mlipilot: {clean(str(error))}\n")  # it may quote an endpoint or a job
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("mlipilot: interrupted\n")

@@ -12,7 +12,7 @@ from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.recording import Recording, heard_now
-from mlipilot.controller.spending import Metered
+from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.pilots import open_endpoint
@@ -43,6 +43,15 @@ class Colleagues:
 
     def review(self, iteration: int, revision: int, state: State) -> str:
         """Have a draft looked at; returns what came of it. Raises PausedError."""
+        try:
+            found = self._reviewed(iteration, revision, state)
+        except BudgetSpentError as spent:
+            found = Review(True, f"the reviewer was not asked: {spent}")
+        body = {"iteration": iteration, "revision": revision, "approved": found.approved, "text": found.text}
+        self.ledger.append("reviewed", body)
+        return f"the reviewer {'agrees' if found.approved else 'objects'}: {found.text}"
+
+    def _reviewed(self, iteration: int, revision: int, state: State) -> Review:
         entry = state.iterations[iteration]
         reviewer = self._endpoint("reviewer", iteration, revision)
         draft = ReviewInput(
@@ -54,16 +63,19 @@ class Colleagues:
             held=list(self.spec.space) if self.spec.pilot.kind == "hybrid" else (),
         )
         record = partial(self.transcript.record, iteration, "reviewer")
-        try:
-            found = review(self._metered(reviewer), draft, record)
-        except BudgetSpentError as spent:
-            found = Review(True, f"the reviewer was not asked: {spent}")
-        body = {"iteration": iteration, "revision": revision, "approved": found.approved, "text": found.text}
-        self.ledger.append("reviewed", body)
-        return f"the reviewer {'agrees' if found.approved else 'objects'}: {found.text}"
+        return review(self._metered(reviewer), draft, record)
 
     def draw_lesson(self, iteration: int, state: State) -> str:
         """Turn a verdict into a lesson and share it; returns what came of it. Raises PausedError."""
+        try:
+            text = self._lesson(iteration, state) or ""
+        except BudgetSpentError:
+            text = ""
+        self.ledger.append("lesson", {"iteration": iteration, "text": text})
+        self.share_lessons()
+        return f"lesson: {text}" if text else "no lesson"
+
+    def _lesson(self, iteration: int, state: State) -> str | None:
         entry = state.iterations[iteration]
         revision = len(entry.drafts)
         analyst = self._endpoint("analyst", iteration, revision)
@@ -76,13 +88,7 @@ class Colleagues:
             room=Room(analyst.context_tokens, analyst.reply_tokens),
         )
         record = partial(self.transcript.record, iteration, "analyst")
-        try:
-            text = draw_lesson(self._metered(analyst), judged, record) or ""
-        except BudgetSpentError:
-            text = ""
-        self.ledger.append("lesson", {"iteration": iteration, "text": text})
-        self.share_lessons()
-        return f"lesson: {text}" if text else "no lesson"
+        return draw_lesson(self._metered(analyst), judged, record)
 
     def share_lessons(self) -> None:
         """Have every lesson of the ledger among the run's findings: a kill may have come between the two."""
@@ -93,6 +99,8 @@ class Colleagues:
         return Metered(endpoint, self.ledger, self.spec.budget)
 
     def _endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
+        """Who answers for a role. Raises BudgetSpentError: opening an endpoint may ask it something."""
+        check_calls(self.ledger, self.spec.budget)
         if self.recording is not None:
             return self.recording.endpoint(role, iteration, revision)
         if role not in self._endpoints:

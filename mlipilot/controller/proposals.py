@@ -6,6 +6,7 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
@@ -16,7 +17,7 @@ from mlipilot.controller.candidates import drop_leftovers, publish_candidate, pu
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.recording import Recording, heard_now
-from mlipilot.controller.spending import Metered
+from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.errors import PausedError
@@ -56,29 +57,17 @@ class Proposals:
         """One turn of the pilot; returns what came of it. Raises PausedError when it cannot be had."""
         if state.incumbent is None:
             raise AssertionError("a pilot is asked only when there is an incumbent")
-        search = self.briefing.search()
         start = incumbent = self.lineage.recipe(state.incumbent)
         revision = 1
         if iteration < len(state.iterations):  # a draft of it came back
             revision += len(state.iterations[iteration].drafts)
             start = self.lineage.revision(iteration, revision - 1) / "recipe"
         final = self.lineage.revision(iteration, revision)
-        endpoint = self._opened(iteration, revision, search)
-        heard = heard_now(self.briefing, self.ledger, self.recording, "researcher", iteration, revision)
         self.ledger.fence()
         drop_leftovers(final)
-        copy_recipe(start, self.lineage.draft)
-        turn = replace(
-            self.briefing.turn(iteration, state, self.lineage.draft, incumbent, heard),
-            context_tokens=endpoint.context_tokens,
-            reply_tokens=endpoint.reply_tokens,
-        )
-        if search is not None and search.kind == "hybrid":
-            turn = hold_numbers(turn, search)
-        record = partial(self.transcript.record, iteration, "researcher")
         outcome: Outcome
         try:
-            outcome = take_turn(Metered(endpoint, self.ledger, self.spec.budget), turn, record)
+            outcome = self._turn(iteration, revision, state, start, incumbent)
         except BudgetSpentError as spent:
             outcome = NoProposal(str(spent))
         match outcome:
@@ -98,8 +87,29 @@ class Proposals:
         shutil.rmtree(self.lineage.draft, ignore_errors=True)
         return said
 
+    def _turn(self, iteration: int, revision: int, state: State, start: Path, incumbent: Path) -> Outcome:
+        """What the pilot makes of the recipe in `start`. Raises PausedError, BudgetSpentError."""
+        search = self.briefing.search()
+        endpoint = self._opened(iteration, revision, search)
+        heard = heard_now(self.briefing, self.ledger, self.recording, "researcher", iteration, revision)
+        self.ledger.fence()  # opening may take long
+        copy_recipe(start, self.lineage.draft)
+        turn = replace(
+            self.briefing.turn(iteration, state, self.lineage.draft, incumbent, heard),
+            context_tokens=endpoint.context_tokens,
+            reply_tokens=endpoint.reply_tokens,
+        )
+        if search is not None and search.kind == "hybrid":
+            turn = hold_numbers(turn, search)
+        record = partial(self.transcript.record, iteration, "researcher")
+        return take_turn(Metered(endpoint, self.ledger, self.spec.budget), turn, record)
+
     def _opened(self, iteration: int, revision: int, search: Search | None) -> Endpoint:
-        """Whoever answers in this turn. Raises as `open_pilot`, or `Recording.endpoint`, does."""
+        """Whoever answers in this turn. Raises as `open_pilot`, or `Recording.endpoint`, does.
+
+        Raises BudgetSpentError before anything is opened: that may ask the endpoint something.
+        """
+        check_calls(self.ledger, self.spec.budget)
         if self.recording is not None:
             return self.recording.endpoint("researcher", iteration, revision)
         if self._endpoint is None:

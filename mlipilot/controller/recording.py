@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
@@ -50,6 +50,7 @@ class _Line(BaseModel):
     base_url: str
     abilities: Abilities
     refused: tuple[Refused, ...]
+    estimated: tuple[Literal["prompt_tokens", "completion_tokens"], ...] = ()
 
     @field_validator("reply")
     @classmethod
@@ -69,8 +70,9 @@ class _Line(BaseModel):
 
     @property
     def exchange(self) -> Exchange:
-        """As the endpoint gave it."""
-        return Exchange(**{name: getattr(self, name) for name in Exchange.__dataclass_fields__})
+        """As the endpoint gave it: what was estimated it did not say."""
+        said = {name: getattr(self, name) for name in Exchange.__dataclass_fields__}
+        return Exchange(**said | dict.fromkeys(self.estimated, 0))
 
 
 class Recording:

@@ -62,6 +62,14 @@ def used_up(state: State, budget: Budget, elapsed_s: float, purpose: Purpose | N
     return None
 
 
+def check_calls(ledger: Ledger, budget: Budget) -> None:
+    """Raises BudgetSpentError when a budget that bounds the pilot's calls is used up."""
+    state = replay(ledger.records)
+    reason = used_up(state, budget, elapsed_s(state), "calls")
+    if reason is not None:
+        raise BudgetSpentError(reason)
+
+
 class Metered:
     """An endpoint that is asked only while a lineage's budget allows it."""
 
@@ -70,8 +78,5 @@ class Metered:
 
     def complete(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
         """The endpoint's reply. Raises BudgetSpentError, or what the endpoint raises."""
-        state = replay(self._ledger.records)
-        reason = used_up(state, self._budget, elapsed_s(state), "calls")
-        if reason is not None:
-            raise BudgetSpentError(reason)
+        check_calls(self._ledger, self._budget)
         return self._endpoint.complete(messages, tools)

@@ -1,9 +1,10 @@
-"""The transcript: every request to and reply from an endpoint, each line acknowledged in the ledger."""
+"""The transcript: every request of a turn and its reply, as sent, each line acknowledged in the ledger."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from mlipilot.audit.files import append_line, sha256_bytes
 from mlipilot.audit.ledger import Ledger
@@ -21,30 +22,29 @@ class Transcript:
     def record(self, iteration: int, role: Role, exchange: Exchange) -> None:
         """Append an exchange to the transcript, then acknowledge it in the ledger."""
         endpoint = self.pilot.endpoint(role) or self.pilot
-        line = json.dumps(
-            {
-                "iteration": iteration,
-                "role": role,
-                "request": exchange.request,
-                "reply": exchange.reply,
-                "prompt_tokens": exchange.prompt_tokens,
-                "completion_tokens": exchange.completion_tokens,
-                "duration_s": round(exchange.duration_s, 3),
-                "usd": endpoint.price_usd(exchange.prompt_tokens, exchange.completion_tokens),
-                "base_url": exchange.base_url,
-                "abilities": asdict(exchange.abilities),
-                "refused": [asdict(refusal) for refusal in exchange.refused],
-            },
-            ensure_ascii=True,
-        )
+        entry: dict[str, Any] = {
+            "iteration": iteration,
+            "role": role,
+            "request": exchange.request,
+            "reply": exchange.reply,
+            **exchange.charged,
+            "duration_s": round(exchange.duration_s, 3),
+            "usd": endpoint.price_usd(**exchange.charged),
+            "base_url": exchange.base_url,
+            "abilities": asdict(exchange.abilities),
+            "refused": [asdict(refusal) for refusal in exchange.refused],
+        }
+        if exchange.estimates:
+            entry["estimated"] = list(exchange.estimates)
+        line = json.dumps(entry, ensure_ascii=True)
         self.ledger.fence()  # a reply may take long; the transcript may be another controller's by now
         append_line(self.path, line)
         self._acknowledge(line)
 
     def _acknowledge(self, line: str) -> None:
         entry = json.loads(line)
-        kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s", "usd")
-        body = {key: entry[key] for key in kept}
+        kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s", "usd", "estimated")
+        body = {key: entry[key] for key in kept if key in entry}
         body |= {"line": self._acknowledged() + 1, "sha256": sha256_bytes(line.encode())}
         self.ledger.append("exchange", body)
 

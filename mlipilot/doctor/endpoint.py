@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mlipilot.doctor.check import Check, failed, ok, skipped, warning
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, EndpointSettings, PilotSettings
+from mlipilot.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlipilot.pilots.endpoint.client import Endpoint
@@ -87,23 +88,27 @@ def _check(pilot: EndpointSettings, published: Path | None) -> Check:
         if of_the_run
         else f"with the key of {pilot.api_key_env}"
         if key
-        else f"without a key, as {pilot.api_key_env} is not set"
+        else f"without a key, as {pilot.api_key_env or 'api_key_env'} is not set"
     )
     try:
         names = sorted(Endpoint(address.base_url, "", key, quick).models())
     except InputError as error:
-        return failed("endpoint", str(error), f"correct {pilot.api_key_env}, or pilot.ca_bundle")
+        return failed(
+            "endpoint", str(error), f"correct {pilot.api_key_env or 'api_key_env'}, or pilot.ca_bundle"
+        )
     except PausedError as error:
         return failed("endpoint", f"{error} (asked {sent})", _MEND_REACH.format(variable=pilot.base_url_env))
     found = f"{address.base_url} answers ({sent})"
     model = _chosen(pilot, names)
     if model is None:
-        listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
+        shown = ", ".join(one_line(name, 80) for name in names[:10]) or "none"
+        listed = shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         wrong = f"{pilot.model} is not among its models" if pilot.model else "pilot.model names none"
         return failed("endpoint", f"{found}; {wrong}: {listed}", "set pilot.model to one of them")
     settings = pilot.model_copy(update=patience)
     until = time.monotonic() + TRIAL_S
-    return _tried_out(Endpoint(address.base_url, model, key, settings, until=until), f"{found}; {model}")
+    endpoint = Endpoint(address.base_url, model, key, settings, until=until)
+    return _tried_out(endpoint, f"{found}; {one_line(model, 80)}")
 
 
 def _chosen(pilot: EndpointSettings, names: list[str]) -> str | None:

@@ -130,12 +130,14 @@ class FramesSettings(BaseModel):
 class FrameNveSettings(BaseModel):
     """Constant-energy dynamics without a crystal: from those frames, or from the reference molecules.
 
-    A molecule at its equilibrium gets velocities of exactly twice the temperature: half goes into the bonds.
+    The vibrations of a molecule at its equilibrium begin at twice the temperature: half goes into the bonds.
     """
 
     model_config = _STRICT
 
     temperature_k: float = Field(default=300.0, gt=0, le=5000)
+    starts: int = Field(default=1, ge=1, le=100)
+    """Trajectories of each structure, from other velocities; the worst counts."""
     timestep_fs: float = Field(default=0.5, gt=0, le=10)
     duration_ps: float = Field(default=0.1, gt=0, le=1000)
     seed: int = Field(default=11, ge=0)

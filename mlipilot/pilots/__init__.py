@@ -82,10 +82,11 @@ def open_endpoint(
 
 def _only_model(endpoint: Endpoint) -> str:
     from mlipilot.errors import InputError
+    from mlipilot.untrusted import one_line
 
     names = endpoint.models()
     if len(names) != 1:
-        listed = ", ".join(sorted(names)[:20]) or "none"
+        listed = ", ".join(one_line(name, 80) for name in sorted(names)[:20]) or "none"
         raise InputError(
             f"the endpoint serves {len(names)} models", mend=f"set model under pilot:; it has {listed}"
         )

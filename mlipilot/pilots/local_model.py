@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import secrets
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 from mlipilot.audit.files import write_json
 from mlipilot.errors import InputError
 
+TOKEN_VARIABLE = "MLIPILOT_ENDPOINT_TOKEN"  # noqa: S105 - its name
+"""Holds the token in the environment, where a command line would show it to everyone on the node."""
 _MAGIC = b"GGUF"
 _EXTRA = "pip install 'mlipilot[local-llm]'"
 
@@ -60,9 +63,10 @@ def serve_gguf(settings: ModelSettings, published: Path | None, announce: Callab
     """Serve until SIGINT or SIGTERM.
 
     With `published`, the file of a run's endpoint, requests need a token, and that file says address and
-    token for as long as the model is served.
+    token for as long as the model is served. Who starts this may have chosen the token: `TOKEN_VARIABLE`.
     """
-    token = None if published is None else secrets.token_urlsafe(32)
+    chosen = os.environ.pop(TOKEN_VARIABLE, None)
+    token = None if published is None else chosen or secrets.token_urlsafe(32)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -73,8 +77,16 @@ def serve_gguf(settings: ModelSettings, published: Path | None, announce: Callab
             write_json(published, {"base_url": model.base_url, "token": token}, mode=0o600)
         ended.wait()
     finally:
-        if published is not None:
+        if published is not None and _says(published, token):
             published.unlink(missing_ok=True)
+
+
+def _says(published: Path, token: str | None) -> bool:
+    """Whether it is this server that is published: where its node was lost for a while, another may be."""
+    try:
+        return bool(json.loads(published.read_text(encoding="utf-8"))["token"] == token)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _check(settings: ModelSettings) -> None:

@@ -19,6 +19,19 @@ LANGUAGE_MODELS: frozenset[Kind] = frozenset({"openai", "hybrid"})
 SEARCHES: dict[Kind, str] = {"random": "optuna", "tpe": "optuna", "cma-es": "cmaes", "hybrid": "optuna"}
 """The kinds that search the campaign's `space`, and the package of the extra `hpo` that each needs."""
 
+_ADDRESS_KEYS = frozenset({"base_url", "base_url_env"})
+_OF_AN_ADDRESS = _ADDRESS_KEYS | {
+    "model",
+    "api_key_env",
+    "mode",
+    "context_tokens",
+    "max_tokens_field",
+    "ca_bundle",
+    "usd_per_million_prompt_tokens",
+    "usd_per_million_completion_tokens",
+}
+"""What is true of one server only: a role with another address has none of it from the researcher."""
+
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -38,8 +51,8 @@ class EndpointSettings(BaseModel):
     model: str | None = None
     """The model's name at the endpoint; not needed when the endpoint serves exactly one."""
 
-    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """The name of the environment variable that holds the API key; an unset variable sends no key."""
+    api_key_env: str | None = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The name of the environment variable that holds the API key; an unset one, or null, sends no key."""
 
     mode: Mode = "auto"
     """How tools are called: `auto` finds out what the endpoint can do, once, and the run remembers it."""
@@ -113,7 +126,9 @@ class PilotSettings(EndpointSettings):
 
     reviewer: bool | dict[str, Any] = True
     """Whether a second role of the model sees each claim and its diff before anything is trained, and may
-    send it back once; a mapping gives it another endpoint or model (keys of the endpoint)."""
+    send it back once; a mapping gives it another endpoint or model (keys of the endpoint). One that names
+    `base_url` or `base_url_env` names another server: model, prices and the like are then not the
+    researcher's, and no key is sent there unless `api_key_env` is named as well."""
 
     analyst: bool | dict[str, Any] = True
     """Whether a third role turns each outcome into one lesson for the notebook; a mapping as above."""
@@ -129,12 +144,15 @@ class PilotSettings(EndpointSettings):
 
     def endpoint(self, role: Role) -> EndpointSettings | None:
         """The endpoint of a role, or None when the role is off."""
-        own = {key: getattr(self, key) for key in EndpointSettings.model_fields}
+        own: dict[str, Any] = {key: getattr(self, key) for key in EndpointSettings.model_fields}
         chosen: bool | dict[str, Any] = (
             True if role == "researcher" else self.reviewer if role == "reviewer" else self.analyst
         )
         if chosen is False or (self.kind not in LANGUAGE_MODELS and role != "researcher"):
             return None
+        if isinstance(chosen, dict) and chosen.keys() & _ADDRESS_KEYS:
+            own = {key: value for key, value in own.items() if key not in _OF_AN_ADDRESS}
+            own["api_key_env"] = None  # a key goes to no server for which it was not named
         return EndpointSettings.model_validate(own | (chosen if isinstance(chosen, dict) else {}))
 
     @model_validator(mode="after")

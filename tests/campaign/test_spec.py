@@ -25,6 +25,8 @@ budget:
   iterations: 2
   optimizer_steps: 10
 """
+IN_DOLLARS = "  optimizer_steps: 10\n  usd: 2.5\n"
+PRICE = "usd_per_million_prompt_tokens: 2"
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -211,3 +213,32 @@ def test_a_replay_that_cannot_be_is_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=says):
         load_campaign(_with_pilots(tmp_path, lines))
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            "pilot: gpt-4.1\n",
+            r"set usd_per_million_prompt_tokens and usd_per_million_completion_tokens of 'pilot'",
+        ),
+        ("pilots: [tpe, gpt-4.1]\n", r"the gpt-4\.1 pilot has no prices[\s\S]*of 'pilots\[1\]'"),
+        (f"pilot: {{kind: openai, {PRICE}, reviewer: false, analyst: false}}\n", None),
+        (f"pilot: {{kind: openai, model: m, reviewer: {{{PRICE}}}}}\n", None),
+        (f"pilot: {{kind: scripted, reviewer: {{{PRICE}}}}}\n", None),
+        ("pilots: [tpe, random]\n", None),
+    ],
+)
+def test_a_budget_in_dollars_needs_a_price_where_a_language_model_is_asked(
+    tmp_path: Path, lines: str, says: str | None
+) -> None:
+    path = _with_pilots(tmp_path, lines)
+    path.write_text(path.read_text().replace("  optimizer_steps: 10\n", IN_DOLLARS))
+    if says is None:
+        assert load_campaign(path).spec.budget.usd == 2.5
+        return
+    with pytest.raises(
+        InputError, match=rf"yaml:\d+: 'budget\.usd' is never used up[\s\S]*{says}|{says}"
+    ) as error:
+        load_campaign(path)
+    assert "'budget.usd' is never used up" in str(error.value) and "usd_per_million" in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -9,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from mlipilot.cli.app import app
+from mlipilot.cli.app import app, main
+from mlipilot.cli.console import ConsoleObserver
+from mlipilot.errors import PausedError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -41,6 +45,21 @@ def test_wrong_input_is_one_message_and_status_2(arguments: list[str], said: str
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_message_and_no_event_moves_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise PausedError("HTTP \x1b[2J\x9b2J503\n  mend: wait\u202e")
+
+    monkeypatch.setattr("mlipilot.cli.app.app", fails)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "mlipilot: HTTP 503\n  mend: wait\n"
+    shown = io.StringIO()
+    ConsoleObserver(Console(file=shown)).event("paused: \x1b]0;title\x07[red]down")
+    assert shown.getvalue().endswith(" paused: [red]down\n") and "\x1b" not in shown.getvalue()
 
 
 def test_plan_is_json_for_scripts() -> None:

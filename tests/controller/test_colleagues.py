@@ -119,6 +119,41 @@ def test_an_analyst_that_cannot_be_had_pauses_and_the_verdict_stands(desk: Desk)
     assert desk.state().iterations[1].verdict == before and desk.due() == steps.DrawLesson(1)
 
 
+def _nobody(*_: object) -> None:
+    raise AssertionError("an endpoint was opened, which may ask it something")
+
+
+def test_a_budget_that_is_used_up_is_looked_at_before_an_endpoint_is_opened(desk: Desk) -> None:
+    desk.ask(HOT, SUBMIT)  # five tokens each
+    desk.spec = desk.spec.model_copy(
+        update={"budget": desk.spec.budget.model_copy(update={"completion_tokens": 10})}
+    )
+    for opens in ("colleagues.open_endpoint", "proposals.open_pilot"):
+        desk.monkeypatch.setattr(f"mlipilot.controller.{opens}", _nobody)
+    desk.open()
+    spent = "the budget of 10 completion tokens is used up"
+    desk.colleagues.review(1, 1, desk.state())
+    assert desk.last()[1]["approved"] and desk.last()[1]["text"] == f"the reviewer was not asked: {spent}"
+    desk.made.smoke(1, 1, failed="no")
+    half_published = desk.lineage.revision(1, 2)
+    half_published.mkdir()
+    desk.proposals.ask(1, desk.state())  # for the draft that came back
+    assert desk.last() == ("no_proposal", {"iteration": 1, "reason": spent})
+    assert not half_published.exists() and not desk.lineage.draft.exists()
+
+
+def test_an_analyst_is_not_looked_for_once_a_budget_is_used_up(desk: Desk) -> None:
+    desk.ask(HOT, SUBMIT)
+    _judged(desk)
+    desk.spec = desk.spec.model_copy(
+        update={"budget": desk.spec.budget.model_copy(update={"prompt_tokens": 1})}
+    )
+    desk.monkeypatch.setattr("mlipilot.controller.colleagues.open_endpoint", _nobody)
+    desk.open()
+    desk.colleagues.draw_lesson(1, desk.state())
+    assert desk.last() == ("lesson", {"iteration": 1, "text": ""})
+
+
 def test_findings_are_held_to_the_ledgers(desk: Desk) -> None:
     desk.ask(HOT, SUBMIT)
     _judged(desk)

@@ -44,14 +44,14 @@ def test_what_is_submitted_is_a_draft_and_no_candidate(desk: Desk) -> None:
 
 
 def test_a_draft_that_fails_twice_is_mended_by_its_pilot_and_then_tried(desk: Desk) -> None:
-    desk.ask(HOT, edit("stress: 0.0 ", "stress: none "), SUBMIT)
-    desk.made.smoke(1, 1, failed="\x1b[31mloss.stress is 'none'")
+    desk.ask(HOT, edit("stress: 0.0 ", "stress: -2.0 "), SUBMIT)
+    desk.made.smoke(1, 1, failed="\x1b[31mloss.stress is '-2.0'")
     assert desk.due() == steps.AskPilot(1)
-    speaker = desk.ask(edit("stress: none ", "stress: -1.0 "), SUBMIT)
+    speaker = desk.ask(edit("stress: -2.0 ", "stress: -1.0 "), SUBMIT)
     task = first_task(speaker)
     assert "Your draft of this iteration came back (revision 1, More weight on forces)." in task
     assert "Its smoke step failed" in task and "UNTRUSTED OUTPUT" in task
-    assert "loss.stress is 'none'" in task and "\x1b" not in task
+    assert "loss.stress is '-2.0'" in task and "\x1b" not in task
     assert "learning_rate: 0.5" in task  # the draft is the one that failed, not the incumbent's recipe
     desk.made.smoke(1, 2, failed="loss.stress is '-1.0'")
     desk.ask(edit("stress: -1.0 ", "stress: 1.0 "), SUBMIT)

@@ -37,8 +37,8 @@ Answer = dict[str, Any] | Exception
 class Model:
     """An endpoint behind which a list of messages and errors waits."""
 
-    def __init__(self, *answers: Answer) -> None:
-        self.answers = list(answers)
+    def __init__(self, *answers: Answer, counts: bool = True) -> None:
+        self.answers, self.counts = list(answers), counts
         settings = PilotSettings.model_validate(PILOT)
         self.endpoint = Endpoint("http://there/v1", "m", None, settings, Abilities("json_schema", 65536))
         self.endpoint.stand_in = self._answer
@@ -48,14 +48,15 @@ class Model:
         if isinstance(answer, Exception):
             raise answer
         usage = {"prompt_tokens": len(json.dumps(request)) // 4, "completion_tokens": 5}
-        return {"choices": [{"message": answer, "finish_reason": "stop"}], "usage": usage}, 0.25
+        reply = {"choices": [{"message": answer, "finish_reason": "stop"}]}
+        return reply | ({"usage": usage} if self.counts else {}), 0.25
 
 
 class Recorder(Desk):
     """A desk whose roles all ask one model."""
 
-    def has(self, *answers: Answer) -> Recorder:
-        model = Model(*answers)
+    def has(self, *answers: Answer, counts: bool = True) -> Recorder:
+        model = Model(*answers, counts=counts)
         patch = self.monkeypatch.setattr
         patch("mlipilot.controller.proposals.open_pilot", lambda *_: nullcontext(model.endpoint))
         patch("mlipilot.controller.colleagues.open_endpoint", lambda *_: model.endpoint)
@@ -124,6 +125,16 @@ def test_all_roles_do_again_what_they_did(desk: Recorder, monkeypatch: pytest.Mo
     assert replaying.course() == desk.course()
     assert replaying.exchanges() == desk.exchanges()
     assert len(desk.exchanges()) == 7
+
+
+def test_an_endpoint_that_counts_no_tokens_is_replayed_as_well(
+    desk: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.has(HOT, saying("hm"), SUBMIT, APPROVE, LESSON, counts=False).whole_iteration()
+    assert all(exchange["estimated"] and exchange["prompt_tokens"] > 500 for exchange in desk.exchanges())
+    replaying = again(desk, monkeypatch)
+    replaying.whole_iteration()
+    assert replaying.exchanges() == desk.exchanges() and replaying.course() == desk.course()
 
 
 def _say(run: RunPaths, iteration: int, lesson: str) -> None:

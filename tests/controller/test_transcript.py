@@ -8,9 +8,12 @@ from pathlib import Path
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import Ledger
 from mlipilot.campaign.paths import LineagePaths
+from mlipilot.controller.state import replay
 from mlipilot.controller.transcript import Transcript
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.endpoint.client import Endpoint
+from mlipilot.pilots.settings import EndpointSettings, PilotSettings
 from mlipilot.pilots.turn import Exchange
+from tests.pilots.endpoint.faulty_server import FaultyServer, json_body
 
 PILOT = PilotSettings(
     kind="openai",
@@ -23,6 +26,33 @@ REPLY = {"choices": [{"message": {"content": "hi"}}]}
 def _transcript(root: Path) -> Transcript:
     lineage = LineagePaths(root)
     return Transcript(lineage, Ledger(lineage.ledger), PILOT)
+
+
+def test_what_an_endpoint_does_not_count_is_estimated_and_marked(tmp_path: Path) -> None:
+    transcript = _transcript(tmp_path)
+    request = {"messages": [{"role": "user", "content": "x" * 300}]}
+    for said in (0, 7):
+        transcript.record(1, "reviewer", Exchange(request, REPLY, 5, said, 1.0))
+        transcript.record(1, "reviewer", Exchange(request, REPLY, 0, said, 1.0))
+    lines = [json.loads(line) for line in transcript.path.read_text().splitlines()]
+    bodies = [record.body for record in transcript.ledger.records]
+    marks = [["completion_tokens"], ["prompt_tokens", "completion_tokens"], None, ["prompt_tokens"]]
+    assert [line.get("estimated") for line in lines] == [body.get("estimated") for body in bodies] == marks
+    assert [body["prompt_tokens"] for body in bodies] == [5, 116, 5, 116]
+    assert [body["completion_tokens"] for body in bodies] == [6, 6, 7, 7]
+    assert bodies[1]["usd"] == (116 * 2 + 6 * 10) / 1e6
+    state = replay(transcript.ledger.records)
+    assert (state.prompt_tokens, state.completion_tokens) == (242, 26)
+
+
+def test_the_greatest_numbers_of_a_reply_can_be_recorded(tmp_path: Path) -> None:
+    with FaultyServer() as server:
+        choice = {"message": {"content": "hi"}}
+        server.answers(json_body({"choices": [choice], "usage": {"prompt_tokens": 2**53, "n": -(2**53)}}))
+        settings = EndpointSettings(trust_env=False, max_retries=0)
+        exchange = Endpoint(server.base_url, "m", None, settings).complete([], [])
+    _transcript(tmp_path).record(1, "reviewer", exchange)
+    assert [record.kind for record in _transcript(tmp_path).ledger.records] == ["exchange"]
 
 
 def test_exchanges_that_a_kill_left_unacknowledged_are_taken_up(tmp_path: Path) -> None:

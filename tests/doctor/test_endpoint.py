@@ -69,6 +69,14 @@ def test_a_model_that_is_not_served_fails(server: FaultyServer) -> None:
     assert server.requests == []
 
 
+def test_names_of_models_hide_none_of_the_others_and_move_no_cursor(server: FaultyServer) -> None:
+    server.pages[MODELS] = json_body({"data": [{"id": "\x1b]0;evil"}, {"id": "qwen\x1b[2J"}]})
+    pilot = _pilot(server).model_copy(update={"api_key_env": None})
+    found = check_endpoint(pilot)
+    assert "without a key, as api_key_env is not set" in found.found
+    assert found.found.endswith("pilot.model names none: , qwen")
+
+
 def test_a_model_has_to_be_named_when_there_are_several(server: FaultyServer) -> None:
     assert check_endpoint(_pilot(server)).status == "failed"
     server.pages[MODELS] = json_body({"data": [{"id": "only"}]})

@@ -292,8 +292,8 @@ def test_open_pilot_takes_key_and_model_from_where_the_settings_say(
     with open_pilot(settings) as endpoint:
         assert endpoint.model == "qwen"
     assert faulty_server.headers[0]["Authorization"] == "Bearer sk-of-the-site"
-    pages["/v1/models"] = faulty.json_body({"data": [{"id": "b"}, {"id": "a"}]})
-    with pytest.raises(InputError, match=r"serves 2 models[\s\S]*it has a, b"), open_pilot(settings):
+    pages["/v1/models"] = faulty.json_body({"data": [{"id": "b\x1b[2J"}, {"id": "\x1b]0;a"}, {"id": "a"}]})
+    with pytest.raises(InputError, match=r"serves 3 models[\s\S]*it has , a, b$"), open_pilot(settings):
         pass
     pages["/v1/models"] = faulty.json_body({"data": [3]})
     with pytest.raises(PausedError, match="no list of models"), open_pilot(settings):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlipilot.errors import InputError
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.settings import EndpointSettings, PilotSettings, Role
 from mlipilot.yaml_io import load_yaml_model
 
 
@@ -31,6 +31,38 @@ def test_roles_share_the_researchers_endpoint_unless_they_are_given_another() ->
     assert (researcher.model, reviewer.model, reviewer.temperature) == ("big", "small", 0.5)
     assert pilot.endpoint("analyst") is None
     assert PilotSettings(kind="scripted").endpoint("reviewer") is None
+
+
+RESEARCHER: dict[str, Any] = {
+    "kind": "openai",
+    "base_url": "https://api.example.org/v1",
+    "model": "gpt",
+    "api_key_env": "GPT_KEY",
+    "mode": "native",
+    "context_tokens": 200_000,
+    "max_tokens_field": "max_completion_tokens",
+    "ca_bundle": "ca.pem",
+    "usd_per_million_prompt_tokens": 2.0,
+    "usd_per_million_completion_tokens": 8.0,
+    "temperature": 0.5,
+    "max_retries": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "address", [{"base_url": "http://node7:8000/v1"}, {"base_url_env": "BIG_URL"}, {"base_url": None}]
+)
+@pytest.mark.parametrize("role", ["reviewer", "analyst"])
+def test_a_role_at_another_address_has_nothing_that_belongs_to_the_researchers(
+    role: Role, address: dict[str, Any]
+) -> None:
+    found = PilotSettings.model_validate(RESEARCHER | {role: address}).endpoint(role)
+    expected = {"temperature": 0.5, "max_retries": 2, "api_key_env": None} | address
+    assert found == EndpointSettings.model_validate(expected)
+    keyed = PilotSettings.model_validate(RESEARCHER | {role: address | {"api_key_env": "BIG_KEY"}})
+    assert getattr(keyed.endpoint(role), "api_key_env", None) == "BIG_KEY"
+    other = PilotSettings.model_validate(RESEARCHER | {role: {"model": "small"}}).endpoint(role)
+    assert other and (other.base_url, other.api_key_env) == (RESEARCHER["base_url"], "GPT_KEY")
 
 
 def test_a_role_with_a_key_that_no_endpoint_has_is_refused() -> None:

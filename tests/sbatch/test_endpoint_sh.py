@@ -23,8 +23,9 @@ JOB = "mlp-0123456789abcdef-endpoint.a1"
 CONTAINED = ["--silent", "exec", "--containall", "--cleanenv", "--no-eval"]
 # Publishes itself, as `mlipilot endpoint --gguf` does, and like it tidies up when asked to end.
 _SERVER = """\
-trap 'kill $!; rm "$run/endpoint.json"; exit 0' TERM
-echo {} >"$run/endpoint.json"
+token=$APPTAINERENV_MLIPILOT_ENDPOINT_TOKEN
+trap 'kill $!; ! grep -qF "$token" "$run/endpoint.json" || rm "$run/endpoint.json"; exit 0' TERM
+printf '{\n  "token": "%s"\n}\n' "$token" >"$run/endpoint.json"
 sleep 60 & wait"""
 
 
@@ -220,6 +221,28 @@ def test_what_a_lost_node_has_left_is_gone_before_the_model_is_loaded(node: Node
     wait_until((node.root / "calls").exists)
     assert not node.published.exists()
     node.end(job)
+
+
+@pytest.mark.parametrize("serve", ["gguf", "model"])
+def test_what_a_successor_has_published_outlives_a_job_whose_node_came_back(node: Node, serve: str) -> None:
+    job = node.begin(getattr(node, serve))
+    wait_until(node.published.exists)
+    own = json.loads(node.published.read_text())["token"]
+    theirs = '{"base_url": "http://n9:1/v1", "token": "of the successor"}\n'
+    node.published.write_text(theirs)
+    job.send_signal(signal.SIGTERM)
+    said, _ = job.communicate(timeout=20)
+    assert node.published.read_text() == theirs
+    assert own not in said and not [word for word in node.call() if own in word]
+
+
+def test_what_a_server_that_was_killed_has_published_is_removed(node: Node) -> None:
+    node.program(
+        "mlipilot", f"run={shlex.quote(str(node.run))}\n{_SERVER}".replace("sleep 60 & wait", "sleep 1")
+    )
+    job = node.begin(node.gguf)
+    wait_until(node.published.exists)
+    node.said(job)
 
 
 def test_a_job_of_a_campaign_has_its_settings_from_the_run(node: Node) -> None:

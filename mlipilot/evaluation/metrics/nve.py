@@ -66,9 +66,12 @@ def measure_frames(
     settings = subject.settings.frame_nve
     kelvin = settings.temperature_k
     moved, start_k = (vibrating, 2 * kelvin) if at_equilibrium else (thermalised, kelvin)
+    each = [(name, atoms, start) for name, atoms in frames.items() for start in range(settings.starts)]
     starts = {
-        name: moved(atoms, start_k, settings.seed + index)
-        for index, (name, atoms) in enumerate(frames.items())
+        f"{name}, start {start}" if settings.starts > 1 else name: moved(
+            atoms, start_k, settings.seed + index
+        )
+        for index, (name, atoms, start) in enumerate(each)
     }
     ensemble = Ensemble(subject, starts)
     traces: list[NDArray[np.float64]] = []
@@ -79,7 +82,7 @@ def measure_frames(
 
     steps = steps_in(settings.duration_ps, settings.timestep_fs)
     outcome, _ = run_nve(ensemble.atoms, settings.timestep_fs, steps, kelvin, settings.limits, observe)
-    energies = np.array(traces).reshape(-1, len(frames))
+    energies = np.array(traces).reshape(-1, len(starts))
     curves: dict[str, NDArray[np.float64]] = {}
     for index, size in enumerate(ensemble.sizes):
         curves |= _trace(f"{index}_{kelvin:g}k", energies[:, index], settings.timestep_fs, int(size))

@@ -31,7 +31,7 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
     `published` is the file in which an endpoint of the run says where it is: a JSON object of `base_url`
     and `token`, readable by its owner only. A variable of the pilot's own goes before it.
     """
-    key = os.environ.get(settings.api_key_env)
+    key = os.environ.get(settings.api_key_env) if settings.api_key_env else None
     if settings.base_url is not None:
         return Address(settings.base_url, key)
     if takes_the_runs(settings) and published is not None and published.is_file():

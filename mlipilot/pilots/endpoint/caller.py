@@ -18,7 +18,7 @@ from mlipilot.pilots.endpoint.exchange import RequestRefusedError
 from mlipilot.pilots.endpoint.refusals import is_clear
 from mlipilot.pilots.endpoint.transport import Connection, RawReply, TransportError, send
 from mlipilot.pilots.settings import EndpointSettings
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import clean, one_line
 
 MAX_WAIT_S = 60.0
 """The longest wait of the backoff."""
@@ -103,6 +103,7 @@ class Caller:
             if fault.is_loading and loading_until is None:
                 loading_until = time.monotonic() + self.settings.loading_patience_s
                 self._await_loaded(loading_until, fault, model)
+                tries -= 1  # what a model that loads answers is no failed try
                 continue
             self._give_up_if_spent(fault, tries, seen, model)
             seen.add(fault.status)
@@ -130,7 +131,7 @@ class Caller:
             return {self.plain(key): self.plain(item) for key, item in value.items()}
         if isinstance(value, float) and not math.isfinite(value):
             return None
-        if isinstance(value, int) and abs(value) > 2**53:
+        if isinstance(value, int) and abs(value) >= 2**53:
             return str(value)
         return value
 
@@ -145,7 +146,7 @@ class Caller:
 
     def _told(self, reason: str, model: str) -> str:
         with_model = f" with model {model!r}" if model else ""
-        return self.redacted(f"the endpoint {self.base_url}{with_model}: {reason}")
+        return self.redacted(clean(f"the endpoint {self.base_url}{with_model}: {reason}"))
 
     def _limited(self, timeout_s: float) -> Connection:
         left = math.inf if self._until is None else self._until - time.monotonic()
@@ -194,10 +195,7 @@ class Caller:
     def _answered(self, raw: RawReply, model: str) -> dict[str, Any]:
         """The JSON object of a good answer. Raises FaultError, RequestRefusedError where no retry helps."""
         if 300 <= raw.status < 400:
-            target = urlsplit(raw.location or "")
-            raise self.paused(
-                f"it redirects to {target.scheme}://{target.netloc}{target.path}; set base_url to that", model
-            )
+            raise self.paused(f"it redirects to {_target(raw.location)}; set base_url to that", model)
         text = self.redacted(raw.body.decode("utf-8", errors="replace"))
         content = self.plain_json(raw.body)
         if raw.status < 300:
@@ -213,6 +211,8 @@ class Caller:
         if not is_clear(raw.status, whole):
             raise FaultError(said, status=raw.status)
         advice = _ADVICE.get(raw.status, "it does not accept the request")
+        if raw.status in (401, 403) and self._key is None and self.settings.api_key_env is None:
+            advice = "it wants an API key, and api_key_env names no variable that holds one"
         advice = advice.format(key_variable=self.settings.api_key_env)
         raise RequestRefusedError(self._told(f"{advice} ({said})", model), raw.status, whole)
 
@@ -226,6 +226,16 @@ def error_text(content: Any) -> str:
     )
     message = error.get("message") if isinstance(error, dict) else error
     return f": {one_line(str(message), 400)}" if message else ""
+
+
+def _target(location: str | None) -> str:
+    """Where a redirect leads, without what behind the path may be a secret."""
+    try:
+        target = urlsplit(location or "")
+    except ValueError:
+        return "what is no address"
+    shown = one_line(urlunsplit((*target[:3], "", "")), 200)
+    return shown or "an address that it does not tell"
 
 
 def _excerpt(text: str) -> str:

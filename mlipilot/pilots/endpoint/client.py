@@ -29,6 +29,8 @@ _REPLY_SHARE = 4
 _LEAST_TRUNCATED_TOKENS = 1000
 _CHARACTERS_PER_TOKEN = 4
 _MAX_LESSONS = 8
+_MOST_TOKENS = 10**9
+"""A greater count is nonsense, and taken as none."""
 
 
 class Endpoint:
@@ -238,4 +240,6 @@ def _check_models(reply: dict[str, Any]) -> None:
 def _tokens(reply: dict[str, Any], field: str) -> int:
     usage = reply.get("usage")
     count = usage.get(field) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
+    if not isinstance(count, int) or isinstance(count, bool):
+        return 0
+    return count if 0 < count <= _MOST_TOKENS else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 LEAST_CONTEXT_TOKENS = 256
 """Smaller numbers are taken for something else."""
+_MOST_CONTEXT_TOKENS = 10**9
 _OF_A_MODEL = (
     "loaded_context_length",  # LM Studio, where the others are what the model could have
     "max_model_len",  # vLLM, SGLang
@@ -43,5 +44,7 @@ def _of_models(page: Any, list_key: str, name_key: str, model: str) -> Iterator[
 
 def _number(holder: Any, key: str) -> Iterator[int]:
     value = holder.get(key) if isinstance(holder, dict) else None
-    if isinstance(value, int) and not isinstance(value, bool) and value >= LEAST_CONTEXT_TOKENS:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return
+    if LEAST_CONTEXT_TOKENS <= value <= _MOST_CONTEXT_TOKENS:
         yield value

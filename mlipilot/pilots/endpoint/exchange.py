@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlipilot.errors import PausedError
 from mlipilot.pilots.endpoint.abilities import Abilities
+
+_CHARACTERS_PER_TOKEN = 3
+"""Of an estimate: rather few, so that a budget ends too early and not too late."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,18 @@ class Exchange:
         return message
 
     @property
+    def estimates(self) -> dict[str, int]:
+        """What budgets take in place of a count of tokens that the endpoint does not give, by its name."""
+        texts = {"prompt_tokens": self.request, "completion_tokens": self.message} if self.reply else {}
+        return {name: _estimate(text) for name, text in texts.items() if not getattr(self, name)}
+
+    @property
+    def charged(self) -> dict[str, int]:
+        """The tokens that count against a budget, by name: the endpoint's own, or else estimates."""
+        said = {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
+        return said | self.estimates
+
+    @property
     def finish_reason(self) -> str | None:
         """Why the endpoint says that the reply ended; not to be trusted alone."""
         reason = self.reply["choices"][0].get("finish_reason")
@@ -60,6 +76,10 @@ class Exchange:
         return self.finish_reason == "length" or (
             self.completion_tokens > 0 and self.completion_tokens in limits
         )
+
+
+def _estimate(value: dict[str, Any]) -> int:
+    return 1 + len(json.dumps(value, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
 
 
 class Completer(Protocol):

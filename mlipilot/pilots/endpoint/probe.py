@@ -33,14 +33,16 @@ def find_abilities(endpoint: Endpoint) -> Finding:
         # Last, because Ollama tells the size only of a model that has been asked something.
         size = find_context_tokens(endpoint.caller.look, endpoint.model)
         abilities = replace(abilities, context_tokens=size)
+    if any(exchange.estimates for exchange in probe.exchanges):
+        probe.said.append("tokens are estimated where it counts none")
     return Finding(
         base_url=endpoint.base_url,
         model=endpoint.model,
         abilities=abilities,
         why="; ".join(probe.said) or "as the settings say",
         requests=len(probe.exchanges),
-        prompt_tokens=sum(exchange.prompt_tokens for exchange in probe.exchanges),
-        completion_tokens=sum(exchange.completion_tokens for exchange in probe.exchanges),
+        prompt_tokens=sum(exchange.charged["prompt_tokens"] for exchange in probe.exchanges),
+        completion_tokens=sum(exchange.charged["completion_tokens"] for exchange in probe.exchanges),
     )
 
 

@@ -12,6 +12,8 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from mlipilot.untrusted import one_line
+
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 
 
@@ -66,11 +68,23 @@ def send(connection: Connection, method: str, url: str, body: bytes | None = Non
     except queue.Empty:
         line.hang_up()
         raise TransportError(f"no complete reply within {connection.deadline_s:g} s") from None
-    if isinstance(result, (OSError, HTTPError)):  # all of requests' own errors are OSErrors
+    # All of requests' own errors are OSErrors; what it cannot read may end in a ValueError.
+    if isinstance(result, (OSError, HTTPError, ValueError)):
         raise TransportError(_plain_reason(result, connection)) from None
     if isinstance(result, Exception):
         raise result
     return result
+
+
+class _Session(requests.Session):
+    """A session to which a redirect is an answer like any other.
+
+    requests reads its whole body and its target even where it is not to follow it.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests' own
+        """None: to nowhere."""
+        return None
 
 
 class _Line:
@@ -108,7 +122,7 @@ def _deliver(
 
 
 def _request(connection: Connection, method: str, url: str, body: bytes | None, line: _Line) -> RawReply:
-    with requests.Session() as session:
+    with _Session() as session:
         session.trust_env = connection.trust_env
         with session.request(
             method,
@@ -143,13 +157,14 @@ def _body(response: requests.Response, line: _Line) -> bytes:
 
 def _plain_reason(error: Exception, connection: Connection) -> str:
     cause = _innermost(error)
+    said = one_line(str(cause), 300) or type(cause).__name__  # it may quote what the server wrote
     if isinstance(error, requests.exceptions.SSLError):
-        return f"TLS failed ({cause}); set ca_bundle if the site has its own certificate authority"
+        return f"TLS failed ({said}); set ca_bundle if the site has its own certificate authority"
     if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy of the environment failed ({cause}); trust_env: false goes around it"
+        return f"the proxy of the environment failed ({said}); trust_env: false goes around it"
     if isinstance(error, requests.exceptions.Timeout):
         return f"no complete reply within {connection.deadline_s:g} s"
-    return str(cause) or type(cause).__name__
+    return said
 
 
 def _innermost(error: BaseException) -> BaseException:

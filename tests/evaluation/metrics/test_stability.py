@@ -73,6 +73,11 @@ def test_constant_energy_dynamics_of_molecules_do_not_drift_and_say_who_breaks()
     assert found.values["nve_drift_mev_per_atom_per_ps"] < 20  # the fit's noise over so short a time
     assert np.ptp(found.curves["nve_1_300k_energy_mev_per_atom"]) < 5
 
+    several = subject(PairSprings(20.0, 1.0), frame_nve={"duration_ps": 0.03, "starts": 3})
+    found = nve.measure_frames(several, {"a": dimer("N2").atoms, "b": triangle("O3").atoms})
+    ends = {found.curves[f"nve_{start}_300k_energy_mev_per_atom"][-1] for start in range(6)}
+    assert len(ends) == 6 and "nve_6_300k_time_ps" not in found.curves
+
     bursting = subject(PairSprings(20.0, 1.0, breaks_after=20), frame_nve={"duration_ps": 0.03})
     found = nve.measure_frames(bursting, {"a": dimer("N2").atoms, "b": triangle("O3").atoms})
     assert found.values["nve_completed_fraction"] < 0.5

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.errors import InputError
+from mlipilot.errors import InputError, PausedError
+from mlipilot.pilots import open_endpoint
 from mlipilot.pilots.endpoint.address import check_addresses, find_address
 from mlipilot.pilots.settings import EndpointSettings, PilotSettings
+from tests.pilots.endpoint.dialect_server import counted
+from tests.pilots.endpoint.faulty_server import FaultyServer, error, json_body
 
 
 @pytest.fixture
@@ -37,6 +40,36 @@ def test_each_pilot_may_have_variables_of_its_own(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OPENAI_BASE_URL", "http://other/v1")
     monkeypatch.setenv("QWEN_URL", "http://node9:8000/v1")
     assert find_address(EndpointSettings(base_url_env="QWEN_URL"), None).base_url == "http://node9:8000/v1"
+
+
+@pytest.mark.parametrize("by", ["base_url", "base_url_env"])
+def test_the_researchers_key_reaches_no_other_server(
+    faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    for name in ("OPENAI_API_KEY", "OWN_KEY"):
+        monkeypatch.setenv(name, "sk-very-secret-key")
+    monkeypatch.setenv("BIG_URL", faulty_server.base_url)
+    theirs = {"base_url": faulty_server.base_url} if by == "base_url" else {"base_url_env": "BIG_URL"}
+    faulty_server.pages["/v1/models"] = json_body({"data": [{"id": "q"}]})
+    faulty_server.answers(counted(90, content="It is blue."))
+    for own in ("OPENAI_API_KEY", "OWN_KEY"):
+        pilot = PilotSettings.model_validate(
+            {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "gpt", "trust_env": False}
+            | {"api_key_env": own, "reviewer": theirs}
+        )
+        reviewer = pilot.endpoint("reviewer")
+        assert reviewer is not None and open_endpoint(reviewer).model == "q"
+    assert faulty_server.requests and faulty_server.looks
+    assert not [headers for headers in faulty_server.headers if "Authorization" in headers]
+
+
+def test_an_endpoint_that_wants_a_key_which_nobody_named_says_so(faulty_server: FaultyServer) -> None:
+    faulty_server.answers(error(401))
+    settings = EndpointSettings(
+        base_url=faulty_server.base_url, model="q", api_key_env=None, trust_env=False, max_retries=0
+    )
+    with pytest.raises(PausedError, match="wants an API key, and api_key_env names no variable"):
+        open_endpoint(settings)
 
 
 def test_a_variable_of_ones_own_goes_before_the_run(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

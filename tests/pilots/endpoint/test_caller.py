@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.endpoint.client import Endpoint
@@ -83,6 +84,13 @@ def test_an_endpoint_that_loads_its_model_is_polled_and_the_wait_is_no_try(
     endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
     assert faulty_server.looks.count(page) == 3
     assert len(faulty_server.requests) == 2
+
+
+def test_a_wait_for_a_model_that_loads_leaves_every_try(faulty_server: FaultyServer) -> None:
+    faulty_server.pages["/health"] = GOOD
+    faulty_server.answers(LOADING, faulty.error(429), GOOD)
+    endpoint_at(faulty_server.base_url, max_retries=1).complete(MESSAGES, [])
+    assert len(faulty_server.requests) == 3
 
 
 def test_patience_with_an_endpoint_that_loads_its_model_ends(faulty_server: FaultyServer) -> None:
@@ -201,13 +209,62 @@ def test_a_redirect_is_not_followed(faulty_server: FaultyServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {}, [], {"prompt_tokens": None}, {"prompt_tokens": "7"}, {"prompt_tokens": -1}]
+    "location", ["http://x/\xff", "http://[oops/", "\x1b[2Jhttp://x/", "", "http://x:99999/y"]
 )
+@pytest.mark.parametrize("status", [302, 304])
+def test_a_redirect_to_nonsense_pauses_and_does_not_reach_the_terminal(
+    faulty_server: FaultyServer, location: str, status: int
+) -> None:
+    faulty_server.answers(faulty.body(b"", status, Location=location))
+    with pytest.raises(PausedError, match=r"it redirects to .*; set base_url to that") as paused:
+        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
+    assert "\x1b" not in str(paused.value)
+
+
+def test_a_redirect_without_end_is_cut_off(
+    faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlipilot.pilots.endpoint.transport.MAX_REPLY_BYTES", 2**20)
+    faulty_server.answers(faulty.body(b" " * 3 * 2**20, 302, Location="http://elsewhere/v1"))
+    with pytest.raises(PausedError, match="longer than 1 MiB"):
+        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
+
+
+def test_an_address_that_cannot_be_asked_pauses() -> None:
+    with pytest.raises(PausedError, match="tried 1 time"):
+        endpoint_at(f"http://{'a' * 70}.b/v1", max_retries=0).complete(MESSAGES, [])
+
+
+def test_what_a_server_writes_in_place_of_http_is_shown_cleaned(faulty_server: FaultyServer) -> None:
+    faulty_server.answers(faulty.trickle(b"\x1b]0;title\x07\x1b[2J HTTP/9\r\n\r\n", b""))
+    with pytest.raises(PausedError, match="tried 1 time") as paused:
+        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
+    assert not {"\x1b", "\x07"} & set(str(paused.value))
+
+
+NONSENSE: list[Any] = [None, "7", -1, True, 0.5, 2**53, 10**9 + 1, 10**30]
+
+
+@pytest.mark.parametrize("usage", [None, {}, [], *({"prompt_tokens": count} for count in NONSENSE)])
 def test_usage_may_be_missing(faulty_server: FaultyServer, usage: Any) -> None:
     reply = {"choices": [{"message": {"content": "x"}}], "usage": usage}
     faulty_server.answers(faulty.json_body(reply))
     exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
     assert (exchange.prompt_tokens, exchange.completion_tokens, exchange.finish_reason) == (0, 0, None)
+    sent = len(json.dumps(exchange.request))
+    assert exchange.charged == exchange.estimates
+    assert exchange.charged == {
+        "prompt_tokens": 1 + sent // 3,
+        "completion_tokens": 1 + len('{"content": "x"}') // 3,
+    }
+
+
+def test_only_the_count_that_is_missing_is_estimated(faulty_server: FaultyServer) -> None:
+    reply = {"choices": [{"message": {"content": "x" * 300}}], "usage": {"prompt_tokens": 7}}
+    faulty_server.answers(faulty.json_body(reply))
+    exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
+    assert list(exchange.estimates) == ["completion_tokens"] and exchange.charged["prompt_tokens"] == 7
+    assert 100 < exchange.charged["completion_tokens"] < 120
 
 
 def test_the_request_says_what_the_settings_say(faulty_server: FaultyServer) -> None:
@@ -309,10 +366,15 @@ def test_numbers_that_canonical_json_has_no_form_for_do_not_reach_the_record(
     faulty_server: FaultyServer,
 ) -> None:
     faulty_server.answers(
-        faulty.body(b'{"choices":[{"message":{}}],"seed":18446744073709551615,"x":NaN,"y":1e999}')
+        faulty.body(
+            b'{"choices":[{"message":{}}],"seed":18446744073709551615,"x":NaN,"y":1e999,"z":-%d,"w":%d}'
+            % (2**53, 2**53 - 1)
+        )
     )
     reply = endpoint_at(faulty_server.base_url).complete(MESSAGES, []).reply
     assert (reply["seed"], reply["x"], reply["y"]) == ("18446744073709551615", None, None)
+    assert (reply["z"], reply["w"]) == (f"-{2**53}", 2**53 - 1)
+    assert rfc8785.dumps(reply)
 
 
 def test_the_backoff_doubles_up_to_a_minute_and_is_spread() -> None:

@@ -31,6 +31,7 @@ def entry(**fields: Any) -> dict[str, Any]:
         ({MODELS: entry(), PS: {"models": [{"name": "m:latest", "context_length": 4096}]}}, 4096),
         ({STUDIO: entry(max_context_length=131072, loaded_context_length=8192)}, 8192),
         ({MODELS: entry(max_model_len="8192")}, None),
+        ({MODELS: entry(max_model_len=2**53), PROPS: {"n_ctx": 4096}}, 4096),
         ({MODELS: entry(max_model_len=True), PROPS: {"n_ctx": 0}}, None),
         ({MODELS: [], PROPS: "no", PS: {"models": 3}, STUDIO: {"data": [None, 3]}}, None),
         ({}, None),

@@ -107,6 +107,12 @@ def test_it_is_cheap_and_says_what_it_cost(faulty_server: FaultyServer) -> None:
     assert all(request["max_tokens"] <= 512 for request in faulty_server.requests)
 
 
+def test_what_an_endpoint_does_not_count_is_estimated_and_said(faulty_server: FaultyServer) -> None:
+    finding = probed(faulty_server, faulty.call("report_colour", colour="blue"))
+    assert finding.prompt_tokens > 100 and finding.completion_tokens > 10
+    assert finding.why == "native: a call; tokens are estimated where it counts none"
+
+
 def test_the_conversation_does_not_tell_what_only_the_tools_tell() -> None:
     assert "report_colour" not in json.dumps(TRIAL_MESSAGES)
 
