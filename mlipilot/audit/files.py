@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_NO_LINK_BETWEEN_FOLDERS = (errno.EPERM, errno.EXDEV)  # of BeeGFS, of AFS; within one they link
 
 
 def fsync_directory(directory: Path) -> None:
@@ -66,6 +69,10 @@ def publish_new(path: Path, data: str | bytes, staged_in: Path | None = None) ->
             # A file server may have made the link and lost its answer; the second try then finds our own.
             if temporary.stat().st_nlink != 2:
                 return False
+        except OSError as error:
+            if staged_in is None or error.errno not in _NO_LINK_BETWEEN_FOLDERS:
+                raise
+            return publish_new(path, data)
     fsync_directory(path.parent)
     return True
 

@@ -6,10 +6,13 @@ import time
 from contextlib import suppress
 from functools import cache
 
+from mlipilot.audit.ledger import LedgerError, read_ledger
 from mlipilot.audit.lock import holder
+from mlipilot.campaign.paths import LineagePaths
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import RunDirectory, existing_run
 from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
+from mlipilot.controller.state import replay
 from mlipilot.jobs.endpoint_job import ask_to_end
 from mlipilot.jobs.slurm_job import fate_of_job
 
@@ -19,7 +22,10 @@ _PATIENCE_S = 150.0
 def cancel(run: RunDirectory) -> None:
     """Ask a run's controller to stop, or end the jobs that an interrupted one left."""
     paths = existing_run(run)
-    lineages = paths.lineages()
+    lineages = [lineage for lineage in paths.lineages() if not _is_over(lineage)]
+    if not lineages:
+        stdout.print(f"nothing to cancel: {paths.root} is over", soft_wrap=True)
+        return
     for lineage in lineages:
         lineage.cancel.touch()
     ask = cache(fate_of_job)  # once: a controller that lives now answers the request by itself
@@ -34,3 +40,10 @@ def cancel(run: RunDirectory) -> None:
     finally:  # a controller that waits for the model's reply is not heard of before
         ask_to_end(paths)
     stdout.print(f"cancelled; `mlipilot resume {paths.root}` would go on", soft_wrap=True)
+
+
+def _is_over(lineage: LineagePaths) -> bool:
+    try:
+        return replay(read_ledger(lineage.ledger)).finished is not None
+    except LedgerError:  # its jobs can be ended all the same
+        return False

@@ -68,6 +68,24 @@ def test_who_comes_second_leaves_no_trace_where_the_first_may_be_sealing(
     assert seen == [[]] and list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("number", [1, 18])
+def test_where_folders_cannot_share_a_file_it_is_staged_beside_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder, link = tmp_path / "attempt", os.link
+    folder.mkdir()
+
+    def within_a_folder(source: Path, target: Path) -> None:
+        if Path(source).parent != Path(target).parent:
+            raise OSError(number, "no")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", within_a_folder)
+    assert publish_new(folder / "claim", "mine", staged_in=tmp_path)
+    assert not publish_new(folder / "claim", "another's", staged_in=tmp_path)
+    assert (folder / "claim").read_text() == "mine" and list(tmp_path.iterdir()) == [folder]
+
+
 def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "x.json", {"x": float("inf")})

@@ -19,6 +19,7 @@ from mlipilot.evaluation.dynamics import run_nve, steps_in, thermalised, vibrati
 from mlipilot.evaluation.ensemble import Ensemble
 from mlipilot.evaluation.reference_values import ReferenceValues
 from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.settings import FrameNveSettings
 from mlipilot.evaluation.subject import Subject
 
 
@@ -65,14 +66,7 @@ def measure_frames(
     """
     settings = subject.settings.frame_nve
     kelvin = settings.temperature_k
-    moved, start_k = (vibrating, 2 * kelvin) if at_equilibrium else (thermalised, kelvin)
-    each = [(name, atoms, start) for name, atoms in frames.items() for start in range(settings.starts)]
-    starts = {
-        f"{name}, start {start}" if settings.starts > 1 else name: moved(
-            atoms, start_k, settings.seed + index
-        )
-        for index, (name, atoms, start) in enumerate(each)
-    }
+    starts = _starts(frames, settings, at_equilibrium=at_equilibrium)
     ensemble = Ensemble(subject, starts)
     traces: list[NDArray[np.float64]] = []
 
@@ -95,6 +89,21 @@ def measure_frames(
         for trace, size in zip(energies.T, ensemble.sizes, strict=True)
     ]
     return Measurement({**values, "nve_drift_mev_per_atom_per_ps": float(np.max(drifts))}, curves=curves)
+
+
+def _starts(
+    frames: Mapping[str, Atoms], settings: FrameNveSettings, *, at_equilibrium: bool
+) -> dict[str, Atoms]:
+    """Each frame as often as it starts, with velocities of its own each time, by a name that says which."""
+    moved, start_k = (
+        (vibrating, 2 * settings.temperature_k) if at_equilibrium else (thermalised, settings.temperature_k)
+    )
+    found: dict[str, Atoms] = {}
+    for name, atoms in frames.items():
+        for start in range(settings.starts):
+            which = f"{name}, start {start + 1}" if settings.starts > 1 else name
+            found[which] = moved(atoms, start_k, settings.seed + len(found))
+    return found
 
 
 def _trace(
