@@ -217,6 +217,13 @@ def test_a_wrong_value_names_its_key(
         script["read_recipe"](recipe(tmp_path, **change) / "recipe.yaml")
 
 
+def test_an_element_without_the_energy_of_its_free_atom_is_named(script: Any) -> None:
+    norm = {"atomic_energy": "isolated_atom", "isolated_atom_ev": {"H": -13.6}}
+    assert script["atomic_energies"]([], [1], norm) == [-13.6]
+    with pytest.raises(script["RecipeError"], match="isolated_atom_ev has no energy of C, O"):
+        script["atomic_energies"]([], [1, 6, 8], norm)
+
+
 def test_a_bad_recipe_ends_with_status_2_and_one_event(tmp_path: Path, data: Path, train_here: Train) -> None:
     status, events = train_here(recipe(tmp_path, loss__enery=1.0), data, tmp_path / "out")
     assert status == 2

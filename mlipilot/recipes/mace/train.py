@@ -135,7 +135,11 @@ def atomic_energies(frames: list[ase.Atoms], numbers: list[int], norm: dict[str,
     if norm["atomic_energy"] == "zero":
         return [0.0] * len(numbers)
     if norm["atomic_energy"] == "isolated_atom":
-        return [float(norm["isolated_atom_ev"][ase.data.chemical_symbols[z]]) for z in numbers]
+        free = norm["isolated_atom_ev"]
+        symbols = [ase.data.chemical_symbols[z] for z in numbers]
+        if lacking := [symbol for symbol in symbols if symbol not in free]:
+            raise RecipeError(f"normalisation.isolated_atom_ev has no energy of {', '.join(lacking)}")
+        return [float(free[symbol]) for symbol in symbols]
     counts = np.array([[np.sum(atoms.numbers == z) for z in numbers] for atoms in frames])
     energies = np.array([atoms.info["REF_energy"] for atoms in frames])
     return [float(energy) for energy in np.linalg.lstsq(counts, energies, rcond=None)[0]]
