@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from mlipilot.audit.files import write_atomic
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.order import JobOrder
 from mlipilot.jobs.settings import JobSettings
@@ -41,7 +42,7 @@ class Cluster:
         return Submission(self.attempt(kind, number), order, HEAD, "train" if kind == "train" else "evaluate")
 
     def beat(self, age_s: float = 0) -> None:
-        (self.spool / "submitter").write_text(f"time={time.time() - age_s:.0f}\nhost=h\n")
+        write_atomic(self.spool / "submitter", f"time={time.time() - age_s:.0f}\nhost=h\n")
 
     def requests(self) -> dict[str, dict[str, str]]:
         return {
@@ -51,8 +52,8 @@ class Cluster:
 
     def receive(self, name: str, age_s: float = 100, **fields: object) -> None:
         said = {"status": "submitted", "job_id": "42", "time": f"{time.time() - age_s:.0f}"} | fields
-        (self.spool / "receipts" / name).write_text("".join(f"{k}={v}\n" for k, v in said.items()))
+        write_atomic(self.spool / "receipts" / name, "".join(f"{k}={v}\n" for k, v in said.items()))
 
     def queue(self, *rows: str, ok: bool = True, age_s: float = 0) -> None:
         head = f"time={time.time() - age_s:.0f} accounting=0 ok={int(ok)}"
-        (self.spool / "queue").write_text("\n".join([head, *rows]) + "\n")
+        write_atomic(self.spool / "queue", "\n".join([head, *rows]) + "\n")
