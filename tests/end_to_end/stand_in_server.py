@@ -5,6 +5,7 @@ It gives up whatever it is asked, and its first start fails, as with a node whos
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_json
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.pilots.calls import Call
+from mlipilot.pilots.local_model import TOKEN_VARIABLE
 from mlipilot.pilots.loopback import Decider, LoopbackServer
 
 options = dict(zip(sys.argv[4::2], sys.argv[5::2], strict=False))
@@ -24,6 +26,6 @@ published = RunPaths(Path(options["--run"])).endpoint
 with LoopbackServer(
     Decider("standin", frozenset(), lambda *_: Call("give_up", {"reason": reason}))
 ) as server:
-    write_json(published, {"base_url": server.base_url, "token": "t0ken"}, mode=0o600)
-    signal.sigwait({signal.SIGTERM})
-    published.unlink()
+    told = {"base_url": server.base_url, "token": os.environ[TOKEN_VARIABLE]}
+    write_json(published, told, mode=0o600)
+    signal.pause()  # SIGTERM ends it at once: what is published is then left to the job's script
