@@ -99,7 +99,11 @@ def fitted(messages: Sequence[Message], tools: Any, room: Room) -> list[Message]
 def _shorten_newest(messages: list[Message], tools: Any, room: Room) -> None:
     """Cut the newest answers until all fits, the longest first, then the calls that they answer."""
     newest = _newest_exchange(messages)
-    answers = {at for at in range(newest, len(messages)) if messages[at]["role"] == "tool"}
+    answers = {
+        at
+        for at in range(newest, len(messages))
+        if messages[at]["role"] == "tool" and len(messages[at]["content"]) > _LEAST_ANSWER
+    }
     while (excess := room.estimate([messages, tools]) - room.tokens) > 0 and answers:
         longest = max(answers, key=lambda at: len(messages[at]["content"]))
         content = messages[longest]["content"]

@@ -133,9 +133,10 @@ def test_many_long_answers_to_one_reply_are_cut_alike() -> None:
     assert min(lengths) > 600
 
 
-def test_a_long_call_is_cut_where_cutting_its_answer_is_not_enough() -> None:
-    messages, room = _conversation("ok"), Room(4096, reply_tokens=512)
-    messages[2] = _exchange(0, "ok", path="train.py", content="y" * 50_000)[0]
+@pytest.mark.parametrize("answer", ["ok", ""])  # such as that of reading an empty file
+def test_a_long_call_is_cut_where_cutting_its_answer_is_not_enough(answer: str) -> None:
+    messages, room = _conversation(answer), Room(4096, reply_tokens=512)
+    messages[2] = _exchange(0, answer, path="train.py", content="y" * 50_000)[0]
     assert room.estimate(fitted(messages, [], room)) <= room.tokens
 
 
