@@ -5,8 +5,6 @@ from __future__ import annotations
 import email.utils
 import json
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 import rfc8785
@@ -15,28 +13,8 @@ from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.settings import PilotSettings
 from tests.pilots.endpoint import faulty_server as faulty
+from tests.pilots.endpoint.asking import GOOD, KEY, MESSAGES, endpoint_at
 from tests.pilots.endpoint.faulty_server import Behaviour, FaultyServer
-
-KEY = "sk-very-secret-key"
-GOOD = faulty.json_body(
-    {
-        "choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 2},
-    }
-)
-MESSAGES = [{"role": "user", "content": "hi"}]
-
-
-def endpoint_at(url: str, **changes: Any) -> Endpoint:
-    given: dict[str, Any] = {
-        "kind": "openai",
-        "base_url": url,
-        "max_retries": 2,
-        "backoff_s": 0.01,
-        "request_timeout_s": 5,
-        "trust_env": False,
-    }
-    return Endpoint(url, "m", KEY, PilotSettings(**given | changes))
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504, 529])
@@ -182,91 +160,6 @@ def test_a_wait_beyond_patience_pauses_instead(faulty_server: FaultyServer) -> N
     assert len(faulty_server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [faulty.silence, faulty.trickling_body(), faulty.trickling_headers()],
-    ids=["silence", "body", "headers"],
-)
-def test_no_reply_outlives_the_wall_clock_limit(faulty_server: FaultyServer, fault: Behaviour) -> None:
-    faulty_server.answers(fault)
-    started = time.monotonic()
-    with pytest.raises(PausedError, match=r"no complete reply within 0\.4 s"):
-        endpoint_at(faulty_server.base_url, request_timeout_s=0.4, max_retries=0).complete(MESSAGES, [])
-    assert time.monotonic() - started < 2
-
-
-def test_a_reply_without_end_is_cut_off(faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlipilot.pilots.endpoint.transport.MAX_REPLY_BYTES", 2**20)
-    faulty_server.answers(faulty.body(b" " * 3 * 2**20))
-    with pytest.raises(PausedError, match="longer than 1 MiB"):
-        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
-
-
-def test_a_redirect_is_not_followed(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(faulty.body(b"", 307, Location="http://elsewhere/v1/chat/completions?token=1"))
-    with pytest.raises(PausedError, match=r"redirects to http://elsewhere/v1/chat/completions; set base_url"):
-        endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-
-
-@pytest.mark.parametrize(
-    "location", ["http://x/\xff", "http://[oops/", "\x1b[2Jhttp://x/", "", "http://x:99999/y"]
-)
-@pytest.mark.parametrize("status", [302, 304])
-def test_a_redirect_to_nonsense_pauses_and_does_not_reach_the_terminal(
-    faulty_server: FaultyServer, location: str, status: int
-) -> None:
-    faulty_server.answers(faulty.body(b"", status, Location=location))
-    with pytest.raises(PausedError, match=r"it redirects to .*; set base_url to that") as paused:
-        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
-    assert "\x1b" not in str(paused.value)
-
-
-def test_a_redirect_without_end_is_cut_off(
-    faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlipilot.pilots.endpoint.transport.MAX_REPLY_BYTES", 2**20)
-    faulty_server.answers(faulty.body(b" " * 3 * 2**20, 302, Location="http://elsewhere/v1"))
-    with pytest.raises(PausedError, match="longer than 1 MiB"):
-        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
-
-
-def test_an_address_that_cannot_be_asked_pauses() -> None:
-    with pytest.raises(PausedError, match="tried 1 time"):
-        endpoint_at(f"http://{'a' * 70}.b/v1", max_retries=0).complete(MESSAGES, [])
-
-
-def test_what_a_server_writes_in_place_of_http_is_shown_cleaned(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(faulty.trickle(b"\x1b]0;title\x07\x1b[2J HTTP/9\r\n\r\n", b""))
-    with pytest.raises(PausedError, match="tried 1 time") as paused:
-        endpoint_at(faulty_server.base_url, max_retries=0).complete(MESSAGES, [])
-    assert not {"\x1b", "\x07"} & set(str(paused.value))
-
-
-NONSENSE: list[Any] = [None, "7", -1, True, 0.5, 2**53, 10**9 + 1, 10**30]
-
-
-@pytest.mark.parametrize("usage", [None, {}, [], *({"prompt_tokens": count} for count in NONSENSE)])
-def test_usage_may_be_missing(faulty_server: FaultyServer, usage: Any) -> None:
-    reply = {"choices": [{"message": {"content": "x"}}], "usage": usage}
-    faulty_server.answers(faulty.json_body(reply))
-    exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert (exchange.prompt_tokens, exchange.completion_tokens, exchange.finish_reason) == (0, 0, None)
-    sent = len(json.dumps(exchange.request))
-    assert exchange.charged == exchange.estimates
-    assert exchange.charged == {
-        "prompt_tokens": 1 + sent // 3,
-        "completion_tokens": 1 + len('{"content": "x"}') // 3,
-    }
-
-
-def test_only_the_count_that_is_missing_is_estimated(faulty_server: FaultyServer) -> None:
-    reply = {"choices": [{"message": {"content": "x" * 300}}], "usage": {"prompt_tokens": 7}}
-    faulty_server.answers(faulty.json_body(reply))
-    exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert list(exchange.estimates) == ["completion_tokens"] and exchange.charged["prompt_tokens"] == 7
-    assert 100 < exchange.charged["completion_tokens"] < 120
-
-
 def test_the_request_says_what_the_settings_say(faulty_server: FaultyServer) -> None:
     faulty_server.answers(GOOD)
     endpoint_at(faulty_server.base_url).complete(MESSAGES, [{"type": "function"}])
@@ -278,15 +171,6 @@ def test_the_request_says_what_the_settings_say(faulty_server: FaultyServer) -> 
         {"model": "m", "messages": MESSAGES, "max_completion_tokens": 99, "temperature": 0.0},
     ]
     assert faulty_server.headers[0]["Authorization"] == f"Bearer {KEY}"
-
-
-def test_an_exchange_is_a_record_and_does_not_grow_with_the_conversation(faulty_server: FaultyServer) -> None:
-    faulty_server.answers(GOOD)
-    messages = [dict(MESSAGES[0])]
-    exchange = endpoint_at(faulty_server.base_url).complete(messages, [])
-    messages.append({"role": "user", "content": "more"})
-    assert exchange.request["messages"] == MESSAGES
-    assert exchange.duration_s > 0
 
 
 def test_an_echoing_endpoint_does_not_bring_the_key_into_any_text(faulty_server: FaultyServer) -> None:
@@ -319,47 +203,6 @@ def test_a_key_that_no_header_may_hold_is_refused_without_being_shown() -> None:
     with pytest.raises(InputError, match="OPENAI_API_KEY holds characters") as refused:
         Endpoint("http://h/v1", "m", "sk-se\ncret", PilotSettings())
     assert "cret" not in str(refused.value)
-
-
-def test_a_login_in_netrc_does_not_replace_the_key(
-    faulty_server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("default login me password other\n")
-    monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    faulty_server.answers(GOOD)
-    endpoint_at(faulty_server.base_url, trust_env=True).complete(MESSAGES, [])
-    assert faulty_server.headers[0]["Authorization"] == f"Bearer {KEY}"
-    Endpoint(faulty_server.base_url, "m", None, PilotSettings()).complete(MESSAGES, [])
-    assert "Authorization" not in faulty_server.headers[1]
-
-
-def test_proxies_of_the_environment_can_be_left_aside(
-    faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("no_proxy", "")
-    faulty_server.answers(GOOD)
-    endpoint_at(faulty_server.base_url, trust_env=False).complete(MESSAGES, [])
-    with pytest.raises(PausedError, match="trust_env: false goes around it"):
-        endpoint_at(faulty_server.base_url, trust_env=True, max_retries=0).complete(MESSAGES, [])
-
-
-def test_a_missing_certificate_file_is_the_users_to_mend(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ca_bundle: there is no file"):
-        endpoint_at("https://h/v1", ca_bundle=tmp_path / "none.pem")
-
-
-def test_a_broken_certificate_file_pauses_and_does_not_crash(
-    faulty_server: FaultyServer, tmp_path: Path
-) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text("no certificate")
-    url = faulty_server.base_url.replace("http:", "https:")
-    with pytest.raises(PausedError, match=r"TLS failed|certificate|PEM|SSL"):
-        endpoint_at(url, ca_bundle=bundle, max_retries=0).complete(MESSAGES, [])
 
 
 def test_numbers_that_canonical_json_has_no_form_for_do_not_reach_the_record(
