@@ -35,6 +35,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.scorecard import score
+from mlipilot.evaluation.settings import REFERENCE_FILE
 from mlipilot.pilots.textbook import Move, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.report.text import mean_sd
@@ -84,7 +85,7 @@ def main() -> None:
     settings = campaign.scorecard.settings_for(options.profile)
     values, how = reference.obtain(data, settings, _say)
     if how == "computed":
-        write_json(data / reference.FILE_NAME, values.model_dump(mode="json"))
+        write_json(data / REFERENCE_FILE, values.model_dump(mode="json"))
     moves = fitting_moves(load_moves(), tool_schemas(metrics_of(settings.system)))
     arms, results = _path(moves, campaign, data, options)
     last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]

@@ -45,7 +45,7 @@ def check_bounded(text: str) -> None:
         for event in YAML(typ="safe", pure=True).parse(text):
             line = event.start_mark.line + 1
             if isinstance(event, AliasEvent):
-                raise UnboundedYamlError("write the value out; a recipe has no YAML aliases (*)", line)
+                raise UnboundedYamlError("write the value out; YAML aliases (*) are not allowed", line)
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise UnboundedYamlError(f"it is nested more than {MAX_DEPTH} deep", line)

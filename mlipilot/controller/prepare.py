@@ -24,10 +24,10 @@ from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.evaluation.settings import REFERENCE_FILE
 from mlipilot.pilots.prompts import prompts_digest
 from mlipilot.versions import versions
 
-_REFERENCE = "reference.json"
 _IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
 
 
@@ -109,9 +109,9 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
         from mlipilot.evaluation import reference  # heavy: not before it is needed
 
         observer.event("computing the reference values")
-        reference.write(settings, run.data / _REFERENCE)
+        reference.write(settings, run.data / REFERENCE_FILE)
         for path in run.data.iterdir():  # of a kill while the values or their manifest were written
-            if staged_for(path) in (run.data / _REFERENCE, run.data / MANIFEST):
+            if staged_for(path) in (run.data / REFERENCE_FILE, run.data / MANIFEST):
                 path.unlink()
         write_manifest(run.data)
 
@@ -119,7 +119,7 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
 def _has_reference(run: RunPaths) -> bool:
     """Whether the reference values are sealed: a file that a kill left before that is written again."""
     try:
-        return _REFERENCE in read_manifest(run.data)
+        return REFERENCE_FILE in read_manifest(run.data)
     except ValueError:
         return True  # a damaged manifest is not to be written anew: whoever checks it names its line
 

@@ -20,10 +20,8 @@ from mlipilot.evaluation.dynamics import run_nvt, steps_in, thermalised
 from mlipilot.evaluation.metrics import compression, elasticity, nvt, vacancy
 from mlipilot.evaluation.reference_values import ReferenceValues, Snapshot, settings_digest
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.settings import REFERENCE_FILE, EvaluationSettings
 from mlipilot.evaluation.subject import Subject
-
-FILE_NAME = "reference.json"
 
 
 def compute(settings: EvaluationSettings) -> ReferenceValues:
@@ -85,16 +83,16 @@ def obtain(
     data_dir: Path, settings: EvaluationSettings, progress: Callable[[str], None]
 ) -> tuple[ReferenceValues, str]:
     """The values beside the data when they were made with these settings, else computed; and which it was."""
-    path = data_dir / FILE_NAME
+    path = data_dir / REFERENCE_FILE
     if path.is_file():
         try:
             kept = ReferenceValues.model_validate_json(path.read_bytes())
         except ValidationError:
-            progress(f"reference: {FILE_NAME} is not readable; computing afresh")
+            progress(f"reference: {REFERENCE_FILE} is not readable; computing afresh")
         else:
             if kept.settings_digest == settings_digest(settings):
                 return kept, "file"
-            progress(f"reference: {FILE_NAME} was made with other settings; computing afresh")
+            progress(f"reference: {REFERENCE_FILE} was made with other settings; computing afresh")
     return compute(settings), "computed"
 
 

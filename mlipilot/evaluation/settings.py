@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlipilot.evaluation.catalog import System
 
+REFERENCE_FILE = "reference.json"
+"""Beside the data: the true values that a crystal's metrics are compared with."""
+
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 SmallStrain = Annotated[float, Field(ge=-0.05, le=0.05)]
 Repeats = Annotated[int, Field(ge=1, le=8)]

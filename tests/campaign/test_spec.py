@@ -237,8 +237,5 @@ def test_a_budget_in_dollars_needs_a_price_where_a_language_model_is_asked(
     if says is None:
         assert load_campaign(path).spec.budget.usd == 2.5
         return
-    with pytest.raises(
-        InputError, match=rf"yaml:\d+: 'budget\.usd' is never used up[\s\S]*{says}|{says}"
-    ) as error:
+    with pytest.raises(InputError, match=rf"yaml:\d+: 'budget\.usd' is never used up[\s\S]*{says}"):
         load_campaign(path)
-    assert "'budget.usd' is never used up" in str(error.value) and "usd_per_million" in str(error.value)

@@ -49,7 +49,7 @@ def with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
     def write(_settings: object, output: Path) -> None:
         write_json(output, {"a": 3.59})
 
-    stand_in = SimpleNamespace(write=write, FILE_NAME="reference.json")
+    stand_in = SimpleNamespace(write=write)
     monkeypatch.setattr(mlipilot.evaluation, "reference", stand_in, raising=False)
     campaign, run = load_campaign(REPOSITORY / "campaigns" / "cu_emt.yaml"), RunPaths(tmp_path / "run")
     create_run(campaign, run)

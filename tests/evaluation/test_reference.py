@@ -9,12 +9,12 @@ from mlipilot.errors import InputError
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.reference_values import ReferenceValues, percent_error, settings_digest
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.settings import REFERENCE_FILE, EvaluationSettings
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, scorecard: Path) -> Path:
-    path = tmp_path_factory.mktemp("reference") / reference.FILE_NAME
+    path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
     assert reference.main(["--scorecard", str(scorecard), "--output", str(path)]) == 0
     return path
 
@@ -41,7 +41,7 @@ def test_values_made_with_other_settings_are_not_used(
 def test_a_file_that_is_not_readable_is_not_used(
     text: str, kept: Path, settings: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / reference.FILE_NAME).write_text(text)
+    (tmp_path / REFERENCE_FILE).write_text(text)
     fresh = ReferenceValues.model_validate_json(kept.read_bytes())
     monkeypatch.setattr(reference, "compute", lambda _: fresh)
     assert reference.obtain(tmp_path, settings, lambda _: None)[1] == "computed"

@@ -13,6 +13,7 @@ from mlipilot.evaluation.catalog import CATALOG, metrics_of, names_of
 from mlipilot.evaluation.results import Measurement, MeasurementError
 from mlipilot.evaluation.runner import Task, evaluate, make
 from mlipilot.evaluation.scorecard import load_scorecard, score
+from mlipilot.evaluation.settings import REFERENCE_FILE
 
 
 def silent(_: str) -> None:
@@ -94,11 +95,11 @@ def test_a_whole_evaluation_gives_every_metric_and_is_repeatable(
         assert curves["force_model_ev_per_a"].shape == (12, 3)
     assert not score(load_scorecard(scorecard), first).feasible  # its weights are random
 
-    reference.write(load_scorecard(scorecard).settings_for("smoke"), data_dir / reference.FILE_NAME)
+    reference.write(load_scorecard(scorecard).settings_for("smoke"), data_dir / REFERENCE_FILE)
     try:
         second = evaluate(pristine_handover, data_dir, scorecard, "smoke", "test", tmp_path / "two")
     finally:
-        (data_dir / reference.FILE_NAME).unlink()
+        (data_dir / REFERENCE_FILE).unlink()
     assert second["reference"]["source"] == "file"
     timed = {"throughput_atom_steps_per_s", "relative_cost", "peak_memory_mib"}
     for name in first["metrics"].keys() - timed:
