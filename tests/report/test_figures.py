@@ -110,6 +110,30 @@ def test_molecules_have_a_figure_of_their_properties(run: RunPaths) -> None:
     assert "MAE 0 1/cm" in vibrations.texts[0].get_text()
 
 
+def test_a_hopeless_model_does_not_hide_a_good_one_among_the_molecules(run: RunPaths) -> None:
+    true = np.array([500.0, 3000.0])
+    curves: dict[str, Any] = {"scan_0_coordinate": np.arange(2.0), "scan_0_reference_mev": true}
+    curves |= {"scan_0_model_mev": 1000 * true, "frequency_reference_per_cm": true}
+    curves["frequency_model_per_cm"] = np.array([-1e5, 1e5])
+    for path in run.root.rglob("curves.npz"):
+        np.savez(path, **curves)
+    scans, vibrations = molecules_figure(view_of(run), LIGHT).axes
+    assert scans.get_ylim() == (0.5 - 0.625, 3.0 + 0.625)
+    assert vibrations.get_ylim() == (500 - 625, 3000 + 625)
+    assert np.array_equal(vibrations.lines[0].get_ydata(), vibrations.get_ylim())  # on the edge
+    assert "MAE 98750 1/cm" in vibrations.texts[0].get_text()
+
+
+def test_many_trajectories_stay_apart_and_leave_room_for_the_temperature(run: RunPaths) -> None:
+    for path in run.root.rglob("curves.npz"):
+        np.savez(path, **molecular_curves(9))
+    energies = dynamics_figure(view_of(run), LIGHT).axes[-1]
+    assert {line.get_linewidth() for line in energies.lines} == {0.5}
+    assert energies.texts[0].get_text() == "300 K"
+    highest = max(float(np.max(line.get_ydata())) for line in energies.lines)
+    assert energies.get_ylim()[1] - highest > 0.1 * np.ptp(energies.get_ylim())
+
+
 def test_only_molecules_have_a_picture_more(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -73,16 +73,17 @@ _FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
 _DYNAMICS: dict[System, str] = {
     "structures": "Total energy per atom without a thermostat, a line for each start; what matters is its "
     "slope.",
-    "molecules": "A line for each molecule. Left: the largest change of a bond length, with the bound beyond "
-    "which it counts as broken. Right: total energy per atom without a thermostat; what matters is its "
-    "slope.",
+    "molecules": "Left, a line for each molecule: the largest change of a bond length, with the bound beyond "
+    "which it counts as broken. Right, a line for each start of each: total energy per atom without a "
+    "thermostat; what matters is its slope.",
 }
 """What the figure of the dynamics shows where there is no crystal."""
 
 _MOLECULES = (
     "Properties of molecules",
     "Left: energy along bond and torsion scans, the models' profiles shifted to fit best. Right: harmonic "
-    "frequencies at the relaxed geometries, imaginary ones negative.",
+    "frequencies at the relaxed geometries, imaginary ones negative. The axes are the reference's; profiles "
+    "beyond leave them, frequencies beyond lie on their edge.",
 )
 
 

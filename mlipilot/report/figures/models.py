@@ -22,6 +22,7 @@ Pair = tuple[Array, Array]
 """Reference and model values, flat."""
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 _MAX_POINTS = 20_000
+_FEW_TRACES = 4  # more lie over one another, as those of molecules that start several times
 _NVE = re.compile(r"nve_(?:(?P<start>\d+)_)?(?P<kelvin>\d+(?:\.\d+)?)k_time_ps")
 _BONDS = re.compile(r"stability_\d+_time_ps")
 
@@ -60,7 +61,7 @@ def parity_figure(view: LineageView, theme: Theme) -> Figure:
         pairs = [_pair(curves, quantity) for _, _, curves in candidates]
         unseen = [_pair(curves, quantity, "unseen_") for _, _, curves in candidates]
         widest = _widest([np.abs(pair[1] - pair[0]) for pair in pairs if pair])
-        limits = _limits(np.concatenate([pair[0] for pair in [*pairs, *unseen] if pair]))
+        limits = reference_limits(np.concatenate([pair[0] for pair in [*pairs, *unseen] if pair]))
         for row, (name, color, curves) in enumerate(candidates):
             axes, pair = grid[row][column], _pair(curves, quantity)
             if pair:
@@ -90,8 +91,8 @@ def _widest(errors: list[Array]) -> float:
     return max(spread for spread in spreads if spread <= 30 * min(spreads))
 
 
-def _limits(references: Array) -> tuple[float, float]:
-    """Of both axes: the labels' range and a quarter more. A model's values beyond are drawn on the edge."""
+def reference_limits(references: Array) -> tuple[float, float]:
+    """Of an axis: the references' range and a quarter more. A model's values beyond are drawn on the edge."""
     low, high = float(references.min()), float(references.max())
     margin = 0.25 * (high - low) or 1e-3
     return low - margin, high + margin
@@ -247,11 +248,14 @@ def _draw_nve(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Them
     for name, color, curves in candidates:
         traces = _traces(curves)
         style = "-" if name.startswith("incumbent") else "--"
+        width, alpha = (1.1, 0.9) if len(traces) <= _FEW_TRACES else (0.5, 0.5)
         for index, (kelvin, time, energy) in enumerate(traces):
             label = None if index else name
-            axes.plot(time, energy, color=color, lw=1.1, ls=style, alpha=0.9, label=label)
+            axes.plot(time, energy, color=color, lw=width, ls=style, alpha=alpha, label=label)
             if len({trace[0] for trace in traces}) > 1:
                 axes.annotate(f"{kelvin:g} K", (time[-1], energy[-1]), fontsize=8, color=color)
     kelvins = sorted({trace[0] for _, _, curves in candidates for trace in _traces(curves)})
     if len(kelvins) == 1:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.12 * (high - low))  # for the note
         note(axes, f"{kelvins[0]:g} K", theme)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlipilot.report.figures.models import Array, Curves, candidate_curves
+from mlipilot.report.figures.models import Array, Curves, candidate_curves, reference_limits
 from mlipilot.report.figures.style import MissingDataError, Theme, new_figure, note
 from mlipilot.report.text import number
 from mlipilot.report.view import LineageView
@@ -46,7 +46,9 @@ def _scans(curves: Curves) -> list[tuple[Array, Array, Array]]:
 
 def _frequencies(curves: Curves) -> tuple[Array, Array] | None:
     true, found = (curves.get(f"frequency_{who}_per_cm") for who in ("reference", "model"))
-    return (true, found) if true is not None and found is not None and true.shape == found.shape else None
+    if true is None or found is None or true.shape != found.shape or not true.size:
+        return None
+    return true, found
 
 
 def _draw_scans(axes: Axes, candidates: list[Candidate], theme: Theme) -> None:
@@ -57,13 +59,15 @@ def _draw_scans(axes: Axes, candidates: list[Candidate], theme: Theme) -> None:
     if not candidates:
         note(axes, "missing", theme)
         return
-    for index, (place, true, _) in enumerate(_scans(candidates[0][2])):
+    known = _scans(candidates[0][2])
+    for index, (place, true, _) in enumerate(known):
         label = None if index else "reference"
         axes.plot(place, true, color=theme.ink, lw=3.2, alpha=0.3, label=label)
     for name, color, curves in candidates:
         style = "-" if name.startswith("incumbent") else "--"
         for index, (place, _, model) in enumerate(_scans(curves)):
             axes.plot(place, model, color=color, lw=1.4, ls=style, label=None if index else name)
+    axes.set_ylim(reference_limits(np.concatenate([true for _, true, _ in known])))
 
 
 def _draw_frequencies(axes: Axes, candidates: list[Candidate], theme: Theme) -> None:
@@ -71,13 +75,16 @@ def _draw_frequencies(axes: Axes, candidates: list[Candidate], theme: Theme) -> 
     axes.set_xlabel("reference (1/cm)")
     axes.set_ylabel("model (1/cm)")
     axes.grid()
-    errors = []
-    for name, color, curves in candidates:
-        true, found = _frequencies(curves) or (np.zeros(0), np.zeros(0))
-        axes.plot(true, found, ".", color=color, ms=7, alpha=0.8, mew=0, label=name)
-        errors.append(f"{name.partition(',')[0]}: MAE {number(float(np.abs(found - true).mean()))} 1/cm")
     if not candidates:
         note(axes, "missing", theme)
         return
+    found = [(name, color, pair) for name, color, curves in candidates if (pair := _frequencies(curves))]
+    limits = reference_limits(np.concatenate([true for _, _, (true, _) in found]))
+    errors = []
+    for name, color, (true, model) in found:
+        shown = np.clip(model, *limits)
+        axes.plot(true, shown, ".", color=color, ms=7, alpha=0.8, mew=0, label=name, clip_on=False)
+        errors.append(f"{name.partition(',')[0]}: MAE {number(float(np.abs(model - true).mean()))} 1/cm")
+    axes.set_ylim(limits)
     axes.axline((0, 0), slope=1, color=theme.muted, lw=0.9, zorder=1)
     note(axes, "\n".join(errors), theme)
