@@ -54,7 +54,7 @@ make_wheelhouse() {
   new=$(mktemp -d "$(dirname "$wheelhouse")/.wheelhouse-XXXXXX"); scratch+=("$new")
   say "fetching the wheels of $(basename "$lock")"
   # Source-only packages become wheels; their build tools come from the index, and SHA256SUMS pins what they made.
-  SOURCE_DATE_EPOCH=315532800 "$work/venv/bin/python" -m pip wheel -qq --disable-pip-version-check --no-deps \
+  SOURCE_DATE_EPOCH=315532800 "$work/venv/bin/python" -m pip wheel -qq --disable-pip-version-check --no-deps --use-pep517 \
     --require-hashes -r "$lock" -w "$new" || die "pip could not fetch or build what $lock names (its words are above)"
   say "making the base"
   make_base "$new/base.tar.gz"

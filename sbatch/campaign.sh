@@ -4,13 +4,15 @@
 # Checks the image, queues its own successor, starts the submitter beside it and runs the controller of this
 # task's lineage inside the image. On the host it needs bash, coreutils, Slurm's commands and Apptainer.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+source "${BASH_SOURCE[0]%/*}/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
 # shellcheck source-path=SCRIPTDIR source=owner.sh
 source "${BASH_SOURCE[0]%/*}/owner.sh"
 script=$1 run=$2
 shift 2
-case ${MLIPILOT_SUBMIT:=here} in
+case $MLIPILOT_SUBMIT in
   here | login) ;;
   *) fail "MLIPILOT_SUBMIT='$MLIPILOT_SUBMIT' in $script: jobs are submitted from \`here\` or from a \`login\` node" ;;
 esac
@@ -21,7 +23,7 @@ mkdir -p "$run" || exit 2
 run=$(cd "$run" && pwd -P)
 [[ $root$run != *[:,\\]* ]] || fail "a container cannot be given $root and $run: no colon, comma or backslash may be in them"
 
-load_modules "${MLIPILOT_MODULES:-}"
+load_modules "$MLIPILOT_MODULES"
 command -v apptainer >/dev/null || fail "apptainer is not on the PATH of $(uname -n): set MLIPILOT_MODULES in $script"
 
 built_digest() { # what images.lock beside the image says that was built; nothing where it does not know the image
@@ -35,7 +37,8 @@ built_digest() { # what images.lock beside the image says that was built; nothin
 }
 
 # The image that is here now is the run's for good: its jobs refuse any other.
-image=$(realpath -- "${MLIPILOT_IMAGE:?}")
+[ -n "$MLIPILOT_IMAGE" ] || fail "MLIPILOT_IMAGE is not set in $script: name the image that containers/build.sh made"
+image=$(realpath -- "$MLIPILOT_IMAGE")
 [ -r "$image" ] ||
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
 say "hashing $image"
@@ -48,34 +51,34 @@ if [ -e "$recorded" ]; then
 else
   printf '%s\n' "$digest" >"$recorded.$$" && mv "$recorded.$$" "$recorded"
 fi
-if [ -n "${MLIPILOT_PUBLIC_KEY:-}" ]; then
+if [ -n "$MLIPILOT_PUBLIC_KEY" ]; then
   apptainer verify --key "$MLIPILOT_PUBLIC_KEY" "$image" >/dev/null 2>&1 ||
     fail "$image is not signed by the owner of $MLIPILOT_PUBLIC_KEY: do not run it"
 fi
 export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
 
-if [ -n "${MLIPILOT_ENDPOINT:-}" ]; then # the submitter queues it when the first lineage asks for it
+if [ -n "$MLIPILOT_ENDPOINT" ]; then # the submitter queues it when the first lineage asks for it
   model=$(realpath -e -- "$MLIPILOT_ENDPOINT" 2>/dev/null) || fail "there is no model at MLIPILOT_ENDPOINT=$MLIPILOT_ENDPOINT"
-  [ ! -d "$model" ] || [ -r "${MLIPILOT_ENDPOINT_IMAGE:-}" ] ||
+  [ ! -d "$model" ] || [ -r "$MLIPILOT_ENDPOINT_IMAGE" ] ||
     fail "vLLM serves the directory $model: set MLIPILOT_ENDPOINT_IMAGE to its image (docs/pilots.md)"
   export MLIPILOT_ENDPOINT=$model
-  [ -z "${MLIPILOT_ENDPOINT_IMAGE:-}" ] || MLIPILOT_ENDPOINT_IMAGE=$(realpath -- "$MLIPILOT_ENDPOINT_IMAGE")
+  [ -z "$MLIPILOT_ENDPOINT_IMAGE" ] || MLIPILOT_ENDPOINT_IMAGE=$(realpath -- "$MLIPILOT_ENDPOINT_IMAGE")
 fi
 # How many lineages the campaign has: a successor, an array of one task, has it from the environment.
 export MLIPILOT_LINEAGES=${MLIPILOT_LINEAGES:-$((${SLURM_ARRAY_TASK_MAX:-0} + 1))}
 
 # Nobody asked for a successor, or for a job that Slurm started again: they leave a cancelled lineage alone.
 unattended=()
-[ -z "${MLIPILOT_LEDGER_BYTES:-}${SLURM_RESTART_COUNT:-}" ] || unattended=(--unattended)
+[ -z "$MLIPILOT_LEDGER_BYTES${SLURM_RESTART_COUNT:-}" ] || unattended=(--unattended)
 
 successor=
 queue_successor() { # before any work: what takes over when this job ends before the lineage does
   local ledger=$run/lineage-$lineage/ledger.jsonl size=0 idle=0
   [ ! -e "$ledger" ] || size=$(stat -c %s "$ledger")
-  if [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && [ "${MLIPILOT_IDLE_GENERATIONS:-0}" -ge 3 ]; then
+  if [ "$MLIPILOT_LEDGER_BYTES" = "$size" ] && [ "$MLIPILOT_IDLE_GENERATIONS" -ge 3 ]; then
     fail "three controllers in a row wrote nothing to $ledger: look at it, then sbatch $script again"
   fi
-  [ "${MLIPILOT_LEDGER_BYTES:-}" = "$size" ] && idle=$((${MLIPILOT_IDLE_GENERATIONS:-0} + 1))
+  [ "$MLIPILOT_LEDGER_BYTES" = "$size" ] && idle=$((MLIPILOT_IDLE_GENERATIONS + 1))
   successor=$(
     for name in $(compgen -e); do case $name in SLURM_CONF) ;; SLURM_* | SBATCH_* | SRUN_*) unset "$name" ;; esac; done
     export MLIPILOT_LEDGER_BYTES=$size MLIPILOT_IDLE_GENERATIONS=$idle
@@ -120,7 +123,7 @@ pass_on() { # pass_on NAME…: to the controller through the environment, never 
   mapfile -t own < <(own_variables "$@")
   # shellcheck disable=SC2086  # several names are several words
   pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES OPENAI_BASE_URL OPENAI_API_KEY \
-    REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${own[@]}" ${MLIPILOT_PASS:-}
+    REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${own[@]}" $MLIPILOT_PASS
   tell_controller
   exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \

@@ -2,16 +2,11 @@
 # Serves the model of a run's pilot on this node: endpoint.sh RUN. Once it answers, RUN/endpoint.json (mode 0600)
 # says where, with a random token; it is gone when the model is. On the host: bash, coreutils and Apptainer.
 #
-#   MLIPILOT_ENDPOINT          what to serve: a GGUF file, by llama.cpp in MLIPilot's own image, or the directory of
-#                              a model in Hugging Face's layout, by vLLM
-#   MLIPILOT_ENDPOINT_IMAGE    vLLM's image, for such a directory: apptainer pull vllm.sif docker://vllm/vllm-openai
-#   MLIPILOT_ENDPOINT_OPTIONS  further words for the server, separated by blanks: `--context-tokens 32768` for a GGUF,
-#                              `--max-model-len 32768 --enable-auto-tool-choice --tool-call-parser hermes` for vLLM
-#   MLIPILOT_ENDPOINT_WAIT_S   patience until the model is loaded                              (1800)
-#   MLIPILOT_ENDPOINT_IDLE_S   how long a campaign's model outlives the last of its controllers (900)
-#
-# As a job of a campaign it has these from RUN/spool/site.env; started by hand, from the environment.
+# What is served, by what, and for how long: MLIPILOT_ENDPOINT… in settings.sh, examples in docs/pilots.md. As a job of
+# a campaign it has these from RUN/spool/site.env; started by hand, from the environment.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+source "${BASH_SOURCE[0]%/*}/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
 run=$(cd "${1:?a run is expected: endpoint.sh RUN}" && pwd -P) || exit 2
@@ -97,7 +92,7 @@ is_up() { # whether the model answers, and is published
 }
 
 end_when_unasked() { # a run's submitter lives as long as one of its controllers: without any, nobody asks the model
-  local beat last='' since=$SECONDS idle=${MLIPILOT_ENDPOINT_IDLE_S:-900}
+  local beat last='' since=$SECONDS idle=$MLIPILOT_ENDPOINT_IDLE_S
   while sleep $((idle < 60 ? 1 : 15)) >&- 2>&-; do
     beat=$(cat "$run/spool/submitter" 2>/dev/null)
     [ "$beat" = "$last" ] || last=$beat since=$SECONDS
@@ -108,14 +103,14 @@ end_when_unasked() { # a run's submitter lives as long as one of its controllers
   done
 }
 
-# shellcheck disable=SC2317  # the trap calls it
+# shellcheck disable=SC2317,SC2329  # the trap calls it
 withdraw() { # what is published is not this job's, where its node was lost for a while and another has followed it
   local said=
   IFS= read -r -d '' said <"$published"
   [[ $said != *"\"$token\""* ]] || rm -f "$published"
 } 2>/dev/null
 
-# shellcheck disable=SC2317
+# shellcheck disable=SC2317,SC2329
 end_all() { # however this ends, the server does not outlive its address
   [ -z "${server:-}" ] || kill -TERM "$server" 2>/dev/null
   [ -z "${watcher:-}" ] || kill -TERM "$watcher" 2>/dev/null
@@ -127,11 +122,11 @@ if [ -n "$of_campaign" ]; then
   read_settings
   name_job
 fi
-image=${MLIPILOT_IMAGE:-}
+image=$MLIPILOT_IMAGE
 model=$(realpath -e -- "${MLIPILOT_ENDPOINT:?what to serve: a GGUF file, or the directory of a model}") ||
   fail "there is no model at $MLIPILOT_ENDPOINT"
-read -r -a options <<<"${MLIPILOT_ENDPOINT_OPTIONS:-}"
-load_modules "${MLIPILOT_MODULES:-}"
+read -r -a options <<<"$MLIPILOT_ENDPOINT_OPTIONS"
+load_modules "$MLIPILOT_MODULES"
 contained=(apptainer --silent exec --containall --cleanenv --no-eval)
 [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
 
@@ -154,7 +149,7 @@ until is_up; do
     kill -TERM "$server" 2>/dev/null || break
   fi
   kill -0 "$server" 2>/dev/null || fail "the server ended before it answered: see its words above"
-  ((SECONDS < ${MLIPILOT_ENDPOINT_WAIT_S:-1800})) || fail "the model was not loaded within $SECONDS s"
+  ((SECONDS < MLIPILOT_ENDPOINT_WAIT_S)) || fail "the model was not loaded within $SECONDS s"
   sleep 0.5
 done
 [ ! -e "$published" ] || say "serving $model on $host"

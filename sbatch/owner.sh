@@ -47,7 +47,7 @@ judge_owner() { # end here if another job carries the lineage, or may do so
           ;;
       esac
     fi
-    [ "$try" = 3 ] || sleep "${MLIPILOT_POLL_S:-30}"
+    [ "$try" = 3 ] || sleep "$MLIPILOT_POLL_S"
   done
   say "lineage $lineage of $run is held by job $owner${owner_cluster:+ of cluster $owner_cluster}, and Slurm" \
     "does not say that it is over${state:+ but $state}: sbatch $script again later, or see \`mlipilot unlock\`"

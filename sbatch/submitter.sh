@@ -8,30 +8,15 @@
 # Exit status: 2 what was given is wrong, 75 Slurm does not answer (--once), 1 another submitter took over.
 # It needs bash 4.4, coreutils and Slurm's commands. RUN is an absolute path on a filesystem that jobs see.
 #
-# The site's settings, from the environment:
-#   MLIPILOT_GPU_PARTITION   --partition of the jobs          (none: Slurm's default)
-#   MLIPILOT_ACCOUNT         --account                        (none)
-#   MLIPILOT_QOS             --qos                            (none)
-#   MLIPILOT_CONSTRAINT      --constraint                     (none)
-#   MLIPILOT_GPU_GRES        how N GPUs are asked for: `gpu` or `gpu:a100` means --gres=gpu:a100:N; a word that begins
-#                            with -- is taken as it is, with %N for the number, as in --gpus-per-node=%N  (gpu)
-#   MLIPILOT_SBATCH_EXTRA    further words for sbatch, separated by blanks; _TRAIN, _EVALUATE, _FUSED or _ENDPOINT
-#                            behind the name: for that template only, where they override all of the above   (none)
-#   MLIPILOT_MAX_MINUTES, _MAX_CPUS, _MAX_MEMORY_MIB, _MAX_GPUS    what a request may ask for (1440, 64, 262144, 8)
-#   MLIPILOT_ENDPOINT        what a job of template endpoint serves, with further variables: see endpoint.sh. It may
-#                            run MLIPILOT_MAX_MINUTES on 4 cores with 16 GiB unless _EXTRA_ENDPOINT says other (none)
-#   MLIPILOT_POLL_S          seconds between two looks at the queue, up to six times that while nothing changes  (30)
-#   MLIPILOT_SLURM_TIMEOUT_S patience with one Slurm command; sbatch gets at most MLIPILOT_DOUBT_S       (30)
-#   MLIPILOT_DOUBT_S         age at which a submission that Slurm knows nothing of is held for lost      (60)
-#   MLIPILOT_SBATCH_DIR      where the .sbatch files, job.sh and common.sh lie  (beside this file)
-#   MLIPILOT_IMAGE, MLIPILOT_IMAGE_SHA256, MLIPILOT_MODULES, MLIPILOT_PYTHON    for job.sh: which image the jobs run,
-#                            the modules they load, or, without an image, which Python  (kept as the run has them)
+# The site's settings are in settings.sh.
 #
 # No `set -e`: a full disk or a silent Slurm must not end the service, so every step checks its own outcome.
 set -uo pipefail
 shopt -s nullglob
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 2
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+source "$here/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_lib.sh
 source "$here/submitter_lib.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_queue.sh
@@ -40,13 +25,6 @@ source "$here/submitter_queue.sh"
 usage_error() {
   printf 'submitter.sh: %s\n' "$*" >&2
   exit 2
-}
-
-whole_number() { # whole_number VARIABLE DEFAULT LEAST: sets the variable, or says what is wrong with it
-  local value=${!1:-$2}
-  [[ $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $3 ]] ||
-    usage_error "$1='$value' is not a whole number: set it to $3 or more"
-  printf -v "$1" %s "$value"
 }
 
 # What the shell that started us inherited must shape neither the jobs nor the answers about them.
@@ -71,13 +49,6 @@ run=${1%/}
   usage_error "RUN '$1' is no absolute path without backslashes and control characters: give one"
 cd "$run" 2>/dev/null || usage_error "RUN '$run' is no directory that can be entered: give the directory of a run"
 real_run=$(pwd -P)
-whole_number MLIPILOT_MAX_MINUTES 1440 1
-whole_number MLIPILOT_MAX_CPUS 64 1
-whole_number MLIPILOT_MAX_MEMORY_MIB 262144 1
-whole_number MLIPILOT_MAX_GPUS 8 0
-whole_number MLIPILOT_POLL_S 30 1
-whole_number MLIPILOT_SLURM_TIMEOUT_S 30 1
-whole_number MLIPILOT_DOUBT_S 60 1
 sbatch_dir=${MLIPILOT_SBATCH_DIR:-$here}
 [[ $sbatch_dir == /* && -d $sbatch_dir ]] ||
   usage_error "MLIPILOT_SBATCH_DIR='$sbatch_dir' is no absolute path of a directory: give the one of the batch scripts"

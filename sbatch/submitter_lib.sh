@@ -62,11 +62,11 @@ ask() {
 
 # What job.sh needs to know on the node. Batch scripts are copied by Slurm, so what they share lies in the run.
 publish_site() {
-  local image=${MLIPILOT_IMAGE:-} digest=${MLIPILOT_IMAGE_SHA256:-} file
-  for file in common.sh job.sh endpoint.sh; do
+  local image=$MLIPILOT_IMAGE digest=$MLIPILOT_IMAGE_SHA256 file
+  for file in settings.sh common.sh job.sh endpoint.sh; do
     [[ ! -f $sbatch_dir/$file ]] || publish "spool/$file" <"$sbatch_dir/$file" || return
   done
-  if [[ -z $image${MLIPILOT_PYTHON:-} ]]; then
+  if [[ -z $image$MLIPILOT_PYTHON ]]; then
     [[ -e spool/site.env || ! -e spool/job.sh ]] ||
       usage_error "neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON is set: set what the jobs of $run are to run with"
     return 0
@@ -77,10 +77,10 @@ publish_site() {
     [[ $digest =~ ^[0-9a-f]{64}$ ]] ||
       usage_error "MLIPILOT_IMAGE_SHA256='$digest' is no SHA-256, nor is one in $run/image.sha256: set it to the image's"
   fi
-  printf '%s\n' "image=$image" "image_sha256=$digest" "modules=${MLIPILOT_MODULES:-}" "python=${MLIPILOT_PYTHON:-}" \
-    "endpoint=${MLIPILOT_ENDPOINT:-}" "endpoint_image=${MLIPILOT_ENDPOINT_IMAGE:-}" \
-    "endpoint_options=${MLIPILOT_ENDPOINT_OPTIONS:-}" "endpoint_wait_s=${MLIPILOT_ENDPOINT_WAIT_S:-}" \
-    "endpoint_idle_s=${MLIPILOT_ENDPOINT_IDLE_S:-}" | publish spool/site.env
+  printf '%s\n' "image=$image" "image_sha256=$digest" "modules=$MLIPILOT_MODULES" "python=$MLIPILOT_PYTHON" \
+    "endpoint=$MLIPILOT_ENDPOINT" "endpoint_image=$MLIPILOT_ENDPOINT_IMAGE" \
+    "endpoint_options=$MLIPILOT_ENDPOINT_OPTIONS" "endpoint_wait_s=$MLIPILOT_ENDPOINT_WAIT_S" \
+    "endpoint_idle_s=$MLIPILOT_ENDPOINT_IDLE_S" | publish spool/site.env
 }
 
 load_state() { # what earlier submitters of this run left
@@ -174,7 +174,7 @@ read_request() { # read_request NAME: fills `wanted`, or says the `reason` why n
 
 plan_endpoint() { # the run's model: what it needs is the site's to say, and not a request's
   [[ ${#wanted[@]} -eq 1 ]] || refuse "template=endpoint takes no other key" || return
-  [[ -n ${MLIPILOT_ENDPOINT:-} ]] ||
+  [[ -n $MLIPILOT_ENDPOINT ]] ||
     refuse "MLIPILOT_ENDPOINT is not set where submitter.sh runs: set it there, or sbatch sbatch/endpoint.sbatch RUN" || return
   wanted+=([minutes]=$MLIPILOT_MAX_MINUTES [cpus]=4 [memory_mib]=16384 [gpus]=0)
 }
@@ -186,14 +186,14 @@ build_command() { # build_command NAME: fills `command` from `wanted` and the si
   command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
     --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}" "--mem=${wanted[memory_mib]}")
   if [[ ${wanted[gpus]} != 0 ]]; then
-    value=${MLIPILOT_GPU_GRES:-gpu}
+    value=$MLIPILOT_GPU_GRES
     [[ $value == --* ]] || value="--gres=$value:%N"
     command+=("${value//'%N'/${wanted[gpus]}}")
   fi
   command+=(${MLIPILOT_GPU_PARTITION:+"--partition=$MLIPILOT_GPU_PARTITION"}
     ${MLIPILOT_ACCOUNT:+"--account=$MLIPILOT_ACCOUNT"} ${MLIPILOT_QOS:+"--qos=$MLIPILOT_QOS"}
     ${MLIPILOT_CONSTRAINT:+"--constraint=$MLIPILOT_CONSTRAINT"})
-  read -r -a words <<<"${MLIPILOT_SBATCH_EXTRA:-} ${!extra:-}"
+  read -r -a words <<<"$MLIPILOT_SBATCH_EXTRA ${!extra}"
   command+=("${words[@]}" ${wanted[after]:+"--dependency=afterany:${job_of[${wanted[after]}]}"}
     ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 "$requeue"
     "$sbatch_dir/${wanted[template]}.sbatch" "$run" ${wanted[attempt]:+"${wanted[attempt]}"} ${wanted[then]:+"${wanted[then]}"})

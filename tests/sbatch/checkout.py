@@ -16,12 +16,16 @@ _CONTROLLER = "env | sed -n 's/^APPTAINERENV_//p' >told"
 class Checkout:
     """Job 17_0 of cluster alps is to carry lineage 0 of `runs/tiny`."""
 
+    submitter = 'touch "$1/served"\n'
+    """What stands for submitter.sh, but where a campaign's own file is submitted."""
+
     def __init__(self, root: Path, slurm: StandinSlurm) -> None:
         self.root, self.slurm, self.apptainer = root, slurm, root / "standin_apptainer"
         self.run, self.lineage = root / "runs" / "tiny", root / "runs" / "tiny" / "lineage-0"
-        self.image = root / "mlipilot-cpu.sif"
-        shutil.copytree(REPOSITORY / "sbatch", root / "sbatch")
-        (root / "sbatch" / "submitter.sh").write_text('touch "$1/served"\n')
+        for folder in ("sbatch", "campaigns"):
+            shutil.copytree(REPOSITORY / folder, root / folder)
+        self.image = root / "containers" / "mlipilot-cpu.sif"
+        self.image.parent.mkdir()
         self.image.write_bytes(IMAGE)
         self.write_program("mlipilot", _CONTROLLER)
         standin = REPOSITORY / "tests" / "sbatch" / "standin_apptainer"
@@ -36,16 +40,30 @@ class Checkout:
         path.chmod(0o755)
 
     def begin(self, run: str = "runs/tiny", *options: str, **environment: str) -> subprocess.Popen[str]:
-        """The batch script, as job 17_0, on its way."""
+        """`campaign.sh` on its way; its submitter only shows that it came."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "MLIPILOT_"))}
+        settings = {"MLIPILOT_IMAGE": str(self.image), "MLIPILOT_POLL_S": "1"}
+        (self.root / "sbatch" / "submitter.sh").write_text(self.submitter)
+        words = ["sbatch/campaign.sh", "tiny.sbatch", run, "tiny.yaml", *options]
+        return self._begin(words, inherited | settings, environment)
+
+    def submit(self, script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """What came of a campaign's file, as Slurm starts it, with nothing else in its environment."""
+        campaign = self._begin([f"campaigns/{script}"], environment, {"SLURM_SUBMIT_DIR": str(self.root)})
+        said, _ = campaign.communicate(timeout=60)
+        return subprocess.CompletedProcess(campaign.args, campaign.returncode, said)
+
+    def _begin(
+        self, words: list[str], inherited: dict[str, str], environment: dict[str, str]
+    ) -> subprocess.Popen[str]:
         job = {"SLURM_JOB_ID": "18", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}
-        settings = {"MLIPILOT_IMAGE": self.image.name, "MLIPILOT_POLL_S": "0", "SLURM_CLUSTER_NAME": "alps"}
+        job["SLURM_CLUSTER_NAME"] = "alps"
         path = f"{self.slurm.root / 'bin'}:{self.apptainer / 'bin'}:{os.environ['PATH']}"
         standins = {"STANDIN_SLURM": str(self.slurm.root), "STANDIN_APPTAINER": str(self.apptainer)}
         return subprocess.Popen(
-            ["bash", "sbatch/campaign.sh", "tiny.sbatch", run, "tiny.yaml", *options],
+            ["bash", *words],
             cwd=self.root,
-            env=inherited | job | settings | standins | {"PATH": path} | environment,
+            env=inherited | job | standins | {"PATH": path} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

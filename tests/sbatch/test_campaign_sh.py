@@ -31,7 +31,7 @@ def test_an_image_that_is_not_the_one_that_was_built_is_refused(site: Checkout) 
     digest = hashlib.sha256(IMAGE).hexdigest()
     entry = f"mlipilot-cpu:\n  file: mlipilot-cpu.sif\n  variant: cpu\n  sif_sha256: {digest}\n"
     other = "mlipilot-cuda:\n  file: mlipilot-cuda.sif\n  sif_sha256: 0\n"
-    (site.root / "images.lock").write_text("# by build.sh\n" + entry + other)
+    site.image.with_name("images.lock").write_text("# by build.sh\n" + entry + other)
     site.image.write_bytes(IMAGE[:-1] + b"T")
     assert f"mlipilot-cpu.sif is not the one in images.lock beside it ({digest})" in refused(site)
     assert not (site.run / "image.sha256").exists()
@@ -129,7 +129,7 @@ def test_the_variables_that_a_campaign_names_reach_its_controller(site: Checkout
 
 
 def test_the_model_of_a_campaign_is_named_to_submitter_and_controller(site: Checkout) -> None:
-    (site.root / "sbatch" / "submitter.sh").write_text('env >"$1/served"\n')
+    site.submitter = 'env >"$1/served"\n'
     (site.root / "tiny.gguf").touch()
     done = site.start(MLIPILOT_ENDPOINT="tiny.gguf", SLURM_ARRAY_TASK_MAX="3")
     assert done.returncode == 0, done.stdout

@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# Every setting of the scripts here, and the only place that gives one its default. Each script sources this first, so
+# that none can meet a setting that nobody has set. They come from the environment: of the campaign's sbatch file, of
+# cron, of a shell. A setting that is empty is not set.
+#
+# NAME|KIND|DEFAULT|MEANING, where KIND is `text`, the least that a whole number may be, or `carried` for what one
+# script tells the next and nobody sets.
+settings=(
+  # Where jobs run, and how they are asked for
+  'MLIPILOT_GPU_PARTITION|text||--partition of the jobs (none: the default of Slurm)'
+  'MLIPILOT_ACCOUNT|text||--account of the jobs'
+  'MLIPILOT_QOS|text||--qos of the jobs'
+  'MLIPILOT_CONSTRAINT|text||--constraint of the jobs'
+  'MLIPILOT_GPU_GRES|text|gpu|how N GPUs are asked for: gpu or gpu:a100 means --gres=gpu:a100:N; a word that begins with -- is taken as it is, with %N for the number, as in --gpus-per-node=%N'
+  'MLIPILOT_SBATCH_EXTRA|text||further words for sbatch, separated by blanks; they override all of the above'
+  'MLIPILOT_SBATCH_EXTRA_TRAIN|text||the same for trainings only'
+  'MLIPILOT_SBATCH_EXTRA_EVALUATE|text||the same for evaluations only'
+  'MLIPILOT_SBATCH_EXTRA_FUSED|text||the same where a training and its evaluation are one job'
+  'MLIPILOT_SBATCH_EXTRA_ENDPOINT|text||the same for the model of a campaign only'
+  'MLIPILOT_MAX_MINUTES|1|1440|the longest time that a job may ask for, and that of the model'
+  'MLIPILOT_MAX_CPUS|1|64|the most cores that a job may ask for'
+  'MLIPILOT_MAX_MEMORY_MIB|1|262144|the most memory that a job may ask for'
+  'MLIPILOT_MAX_GPUS|0|8|the most GPUs that a job may ask for'
+  # What jobs run with
+  'MLIPILOT_IMAGE|text||the image of controller and jobs'
+  'MLIPILOT_IMAGE_SHA256|text||its SHA-256 (none: what image.sha256 of the run says)'
+  'MLIPILOT_PUBLIC_KEY|text||PEM: refuse an image that it did not sign'
+  'MLIPILOT_MODULES|text||modules to load on the host, separated by blanks'
+  'MLIPILOT_PYTHON|text||without an image, the Python that jobs run with'
+  'MLIPILOT_PASS|text||names of further variables that the controller is given, separated by blanks'
+  # How Slurm is asked
+  'MLIPILOT_SUBMIT|text|here|here: the controller has a submitter beside it; login: submitter.sh --once runs elsewhere'
+  'MLIPILOT_SBATCH_DIR|text||where the batch scripts lie (none: beside submitter.sh)'
+  'MLIPILOT_POLL_S|1|30|seconds between two looks at the queue, up to six times that while nothing changes'
+  'MLIPILOT_SLURM_TIMEOUT_S|1|30|patience with one command of Slurm; sbatch gets at most MLIPILOT_DOUBT_S'
+  'MLIPILOT_DOUBT_S|1|60|age at which a submission that Slurm knows nothing of is held for lost'
+  # The model of a campaign: endpoint.sh
+  'MLIPILOT_ENDPOINT|text||what to serve: a GGUF file, or the directory of a model, by the image below'
+  'MLIPILOT_ENDPOINT_IMAGE|text||the image of vLLM, for such a directory'
+  'MLIPILOT_ENDPOINT_OPTIONS|text||further words for the server, separated by blanks'
+  'MLIPILOT_ENDPOINT_WAIT_S|1|1800|patience until the model is loaded'
+  'MLIPILOT_ENDPOINT_IDLE_S|1|900|how long the model of a campaign outlives the last of its controllers'
+  # From a controller to its successor
+  'MLIPILOT_LINEAGES|carried||how many lineages the campaign has'
+  'MLIPILOT_LEDGER_BYTES|carried||how long the ledger was when the controller before this one began'
+  'MLIPILOT_IDLE_GENERATIONS|carried|0|how many controllers in a row wrote nothing'
+)
+
+apply_defaults() {
+  local line name kind default
+  for line in "${settings[@]}"; do
+    name=${line%%|*} line=${line#*|}
+    kind=${line%%|*} line=${line#*|}
+    default=${line%%|*}
+    [[ -n ${!name:-} ]] || printf -v "$name" %s "$default"
+    if [[ $kind == [0-9]* && ! (${!name} =~ ^(0|[1-9][0-9]{0,8})$ && ${!name} -ge $kind) ]]; then
+      printf '%s: %s\n' "${0##*/}" "$name='${!name}' is not a whole number: set it to $kind or more" >&2
+      exit 2
+    fi
+  done
+}
+apply_defaults
