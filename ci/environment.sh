@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts here: a virtual environment with MLIPilot in it, made once and again when
 # pyproject.toml changes. Everything else that a machine needs is Python >= 3.11 with venv.
 #

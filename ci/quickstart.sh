@@ -2,6 +2,7 @@
 # From a bare machine to an accepted model: installs, then runs a campaign in its smoke profile, that of copper or
 #   ci/quickstart.sh qm7_b3lyp      that of molecules
 # Run it again to see the result again; after a kill it goes on where it stopped.
+# shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 campaign=${1:-cu_emt}
 [ -f "campaigns/$campaign.yaml" ] || { echo "there is no campaigns/$campaign.yaml; try cu_emt or qm7_b3lyp" >&2; exit 2; }

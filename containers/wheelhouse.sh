@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154  # build.sh sets what is read here
 # Sourced by build.sh: what fetches from a package index (`lock`, `wheelhouse`), and the check of what was fetched.
 
 python_venv() { # a fresh environment of the base's Python, in $work/venv
