@@ -4,8 +4,9 @@
 #   ci/test.sh          all but the sweeps, in less than half an hour on two idle cores
 #   ci/test.sh sweep    the sweeps alone: longer tests of what shorter ones have shown
 #
-# As root on Debian 12 it also installs a one-node Slurm and Apptainer (ci/cluster), builds the image, and tests
-# with them; elsewhere with what `sinfo` and MLIPILOT_TEST_IMAGE give, and says what is left out.
+# As root on Debian 12 it also installs a one-node Slurm and Apptainer (ci/cluster), adds an ordinary user, has them
+# build the image, and tests with it; elsewhere with what `sinfo` and MLIPILOT_TEST_IMAGE give, and says what is left out.
+# shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
@@ -25,15 +26,14 @@ if [ "$(id -u)" = 0 ] && grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs
     bash ci/cluster/up.sh
     cluster=ours
   fi
+  bash ci/cluster/user.sh mlipilot-user
+  export MLIPILOT_TEST_USER=mlipilot-user # who types what the documents say
 fi
 
-images=${TMPDIR:-/tmp}/mlipilot-images
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
-  mkdir -p "$images"
+  log=$(mktemp)
   # Beside what needs no image, for it keeps one core busy most of the time; in a group of its own.
-  setsid bash -c 'bash containers/build.sh wheelhouse cpu --wheelhouse "$0/wheelhouse-cpu" &&
-    bash containers/build.sh image cpu --offline --wheelhouse "$0/wheelhouse-cpu" --output "$0"' \
-    "$images" >"$images/build.log" 2>&1 &
+  setsid "$(find_python)" -m tests.documents.image "${MLIPILOT_TEST_USER:-$(id -un)}" >"$log" 2>&1 &
   builder=$!
 fi
 
@@ -51,10 +51,11 @@ fi
 
 if [ -n "$builder" ]; then
   say "the image"
-  wait "$builder" || { cat "$images/build.log" && exit 1; }
+  wait "$builder" || { cat "$log" && exit 1; }
   builder=
-  tail -n 1 "$images/build.log"
-  export MLIPILOT_TEST_IMAGE=$images/mlipilot-cpu.sif
+  MLIPILOT_TEST_IMAGE=$(tail -n 1 "$log")
+  export MLIPILOT_TEST_IMAGE
+  rm -f "$log"
 fi
 
 say "end-to-end tests"

@@ -86,10 +86,13 @@ def line_of(data: Any, location: tuple[int | str, ...]) -> int | None:
 
 
 def _mend(fault: Any, model: type[BaseModel], location: tuple[int | str, ...]) -> str | None:
-    if fault["type"] != "extra_forbidden" or not location:
-        return None
-    owner = _owner(model, location[:-1])
+    owner = _owner(model, location[:-1]) if location else None
     if owner is None:
+        return None
+    if fault["type"] == "string_pattern_mismatch":
+        field = owner.model_fields.get(str(location[-1]))
+        return field.description if field else None
+    if fault["type"] != "extra_forbidden":
         return None
     keys = [field.alias or name for name, field in owner.model_fields.items()]
     near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)

@@ -15,7 +15,15 @@ StandIn = Callable[[str, str], None]
 # Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
 WITH_MACE = ("tests/evaluation/", "tests/recipes/", "tests/reproduce/", "tests/report/test_export.py")
 # Groups that take a worker long; begun last, they would leave the others idle at the end.
-LONGEST_FIRST = ("image campaigns", "undisturbed", "own_cluster", "replay", "MACE")
+LONGEST_FIRST = (
+    "installed",
+    "image campaigns",
+    "documents on a cluster",
+    "undisturbed",
+    "own_cluster",
+    "replay",
+    "MACE",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks for groups in this hook, too

@@ -50,7 +50,7 @@ for gpu in 0 1; do
 done
 printf '%s\nAutoDetect=off\nName=gpu File=%s/dev/gpu[0-1]\n' "$mark" "$state" >"${SLURM_CONF%/*}/gres.conf"
 
-# Eight CPUs and 16 GB are claimed whatever the machine has: the tests' jobs mostly wait.
+# Eight CPUs and 64 GB are claimed whatever the machine has: the tests' jobs mostly wait.
 # cred_expire: a requeued job starts after 5 s, not 120.
 cat >"$SLURM_CONF" <<CONF
 $mark
@@ -61,7 +61,7 @@ SlurmUser=root
 AuthType=auth/munge
 AuthInfo=cred_expire=5
 GresTypes=gpu
-NodeName=DEFAULT Boards=1 SocketsPerBoard=1 CoresPerSocket=8 ThreadsPerCore=1 CPUs=8 RealMemory=16000 Gres=gpu:2
+NodeName=DEFAULT Boards=1 SocketsPerBoard=1 CoresPerSocket=8 ThreadsPerCore=1 CPUs=8 RealMemory=64000 Gres=gpu:2
 PartitionName=DEFAULT Nodes=ALL MaxTime=1-0 State=UP PriorityTier=10
 PartitionName=controller Default=YES
 PartitionName=gpu

@@ -65,7 +65,10 @@ class CampaignSpec(BaseModel):
 
     model_config = _STRICT
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="lower-case letters, digits, _ and -, at most 64: the run's directory has it",
+    )
     description: str = ""
     dataset: DatasetSpec
     recipe: str = Field(description="a recipe of the toolkit by name, or the path of a directory")

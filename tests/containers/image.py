@@ -43,8 +43,9 @@ def need_apptainer() -> None:
 
 @functools.cache
 def wheelhouse() -> Path:
-    """A wheelhouse of today's lock file: the one in `containers`, or one fetched now and kept."""
-    for found in (CONTAINERS / "wheelhouse-cpu", KEPT / "wheelhouse-cpu"):
+    """A wheelhouse of today's lock file: beside an image, in `containers`, or fetched now and kept."""
+    given = Path(os.environ.get("MLIPILOT_TEST_IMAGE", KEPT / IMAGE))
+    for found in (given.with_name("wheelhouse-cpu"), CONTAINERS / "wheelhouse-cpu", KEPT / "wheelhouse-cpu"):
         copy = found / "requirements.lock"
         if copy.is_file() and copy.read_bytes() == LOCK.read_bytes():
             return found

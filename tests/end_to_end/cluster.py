@@ -56,7 +56,7 @@ class Site:
             "campaigns/cu_emt.sbatch": "campaigns/tiny.sbatch",
             "campaigns/cu_emt.yaml": "campaigns/tiny.yaml",
             "--job-name=mlipilot-cu_emt": f"--job-name={self.name}",
-            "--mem=4G": "--mem=1G",  # the node of ci/cluster has 16 for all that is tested side by side
+            "--mem=4G": "--mem=1G",  # of the 64 that the node of ci/cluster has for all tests
             "--array=0-0%1": f"--array=0-{lineages - 1}%{lineages}",
             "mlipilot-cu_emt-%A": f"{self.name}-%A",
         }.items():

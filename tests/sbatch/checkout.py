@@ -47,9 +47,12 @@ class Checkout:
         words = ["sbatch/campaign.sh", "tiny.sbatch", run, "tiny.yaml", *options]
         return self._begin(words, inherited | settings, environment)
 
-    def submit(self, script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def submit(
+        self, script: str, environment: dict[str, str], **job: str
+    ) -> subprocess.CompletedProcess[str]:
         """What came of a campaign's file, as Slurm starts it, with nothing else in its environment."""
-        campaign = self._begin([f"campaigns/{script}"], environment, {"SLURM_SUBMIT_DIR": str(self.root)})
+        words = [f"campaigns/{script}"]
+        campaign = self._begin(words, environment, {"SLURM_SUBMIT_DIR": str(self.root)} | job)
         said, _ = campaign.communicate(timeout=60)
         return subprocess.CompletedProcess(campaign.args, campaign.returncode, said)
 

@@ -165,3 +165,9 @@ def test_a_campaign_has_its_jobs_submitted_without(name: str, site: Checkout) ->
     del env[name]
     done = site.submit("cu_emt.sbatch", USER | env)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_campaign_that_is_submitted_from_elsewhere_says_from_where(site: Checkout) -> None:
+    done = site.submit("cu_emt.sbatch", USER, SLURM_SUBMIT_DIR=str(site.root / "campaigns"))
+    assert done.returncode == 2 and site.slurm.calls("sbatch") == []
+    assert "sbatch this from the repository's root" in done.stdout
