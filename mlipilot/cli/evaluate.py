@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,8 @@ from rich.table import Table
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, ProfileName, print_json
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.evaluation.scorecard import load_scorecard, score
+from mlipilot.evaluation.scorecard import Profile, load_scorecard, score
+from mlipilot.jobs.commands import evaluate_argv, job_environment
 
 
 def evaluate(
@@ -34,13 +37,10 @@ def evaluate(
         raise InputError(
             "there is no data set here", file=source, mend=f"`mlipilot data build {card.dataset}`"
         )
-    from mlipilot.evaluation.runner import evaluate as measure
-
-    # Importing MACE prints on standard output, which is for the result alone.
-    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
-        target = output or Path(scratch)
-        target.mkdir(parents=True, exist_ok=True)
-        metrics = measure(model, source, scorecard, profile.value, "test", target, _tell)
+    with tempfile.TemporaryDirectory() as scratch:
+        target = output or Path(scratch) / "output"
+        written = _measure(model, source, scorecard, profile.value, target, Path(scratch))
+        metrics = json.loads(written.read_text(encoding="utf-8"))
     result = score(card, metrics)
     if as_json:
         print_json({"metrics": metrics, "score": result.model_dump()})
@@ -56,5 +56,19 @@ def evaluate(
         raise CheckFailedError(f"{sum(not gate.passed for gate in result.gates)} gates fail")
 
 
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _measure(model: Path, data: Path, scorecard: Path, profile: Profile, output: Path, scratch: Path) -> Path:
+    """Run the evaluator as a job does, whatever this shell's threads and numerical kernels are.
+
+    What it has written: metrics.json, which may say that the hand-over is refused.
+    """
+    from mlipilot.evaluation.results import REFUSED
+
+    argv = evaluate_argv(sys.executable, model, data, scorecard, profile, output, "test", "cpu")
+    environment = job_environment(dict(os.environ), scratch, use_gpu=False)
+    # Importing MACE prints on standard output, which is for the result alone.
+    status = subprocess.run(argv, env=environment, stdout=sys.stderr.fileno(), check=False).returncode
+    if status == InputError.exit_status:
+        raise typer.Exit(status)  # the evaluator has said why
+    if status not in (0, REFUSED):
+        raise CheckFailedError(f"the evaluator ended with status {status}; its words are above")
+    return output / "metrics.json"

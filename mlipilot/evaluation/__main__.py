@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from mlipilot.errors import MlipilotError
+from mlipilot.evaluation.results import REFUSED
 from mlipilot.evaluation.runner import evaluate
-
-REFUSED = 3
 
 
 def main(arguments: list[str] | None = None) -> int:

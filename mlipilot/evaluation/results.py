@@ -13,6 +13,8 @@ from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.untrusted import one_line
 
 MAX_REASON = 300
+REFUSED = 3
+"""The evaluator's exit status for a hand-over that is none."""
 
 
 class MeasurementError(Exception):

@@ -123,6 +123,10 @@ def test_evaluate_gives_the_numbers_of_the_run(undisturbed: RunPaths, tmp_path: 
         *("--scorecard", undisturbed.scorecard, "--data", undisturbed.data),
         cwd=tmp_path,
         check=1,  # the baseline fails gates
+        # A shell of other habits than a job's: more threads, other kernels of linear algebra.
+        OMP_NUM_THREADS="2",
+        OPENBLAS_NUM_THREADS="2",
+        OPENBLAS_CORETYPE="Prescott",
     )
     again = json.loads(done.stdout)["metrics"]["metrics"]
     recorded = json.loads((attempt / "evaluate/attempt-1/output/metrics.json").read_text())["metrics"]

@@ -79,6 +79,12 @@ def test_one_place_gives_a_setting_its_default() -> None:
     assert found == computed and all(SETTINGS[name][1] == "" for name in computed)
 
 
+def test_the_documents_tell_the_same_defaults() -> None:
+    documents = "".join(file.read_text() for file in (REPOSITORY / "docs").glob("*.md"))
+    told = dict(re.findall(r"`(MLIPILOT_[A-Z0-9_]+)` \((\d+)\)", documents))
+    assert told and told == {name: SETTINGS[name][1] for name in told}
+
+
 def test_scripts_read_their_settings_before_anything_else() -> None:
     for name in ("submitter.sh", "campaign.sh", "endpoint.sh"):
         sourced = re.findall(r'^source ".*/([a-z_]+\.sh)"$', (SBATCH / name).read_text(), re.MULTILINE)
