@@ -12,9 +12,10 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 find_python >/dev/null # on a bare machine it installs one, which the image's build wants, too
 
-cluster='' builder=''
+cluster='' builder='' desk=''
 clean_up() {
   [ -z "$builder" ] || kill -TERM -- "-$builder" 2>/dev/null || true
+  [ -z "$desk" ] || rm -rf "$desk"
   [ -z "$cluster" ] || bash ci/cluster/down.sh
 }
 trap clean_up EXIT
@@ -33,7 +34,10 @@ fi
 if command -v apptainer >/dev/null && [ -z "${MLIPILOT_TEST_IMAGE:-}" ]; then
   log=$(mktemp)
   # Beside what needs no image, for it keeps one core busy most of the time; in a group of its own.
-  setsid "$(find_python)" -m tests.documents.image "${MLIPILOT_TEST_USER:-$(id -un)}" >"$log" 2>&1 &
+  user=${MLIPILOT_TEST_USER:-$(id -un)}
+  desk=$(mktemp -d "$(getent passwd "$user" | cut -d: -f6)/mlipilot-image-XXXXXX")
+  chown "$user" "$desk"
+  setsid "$(find_python)" -m tests.documents.image "$user" "$desk" >"$log" 2>&1 &
   builder=$!
 fi
 

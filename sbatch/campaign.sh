@@ -10,7 +10,7 @@ source "${BASH_SOURCE[0]%/*}/settings.sh"
 source "${BASH_SOURCE[0]%/*}/common.sh"
 # shellcheck source-path=SCRIPTDIR source=owner.sh
 source "${BASH_SOURCE[0]%/*}/owner.sh"
-script=$1 run=$2
+script=${1:?a campaign starts it: campaign.sh SCRIPT RUN CAMPAIGN.yaml} run=${2:?the run is missing}
 shift 2
 case $MLIPILOT_SUBMIT in
   here | login) ;;
@@ -39,10 +39,11 @@ built_digest() { # what images.lock beside the image says that was built; nothin
 # The image that is here now is the run's for good: its jobs refuse any other.
 [ -n "$MLIPILOT_IMAGE" ] || fail "MLIPILOT_IMAGE is not set in $script: name the image that containers/build.sh made"
 image=$(realpath -- "$MLIPILOT_IMAGE")
-[ -r "$image" ] ||
+[ -f "$image" ] && [ -r "$image" ] ||
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
 say "hashing $image"
-digest=$(sha256sum "$image") && digest=${digest%% *}
+digest=$(sha256sum "$image") || fail "$image cannot be read: see its rights and its file system"
+digest=${digest%% *}
 built=$(built_digest 2>/dev/null)
 [ "${built:-$digest}" = "$digest" ] || fail "$image is not the one in images.lock beside it ($built); this one is $digest"
 recorded=$run/image.sha256
@@ -115,6 +116,7 @@ own_variables() { # own_variables CAMPAIGN.yaml [OPTION…]: those that the camp
 pass_on() { # pass_on NAME…: to the controller through the environment, never through a command line
   local name
   for name in "$@"; do
+    [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || fail "MLIPILOT_PASS in $script: '$name' is no name of a variable"
     [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
   done
 }

@@ -52,6 +52,7 @@ site() { # site KEY: its value in site.env
 name_job() { # sets `job_id`, `restart` and `node`
   job_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
   job_id=${job_id:-${SLURM_JOB_ID:?this script runs as a Slurm job}}
+  : "${SLURM_JOB_NAME:?a job of the submitter has a name}"
   restart=${SLURM_RESTART_COUNT:-0}
   node=${SLURMD_NODENAME:-$(uname -n)}
 }

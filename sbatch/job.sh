@@ -7,7 +7,7 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
-run=$1
+run=${1:?the submitter starts it: job.sh RUN ATTEMPT}
 shift
 export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
 name_job

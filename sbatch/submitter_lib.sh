@@ -72,7 +72,7 @@ publish_site() {
     return 0
   fi
   if [[ -n $image ]]; then
-    [[ $image == /* && -r $image ]] || usage_error "MLIPILOT_IMAGE='$image' is no absolute path of a readable image"
+    [[ $image == /* && -f $image && -r $image ]] || usage_error "MLIPILOT_IMAGE='$image' is no absolute path of a readable image"
     [[ -n $digest ]] || { read -r digest <image.sha256; } 2>/dev/null
     [[ $digest =~ ^[0-9a-f]{64}$ ]] ||
       usage_error "MLIPILOT_IMAGE_SHA256='$digest' is no SHA-256, nor is one in $run/image.sha256: set it to the image's"

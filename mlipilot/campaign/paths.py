@@ -76,6 +76,12 @@ class RunPaths:
         """SHA-256 of the image that every job of the run must use; absent for a run without one."""
         return self.root / "image.sha256"
 
+    def resuming(self, lineage: int = 0) -> str:
+        """What a person types to go on with a lineage: a run with an image goes on inside it, by Slurm."""
+        if self.image_digest.exists():
+            return "`sbatch` of its campaign's sbatch file"
+        return f"`mlipilot resume {self.root}{f' --lineage {lineage}' if lineage else ''}`"
+
     @property
     def spool(self) -> Path:
         """Requests to the host's submitter and what it answered."""

@@ -39,7 +39,7 @@ def cancel(run: RunDirectory) -> None:
                     cancel_idle_lineage(paths, lineage.number, ConsoleObserver())
     finally:  # a controller that waits for the model's reply is not heard of before
         ask_to_end(paths)
-    stdout.print(f"cancelled; `mlipilot resume {paths.root}` would go on", soft_wrap=True)
+    stdout.print(f"cancelled; {paths.resuming()} would go on", soft_wrap=True)
 
 
 def _is_over(lineage: LineagePaths) -> bool:

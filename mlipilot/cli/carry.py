@@ -19,7 +19,7 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
             state = run_lineage(run, lineage, observer, unattended=unattended)
         except KeyboardInterrupt:
             observer.event(
-                f"interrupted: running jobs go on by themselves; `mlipilot resume {run.root}` takes up here, "
+                f"interrupted: running jobs go on by themselves; {run.resuming(lineage)} takes up here, "
                 f"`mlipilot cancel {run.root}` ends them"
             )
             raise

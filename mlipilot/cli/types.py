@@ -55,7 +55,7 @@ def begun_lineage(run: RunPaths, number: int) -> LineagePaths:
     raise InputError(
         f"lineage {number} has not begun in this run (begun: {begun})",
         file=run.root,
-        mend=f"`mlipilot resume {run.root} --lineage {number}` begins it",
+        mend=f"{run.resuming(number)} begins it",
     )
 
 

@@ -42,5 +42,5 @@ def unlock(
         typer.confirm("Is that controller certainly over?", abort=True)
     clear(directory, claim)
     stdout.print(
-        f"cleared; `mlipilot resume {paths.root} --lineage {lineage}` goes on", markup=False, soft_wrap=True
+        f"cleared; {paths.resuming(lineage)} goes on", markup=False, soft_wrap=True
     )

@@ -119,7 +119,7 @@ class Controller:
         if state.cancelled:
             self.lineage.cancel.unlink(missing_ok=True)  # heeded, and left by a kill just after
             if unattended:
-                raise CancelledError(f"lineage {number} was cancelled; `{self._resume}` would go on")
+                raise CancelledError(f"lineage {number} was cancelled; {self.run.resuming(self.lineage.number)} would go on")
         check_image(self.run)
         if self.job is None:
             check_addresses(self.spec.pilot, self.run.endpoint)
@@ -163,11 +163,6 @@ class Controller:
     def state(self) -> State:
         """The ledger, replayed."""
         return replay(self.ledger.records)
-
-    @property
-    def _resume(self) -> str:
-        which = f" --lineage {self.lineage.number}" if self.lineage.number else ""
-        return f"mlipilot resume {self.run.root}{which}"
 
     def note_pause(self, reason: str) -> None:
         """Write the pause into the ledger, if the ledger can still be written."""
@@ -290,4 +285,4 @@ class Controller:
                 self.ledger.append("job_finished", body)
         self.ledger.append("cancelled", {})
         self.lineage.cancel.unlink()
-        raise CancelledError(f"cancelled on request; `{self._resume}` would go on")
+        raise CancelledError(f"cancelled on request; {self.run.resuming(self.lineage.number)} would go on")

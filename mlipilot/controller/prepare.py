@@ -58,13 +58,13 @@ def _check_existing(campaign: Campaign, run: RunPaths, may_exist: bool) -> None:
         raise InputError(
             "there is a run of this name already",
             file=run.root,
-            mend=f"`mlipilot resume {run.root}` goes on with it; `--set name=...` begins another",
+            mend=f"{run.resuming()} goes on with it; `--set name=...` begins another",
         )
     if run.spec.read_text(encoding="utf-8") != dump_spec(campaign.spec):
         raise InputError(
             "the run that is there was begun with another campaign file, profile or --set",
             file=run.spec,
-            mend=f"`mlipilot resume {run.root}` goes on with it as it is; `--set name=...` begins another",
+            mend=f"{run.resuming()} goes on with it as it is; `--set name=...` begins another",
         )
 
 
@@ -132,7 +132,7 @@ def check_image(run: RunPaths) -> None:
         raise InputError(
             "this run goes on inside its image, and this is not inside it",
             file=run.root,
-            mend="sbatch its campaign's sbatch file again",
+            mend=f"{run.resuming()} goes on",
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_NO_COMMANDS = {"mermaid", "yaml", "json", "python", "text"}
+COMMANDS = {"bash", "crontab"}
+"""The languages of fences with commands."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ def block(document: str, first: str) -> Block:
 
 
 def blocks(document: str) -> list[Block]:
-    """All blocks of commands of a document; the language of a fence is bash, or none is named."""
+    """All blocks of commands of a document."""
     found: list[Block] = []
     heading, language, lines = "", None, list[str]()
     for line in (REPOSITORY / document).read_text(encoding="utf-8").splitlines():
@@ -55,7 +57,7 @@ def blocks(document: str) -> list[Block]:
             language, lines = fence[1], []
         elif fence:
             commands = _commands(lines)
-            if language not in _NO_COMMANDS and commands:
+            if language in COMMANDS and commands:
                 found.append(Block(document, heading, commands))
             language = None
         elif language is not None:
@@ -72,5 +74,10 @@ def _commands(lines: list[str]) -> list[str]:
 
 def documents() -> list[str]:
     """Every document of the repository, by its path from the root."""
-    files = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("containers/*.md")]
-    return sorted(str(file.relative_to(REPOSITORY)) for file in files)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.md"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return sorted(listed.stdout.decode().split())

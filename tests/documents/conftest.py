@@ -33,9 +33,8 @@ def user() -> User:
 
 @pytest.fixture(scope="session")
 def desk(user: User) -> Iterator[Path]:
-    """A folder of the user's, with what can be cloned in it."""
-    folder = user.folder(f"documents-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
-    user.upstream(folder)
+    """A folder of the user's, with what can be cloned in it; nothing outside of it is touched."""
+    folder = user.desk()
     yield folder
     shutil.rmtree(folder)
 

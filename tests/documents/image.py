@@ -1,6 +1,6 @@
-"""Build the image as the README says it for a cluster, by USER, in a fresh clone; its path is the last line.
+"""Build the image as the README says it for a cluster, in a fresh clone in FOLDER; its path is the last line.
 
-    python3 -m tests.documents.image USER
+    python3 -m tests.documents.image USER FOLDER      (an empty folder of that user)
 
 The tests of a real image take this one. Standard library only: it runs beside the installation.
 """
@@ -15,9 +15,8 @@ from tests.documents.blocks import block
 from tests.documents.user import Shell, User, type_the_clone
 
 
-def build(user: User) -> Path:
-    """The SIF, in a clone in a folder `cluster` of the user's home that is made anew."""
-    desk = user.folder("cluster")
+def build(user: User, desk: Path) -> Path:
+    """The SIF, in a clone in `desk`, an empty folder of the user's."""
     user.upstream(desk)
     commands = block("README.md", "git clone")
     with Shell(user, desk) as shell:
@@ -29,4 +28,4 @@ def build(user: User) -> Path:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the user's shell is ended, too
-    print(build(User(sys.argv[1])))
+    print(build(User(sys.argv[1]), Path(sys.argv[2])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -10,52 +11,104 @@ from typing import Any
 import pytest
 import typer.main
 
+from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.app import app
-from tests.documents.blocks import REPOSITORY, blocks, documents
+from tests.documents.blocks import COMMANDS, REPOSITORY, Block, blocks, documents
 
-# Each block by the beginning of its first command, and the test that types it.
+# Each block by the beginning of its first command: how many commands it has, and the test that types them.
 TYPED = {
-    ("README.md", "bash ci/quickstart.sh"): "conftest.py",
-    ("README.md", "source .venv/bin/activate"): "test_readme.py",
-    ("README.md", "export OPENAI_BASE_URL=http://localhost:8000/v1"): "test_readme.py",
-    ("README.md", "git clone"): "test_cluster.py",
-    ("README.md", "* * * * *"): "test_cluster.py",
-    ("containers/README.md", "containers/build.sh image cpu"): "test_containers.py",
-    ("containers/README.md", "containers/build.sh wheelhouse cpu"): "test_containers.py",
-    ("containers/README.md", "openssl genpkey"): "test_containers.py",
-    ("docs/benchmarks.md", "bash ci/quickstart.sh qm7_b3lyp"): "test_readme.py",
-    ("docs/data-import.md", "mlipilot data import"): "test_data.py",
-    ("docs/data-qm7.md", "mlipilot data build qm7_b3lyp  "): "test_data.py",
-    ("docs/data-qm7.md", "mlipilot data build qm7_b3lyp --qm7"): "test_data.py",
-    ("docs/pilots-search.md", "pip install"): "test_pilots.py",
-    ("docs/pilots.md", "export OPENAI_BASE_URL=http://node7:8000/v1"): "test_pilots.py",
-    ("docs/pilots.md", "campaign+=(--set pilot=local)"): "../sbatch/test_site_block.py",
-    ("docs/pilots.md", "pip install"): "test_pilots.py",
-    ("docs/pilots.md", "mlipilot run campaigns/cu_emt.yaml --profile smoke"): "test_pilots.py",
+    ("README.md", "bash ci/quickstart.sh"): (2, "test_readme.py"),
+    ("README.md", "source .venv/bin/activate"): (17, "test_readme.py"),
+    ("README.md", "export OPENAI_BASE_URL=http://localhost:8000/v1"): (2, "test_readme.py"),
+    ("README.md", "git clone"): (6, "test_cluster.py"),
+    ("README.md", "* * * * *"): (1, "test_cluster.py"),
+    ("containers/README.md", "containers/build.sh image cpu"): (2, "test_containers.py"),
+    ("containers/README.md", "containers/build.sh wheelhouse cpu"): (4, "test_containers.py"),
+    ("containers/README.md", "openssl genpkey"): (3, "test_containers.py"),
+    ("docs/benchmarks.md", "bash ci/quickstart.sh qm7_b3lyp"): (1, "test_readme.py"),
+    ("docs/data-import.md", "mlipilot data import"): (3, "test_data.py"),
+    ("docs/data-qm7.md", "mlipilot data build qm7_b3lyp  "): (4, "test_data.py"),
+    ("docs/data-qm7.md", "mlipilot data build qm7_b3lyp --qm7"): (4, "test_data.py"),
+    ("docs/pilots-search.md", "pip install"): (2, "test_pilots.py"),
+    ("docs/pilots.md", "export OPENAI_BASE_URL=http://node7:8000/v1"): (3, "test_pilots.py"),
+    ("docs/pilots.md", "campaign+=(--set pilot=local)"): (7, "../sbatch/test_site_block.py"),
+    ("docs/pilots.md", "pip install"): (3, "test_pilots.py"),
+    ("docs/pilots.md", "mlipilot run campaigns/cu_emt.yaml --profile smoke"): (1, "test_pilots.py"),
 }
 NOT_TYPED = {
     ("docs/benchmarks.md", "python ci/benchmark_labels.py"): "a quarter of an hour of PySCF",
     ("docs/pilots-search.md", "sbatch --array=0-11"): "twelve lineages, three of them with a language model",
 }
+# What stands in fences without commands, or in none, is no command.
+PROGRAMS = (
+    r"(\$ *)?(mlipilot|sbatch|scancel|bash|pip|python|apptainer|git|openssl|tar|export|containers/|ci/) *\S"
+)
 
 
-def test_every_block_is_typed_by_a_test_or_it_is_said_why_not() -> None:
-    known = TYPED | NOT_TYPED
-    found = {(document, block.lines[0]) for document in documents() for block in blocks(document)}
-    unknown = [
-        line for line in found if not [k for k in known if k[0] == line[0] and line[1].startswith(k[1])]
-    ]
-    gone = [k for k in known if not [line for line in found if k[0] == line[0] and line[1].startswith(k[1])]]
-    assert unknown == [] and gone == []
-    for (_, first), test in TYPED.items():
-        assert f'"{first.strip()}' in (Path(__file__).parent / test).read_text(), f"{test} types no {first}"
+def test_every_command_is_typed_by_a_test_or_it_is_said_why_not() -> None:
+    found = {(document, block.lines[0]): block for document in documents() for block in blocks(document)}
+    known = {key: matches(key, found) for key in (*TYPED, *NOT_TYPED)}
+    assert {key: len(lines) for key, lines in known.items() if len(lines) != 1} == {}
+    assert found.keys() - {line for lines in known.values() for line in lines} == set()
+    for key, (number, test) in TYPED.items():
+        assert len(found[known[key][0]].lines) == number, f"{key}: {test} is to type what is new there"
+        typed = (Path(__file__).parent / test).read_text(encoding="utf-8")
+        assert f'"{key[1].strip()}' in typed, f"{test} types no {key[1]}"
+
+
+def matches(key: tuple[str, str], found: dict[tuple[str, str], Block]) -> list[tuple[str, str]]:
+    """The blocks whose first command begins as `key` says."""
+    return [line for line in found if line[0] == key[0] and line[1].startswith(key[1])]
 
 
 @pytest.mark.parametrize("document", documents())
-def test_every_fence_names_its_language(document: str) -> None:
-    text = (REPOSITORY / document).read_text(encoding="utf-8")
-    fences = re.findall(r"^\s*```(.*)$", text, re.MULTILINE)
-    assert all(fences[::2]) and not any(fences[1::2])
+def test_commands_stand_in_fences_that_say_so(document: str) -> None:
+    language, others = None, []
+    for line in (REPOSITORY / document).read_text(encoding="utf-8").splitlines():
+        assert not re.match(r"\s*~~~", line), "fences here are of backticks"
+        if line.lstrip().startswith("```"):
+            language = line.strip().strip("`") if language is None else None
+            assert language in {None, "text", "yaml", "mermaid"} | COMMANDS, line
+        elif language not in COMMANDS and (language or line.startswith(("    ", "\t"))):
+            others.append(line)
+    assert [line for line in others if re.match(rf"\s*{PROGRAMS}", line)] == []
+
+
+@pytest.mark.parametrize("document", documents())
+def test_the_options_of_our_scripts_are_theirs(document: str) -> None:
+    for line in (line for block in blocks(document) for line in block.lines):
+        words = line.split(" #")[0].split()
+        for script in (word for word in words if word.endswith(".sh")):
+            text = (REPOSITORY / script).read_text(encoding="utf-8")
+            told = words[words.index(script) + 1 :]
+            assert [word for word in told if word.startswith("--") and word not in text] == [], line
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_setting_that_is_named_is_read(document: str) -> None:
+    setting = re.compile(r"MLIPILOT_[A-Z0-9_]*[A-Z0-9]\b")
+    folders = [REPOSITORY / name for name in ("sbatch", "ci", "containers", "campaigns")]
+    scripts = [file for folder in folders for file in folder.rglob("*") if file.suffix in (".sh", ".sbatch")]
+    read = {name for file in scripts for name in setting.findall(file.read_text(encoding="utf-8"))}
+    assert set(setting.findall((REPOSITORY / document).read_text(encoding="utf-8"))) <= read
+
+
+def told_to_campaigns() -> list[tuple[str, str]]:
+    """The commands of the documents with the file of a shipped campaign in them."""
+    lines = [(document, line) for document in documents() for b in blocks(document) for line in b.lines]
+    return [
+        (document, line) for document, line in lines if re.search(r"campaigns/(cu_emt|qm7_b3lyp)\.yaml", line)
+    ]
+
+
+@pytest.mark.parametrize(("document", "line"), told_to_campaigns())
+def test_campaigns_take_the_profile_and_the_settings_that_they_are_told(document: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    told = [(option, value) for option, value in itertools.pairwise(words) if option.startswith("--")]
+    profiles: list[Any] = [value for option, value in told if option == "--profile"]
+    settings = [value for option, value in told if option == "--set" and "replay" not in value]
+    (campaign,) = [word for word in words if word.startswith("campaigns/")]
+    load_campaign(REPOSITORY / campaign, profiles[0] if profiles else None, settings)
 
 
 def spoken_commands() -> list[tuple[str, str]]:

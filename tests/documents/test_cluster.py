@@ -5,7 +5,6 @@ Its first lines, a clone, a wheelhouse and an image, are typed by `image.py` bef
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,21 +23,32 @@ pytestmark = [pytest.mark.slow, needs_slurm, needs_image, pytest.mark.xdist_grou
 
 
 @pytest.fixture
-def checkout(user: User) -> Iterator[Path]:
-    """The clone in which the README's first lines were typed."""
-    assert IMAGE is not None
-    root = IMAGE.parents[1]
-    if not (root / ".git").is_dir() or root.stat().st_uid != user.uid:
-        pytest.skip(f"MLIPILOT_TEST_IMAGE={IMAGE} was not built by {user.name} in a clone: see image.py")
-    shutil.rmtree(root / "runs", ignore_errors=True)
+def checkout(user: User, desk: Path) -> Iterator[Path]:
+    """A clone as it is after the README's first lines: with the image that they made."""
+    root = clone_with_image(user, desk, "cluster")
     yield root
-    end_jobs(user)
+    end_jobs(root)
 
 
-def end_jobs(user: User) -> None:
-    """Have Slurm end whatever is left of the user."""
-    while subprocess.run(["squeue", "-h", "-u", user.name], stdout=subprocess.PIPE, check=True).stdout:
-        subprocess.run(["scancel", "--quiet", "-u", user.name], check=False)
+def clone_with_image(user: User, desk: Path, name: str) -> Path:
+    """A new clone in `desk`, with a copy of the image and of what `build.sh` wrote beside it."""
+    assert IMAGE is not None
+    with Shell(user, desk) as shell:
+        clone(shell, desk, name)
+        shell.type(f"cp {IMAGE} {IMAGE.with_name('images.lock')} containers")
+    return desk / name
+
+
+def end_jobs(root: Path) -> None:
+    """Have Slurm end what was submitted from below `root`, and nothing else."""
+
+    def left() -> list[str]:
+        listed = subprocess.run(["squeue", "-h", "-o", "%A %Z"], capture_output=True, text=True, check=True)
+        rows = [line.split(" ", 1) for line in listed.stdout.splitlines()]
+        return [number for number, folder in rows if Path(folder).is_relative_to(root)]
+
+    while numbers := left():
+        subprocess.run(["scancel", "--quiet", *numbers], check=False)
         time.sleep(1)
 
 
@@ -83,19 +93,18 @@ def test_a_campaign_as_the_readme_has_it(user: User, checkout: Path) -> None:
     commands.end()
 
 
-def test_where_only_a_login_node_may_submit(user: User, checkout: Path, desk: Path) -> None:
-    """With a short campaign in another clone; cron's part is played with cron's environment and shell."""
+def test_where_only_a_login_node_may_submit(user: User, desk: Path) -> None:
+    """With a short campaign; cron's part is played with cron's environment and shell."""
     crontab = block("README.md", "* * * * *")
     line = crontab.take("* * * * * ").removeprefix("* * * * * ").replace("/path/of/mlipilot", f"{desk}/login")
     crontab.end()
-    with Shell(user, desk) as shell:
-        clone(shell, desk, "login")
-        shorten(user, desk / "login")
-        shell.type(f"cp {checkout}/containers/mlipilot-cpu.sif {checkout}/containers/images.lock containers")
+    root = clone_with_image(user, desk, "login")
+    shorten(user, root)
+    with Shell(user, root) as shell:
         shell.type("sed -i 's/MLIPILOT_SUBMIT:-here/MLIPILOT_SUBMIT:-login/' campaigns/cu_emt.sbatch")
         shell.type("sbatch campaigns/cu_emt.sbatch")
         shell.type(block("README.md", "git clone").lines[-2])
-        run = RunPaths(desk / "login" / "runs" / "cu_emt")
+        run = RunPaths(root / "runs" / "cu_emt")
 
         def cron_has_done_it(_: str) -> bool:
             path = user.environment()["PATH"]
@@ -114,4 +123,4 @@ def test_where_only_a_login_node_may_submit(user: User, checkout: Path, desk: Pa
         while shell.is_busy():
             cron_has_done_it("")
         shell.end()
-    end_jobs(user)
+    end_jobs(root)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.blocks import block
+from tests.documents.blocks import REPOSITORY, block
 from tests.documents.conftest import label_structures
 from tests.documents.user import Shell, User
 
@@ -69,12 +69,20 @@ def test_the_quickstart_is_quick_the_second_time_and_knows_the_other_campaign(
     user: User, installed: Path
 ) -> None:
     with Shell(user, installed) as shell:
-        first = block("README.md", "bash ci/quickstart.sh").take("bash ci/quickstart.sh")
-        assert "going on with runs/cu_emt" in shell.type(first, seconds=60)
-        molecules = "bash ci/quickstart.sh qm7_b3lyp"
-        assert f"`{molecules}`" in Path("README.md").read_text(encoding="utf-8")
-        shell.begin(molecules)
+        commands = block("README.md", "bash ci/quickstart.sh")
+        again = shell.type(commands.take("bash ci/quickstart.sh"), seconds=60)
+        assert "going on with runs/cu_emt" in again
+        molecules = block("docs/benchmarks.md", "bash ci/quickstart.sh qm7_b3lyp")
+        line = molecules.take("bash ci/quickstart.sh qm7_b3lyp")
+        assert f"`{line}`" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+        shell.begin(line)
         shell.wait_for("iteration 0: the baseline", 120)
         shell.interrupt()
         shell.end(status=130)
         assert "interrupted" in shell.type(".venv/bin/mlipilot status runs/qm7_b3lyp")
+    molecules.end()
+    # The second of the two commands is what types all this: .ci/run is nothing but it.
+    assert commands.take("bash ci/test.sh").split("#")[0].split() == ["bash", "ci/test.sh"]
+    commands.end()
+    run = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert run[1:] == ['exec bash "$(dirname "${BASH_SOURCE[0]}")/../ci/test.sh"']

@@ -10,7 +10,7 @@ import pytest
 
 from tests.documents.blocks import block
 from tests.documents.conftest import clone
-from tests.documents.test_cluster import await_jobs, end_jobs
+from tests.documents.test_cluster import await_jobs, clone_with_image, end_jobs
 from tests.documents.user import Shell, User
 from tests.end_to_end.cluster import IMAGE, needs_image, needs_slurm
 
@@ -33,19 +33,17 @@ def test_a_campaign_on_a_cluster(who: str, user: User) -> None:
         if os.geteuid():
             pytest.skip("only root may become root")
         user = User("root")
-    desk = user.folder("mlipilot-whole")
-    user.upstream(desk)
+    desk = user.desk()
+    root = clone_with_image(user, desk, "whole")
     commands = block("README.md", "git clone")
-    with Shell(user, desk) as shell:
-        clone(shell, desk, "mlipilot")
-        shell.type(f"cp {IMAGE} {IMAGE.with_name('images.lock')} containers")
-        shell.type(commands.lines[3])
-        shell.type(commands.lines[4])
-        shell.type("while [ ! -e runs/cu_emt/lineage-0 ]; do sleep 1; done", seconds=300)
-        try:
+    try:
+        with Shell(user, root) as shell:
+            shell.type(commands.lines[3])
+            shell.type(commands.lines[4])
+            shell.type("while [ ! -e runs/cu_emt/lineage-0 ]; do sleep 1; done", seconds=300)
             said = await_jobs(shell, lambda said: "finished" in said, seconds=3000)
             assert "20 of 20" in said
             assert "every verdict recomputed" in shell.type("mlipilot verify runs/cu_emt")
-        finally:
-            end_jobs(user)
-    shutil.rmtree(desk)
+    finally:
+        end_jobs(root)
+        shutil.rmtree(desk)

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -40,12 +41,11 @@ class User:
         become = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--"]
         return [*become, *words]
 
-    def folder(self, name: str) -> Path:
-        """An empty folder of that name in the user's home."""
-        folder = self.home / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def desk(self) -> Path:
+        """A new folder in the user's home, with what can be cloned in it; whoever asked for it removes it."""
+        folder = Path(tempfile.mkdtemp(prefix="mlipilot-documents-", dir=self.home))
         self.own(folder)
+        self.upstream(folder)
         return folder
 
     def own(self, *paths: Path) -> None:
@@ -53,8 +53,8 @@ class User:
         for path in paths:
             os.chown(path, self.uid, self.gid)
 
-    def upstream(self, folder: Path) -> Path:
-        """What the user clones: the work tree as it stands here, committed, in a repository of the user's."""
+    def upstream(self, folder: Path) -> None:
+        """Put there what the user clones: the work tree as it stands here, committed, `upstream.git`."""
         bare = folder / "upstream.git"
         identity = {"GIT_AUTHOR_NAME": "tests", "GIT_AUTHOR_EMAIL": "", "GIT_INDEX_FILE": f"{folder}/index"}
         identity |= {"GIT_COMMITTER_NAME": "tests", "GIT_COMMITTER_EMAIL": ""}
@@ -70,7 +70,6 @@ class User:
         git("init", "--quiet", "--bare", "--initial-branch=main", bare)
         git("push", "--quiet", bare, f"{commit}:refs/heads/main")
         self.own(*bare.rglob("*"), bare)
-        return bare
 
 
 class Shell:

@@ -39,6 +39,19 @@ def test_an_image_that_is_not_the_one_that_was_built_is_refused(site: Checkout) 
     assert site.start().returncode == 0
 
 
+def test_a_folder_is_no_image_and_leaves_no_trace_in_the_run(site: Checkout) -> None:
+    site.image.unlink()
+    site.image.mkdir()
+    assert f"there is no image at {site.image}" in refused(site)
+    assert not (site.run / "image.sha256").exists()
+
+
+def test_what_is_no_variable_cannot_be_passed_on(site: Checkout) -> None:
+    done = site.start(MLIPILOT_PASS="HOME a-b")
+    assert done.returncode == 2 and "MLIPILOT_PASS in tiny.sbatch: 'a-b' is no name" in done.stdout
+    assert not (site.apptainer / "calls").exists()
+
+
 def test_an_image_that_is_not_the_runs_is_refused(site: Checkout) -> None:
     site.run.mkdir(parents=True)
     (site.run / "image.sha256").write_text("a" * 64 + "\n")
