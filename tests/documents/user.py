@@ -66,7 +66,7 @@ class User:
             return done.stdout.decode().strip()
 
         git("add", "--all")
-        commit = git("commit-tree", "-m", "The work tree", "-p", "HEAD", git("write-tree"))
+        commit = git("commit-tree", "-m", "The work tree", git("write-tree"))
         git("init", "--quiet", "--bare", "--initial-branch=main", bare)
         git("push", "--quiet", bare, f"{commit}:refs/heads/main")
         self.own(*bare.rglob("*"), bare)
