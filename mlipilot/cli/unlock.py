@@ -41,6 +41,4 @@ def unlock(
             raise InputError("to clear a lock takes your word", mend="`--yes`, once it is certainly over")
         typer.confirm("Is that controller certainly over?", abort=True)
     clear(directory, claim)
-    stdout.print(
-        f"cleared; {paths.resuming(lineage)} goes on", markup=False, soft_wrap=True
-    )
+    stdout.print(f"cleared; {paths.resuming(lineage)} goes on", markup=False, soft_wrap=True)

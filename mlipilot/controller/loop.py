@@ -119,7 +119,9 @@ class Controller:
         if state.cancelled:
             self.lineage.cancel.unlink(missing_ok=True)  # heeded, and left by a kill just after
             if unattended:
-                raise CancelledError(f"lineage {number} was cancelled; {self.run.resuming(self.lineage.number)} would go on")
+                raise CancelledError(
+                    f"lineage {number} was cancelled; {self.run.resuming(self.lineage.number)} would go on"
+                )
         check_image(self.run)
         if self.job is None:
             check_addresses(self.spec.pilot, self.run.endpoint)
