@@ -208,7 +208,7 @@ def test_the_limit_of_submitted_jobs_is_waited_for(cluster_run: Run, name: str, 
 @pytest.mark.slow
 def test_killed_at_any_moment_each_request_is_one_real_job(cluster_run: Run, head: str) -> None:
     run, chance, kills = cluster_run, random.Random(3), 0
-    names = [run.request(job_name(number, head)) for number in range(1, 21)]
+    names = [run.request(job_name(number, head)) for number in range(1, 61)]
     deadline = time.monotonic() + 150
     while not all(run.receipt(name) for name in names):
         assert time.monotonic() < deadline
