@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Every setting of the scripts here, and the only place that gives one its default. Each script sources this first, so
-# that none can meet a setting that nobody has set. They come from the environment: of the campaign's sbatch file, of
-# cron, of a shell. A setting that is empty is not set.
+# Every setting of the scripts here and, a campaign's own block apart, the only place that gives one its default. Who
+# reads a setting sources this first, so that none can meet one that nobody has set. They come from the environment:
+# of the campaign's sbatch file, of cron, of a shell. A setting that is empty is not set.
 #
 # NAME|KIND|DEFAULT|MEANING, where KIND is `text`, the least that a whole number may be, or `carried` for what one
 # script tells the next and nobody sets.
