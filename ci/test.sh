@@ -14,8 +14,11 @@ find_python >/dev/null # on a bare machine it installs one, which the image's bu
 
 cluster='' builder='' desk=''
 clean_up() {
-  [ -z "$builder" ] || kill -TERM -- "-$builder" 2>/dev/null || true
-  [ -z "$desk" ] || rm -rf "$desk"
+  if [ -n "$builder" ]; then
+    kill -TERM -- "-$builder" 2>/dev/null || true
+    wait "$builder" || true # it writes into what goes now
+  fi
+  [ -z "$desk" ] || rm -rf "$desk" || true
   [ -z "$cluster" ] || bash ci/cluster/down.sh
 }
 trap clean_up EXIT

@@ -57,6 +57,13 @@ def clone(shell: Shell, desk: Path, folder: str) -> None:
     type_the_clone(shell, block("README.md", "git clone").take("git clone"), desk, folder)
 
 
+def interrupt(shell: Shell, run: str) -> None:
+    """Ctrl-C in a campaign, and the end of the jobs that would go on by themselves."""
+    shell.interrupt()
+    assert "interrupted" in shell.end(status=130)
+    assert "cancelled" in shell.type(f".venv/bin/mlipilot cancel {run}")
+
+
 def shorten(user: User, clone: Path) -> None:
     """Make the copper campaign of a clone one of seconds; `test_whole.py` leaves it as it is."""
     yaml = YAML(typ="safe")

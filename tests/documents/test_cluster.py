@@ -5,6 +5,7 @@ Its first lines, a clone, a wheelhouse and an image, are typed by `image.py` bef
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.slow, needs_slurm, needs_image, pytest.mark.xdist_grou
 @pytest.fixture
 def checkout(user: User, desk: Path) -> Iterator[Path]:
     """A clone as it is after the README's first lines: with the image that they made."""
-    root = clone_with_image(user, desk, "cluster")
+    root = clone_with_image(user, desk, f"cluster-{secrets.token_hex(4)}")
     yield root
     end_jobs(root)
 
@@ -93,18 +94,17 @@ def test_a_campaign_as_the_readme_has_it(user: User, checkout: Path) -> None:
     commands.end()
 
 
-def test_where_only_a_login_node_may_submit(user: User, desk: Path) -> None:
+def test_where_only_a_login_node_may_submit(user: User, checkout: Path) -> None:
     """With a short campaign; cron's part is played with cron's environment and shell."""
     crontab = block("README.md", "* * * * *")
-    line = crontab.take("* * * * * ").removeprefix("* * * * * ").replace("/path/of/mlipilot", f"{desk}/login")
+    line = crontab.take("* * * * * ").removeprefix("* * * * * ").replace("/path/of/mlipilot", str(checkout))
     crontab.end()
-    root = clone_with_image(user, desk, "login")
-    shorten(user, root)
-    with Shell(user, root) as shell:
+    shorten(user, checkout)
+    with Shell(user, checkout) as shell:
         shell.type("sed -i 's/MLIPILOT_SUBMIT:-here/MLIPILOT_SUBMIT:-login/' campaigns/cu_emt.sbatch")
         shell.type("sbatch campaigns/cu_emt.sbatch")
         shell.type(block("README.md", "git clone").lines[-2])
-        run = RunPaths(root / "runs" / "cu_emt")
+        run = RunPaths(checkout / "runs" / "cu_emt")
 
         def cron_has_done_it(_: str) -> bool:
             path = user.environment()["PATH"]
@@ -123,4 +123,3 @@ def test_where_only_a_login_node_may_submit(user: User, desk: Path) -> None:
         while shell.is_busy():
             cron_has_done_it("")
         shell.end()
-    end_jobs(root)

@@ -11,7 +11,7 @@ import pytest
 from mlipilot.audit.files import sha256_file
 from tests.datasets.qm7_b3lyp.test_qm7_file import stand_in
 from tests.documents.blocks import block
-from tests.documents.conftest import label_structures
+from tests.documents.conftest import interrupt, label_structures
 from tests.documents.user import Shell, User
 from tests.end_to_end.cluster import needs_slurm
 
@@ -30,8 +30,7 @@ def test_own_structures(user: User, installed: Path) -> None:
         assert "water" in shell.type(commands.take("mlipilot plan campaigns/water.yaml"))
         shell.begin("mlipilot run campaigns/water.yaml")  # as the comment of that line goes on
         shell.wait_for("0000/seed-", 120)
-        shell.interrupt()
-        shell.end(status=130)
+        interrupt(shell, "runs/water")
     commands.end()
 
 

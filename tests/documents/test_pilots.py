@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents.blocks import block
+from tests.documents.conftest import interrupt
 from tests.documents.user import Shell, User
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("installed")]
@@ -39,7 +40,9 @@ def test_a_search(user: User, installed: Path) -> None:
         shell.type("source .venv/bin/activate")
         shell.type(commands.take("pip install 'mlipilot[hpo]'"))
         shell.begin(commands.take("mlipilot run campaigns/cu_emt.yaml --set pilot=tpe"))
-        _interrupt_when_iteration_1_is_trained(shell)
+        # Its pilot has made a proposal by then, and that has passed its smoke step.
+        shell.wait_for("job 0001/seed-31/train starts", 300)
+        interrupt(shell, "runs/cu_emt_tpe")
     commands.end()
 
 
@@ -60,12 +63,6 @@ def test_a_run_again(user: User, installed: Path) -> None:
     with Shell(user, installed) as shell:
         shell.type("source .venv/bin/activate")
         shell.begin(commands.take("mlipilot run campaigns/cu_emt.yaml"))
-        _interrupt_when_iteration_1_is_trained(shell)
+        shell.wait_for("job 0001/seed-31/train starts", 300)
+        interrupt(shell, "runs/cu_emt_again")
     commands.end()
-
-
-def _interrupt_when_iteration_1_is_trained(shell: Shell) -> None:
-    """Its pilot has made a proposal by then, and that has passed its smoke step."""
-    shell.wait_for("job 0001/seed-31/train starts", 300)
-    shell.interrupt()
-    shell.end(status=130)

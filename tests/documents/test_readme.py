@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents.blocks import REPOSITORY, block
-from tests.documents.conftest import label_structures
+from tests.documents.conftest import interrupt, label_structures
 from tests.documents.user import Shell, User
 
 # One worker installs and runs the quickstart, and tries in that clone what needs it.
@@ -77,9 +77,7 @@ def test_the_quickstart_is_quick_the_second_time_and_knows_the_other_campaign(
         assert f"`{line}`" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
         shell.begin(line)
         shell.wait_for("iteration 0: the baseline", 120)
-        shell.interrupt()
-        shell.end(status=130)
-        assert "interrupted" in shell.type(".venv/bin/mlipilot status runs/qm7_b3lyp")
+        interrupt(shell, "runs/qm7_b3lyp")
     molecules.end()
     # The second of the two commands is what types all this: .ci/run is nothing but it.
     assert commands.take("bash ci/test.sh").split("#")[0].split() == ["bash", "ci/test.sh"]
