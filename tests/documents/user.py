@@ -108,11 +108,13 @@ class Shell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._lines)
-        for name in ("SIGTERM", "SIGKILL"):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, getattr(signal, name))
-                deadline = time.monotonic() + 10
-                while self._process.poll() is None and time.monotonic() < deadline:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):  # all have ended
+                os.killpg(self._process.pid, number)
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    self._process.poll()  # who has ended counts until then
+                    os.killpg(self._process.pid, 0)
                     time.sleep(0.1)
 
     def _listen(self) -> None:
