@@ -36,3 +36,8 @@ class PausedError(MlipilotError):
     """Something outside the run is missing for now (endpoint, disk); `mlipilot resume` goes on."""
 
     exit_status = 75  # EX_TEMPFAIL of sysexits.h
+
+    def __init__(self, message: str, *, mends_by_itself: bool = False) -> None:
+        """`mends_by_itself`: time, or another start elsewhere, may mend it; else a person has to."""
+        super().__init__(message)
+        self.mends_by_itself = mends_by_itself

@@ -8,6 +8,8 @@ set -uo pipefail
 source "${BASH_SOURCE[0]%/*}/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
+# shellcheck source-path=SCRIPTDIR source=slurm.sh
+source "${BASH_SOURCE[0]%/*}/slurm.sh"
 # shellcheck source-path=SCRIPTDIR source=owner.sh
 source "${BASH_SOURCE[0]%/*}/owner.sh"
 script=${1:?a campaign starts it: campaign.sh SCRIPT RUN CAMPAIGN.yaml} run=${2:?the run is missing}
@@ -17,7 +19,9 @@ case $MLIPILOT_SUBMIT in
   *) fail "MLIPILOT_SUBMIT='$MLIPILOT_SUBMIT' in $script: jobs are submitted from \`here\` or from a \`login\` node" ;;
 esac
 
-lineage=${SLURM_ARRAY_TASK_ID:-0}
+lineage=${SLURM_ARRAY_TASK_ID:-$MLIPILOT_LINEAGE} # where arrays are not to be had, each lineage is submitted by itself
+warned= # set by Slurm's signal before the time limit
+trap 'warned=1; end_early' USR2
 root=$PWD
 mkdir -p "$run" || exit 2
 run=$(cd "$run" && pwd -P)
@@ -70,39 +74,40 @@ export MLIPILOT_LINEAGES=${MLIPILOT_LINEAGES:-$((${SLURM_ARRAY_TASK_MAX:-0} + 1)
 
 # Nobody asked for a successor, or for a job that Slurm started again: they leave a cancelled lineage alone.
 unattended=()
-[ -z "$MLIPILOT_LEDGER_BYTES${SLURM_RESTART_COUNT:-}" ] || unattended=(--unattended)
-
-successor=
-queue_successor() { # before any work: what takes over when this job ends before the lineage does
-  local ledger=$run/lineage-$lineage/ledger.jsonl size=0 idle=0
-  [ ! -e "$ledger" ] || size=$(stat -c %s "$ledger")
-  if [ "$MLIPILOT_LEDGER_BYTES" = "$size" ] && [ "$MLIPILOT_IDLE_GENERATIONS" -ge 3 ]; then
-    fail "three controllers in a row wrote nothing to $ledger: look at it, then sbatch $script again"
-  fi
-  [ "$MLIPILOT_LEDGER_BYTES" = "$size" ] && idle=$((MLIPILOT_IDLE_GENERATIONS + 1))
-  successor=$(
-    for name in $(compgen -e); do case $name in SLURM_CONF) ;; SLURM_* | SBATCH_* | SRUN_*) unset "$name" ;; esac; done
-    export MLIPILOT_LEDGER_BYTES=$size MLIPILOT_IDLE_GENERATIONS=$idle
-    cd "$root" && timeout 60 sbatch --parsable --array="$lineage" \
-      --dependency="afterany:$this" "$script" 2>/dev/null
-  ) || successor=
-  successor=${successor%%;*}
-  if [ -n "$successor" ]; then
-    say "job $successor takes over if this one ends early"
-  else
-    say "warning: no successor could be queued; after the time limit, sbatch $script again"
-  fi
-}
+[ -z "$MLIPILOT_LEDGER_RECORDS${SLURM_RESTART_COUNT:-}" ] || unattended=(--unattended)
 
 judge_owner # before anything is queued: another job may carry the lineage
 [ -z "$early" ] || exit 143 # asked to end before there was anything to take over
-submitter=
-if [ "$MLIPILOT_SUBMIT" = here ]; then
-  queue_successor
+# shellcheck source-path=SCRIPTDIR source=successor.sh
+source "${BASH_SOURCE[0]%/*}/successor.sh"
+mkdir -p "$run/spool"
+read_own_job || say "warning: Slurm does not say with which options this job was submitted: $complaint"
+# The lineage's jobs are charged as this one, unless the site's block says otherwise.
+! is_given Account || (cd "$run" && printf '%s\n' "${own[Account]}" | publish spool/account)
+
+submitter='' submitter_at=0 submitter_step_s=1 submitter_begun=0
+keep_submitter() { # start it, and again when it has ended
+  if [ -n "$submitter" ]; then
+    ! kill -0 "$submitter" 2>/dev/null || return 0
+    wait "$submitter"
+    local ended=$?
+    submitter=
+    [ ! -e "$run/spool/stop" ] || return 0
+    ((SECONDS - submitter_begun < 300)) || submitter_step_s=1
+    say "warning: the submitter ended with status $ended; it starts again in $submitter_step_s s"
+    submitter_at=$((SECONDS + submitter_step_s))
+    submitter_step_s=$((submitter_step_s < 60 ? submitter_step_s * 2 : 60))
+  fi
+  ((SECONDS >= submitter_at)) && [ ! -e "$run/spool/stop" ] || return 0
+  submitter_begun=$SECONDS
   bash sbatch/submitter.sh "$run" &
   submitter=$!
+}
+
+if [ "$MLIPILOT_SUBMIT" = here ]; then
+  begin_successor
 else
-  say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $script again"
+  say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $(shown_script) again"
 fi
 
 # The variables of mlipilot/pilots/named.yaml, which a host need not have.
@@ -122,24 +127,47 @@ pass_on() { # pass_on NAME…: to the controller through the environment, never 
 }
 
 (
-  mapfile -t own < <(own_variables "$@")
+  mapfile -t of_campaign < <(own_variables "$@")
   # shellcheck disable=SC2086  # several names are several words
   pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES OPENAI_BASE_URL OPENAI_API_KEY \
-    REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${own[@]}" $MLIPILOT_PASS
+    REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
   tell_controller
   exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
     mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
     --lineage "$lineage" --go-on "${unattended[@]}"
 ) &
-await_child $!
+controller=$!
+child=$controller
+[ -z "$early" ] || kill -TERM "$controller" 2>/dev/null # the signal was quicker
+exec {never}<> <(:)
+while kill -0 "$controller" 2>/dev/null; do
+  if [ "$MLIPILOT_SUBMIT" = here ] && [ -z "$early" ]; then
+    keep_submitter
+    keep_successor
+  fi
+  read -r -t 1 -u "$never"
+done
+await_child "$controller"
 
 if [ -n "$submitter" ]; then
   kill -TERM "$submitter" 2>/dev/null
   wait "$submitter"
 fi
-if [ -z "$early" ] && [ -n "$successor" ]; then
-  scancel "$successor" 2>/dev/null
+goes_on=
+if [ -n "$early" ]; then
+  replace_successor
+  goes_on=$successor
+elif [ -n "$successor" ]; then
+  # A signal that the kernel sent, such as for want of memory, is no end of the lineage.
+  if [ "$status" -eq 75 ] && ended_for_a_while; then
+    delay_successor
+    goes_on=$successor
+  elif [ "$status" -gt 128 ]; then
+    goes_on=$successor
+  fi
 fi
-say "the controller of lineage $lineage ended with status $status${early:+, before its time${successor:+: $successor goes on}}"
+[ -n "$goes_on" ] || [ "$MLIPILOT_SUBMIT" != here ] || cancel_successors
+rm -f "$scratch"
+say "the controller of lineage $lineage ended with status $status${early:+, before its time}${goes_on:+: job $goes_on goes on}"
 exit "$status"

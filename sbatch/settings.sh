@@ -30,6 +30,7 @@ settings=(
   'MLIPILOT_PASS|text||names of further variables that the controller is given, separated by blanks'
   # How Slurm is asked
   'MLIPILOT_SUBMIT|text|here|here: the controller has a submitter beside it; login: submitter.sh --once runs elsewhere'
+  'MLIPILOT_LINEAGE|0|0|which lineage a controller carries that is no task of an array'
   'MLIPILOT_SBATCH_DIR|text||where the batch scripts lie (none: beside submitter.sh)'
   'MLIPILOT_POLL_S|1|30|seconds between two looks at the queue, up to six times that while nothing changes'
   'MLIPILOT_SLURM_TIMEOUT_S|1|30|patience with one command of Slurm; sbatch gets at most MLIPILOT_DOUBT_S'
@@ -41,9 +42,10 @@ settings=(
   'MLIPILOT_ENDPOINT_WAIT_S|1|1800|patience until the model is loaded'
   'MLIPILOT_ENDPOINT_IDLE_S|1|900|how long the model of a campaign outlives the last of its controllers'
   # From a controller to its successor
+  'MLIPILOT_CAMPAIGN_FILE|carried||the sbatch file that the first of them was submitted as'
   'MLIPILOT_LINEAGES|carried||how many lineages the campaign has'
-  'MLIPILOT_LEDGER_BYTES|carried||how long the ledger was when the controller before this one began'
-  'MLIPILOT_IDLE_GENERATIONS|carried|0|how many controllers in a row wrote nothing'
+  'MLIPILOT_LEDGER_RECORDS|carried||how many records told of progress when the controller before this one began'
+  'MLIPILOT_IDLE_GENERATIONS|carried|0|how many controllers in a row got no further'
 )
 
 apply_defaults() {

@@ -17,25 +17,18 @@ export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 2
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$here/settings.sh"
+# shellcheck source-path=SCRIPTDIR source=slurm.sh
+source "$here/slurm.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_lib.sh
 source "$here/submitter_lib.sh"
+# shellcheck source-path=SCRIPTDIR source=submitter_request.sh
+source "$here/submitter_request.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_queue.sh
 source "$here/submitter_queue.sh"
 
 usage_error() {
   printf 'submitter.sh: %s\n' "$*" >&2
   exit 2
-}
-
-# What the shell that started us inherited must shape neither the jobs nor the answers about them.
-scrub_environment() {
-  local name
-  for name in $(compgen -e); do
-    case $name in
-      SLURM_CONF) ;;
-      SLURM_* | SBATCH_* | SRUN_* | SQUEUE_* | SACCT_* | SCANCEL_*) unset "$name" ;;
-    esac
-  done
 }
 
 once=
@@ -79,18 +72,17 @@ lock_owner() { # sets `owner`; a lock without one is nobody's
   { IFS= read -r owner <"$lock/owner"; } 2>/dev/null
 }
 
-is_gone() { # is_gone OWNER: dead where we can see it, or silent for ten minutes
-  local claimed beat=0
+is_gone() { # is_gone OWNER: dead where we can see it, or silent for ten minutes by the file system's clock
+  local claimed beat
   if [[ $1 =~ ^host=(.*)\ pid=([0-9]+)\ ticks=([0-9]*)\ boot=(.*)$ ]] &&
     [[ ${BASH_REMATCH[1]} == "$host" && ${BASH_REMATCH[4]} == "$boot" ]]; then
     claimed=${BASH_REMATCH[3]}
     start_ticks "${BASH_REMATCH[2]}"
     [[ $ticks == "$claimed" ]] || return 0
   fi
-  clock
   claimed=$(stat -c %Y "$lock" 2>/dev/null) || return 0
-  read_fields spool/submitter && [[ ${fields[time]:-} =~ ^[1-9][0-9]{0,11}$ ]] && beat=${fields[time]}
-  ((now - (beat > claimed ? beat : claimed) > 600))
+  beat=$(stat -c %Y spool/submitter 2>/dev/null) || beat=0
+  file_clock && ((now - (beat > claimed ? beat : claimed) > 600))
 }
 
 claim() { # the lock appears with its owner's name in it, so that no kill leaves one that is nobody's
@@ -142,37 +134,60 @@ read_fields spool/submitter
 generation=${fields[generation]:-0}
 [[ $generation =~ ^[0-9]{1,9}$ ]] || generation=0
 generation=$((10#$generation + 1))
-beaten=0
+beaten=0 beats=0
 beat() { # the heartbeat: who serves, and that it lives
   clock
   ((now - beaten >= 15)) || return 0
-  beaten=$now
-  printf '%s\n' "time=$now" "host=$host" "pid=$$" "generation=$generation" | publish spool/submitter
+  beaten=$now beats=$((beats + 1))
+  printf '%s\n' "time=$now" "host=$host" "pid=$$" "generation=$generation" "beat=$beats" | publish spool/submitter
 }
 
 # ---- The service --------------------------------------------------------------------------------------------
 beat
 log "serving $run as generation $generation on $host, pid $$"
 publish_site || exit 2
+mark_spool
 load_state
+account=$MLIPILOT_ACCOUNT # of whoever pays for the controllers, where the site's block names nobody
+[[ -n $account ]] || { IFS= read -r account <spool/account; } 2>/dev/null
 
 if [[ -n $once ]]; then
   poll || exit 75
+  list_requests
   consider_all
   [[ -z $news ]] || poll || exit 75
   exit 0
 fi
+
+# A second costs next to nothing while nothing changes: no process is started, and no directory read. A file of the
+# same instant as the look before is found by a second look; what a file server shows late, by one every half minute.
+exec {never}<> <(:)
+looked=0 again=
+look() {
+  clock
+  if [[ spool/requests -nt spool/.looked || spool/cancel -nt spool/.looked ]]; then
+    : >spool/.looked
+    again=1
+  elif [[ -z $again ]] && ((now - looked < 30)); then
+    return 0
+  else
+    again=
+  fi
+  looked=$now
+  list_requests
+  notice_cancels
+}
 
 while [[ -z $ending ]]; do
   is_mine || { log "ended: the lock is not ours any more but of ${owner:-nobody}"; exit 1; }
   stop=
   [[ ! -e spool/stop ]] || stop=1 # looked at first: what was asked before it is still done
   beat
-  notice_cancels
+  look
   clock
   ((now < next_poll)) || poll
-  consider_all
+  [[ ${#open[@]} -eq 0 && -z $unpublished ]] || consider_all
   [[ -z $stop ]] || break
-  sleep 1
+  read -r -t 1 -u "$never"
 done
 log "ended: ${stop:+$run/spool/stop is there}${ending:+asked to by a signal}"

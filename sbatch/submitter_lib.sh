@@ -5,59 +5,33 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # the three files share their variables
 
 name_pattern='mlp-[0-9a-f]{16}-[a-z0-9][a-z0-9.-]{0,80}'
-attempt_pattern='^lineage-[0-9]+/((iterations|sealed-check)/[0-9]{4}/seed-[0-9]+(/(train|evaluate))?|drafts/[0-9]{4}-[0-9]+/smoke)/attempt-[0-9]+$'
-# With these words sbatch does not know what became of the request.
-unsure_pattern='timed out|unable to contact|connect|communicat|transmit|transport|receiv|sen[dt] fail|unexpected|unspecified'
 
-declare -A fields=()     # of the file read last
 declare -A settled=()    # requests with a receipt
 declare -A job_of=()     # the job's number, of those submitted
-declare -A row_of=()     # the job's last known line of spool/queue
+declare -A row_of=()     # the job's last known line of spool/queue, and since when it is so:
+declare -A since_of=()
+declare -A seen=()       # jobs of all names that a request may have, in the queue's last answer
 declare -A known_none=() # requests of which it is certain that no job exists, though there is an intent
 declare -A not_before=() # when to look at a request again
 declare -A waits_for=()  # the request whose receipt another one needs
 declare -A noted=()      # what has been logged or noticed once
+declare -A why_not=()    # what a request without a receipt waits for, as spool/queue says it
+declare -A refused=()    # the reason of those that were rejected
+declare -A open=()       # requests that have no receipt yet
+remade=0                 # when the spool was made anew, by the file system's clock
+unpublished=             # something is said of a request that spool/queue does not say yet
 news=                    # something was submitted since the last look at the queue
 hold_until=0             # no submissions before: the site's limit of queued jobs is reached
 silent=                  # 1 while Slurm does not answer
 next_poll=0 poll_s=$MLIPILOT_POLL_S
 
-log() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
 log_once() { # log_once NAME WORDS: not again until something else is said of it
   [[ ${noted[$1]:-} == "$2" ]] || log "$1: $2"
   noted[$1]=$2
 }
-clock() { printf -v now '%(%s)T' -1; }
-
-# publish FILE <text: whole or not at all, and on disk before anything builds on it.
-publish() {
-  local temporary=${1%/*}/.${1##*/}
-  if cat >"$temporary" && sync -- "$temporary" && mv -fT -- "$temporary" "$1"; then
-    sync -- "${1%/*}" 2>/dev/null # some filesystems cannot do that to a directory
-    return 0
-  fi
-  log "cannot write $run/$1: see the filesystem's space and rights"
-  return 1
-}
-
-read_fields() { # the `key=value` lines of a file, into `fields`
-  local line lines
-  fields=()
-  { mapfile -t lines <"$1"; } 2>/dev/null || return 1
-  for line in "${lines[@]}"; do
-    [[ ! $line =~ ^([a-z0-9_]+)=(.*)$ ]] || fields[${BASH_REMATCH[1]}]=${BASH_REMATCH[2]}
-  done
-}
-
-# ask SECONDS COMMAND…: one Slurm command. Sets `said` (stdout) and `complaint` (stderr, one printable line).
-ask() {
-  local status
+ask() { # ask SECONDS COMMAND…: one Slurm command, into `said` and `complaint`
   beat
-  said=$(timeout -k 2 "$1" "${@:2}" 2>"$lock/stderr" </dev/null)
-  status=$?
-  complaint=$(tr -cs '!-~' ' ' <"$lock/stderr" | head -c 4000)
-  complaint=${complaint% }
-  return $status
+  call "$1" "$lock/stderr" "${@:2}"
 }
 
 # What job.sh needs to know on the node. Batch scripts are copied by Slurm, so what they share lies in the run.
@@ -87,116 +61,84 @@ load_state() { # what earlier submitters of this run left
   local file line lines
   for file in spool/receipts/*; do
     read_fields "$file"
-    settled[${file##*/}]=1
+    settled[${file##*/}]=1 refused[${file##*/}]=${fields[reason]:-}
     [[ ! ${fields[job_id]:-} =~ ^[0-9]+$ ]] || job_of[${file##*/}]=${fields[job_id]}
   done
   { mapfile -t -s 1 lines <spool/queue; } 2>/dev/null || return 0
   for line in "${lines[@]}"; do
-    [[ ! $line =~ ^($name_pattern)\|[0-9]+\| ]] || row_of[${BASH_REMATCH[1]}]=$line
+    [[ $line =~ ^($name_pattern)\|[0-9]+\|[^|]*\|[^|]*\|[^|]*(\|([0-9]+))?$ ]] || continue
+    since_of[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]:-} row_of[${BASH_REMATCH[1]}]=${line%"${BASH_REMATCH[2]}"}
   done
+}
+
+# A spool that somebody deleted comes again, and with it requests of jobs that Slurm has had for long: those that are
+# older than the spool are in doubt, though they have no intent. The file system's clock says what is older.
+mark_spool() { # sets `remade` to when the spool was seen to be another one than the run began with, else to 0
+  local inode
+  inode=$(stat -c %i spool) || return
+  read_fields .spool
+  remade=${fields[remade]:-0}
+  [[ ${fields[inode]:-} != "$inode" ]] || return 0
+  if [[ -n ${fields[inode]:-} ]]; then
+    log "spool/ is not the one that the run began with: Slurm is asked for each job before it is submitted"
+    file_clock
+    remade=$now
+  fi
+  printf '%s\n' "inode=$inode" "remade=$remade" | publish ./.spool
+}
+
+file_clock() { # sets `now` to the time of the run's file system: hosts' clocks differ
+  : >"spool/.clock.$host.$$" && now=$(stat -c %Y "spool/.clock.$host.$$") && rm -f "spool/.clock.$host.$$"
+}
+
+may_have_been_submitted() { # may_have_been_submitted NAME: though there is neither receipt nor intent
+  local begun
+  [[ -z ${seen[$1]:-} ]] || return 0
+  [[ $remade != 0 ]] && begun=$(stat -c %Y "${wanted[attempt]:-spool}/slurm.json" 2>/dev/null) && ((begun <= remade))
 }
 
 # ---- From a request to its receipt --------------------------------------------------------------------------
 accept() { # accept NAME JOB HOW
   clock
-  printf '%s\n' status=submitted "job_id=$2" "time=$now" | publish "spool/receipts/$1" || return
-  settled[$1]=1 job_of[$1]=$2 news=1 poll_s=$MLIPILOT_POLL_S
+  write_receipt "$1" status=submitted "job_id=$2" "time=$now" || return
+  job_of[$1]=$2 news=1 poll_s=$MLIPILOT_POLL_S
   ((next_poll <= now + poll_s)) || next_poll=$((now + poll_s))
   log "$1: $3 as job $2"
 }
 
 reject() { # reject NAME REASON
-  local reason
-  reason=$(printf '%s' "$2" | tr -cs '!-~' ' ' | head -c 200)
-  printf '%s\n' status=rejected "reason=$reason" | publish "spool/receipts/$1" || return
+  refused[$1]=$(printf '%s' "$2" | tr -cs '!-~' ' ' | head -c 1000)
+  write_receipt "$1" status=rejected "reason=${refused[$1]}" || return
+  log "$1: rejected: ${refused[$1]}"
+}
+
+write_receipt() { # write_receipt NAME FIELD…
+  printf '%s\n' "${@:2}" | publish "spool/receipts/$1" || return
   settled[$1]=1
-  log "$1: rejected: $reason"
+  wait_for "$1" ''
+  unset "open[$1]" "known_none[$1]" "not_before[$1]" "waits_for[$1]"
 }
 
-refuse() { # refuse REASON: what read_request finds wrong
-  reason=$*
-  return 1
-}
-
-check_attempt() { # check_attempt KEY: the path below RUN of a directory that holds an order
-  local value=${wanted[$1]} real
-  [[ $value =~ $attempt_pattern ]] || refuse "$1=${value:0:100} is not the path of an attempt below the run" || return
-  real=$(realpath -e -- "$real_run/$value" 2>/dev/null) && [[ -d $real && $real == "$real_run"/* ]] ||
-    refuse "$1=$value is not a directory below the run" || return
-  [[ -f $real/job.json && ! -L $real/job.json ]] || refuse "$1=$value holds no file job.json"
-}
-
-check_number() { # check_number KEY LEAST MOST-VARIABLE
-  local value=${wanted[$1]}
-  [[ $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $2 && $value -le ${!3} ]] ||
-    refuse "$1=${value:0:60} is not a whole number from $2 to ${!3} ($3 of the submitter)"
-}
-
-read_request() { # read_request NAME: fills `wanted`, or says the `reason` why not
-  local file=spool/requests/$1 line lines key
-  wanted=()
-  [[ -f $file && ! -L $file ]] || refuse "the request is no regular file" || return
-  [[ $(stat -c %s -- "$file") -le 4096 ]] || refuse "the request is longer than 4096 bytes" || return
-  [[ $(tr -d '\n -~' <"$file" | wc -c) -eq 0 ]] || refuse "the request holds other than printable ASCII" || return
-  mapfile -t lines <"$file"
-  for line in "${lines[@]}"; do
-    [[ $line =~ ^(template|attempt|then|minutes|cpus|memory_mib|gpus|after|exclude)=(.*)$ ]] ||
-      refuse "the line '${line:0:60}' begins with no known key" || return
-    key=${BASH_REMATCH[1]}
-    [[ -z ${wanted[$key]+set} ]] || refuse "the key $key is there twice" || return
-    wanted[$key]=${BASH_REMATCH[2]}
+restore_receipts() { # those that somebody deleted
+  local name
+  for name in "${!settled[@]}"; do
+    [[ ! -e spool/receipts/$name ]] || continue
+    log "$name: its receipt is gone, and written again"
+    if [[ -n ${job_of[$name]:-} ]]; then
+      write_receipt "$name" status=submitted "job_id=${job_of[$name]}" "time=$queue_time"
+    else
+      write_receipt "$name" status=rejected "reason=${refused[$name]:-}"
+    fi
   done
-  if [[ ${wanted[template]:-} == endpoint ]]; then
-    plan_endpoint
-    return
-  fi
-  for key in template attempt minutes cpus memory_mib gpus; do
-    [[ -n ${wanted[$key]+set} ]] || refuse "the key $key is missing" || return
-  done
-  [[ ${wanted[template]} =~ ^(train|evaluate|fused)$ ]] ||
-    refuse "template=${wanted[template]:0:60} is not train, evaluate, fused or endpoint" || return
-  [[ -f $sbatch_dir/${wanted[template]}.sbatch ]] ||
-    refuse "the submitter has no $sbatch_dir/${wanted[template]}.sbatch" || return
-  if [[ ${wanted[template]} == fused ]]; then
-    [[ -n ${wanted[then]+set} ]] || refuse "the key then is missing: template=fused needs it" || return
-    [[ ${wanted[then]} != "${wanted[attempt]}" ]] || refuse "then=${wanted[then]} is the attempt itself" || return
-    check_attempt "then" || return
-  else
-    [[ -z ${wanted[then]+set} ]] || refuse "the key then is for template=fused only" || return
-  fi
-  check_attempt attempt && check_number minutes 1 MLIPILOT_MAX_MINUTES && check_number cpus 1 MLIPILOT_MAX_CPUS &&
-    check_number memory_mib 1 MLIPILOT_MAX_MEMORY_MIB && check_number gpus 0 MLIPILOT_MAX_GPUS || return
-  [[ -z ${wanted[after]+set} || ${wanted[after]} =~ ^$name_pattern$ && ${wanted[after]} != "$1" ]] ||
-    refuse "after=${wanted[after]:0:60} is not the name of another request" || return
-  [[ -z ${wanted[exclude]+set} || ${wanted[exclude]} =~ ^[A-Za-z0-9,._-]{1,400}$ ]] ||
-    refuse "exclude=${wanted[exclude]:0:60} is not a list of nodes"
 }
 
-plan_endpoint() { # the run's model: what it needs is the site's to say, and not a request's
-  [[ ${#wanted[@]} -eq 1 ]] || refuse "template=endpoint takes no other key" || return
-  [[ -n $MLIPILOT_ENDPOINT ]] ||
-    refuse "MLIPILOT_ENDPOINT is not set where submitter.sh runs: set it there, or sbatch sbatch/endpoint.sbatch RUN" || return
-  wanted+=([minutes]=$MLIPILOT_MAX_MINUTES [cpus]=4 [memory_mib]=16384 [gpus]=0)
-}
-
-build_command() { # build_command NAME: fills `command` from `wanted` and the site's settings
-  local extra=MLIPILOT_SBATCH_EXTRA_${wanted[template]^^} words value requeue=--requeue
-  [[ ${wanted[template]} != endpoint ]] || requeue=--no-requeue # its controllers ask for another one
-  # In a file name Slurm gives % a meaning of its own.
-  command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
-    --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}" "--mem=${wanted[memory_mib]}")
-  if [[ ${wanted[gpus]} != 0 ]]; then
-    value=$MLIPILOT_GPU_GRES
-    [[ $value == --* ]] || value="--gres=$value:%N"
-    command+=("${value//'%N'/${wanted[gpus]}}")
-  fi
-  command+=(${MLIPILOT_GPU_PARTITION:+"--partition=$MLIPILOT_GPU_PARTITION"}
-    ${MLIPILOT_ACCOUNT:+"--account=$MLIPILOT_ACCOUNT"} ${MLIPILOT_QOS:+"--qos=$MLIPILOT_QOS"}
-    ${MLIPILOT_CONSTRAINT:+"--constraint=$MLIPILOT_CONSTRAINT"})
-  read -r -a words <<<"$MLIPILOT_SBATCH_EXTRA ${!extra}"
-  command+=("${words[@]}" ${wanted[after]:+"--dependency=afterany:${job_of[${wanted[after]}]}"}
-    ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 "$requeue"
-    "$sbatch_dir/${wanted[template]}.sbatch" "$run" ${wanted[attempt]:+"${wanted[attempt]}"} ${wanted[then]:+"${wanted[then]}"})
+wait_for() { # wait_for NAME WORDS: what a request without a receipt waits for, for spool/queue and the log
+  local words
+  words=$(tr -cs '!-{}~' ' ' <<<"$2") words=${words% }
+  [[ ${why_not[$1]:-} != "$words" ]] || return 0
+  clock
+  why_not[$1]=$words since_of[$1]=$now unpublished=1
+  [[ -z $words ]] || log_once "$1" "waits: $words"
 }
 
 note_intent() { # note_intent NAME TRIES
@@ -205,7 +147,7 @@ note_intent() { # note_intent NAME TRIES
 }
 
 submit() { # submit NAME TRIES: calls sbatch once; the answer decides between receipt, waiting and doubt
-  local status job patience=$MLIPILOT_SLURM_TIMEOUT_S tries=$(($2 + 1))
+  local status job verdict patience=$MLIPILOT_SLURM_TIMEOUT_S tries=$(($2 + 1))
   # Whatever becomes of us, our sbatch is over when the intent has reached the age that lets others try again.
   ((patience <= MLIPILOT_DOUBT_S)) || patience=$MLIPILOT_DOUBT_S
   build_command "$1"
@@ -214,26 +156,53 @@ submit() { # submit NAME TRIES: calls sbatch once; the answer decides between re
   unset "known_none[$1]"
   ask "$patience" "${command[@]}"
   status=$?
-  job=$(grep -xE '[0-9]+(;[A-Za-z0-9._-]+)?' <<<"$said" | tail -n 1)
+  classify_answer "$status"
   clock
-  if [[ $status -eq 0 && -n $job ]]; then
-    accept "$1" "${job%%;*}" submitted
-  elif [[ -n ${wanted[exclude]:-} && $complaint == *'node configuration is not available'* ]]; then
-    log "$1: there are no nodes but those that have failed (${wanted[exclude]}): it is to run there"
-    unset 'wanted[exclude]'
-    submit "$1" "$2"
-  elif [[ $complaint == *MaxSubmit* ]]; then
-    known_none[$1]=1 hold_until=$((now + MLIPILOT_POLL_S))
-    note_intent "$1" $((tries - 1)) # waiting for the limit is no failed try
-    log_once "$1" "waits: the site's limit of submitted jobs is reached"
-  elif [[ $status -ge 1 && $status -lt 124 && $complaint == *error:* && ! ${complaint,,} =~ $unsure_pattern ]]; then
-    known_none[$1]=1 not_before[$1]=$((now + (MLIPILOT_POLL_S < 1 << tries ? MLIPILOT_POLL_S : 1 << tries)))
-    log "$1: try $tries of 5 refused: ${complaint:0:200}"
-    ((tries < 5)) || reject "$1" "$complaint"
-  else
-    not_before[$1]=$((now + 1))
-    log "$1: in doubt: sbatch ended with status $status without a job's number: ${complaint:0:200}"
-  fi
+  [[ $verdict == submitted || $verdict == unsure ]] || known_none[$1]=1
+  case $verdict in
+    submitted)
+      accept "$1" "$job" submitted
+      ;;
+    limit | later | away) # waiting is no failed try
+      hold_until=$((now + MLIPILOT_POLL_S))
+      note_intent "$1" $((tries - 1))
+      wait_for "$1" "$(why_held "$verdict")"
+      [[ $verdict != limit ]] || ask_for_room
+      ;;
+    refused)
+      if [[ -n ${wanted[exclude]:-} && $complaint == *'node configuration is not available'* ]]; then
+        log "$1: there are no nodes but those that have failed (${wanted[exclude]}): it is to run there"
+        unset 'wanted[exclude]'
+        submit "$1" "$2"
+        return
+      fi
+      not_before[$1]=$((now + (MLIPILOT_POLL_S < 1 << tries ? MLIPILOT_POLL_S : 1 << tries)))
+      wait_for "$1" "sbatch refused it, try $tries of 5: $complaint"
+      ((tries < 5)) || reject "$1" "$complaint"
+      ;;
+    unsure)
+      not_before[$1]=$((now + 1))
+      wait_for "$1" "in doubt: sbatch ended with status $status, and its words do not say whether it was submitted: $said $complaint"
+      ;;
+  esac
+}
+
+why_held() { # why_held VERDICT: in words
+  case $1 in
+    limit) echo "the site's limit of submitted jobs is reached: $complaint" ;;
+    later) echo "Slurm takes no job now: $complaint" ;;
+    away) echo "Slurm cannot be asked here: $complaint" ;;
+  esac
+}
+
+# Where the limit leaves no place beside controllers and successors, nothing would ever run: see successor.sh.
+ask_for_room() {
+  local name
+  for name in "${!job_of[@]}"; do
+    is_over "${row_of[$name]:-}" || return 0
+  done
+  clock
+  printf '%s\n' "time=$now" | publish spool/full
 }
 
 may_ask() { # whether Slurm, which answered the last time, is to be asked for anything now
@@ -241,42 +210,41 @@ may_ask() { # whether Slurm, which answered the last time, is to be asked for an
 }
 
 consider() { # consider NAME: the next step on a request's way to its receipt
-  local name=$1 reason tries=0
+  local name=$1 reason='' tries=0 is_good=1
   local -A wanted=()
-  [[ -z ${settled[$name]:-} ]] && ((now >= ${not_before[$name]:-0})) || return 0
+  ((now >= ${not_before[$name]:-0})) || return 0
   if [[ ! -e spool/cancel/$name ]]; then
     may_ask || return 0
     [[ -z ${waits_for[$name]:-} || -n ${settled[${waits_for[$name]}]:-} ]] || return 0
   fi
-  if [[ -e spool/intents/$name ]]; then
-    if [[ -z ${known_none[$name]:-} ]]; then
-      may_ask || return 0
-      find_job "$name"
-      case $? in
-        0)
-          accept "$name" "$found" found
-          return
-          ;;
-        2)
-          not_before[$name]=$((now + MLIPILOT_POLL_S))
-          return
-          ;;
-      esac
-      log "$name: the submission in doubt did not reach Slurm"
-      known_none[$name]=1
-    fi
-    read_fields "spool/intents/$name"
-    [[ ! ${fields[tries]:-} =~ ^[0-9]$ ]] || tries=${fields[tries]}
+  read_request "$name" || is_good=
+  if [[ -z ${known_none[$name]:-} ]] && { [[ -e spool/intents/$name ]] || may_have_been_submitted "$name"; }; then
+    may_ask || return 0
+    find_job "$name"
+    case $? in
+      0)
+        accept "$name" "$found" found
+        return
+        ;;
+      2)
+        not_before[$name]=$((now + MLIPILOT_POLL_S))
+        return
+        ;;
+    esac
+    log "$name: the submission in doubt did not reach Slurm"
+    known_none[$name]=1
   fi
+  read_fields "spool/intents/$name"
+  [[ ! ${fields[tries]:-} =~ ^[0-9]$ ]] || tries=${fields[tries]}
   if [[ -e spool/cancel/$name ]]; then
     reject "$name" cancelled
-  elif ! read_request "$name"; then
+  elif [[ -z $is_good ]]; then
     reject "$name" "$reason"
   elif ((tries >= 5)); then
-    reject "$name" "sbatch failed 5 times; the submitter's log says how"
+    reject "$name" "sbatch failed 5 times${why_not[$name]:+: ${why_not[$name]}}; the submitter's log says how"
   elif [[ -n ${wanted[after]:-} && -z ${settled[${wanted[after]}]:-} ]]; then
     waits_for[$name]=${wanted[after]}
-    log "$name: held until ${wanted[after]} is submitted"
+    wait_for "$name" "${wanted[after]} is to be submitted first"
   elif [[ -n ${wanted[after]:-} && -z ${job_of[${wanted[after]}]:-} ]]; then
     reject "$name" "after=${wanted[after]} was rejected"
   else
@@ -284,16 +252,26 @@ consider() { # consider NAME: the next step on a request's way to its receipt
   fi
 }
 
-consider_all() {
+list_requests() { # those without a receipt, into `open`
   local file name
   for file in spool/requests/*; do
     name=${file##*/}
-    clock
-    if [[ $name =~ ^$name_pattern$ ]]; then
-      consider "$name"
-    else
+    if [[ ! $name =~ ^$name_pattern$ ]]; then
       log_once "${name//[!a-zA-Z0-9._-]/?}" "ignored: this is no name of a request"
+    elif [[ -z ${settled[$name]:-} ]]; then
+      open[$name]=1
     fi
+  done
+}
+
+consider_all() {
+  local name names=()
+  mapfile -t names < <(printf '%s\n' "${!open[@]}" | sort)
+  for name in "${names[@]}"; do
+    [[ -n $name ]] || continue
+    clock
+    consider "$name"
     [[ -z $ending ]] || return
   done
+  [[ -z $unpublished ]] || publish_queue
 }

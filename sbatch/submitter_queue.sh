@@ -32,19 +32,19 @@ find_job() {
     read_fields "$file"
     [[ ! ${fields[job_id]:-} =~ ^[0-9]+ ]] || hits[${BASH_REMATCH[0]}]=1
   done
-  read_fields "spool/intents/$name"
-  begun=${fields[time]:-}
-  [[ $begun =~ ^[1-9][0-9]{0,11}$ ]] || return 2
+  # Without an intent there is no sbatch of ours that may still arrive. Its age is by the file system's clock.
+  begun=$(stat -c %Y "spool/intents/$name" 2>/dev/null) || begun=1
   # An empty answer that is given once proves nothing: while a controller is replaced, one may be.
-  if look_for "$name" && [[ ${#hits[@]} -eq 0 ]] && ((now - begun > MLIPILOT_DOUBT_S)) &&
+  if look_for "$name" && [[ ${#hits[@]} -eq 0 ]] && file_clock && ((now - begun > MLIPILOT_DOUBT_S)) &&
     look_for "$name" && [[ ${#hits[@]} -eq 0 ]]; then
     return 1
   fi
+  clock
   found=${!hits[*]}
   case ${#hits[@]} in
     1) return 0 ;;
-    0) log_once "$name" "in doubt: whether it was submitted is not known yet" ;;
-    *) log_once "$name" "in doubt: jobs $found bear this name: end all but one, write spool/receipts/$name yourself" ;;
+    0) wait_for "$name" "in doubt: whether it was submitted is not known yet" ;;
+    *) wait_for "$name" "in doubt: jobs $found bear this name: end all but one" ;;
   esac
   return 2
 }
@@ -53,7 +53,7 @@ look_for() { # look_for NAME: the jobs of that name, into find_job's `hits`; fai
   local answered=1
   ask_queue squeue -h -t all -r --me "--name=$1" -o '%A|%j' && collect_hits || answered=
   if keeps_accounts; then
-    ask_queue sacct -n -P -X "--name=$1" -S "$(date -d "@$((begun - 86400))" +%FT%T)" -o JobIDRaw,JobName &&
+    ask_queue sacct -n -P -X "--name=$1" -S "$(date -d "@$((begun > 86400 ? begun - 86400 : 0))" +%FT%T)" -o JobIDRaw,JobName &&
       collect_hits || answered=
   fi
   clock
@@ -79,6 +79,7 @@ read_rows() {
       understood=1
       set -- "${BASH_REMATCH[@]:1}"
       nodes=${6#None assigned}
+      [[ ! $2 =~ ^$name_pattern$ ]] || seen[$2]=$1
       [[ ! $2 =~ ^$name_pattern$ || ${job_of[$2]:-} != "$1" ]] || fresh[$2]="$2|$1|$3|$5|$nodes"
     elif [[ -n $line ]]; then
       strange=1
@@ -101,45 +102,62 @@ is_over() { # is_over ROW: whether Slurm has done with that job
 # One squeue for all jobs, one sacct for those that it does not know (any more). Publishes spool/queue, then ends
 # what is to be cancelled. Fails when squeue does not answer: then the old rows stand.
 poll() {
-  local name old ok answered=1 changed='' state unknown=() listed=()
+  local name old answered=1 changed='' state unknown=() listed=()
   local -A fresh=()
+  seen=()
   ask_queue squeue -h -t all -r --me -o '%A|%j|%T|%r|%N' && read_rows || answered=
-  ok=${answered:-0} listed=("${!fresh[@]}")
+  queue_ok=${answered:-0} listed=("${!fresh[@]}")
   for name in "${!job_of[@]}"; do
     [[ -n ${fresh[$name]:-} ]] || is_over "${row_of[$name]:-}" || unknown+=("${job_of[$name]}")
   done
   if [[ -n $answered ]] && keeps_accounts && [[ ${#unknown[@]} -gt 0 ]]; then
     ask_queue sacct -n -P -X -j "$(IFS=, && echo "${unknown[*]}")" -o JobIDRaw,JobName,State,ExitCode,NodeList &&
-      read_rows || ok=0
+      read_rows || queue_ok=0
   fi
+  clock
   for name in "${!job_of[@]}"; do
     old=${row_of[$name]:-}
     # What is over stays over when Slurm forgets it. Other rows stand only where Slurm did not answer.
-    if [[ -z ${fresh[$name]:-} && -n $old ]] && { [[ $ok -eq 0 ]] || is_over "$old"; }; then
+    if [[ -z ${fresh[$name]:-} && -n $old ]] && { [[ $queue_ok -eq 0 ]] || is_over "$old"; }; then
       fresh[$name]=$old
     fi
     [[ ${fresh[$name]:-} != "$old" ]] || continue
-    changed=1
+    changed=1 since_of["$name"]=$now
     state_of "${fresh[$name]:-}"
     log_once "$name" "job ${job_of[$name]} is ${state:-unknown to Slurm}"
   done
   row_of=()
   for name in "${!fresh[@]}"; do row_of["$name"]=${fresh[$name]}; done
-  clock
-  printf '%s\n' "time=$now accounting=${accounting:-0} ok=$ok" "${row_of[@]}" | publish spool/queue
+  queue_time=$now polls=$((polls + 1))
+  publish_queue
+  restore_receipts
   news=
   [[ -n $answered && -z $changed ]] || poll_s=$MLIPILOT_POLL_S
   next_poll=$((now + poll_s))
   poll_s=$((poll_s < 3 * MLIPILOT_POLL_S ? poll_s * 2 : 6 * MLIPILOT_POLL_S))
   if [[ -z $answered ]]; then
     silent=1 # who does not answer is not asked for more
-    log_once squeue "no answer${complaint:+: ${complaint:0:200}}"
+    log_once squeue "no answer${complaint:+: $complaint}"
     return 1
   fi
   silent=
   [[ -z ${noted[squeue]:-} ]] || log_once squeue "answers again"
   [[ ${#listed[@]} -eq 0 ]] || end_cancelled "${listed[@]}"
 }
+
+# The first line, then `NAME|NUMBER|STATE|WHY|NODES|SINCE` a job. A request that waits for its submission has no
+# number, and the state UNSUBMITTED. All times are of this host's clock.
+publish_queue() {
+  local name
+  {
+    printf '%s\n' "time=$queue_time accounting=${accounting:-0} ok=$queue_ok poll=$generation.$polls"
+    for name in "${!row_of[@]}"; do printf '%s|%s\n' "${row_of[$name]}" "${since_of[$name]:-}"; done
+    for name in "${!why_not[@]}"; do
+      [[ -z ${why_not[$name]} ]] || printf '%s||UNSUBMITTED|%s||%s\n' "$name" "${why_not[$name]:0:600}" "${since_of[$name]:-}"
+    done
+  } | publish spool/queue && unpublished=
+}
+queue_time=0 queue_ok=0 polls=0
 
 end_cancelled() { # end_cancelled NAME…: of the jobs that squeue has just shown, those that are not wanted any more
   local name state
@@ -150,7 +168,7 @@ end_cancelled() { # end_cancelled NAME…: of the jobs that squeue has just show
     if ask "$MLIPILOT_SLURM_TIMEOUT_S" scancel "${job_of[$name]}"; then
       log "$name: cancelled job ${job_of[$name]}, which was $state"
     else
-      log "$name: scancel ${job_of[$name]} failed: ${complaint:0:200}"
+      log "$name: scancel ${job_of[$name]} failed: $complaint"
     fi
     poll_s=$MLIPILOT_POLL_S next_poll=$((now + MLIPILOT_POLL_S))
   done

@@ -124,7 +124,9 @@ class Attempts:
                 continue
             self.backend.cancel(attempt)
             if self.backend.standing(attempt).phase not in ("sealed", "ended", "not_started"):
-                raise PausedError(f"the job of {attempt}, which is not wanted any more, does not end")
+                raise PausedError(
+                    f"the job of {attempt}, which is not wanted any more, does not end", mends_by_itself=True
+                )
             shutil.rmtree(attempt)
 
     def collect(self, key: JobKey, number: int) -> dict[str, Any] | None:

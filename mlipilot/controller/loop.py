@@ -65,7 +65,7 @@ def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: b
                     if job is not None and job.may_be_replaced():
                         observer.event(f"{paused}\nanother job is asked for")
                         continue
-                    controller.note_pause(str(paused))
+                    controller.note_pause(paused)
                     end_if_last(job, run, number)
                     raise paused from error
                 except CancelledError:
@@ -88,7 +88,8 @@ def _paused(error: OSError) -> PausedError:
     """A full disk is a pause; any other failure of the operating system is shown as it is."""
     if error.errno not in _NO_SPACE:
         raise error
-    return PausedError(f"no space is left for {error.filename or 'the run'}: free some, then resume")
+    where = error.filename or "the run"
+    return PausedError(f"no space is left for {where}: free some, then resume", mends_by_itself=True)
 
 
 class Controller:
@@ -166,11 +167,15 @@ class Controller:
         """The ledger, replayed."""
         return replay(self.ledger.records)
 
-    def note_pause(self, reason: str) -> None:
-        """Write the pause into the ledger, if the ledger can still be written."""
-        self.observer.event(f"paused: {reason}")
+    def note_pause(self, paused: PausedError) -> None:
+        """Write the pause into the ledger, if the ledger can still be written.
+
+        Whether it mends by itself is for `sbatch/successor.sh`, which reads the record's line.
+        """
+        self.observer.event(f"paused: {paused}")
+        body = {"reason": str(paused), "mends_by_itself": paused.mends_by_itself}
         try:
-            self.ledger.append("paused", {"reason": reason})
+            self.ledger.append("paused", body)
         except OSError as error:
             self.observer.event(f"the pause could not be written to the ledger: {error}")
 

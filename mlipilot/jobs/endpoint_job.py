@@ -66,7 +66,7 @@ class EndpointJob:
         number, told_at, told = self._newest(), 0.0, ""
         while not stop():
             if (ended := self._end_of(number)) is not None:
-                raise PausedError(f"the model's job ended: {ended}")
+                raise PausedError(f"the model's job ended: {ended}", mends_by_itself=True)
             standing = self._backend.standing(self._attempt(number))
             if standing.phase == "running" and self._is_published(number):
                 return
@@ -96,12 +96,12 @@ class EndpointJob:
         if number == 0 or spool.is_cancelled(self._name(number)):
             return
         self._tell("the model's job is not needed any more")
-        asked = time.time()
+        before, deadline = spool.queue().poll, time.monotonic() + _CANCEL_PATIENCE_S
         spool.ask_to_cancel(self._name(number))
-        while time.time() < asked + _CANCEL_PATIENCE_S:
+        while time.monotonic() < deadline:
             receipt = spool.receipt(self._name(number))
             # With each look at the queue the submitter ends what is to be cancelled.
-            if receipt is not None and (not receipt.submitted or spool.queue().time > asked):
+            if receipt is not None and (not receipt.submitted or spool.queue().poll != before):
                 return
             time.sleep(self._backend.poll_s)
 
@@ -141,13 +141,14 @@ class EndpointJob:
 
     def _has_ended(self, number: int) -> bool:
         """Whether an attempt is over, by an answer of the queue that is newer than this question."""
-        asked = time.time()
-        while time.time() < asked + self._backend.settings.patience_s:
+        before = self._backend.spool.queue().poll
+        deadline = time.monotonic() + self._backend.settings.patience_s
+        while time.monotonic() < deadline:
             if self._end_of(number) is not None:
                 return True
             queue = self._backend.spool.queue()
             row = queue.rows.get(self._name(number))
-            if queue.time > asked and row is not None and row.state != "COMPLETING":
+            if queue.poll != before and row is not None and row.state != "COMPLETING":
                 return False
             time.sleep(self._backend.poll_s)
         return False

@@ -54,7 +54,7 @@ class LocalBackend:
                 env=worker_environment(),
             )
         except OSError as error:
-            raise PausedError(f"no worker process could be started: {error}") from error
+            raise PausedError(f"no worker process could be started: {error}", mends_by_itself=True) from error
 
     def _options(self) -> list[str]:
         if self._container is None:

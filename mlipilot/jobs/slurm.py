@@ -17,8 +17,9 @@ from typing import Any
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
-from mlipilot.jobs.backend import Phase, Standing, Submission
+from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.logs import tail_lines
+from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line
@@ -40,6 +41,8 @@ _OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.
 _MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
 _SETTLE_S = 65.0  # for a manifest to be seen here after Slurm says that a job is over: NFS looks after 60 s
 _CANCEL_PATIENCE_S = 90.0
+_NEVER_PATIENCE_S = 60.0  # nodes that come back may change Slurm's mind
+_TELLING = re.compile("BadConstraints|Launch|Hold|Dead")  # reasons that say more than the state does
 
 
 def minutes_asked(limit_s: float) -> int:
@@ -144,8 +147,7 @@ class SlurmBackend:
         name = str(known["name"])
         self._check_submitter()
         if receipt is None:
-            begun = "" if self.spool.silence_s() is not None else ", which has not begun"
-            return Standing("waiting", reason=f"for the submitter{begun}")
+            return Standing("waiting", reason=self._why_unsubmitted(row))
         if not receipt.submitted:
             if self.spool.is_cancelled(name):
                 return Standing("ended", "cancelled", "cancelled before it was submitted")
@@ -161,14 +163,17 @@ class SlurmBackend:
         state = row.state
         if not is_over(state):
             self._over_since.pop(name, None)  # it may have been requeued
-            phase: Phase = "waiting" if state in _WAITING else "running"
-            return Standing(phase, reason=one_line(row.reason, 40), **where)
+            if state in _WAITING:
+                self._check_obstacle(name, row)
+                return Standing("waiting", reason=one_line(row.reason, 100), **where)
+            return Standing("running", **where)
         # Slurm says that the job is over; its manifest may take a while to be seen on this node.
         if not self._settled(name):
             return Standing("running", **where)
         if is_finished(attempt):
             return Standing("sealed", **where)
         said = f"Slurm says {state}" + (f" on {row.node}" if row.node else "")
+        said += f" ({one_line(row.reason, 100)})" if state == "FAILED" and _TELLING.search(row.reason) else ""
         if state in _NODE_FAULTS:
             return Standing("ended", "lost", said, free=True, bad_node=row.node or None, **where)
         if state in _TAKEN_AWAY:
@@ -182,6 +187,33 @@ class SlurmBackend:
         said += f": {one_line(lines[-1])}" if lines else ""
         # A job's own limit ends it minutes before Slurm's, so who met that was held up by the machine.
         return Standing("ended", "lost", said, bad_node=row.node if state == "TIMEOUT" else None, **where)
+
+    def _why_unsubmitted(self, row: QueueRow | None) -> str:
+        if row is not None:
+            return one_line(row.reason, 600)
+        return (
+            "for the submitter"
+            if self.spool.silence_s() is not None
+            else "for the submitter, which has not begun"
+        )
+
+    def _check_obstacle(self, name: str, row: QueueRow) -> None:
+        """Raises PausedError for a job that will not start unless a person does something.
+
+        One that cannot start as it was submitted is cancelled, so that it is submitted anew after the mend.
+        """
+        met = obstacle(row.state, row.reason)
+        waited_s = 0.0 if row.since is None else self.spool.queue().time - row.since
+        patience_s = {"wait": math.inf, "person": self.settings.patience_s, "never": _NEVER_PATIENCE_S}
+        if waited_s < patience_s[met.kind]:
+            return
+        if met.kind == "never":
+            self.spool.ask_to_cancel(name)
+        what = "can never start as it was submitted" if met.kind == "never" else "is not let run"
+        raise PausedError(
+            f"job {row.job_id} ({name}) {what}: Slurm says {row.state}, {one_line(row.reason, 100)}, for "
+            f"{waited_s / 60:.0f} min; {met.mend.replace('JOB', row.job_id)}, then resume"
+        )
 
     def _not_in_queue(self, attempt: Path, name: str, receipt: Receipt, where: dict[str, Any]) -> Standing:
         """Not knowing is not an answer: only a queue that answers and goes on not knowing ends a job."""
@@ -208,7 +240,8 @@ class SlurmBackend:
             silence_s = time.monotonic() - self._begun
         if silence_s > self.settings.patience_s:
             raise PausedError(
-                f"the submitter {how_long}; start it on a host with Slurm: sbatch/submitter.sh {self.run}"
+                f"the submitter {how_long}; start it on a host with Slurm: sbatch/submitter.sh {self.run}",
+                mends_by_itself=True,
             )
 
     def cancel(self, attempt: Path) -> None:

@@ -33,8 +33,11 @@ class QueueRow:
 
     job_id: str
     state: str
+    """Slurm's; UNSUBMITTED of a request that waits for its submission."""
     reason: str
     node: str
+    since: float | None = None
+    """When the submitter first saw it like this, by its host's clock as `Queue.time` is."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Queue:
     time: float
     ok: bool
     rows: Mapping[str, QueueRow]
+    poll: str = ""
+    """Names the answer."""
 
 
 class Spool:
@@ -51,6 +56,7 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._heard: tuple[str, float] | None = None
 
     def request(self, name: str, fields: Mapping[str, str | int]) -> None:
         """Publish a request. The same name is never used twice with other fields."""
@@ -100,15 +106,24 @@ class Spool:
         rows = {}
         for line in lines:
             parts = line.split("|")
-            if len(parts) == 5:
-                name, job_id, state, reason, node = parts
-                rows[name] = QueueRow(job_id, state, reason, node)
-        return Queue(_number(said.get("time")), said.get("ok") == "1", rows)
+            if len(parts) in (5, 6):
+                name, job_id, state, reason, node, *since = parts
+                rows[name] = QueueRow(job_id, state, reason, node, _number(*since) or None)
+        return Queue(_number(said.get("time")), said.get("ok") == "1", rows, said.get("poll", ""))
 
     def silence_s(self) -> float | None:
-        """Seconds since the submitter last showed itself; None when it never has."""
-        fields = _fields(self.root / "submitter")
-        return None if fields is None else max(0.0, time.time() - _number(fields.get("time")))
+        """Seconds for which the submitter's heartbeat has stood still here; None when there is none.
+
+        The first look begins them: the submitter's clock may be another one than ours.
+        """
+        try:
+            beat = (self.root / "submitter").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        now = time.monotonic()
+        if self._heard is None or self._heard[0] != beat:
+            self._heard = beat, now
+        return now - self._heard[1]
 
 
 def _fields(path: Path) -> dict[str, str] | None:
@@ -119,7 +134,7 @@ def _fields(path: Path) -> dict[str, str] | None:
     return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
 
 
-def _number(text: str | None) -> float:
+def _number(text: str | None = None) -> float:
     try:
         return float(text or 0)
     except ValueError:

@@ -60,7 +60,7 @@ def test_the_campaign_can_be_run_as_it_is(data: Path, root: Path) -> None:
     bounds = {gate.metric: gate.max for gate in campaign.scorecard.gates}
     assert bounds["force_mae_mev_per_a"] == pytest.approx(100 * 6 * 0.05, rel=0.2)
     sbatch = (root / "campaigns" / "argon.sbatch").read_text()
-    assert "cu_emt" not in sbatch and "campaign.sh campaigns/argon.sbatch" in sbatch
+    assert "cu_emt" not in sbatch and "campaign=(campaigns/argon.yaml " in sbatch
 
 
 def test_a_directory_that_yaml_would_misread(data: Path, root: Path) -> None:

@@ -22,6 +22,7 @@ class Cluster:
         options = {"backend": "slurm", "patience_s": 50} | settings
         self.backend = SlurmBackend(run, self.spool, JobSettings.model_validate(options))
         (self.spool / "receipts").mkdir(parents=True)
+        self.beats = self.polls = 0
         self.beat()
 
     def attempt(self, kind: str, number: int = 1) -> Path:
@@ -41,8 +42,11 @@ class Cluster:
         )
         return Submission(self.attempt(kind, number), order, HEAD, "train" if kind == "train" else "evaluate")
 
-    def beat(self, age_s: float = 0) -> None:
-        write_atomic(self.spool / "submitter", f"time={time.time() - age_s:.0f}\nhost=h\n")
+    def beat(self, slow_s: float = 0) -> None:
+        """The heartbeat of a submitter whose clock is slow."""
+        self.beats += 1
+        text = f"time={time.time() - slow_s:.0f}\nhost=h\nbeat={self.beats}\n"
+        write_atomic(self.spool / "submitter", text)
 
     def requests(self) -> dict[str, dict[str, str]]:
         return {
@@ -55,5 +59,6 @@ class Cluster:
         write_atomic(self.spool / "receipts" / name, "".join(f"{k}={v}\n" for k, v in said.items()))
 
     def queue(self, *rows: str, ok: bool = True, age_s: float = 0) -> None:
-        head = f"time={time.time() - age_s:.0f} accounting=0 ok={int(ok)}"
+        self.polls += 1
+        head = f"time={time.time() - age_s:.0f} accounting=0 ok={int(ok)} poll=1.{self.polls}"
         write_atomic(self.spool / "queue", "\n".join([head, *rows]) + "\n")

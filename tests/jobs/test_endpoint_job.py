@@ -18,8 +18,8 @@ from tests.jobs.standin_cluster import HEAD, Cluster
 class Site(Cluster):
     """A cluster, and what its controllers tell of the model's job."""
 
-    def __init__(self, run: Path) -> None:
-        super().__init__(run)
+    def __init__(self, run: Path, **settings: object) -> None:
+        super().__init__(run, **settings)
         self.backend.poll_s = 0.005
         self.told: list[str] = []
 
@@ -163,11 +163,11 @@ def test_what_the_submitter_refuses_is_not_asked_again_in_this_session(site: Sit
     assert len(site.requests()) == 2
 
 
-def test_a_submitter_that_is_silent_is_no_reason_for_another_job(site: Site) -> None:
+def test_a_submitter_that_is_silent_is_no_reason_for_another_job(tmp_path: Path) -> None:
+    site = Site(tmp_path / "run", patience_s=0.1)
     job = site.job()
     job.ensure_requested(HEAD)
     site.receive(site.newest)
-    site.beat(age_s=1000)
     assert not job.may_be_replaced()
 
 

@@ -80,8 +80,15 @@ class Run:
         head, *rows = path.read_text().splitlines() if path.exists() else [""]
         return (
             dict(word.split("=", 1) for word in head.split()),
-            {row.split("|")[0]: row.split("|")[1:] for row in rows},
+            {row.split("|")[0]: row.split("|")[1:5] for row in rows},
         )
+
+    def since(self, name: str = job_name()) -> int:
+        """When the submitter first saw the job as it is now."""
+        (row,) = [
+            row for row in (self.spool / "queue").read_text().splitlines() if row.startswith(f"{name}|")
+        ]
+        return int(row.split("|")[5])
 
     def state(self, name: str = job_name()) -> str:
         return self.queue()[1].get(name, ["", ""])[1]
@@ -155,7 +162,7 @@ def standin_slurm(tmp_path: Path) -> StandinSlurm:
     root = tmp_path / "standin"
     for folder in ("bin", "jobs", "numbers"):
         (root / folder).mkdir(parents=True)
-    for command in ("sbatch", "squeue", "sacct", "scancel"):
+    for command in ("sbatch", "squeue", "sacct", "scancel", "scontrol"):
         (root / "bin" / command).symlink_to(Path(__file__).with_name("standin_slurm"))
     return StandinSlurm(root)
 

@@ -65,13 +65,14 @@ def test_a_place_that_no_container_can_be_given_is_refused(site: Checkout) -> No
 def test_the_successor_is_queued_first_and_cancelled_when_it_is_not_needed(site: Checkout) -> None:
     done = site.start()
     assert done.returncode == 0, done.stdout
-    queued = ["--parsable", "--array=0", "--dependency=afterany:17_0", "tiny.sbatch"]
-    assert site.slurm.calls("sbatch") == [queued] and site.slurm.calls("scancel") == [["1"]]
+    queued = ["--parsable", "--open-mode=append", "--array=0", "--dependency=afterany:17_0", "tiny.sbatch"]
+    assert site.slurm.calls("sbatch") == [queued]
+    assert site.slurm.calls("scancel") == [["--state=PENDING", "1"]]
     assert "--go-on" in site.words() and "--unattended" not in site.words()
     assert (site.run / "served").exists()
 
 
-@pytest.mark.parametrize("why", [{"MLIPILOT_LEDGER_BYTES": "0"}, {"SLURM_RESTART_COUNT": "1"}])
+@pytest.mark.parametrize("why", [{"MLIPILOT_LEDGER_RECORDS": "0"}, {"SLURM_RESTART_COUNT": "1"}])
 def test_a_start_that_nobody_asked_for_says_so(site: Checkout, why: dict[str, str]) -> None:
     assert site.start(**why).returncode == 0
     assert "--unattended" in site.words()
@@ -83,7 +84,7 @@ def test_a_signal_ends_the_controller_and_leaves_the_successor(site: Checkout) -
     wait_until((site.apptainer / "begun").exists)
     campaign.send_signal(signal.SIGUSR2)
     said, _ = campaign.communicate(timeout=30)
-    assert campaign.returncode == 143 and "before its time: 1 goes on" in said
+    assert campaign.returncode == 143 and "before its time: job 1 goes on" in said
     assert site.slurm.calls("scancel") == []
 
 
@@ -98,9 +99,9 @@ def test_a_signal_before_there_is_a_controller_leaves_nothing(site: Checkout) ->
     assert site.slurm.calls("sbatch") == [] and not (site.apptainer / "calls").exists()
 
 
-def test_three_controllers_in_a_row_that_wrote_nothing_are_enough(site: Checkout) -> None:
-    done = site.start(MLIPILOT_LEDGER_BYTES="0", MLIPILOT_IDLE_GENERATIONS="3")
-    assert done.returncode == 2 and "three controllers in a row wrote nothing" in done.stdout
+def test_three_controllers_in_a_row_that_got_no_further_are_enough(site: Checkout) -> None:
+    done = site.start(MLIPILOT_LEDGER_RECORDS="0", MLIPILOT_IDLE_GENERATIONS="3")
+    assert done.returncode == 2 and "3 controllers in a row got no further" in done.stdout
     assert site.slurm.calls("sbatch") == []
 
 

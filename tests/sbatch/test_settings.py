@@ -41,7 +41,7 @@ def read_in(*files: Path) -> set[str]:
 SETTINGS = declared()
 # The site block of a campaign gives these a meaning; nothing below sbatch/ knows them.
 OF_CAMPAIGNS = {"MLIPILOT_RUN", "MLIPILOT_PROFILE"}
-OF_CONTROLLERS = read_in(SBATCH / "campaign.sh", SBATCH / "owner.sh", *CAMPAIGNS)
+OF_CONTROLLERS = read_in(*(SBATCH / f"{name}.sh" for name in ("campaign", "owner", "successor")), *CAMPAIGNS)
 
 
 def all_set(root: Path) -> dict[str, str]:
@@ -61,7 +61,8 @@ def all_set(root: Path) -> dict[str, str]:
         "MLIPILOT_RUN": "runs/tiny",
         "MLIPILOT_PROFILE": "full",
         "MLIPILOT_LINEAGES": "2",
-        "MLIPILOT_LEDGER_BYTES": "12",
+        "MLIPILOT_LEDGER_RECORDS": "12",
+        "MLIPILOT_CAMPAIGN_FILE": "campaigns/mine.sbatch",
         "MLIPILOT_IDLE_GENERATIONS": "1",
     }
 

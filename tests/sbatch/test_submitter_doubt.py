@@ -18,7 +18,9 @@ NAME = job_name()
 def intend(run: Run, age_s: int, tries: int = 1) -> None:
     """What a submitter that was killed after its intent leaves."""
     run.request()
-    run.write("intents", NAME, f"time={int(time.time()) - age_s}\ntries={tries}\n")
+    written = int(time.time()) - age_s
+    run.write("intents", NAME, f"time={written}\ntries={tries}\n")
+    os.utime(run.spool / "intents" / NAME, (written, written))
 
 
 @pytest.mark.parametrize("mode", ["timeout_queued", "hang_queued", "mute"])

@@ -130,7 +130,8 @@ def put_lock(run: Run, owner: str, silent_s: int) -> Path:
     (lock / "owner").write_text(f"{owner}\n")
     seen = int(time.time()) - silent_s
     run.write(".", "submitter", f"time={seen}\nhost=x\npid=1\ngeneration=4\n")
-    os.utime(lock, (seen, seen))
+    for path in (lock, run.spool / "submitter"):
+        os.utime(path, (seen, seen))
     return lock
 
 

@@ -141,8 +141,8 @@ class Caller:
         return text.replace(self._key, "[API key]") if self._key and len(self._key) >= 6 else text
 
     def paused(self, reason: str, model: str = "") -> PausedError:
-        """The error that says why no reply can be had."""
-        return PausedError(self._told(reason, model))
+        """The error that says why no reply can be had, though one may be had later."""
+        return PausedError(self._told(reason, model), mends_by_itself=True)
 
     def _told(self, reason: str, model: str) -> str:
         with_model = f" with model {model!r}" if model else ""
