@@ -1,7 +1,7 @@
 """What keeps a job of Slurm's from running, by Slurm's own word: does time mend it, or does a person have to?
 
-The words are those of `squeue`'s REASON (`job_state_reason` in Slurm's slurm.h), where most limits are named by
-whose they are and what they limit.
+The words are those of `squeue`'s REASON (`job_state_reason` in Slurm's slurm.h), where most limits are named
+by whose they are and what they limit.
 """
 
 from __future__ import annotations
