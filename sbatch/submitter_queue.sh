@@ -51,7 +51,7 @@ find_job() {
 
 look_for() { # look_for NAME: the jobs of that name, into find_job's `hits`; fails where Slurm does not answer
   local answered=1
-  ask_queue squeue -h -t all -r --me "--name=$1" -o '%A|%j' && collect_hits || answered=
+  ask_queue squeue -h -t all -r --me "--name=$1" -o '%A|%j|%o' && collect_hits || answered=
   if keeps_accounts; then
     ask_queue sacct -n -P -X "--name=$1" -S "$(date -d "@$((begun > 86400 ? begun - 86400 : 0))" +%FT%T)" -o JobIDRaw,JobName &&
       collect_hits || answered=
@@ -60,26 +60,28 @@ look_for() { # look_for NAME: the jobs of that name, into find_job's `hits`; fai
   [[ -n $answered ]]
 }
 
-collect_hits() { # the `JOB|NAME` lines of `said`, into find_job's `hits`; anything else is no answer
+# The `JOB|NAME` or, of squeue, `JOB|NAME|COMMAND` lines of `said`, into find_job's `hits`; anything else is no answer.
+# A copy of a run that goes on makes the same names: whose job it is stands in the command.
+collect_hits() {
   local line
   while IFS= read -r line; do
     [[ -n $line ]] || continue
-    [[ $line =~ ^([0-9]+)\|(.*)$ && ${BASH_REMATCH[2]} == "$name" ]] || return 1
-    hits[${BASH_REMATCH[1]}]=1
+    [[ $line =~ ^([0-9]+)\|([^|]*)(\|(.*))?$ && ${BASH_REMATCH[2]} == "$name" ]] || return 1
+    [[ -n ${BASH_REMATCH[3]} && " ${BASH_REMATCH[4]} " != *" $run "* ]] || hits[${BASH_REMATCH[1]}]=1
   done <<<"$said"
 }
 
-# read_rows: the lines `NUMBER|NAME|STATE|WHY|NODES` of `said` that are about jobs of ours, into poll's `fresh`.
+# read_rows: the lines `NUMBER|NAME|STATE|WHY|NODES`, of squeue with `|COMMAND`, of `said` that are about jobs of ours, into poll's `fresh`.
 # Slurm uses numbers again one day, so a line counts only where number and name agree.
 read_rows() {
   local line nodes understood='' strange=''
-  local row='^([0-9]+)\|(.*)\|([A-Z_]+)( by [0-9]+)?\|([^|]*)\|([^|]*)$'
+  local row='^([0-9]+)\|([^|]*)\|([A-Z_]+)( by [0-9]+)?\|([^|]*)\|([^|]*)(\|.*)?$'
   while IFS= read -r line; do
     if [[ $line =~ $row ]]; then
       understood=1
       set -- "${BASH_REMATCH[@]:1}"
       nodes=${6#None assigned}
-      [[ ! $2 =~ ^$name_pattern$ ]] || seen[$2]=$1
+      [[ ! $2 =~ ^$name_pattern$ || " ${7#|} " != *" $run "* ]] || seen[$2]=$1
       [[ ! $2 =~ ^$name_pattern$ || ${job_of[$2]:-} != "$1" ]] || fresh[$2]="$2|$1|$3|$5|$nodes"
     elif [[ -n $line ]]; then
       strange=1
@@ -105,7 +107,7 @@ poll() {
   local name old answered=1 changed='' state unknown=() listed=()
   local -A fresh=()
   seen=()
-  ask_queue squeue -h -t all -r --me -o '%A|%j|%T|%r|%N' && read_rows || answered=
+  ask_queue squeue -h -t all -r --me -o '%A|%j|%T|%r|%N|%o' && read_rows || answered=
   queue_ok=${answered:-0} listed=("${!fresh[@]}")
   for name in "${!job_of[@]}"; do
     [[ -n ${fresh[$name]:-} ]] || is_over "${row_of[$name]:-}" || unknown+=("${job_of[$name]}")

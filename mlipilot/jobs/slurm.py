@@ -24,7 +24,7 @@ from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line
 
-_WAITING = {
+WAITING = {
     "PENDING",
     "CONFIGURING",
     "REQUEUED",
@@ -52,7 +52,7 @@ def minutes_asked(limit_s: float) -> int:
 
 def is_over(state: str) -> bool:
     """Whether a job in this state of Slurm's will do nothing more."""
-    return state not in _WAITING | _RUNNING
+    return state not in WAITING | _RUNNING
 
 
 class SlurmBackend:
@@ -163,7 +163,7 @@ class SlurmBackend:
         state = row.state
         if not is_over(state):
             self._over_since.pop(name, None)  # it may have been requeued
-            if state in _WAITING:
+            if state in WAITING:
                 self._check_obstacle(name, row)
                 return Standing("waiting", reason=one_line(row.reason, 100), **where)
             return Standing("running", **where)

@@ -16,7 +16,9 @@ from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import Draft, Iteration, State, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
+from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
+from mlipilot.jobs.spool import Spool
 from mlipilot.report.training import read_training_curve
 from mlipilot.report.view import (
     Cost,
@@ -91,7 +93,7 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         isolation=_kinds(records, "isolation"),
         machines=_kinds(records, "machine"),
         controller=_controller(lineage),
-        running=[key.text for key, _ in state.in_flight()],
+        in_flight=_in_flight(run, lineage, state),
         sealed_cost=costs.pop(_SEALED, Cost()),
         probe_cost=costs.pop(_PROBES, Cost()),
         pending_cost=sum(costs.values(), Cost()),
@@ -277,6 +279,14 @@ def _kinds(records: list[Record], what: str) -> list[dict[str, str]]:
     """The kinds of isolation or machine that the jobs' results name, each once, in order of appearance."""
     found = [record.body.get(what) for record in records if record.kind == "job_finished"]
     return [dict(items) for items in dict.fromkeys(tuple(sorted(kind.items())) for kind in found if kind)]
+
+
+def _in_flight(run: RunPaths, lineage: LineagePaths, state: State) -> list[InFlight]:
+    queue = Spool(run.spool).queue()
+    return [
+        read_in_flight(run.spool, lineage.attempt(key, attempt.number), key.text, attempt.number, queue)
+        for key, attempt in state.in_flight()
+    ]
 
 
 def _controller(lineage: LineagePaths) -> str | None:

@@ -10,6 +10,8 @@ from mlipilot.controller.accept import mean
 from mlipilot.controller.spending import accounts
 from mlipilot.controller.state import OWN_FAULTS
 from mlipilot.errors import InputError
+from mlipilot.jobs.inflight import InFlight
+from mlipilot.report.jobs import in_flight_lines, job_rows
 from mlipilot.report.rows import elapsed_s
 from mlipilot.report.text import count, duration, standard_deviation
 from mlipilot.report.view import IterationView, LineageView
@@ -29,7 +31,8 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "iteration": max(len(view.iterations) - 1, 0),
         "iterations_budget": view.spec.budget.iterations,
         "incumbent": state.incumbent,
-        "running_jobs": view.running,
+        "running_jobs": [job.job for job in view.in_flight if job.phase == "running"],
+        "jobs_in_flight": [asdict(job) for job in view.in_flight],
         "verdicts": {
             status: sum(i.status == status for i in view.iterations[1:])
             for status in ("accepted", "reverted", "invalid", "no proposal")
@@ -69,7 +72,7 @@ def _violation(iteration: IterationView | None) -> float | None:
 
 
 def status_line(found: Mapping[str, Any]) -> str:
-    """What `status_dict` found, in one line: phase, iteration, gates of baseline and incumbent, cost."""
+    """What `status_dict` found, in lines: phase, iteration, gates and cost, then the jobs in flight."""
     gates = found["gates"]
     parts = [f"{found['campaign']}: {found['phase']}"]
     parts.append(f"iteration {found['iteration']} of {found['iterations_budget']}")
@@ -85,10 +88,8 @@ def status_line(found: Mapping[str, Any]) -> str:
         parts.append(f"{found['usd']:.2f} US$")
     for name, budget in found["budgets"].items():
         parts.append(f"{budget['spent'] / budget['limit']:.0%} of {name}")
-    if found["running_jobs"]:
-        parts.append("running: " + ", ".join(found["running_jobs"]))
-    line = " · ".join(parts)
-    return f"{line}\n{found['reason']}" if found["reason"] else line
+    jobs = in_flight_lines([InFlight(**job) for job in found["jobs_in_flight"]])
+    return "\n".join([" · ".join(parts), *jobs, *([found["reason"]] if found["reason"] else [])])
 
 
 def find_iteration(view: LineageView, number: int) -> IterationView:
@@ -122,6 +123,7 @@ def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
         "faults": {str(seed.seed): seed.faults for seed in iteration.seeds if seed.faults},
         "weights_digests": {str(s.seed): s.weights_digest for s in iteration.seeds if s.weights_digest},
         "cost": asdict(iteration.cost),
+        "jobs": [asdict(row) for row in job_rows(view, number)],
     }
 
 

@@ -7,6 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mlipilot.report.jobs import JobRow, job_rows
 from mlipilot.report.rows import (
     ARROWS,
     SYMBOLS,
@@ -154,7 +155,22 @@ def _parts(view: LineageView, iteration: IterationView) -> list[RenderableType]:
     if iteration.scores:
         parts += [_heading("Gates"), _gates(view, iteration)]
         parts += [_heading("Metrics by seed"), _metrics(iteration)]
+    if rows := job_rows(view, iteration.number):
+        parts += [_heading("Jobs"), _jobs(rows)]
     return parts
+
+
+def _jobs(rows: list[JobRow]) -> Table:
+    """Every attempt, with the scheduler's number and name where it has one."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("job", "attempt", "state", "number", "node", "name", ""):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        name = Text(row.job_name or "", style="dim")
+        table.add_row(
+            row.job, str(row.attempt), row.state, row.job_id or "—", row.node or "—", name, Text(row.why)
+        )
+    return table
 
 
 def _heading(text: str) -> Text:

@@ -14,6 +14,7 @@ from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
+from mlipilot.jobs.inflight import InFlight
 from mlipilot.report.training import TrainingCurve
 
 Status = Literal["accepted", "reverted", "invalid", "no proposal", "running"]
@@ -200,8 +201,8 @@ class LineageView:
     """Each kind of machine that jobs ran on."""
     controller: str | None = None
     """Who holds the lineage now."""
-    running: list[str] = field(default_factory=list)
-    """Jobs in flight."""
+    in_flight: list[InFlight] = field(default_factory=list)
+    """Jobs of which the ledger has no end yet."""
     sealed_cost: Cost = Cost()
     probe_cost: Cost = Cost()
     """Of finding out how the pilot's endpoints call tools."""

@@ -194,7 +194,13 @@ def test_a_candidate_under_evaluation(tmp_path_factory: pytest.TempPathFactory) 
     made.start(JobKey(0, 2, "train"))
     view = view_of(made.run)
     found = status_dict(view)
-    assert found["running_jobs"] == ["0000/seed-2/train"]
+    assert found["running_jobs"] == []
+    assert [(job["job"], job["phase"]) for job in found["jobs_in_flight"]] == [
+        ("0000/seed-2/train", "pending")
+    ]
+    assert "pending: 0000/seed-2/train" in status_line(found)
+    rows_of = [(row["job"], row["state"]) for row in iteration_dict(view, 0)["jobs"]]
+    assert rows_of[0] == ("0000/seed-1/train", "ok") and rows_of[-1] == ("0000/seed-2/train", "pending")
     assert found["gates"]["baseline_passed"] is None
     assert view.phase == "interrupted"
     assert view.baseline is not None and view.baseline.status == "running"

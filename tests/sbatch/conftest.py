@@ -148,9 +148,18 @@ class StandinSlurm:
         return dict(entry.split("=", 1) for entry in entries if entry)
 
     def put_job(
-        self, number: int | str, name: str, state: str = "PENDING", reason: str = "", nodes: str = ""
+        self,
+        number: int | str,
+        name: str,
+        state: str = "PENDING",
+        reason: str = "",
+        nodes: str = "",
+        run: Path | None = None,
     ) -> None:
-        (self.root / "jobs" / str(number)).write_text(f"{number}|{name}|{state}|{reason}|{nodes}\n")
+        """`run`: whose job it is, by the path of its command."""
+        command = f"/a/train.sbatch {run or self.root.with_name('run')} {ATTEMPT}"
+        line = f"{number}|{name}|{state}|{reason}|{nodes}|{command}\n"
+        (self.root / "jobs" / str(number)).write_text(line)
         (self.root / "numbers" / str(number)).mkdir(exist_ok=True)
 
     def job_names(self) -> list[str]:

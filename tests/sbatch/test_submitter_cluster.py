@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import subprocess
@@ -177,6 +178,7 @@ def test_a_controller_that_does_not_answer_is_told_apart_from_an_empty_queue(
     elsewhere.write_text(Path(origin).read_text() + "\nSlurmctldPort=1\nMessageTimeout=2\n")
     run.request(name)
     run.write("intents", name, "time=1\ntries=1\n")
+    os.utime(run.spool / "intents" / name, (1, 1))
     assert run.once(SLURM_CONF=str(elsewhere)).returncode == 75
     assert run.queue()[0]["ok"] == "0"
     assert run.receipt(name) == {}

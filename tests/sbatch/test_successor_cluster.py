@@ -114,7 +114,7 @@ def site(slurm: None, tmp_path: Path, standin_slurm: StandinSlurm) -> Iterator[S
 def record(job: str) -> dict[str, str]:
     """What Slurm has of a job, but for what is of the moment."""
     said = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
-    found = {}
+    found: dict[str, str] = {}
     for line in said.splitlines():
         pairs = [line.strip()] if re.match(r" *(Command|WorkDir|Comment|Std\w+)=", line) else line.split()
         if "JobName=" in line:
