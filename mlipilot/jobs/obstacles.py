@@ -28,7 +28,7 @@ _USED_UP = "the account's allocation is used up: ask for more, or set MLIPILOT_A
 _OBSTACLES = (
     (r"launch.failed.requeued.held", Obstacle("person", _NOT_STARTED)),
     (r"JobHoldMaxRequeue", Obstacle("person", "it was requeued too often: `scontrol release JOB`")),
-    (r"JobHeld(User|Admin)", Obstacle("person", "`scontrol release JOB` lets it run")),
+    (r"JobHeld(User|Admin)|requeued.in.held.state", Obstacle("person", "`scontrol release JOB` lets it run")),
     (r"Reservation(Deleted)?$", Obstacle("person", "name a reservation that is there, or none")),
     (r"BadConstraints", Obstacle("never", _NO_NODE)),
     (r"DependencyNeverSatisfied|DeadLine", Obstacle("never", "it is submitted anew")),

@@ -273,6 +273,7 @@ def test_what_time_mends_is_waited_for(cluster: Cluster, submitted: str, state: 
         ("PENDING", "JobHeldAdmin", "`scontrol release 42` lets it run"),
         ("PENDING", "launch failed requeued held", "the node could not start it"),
         ("PENDING", "launch_failed_requeued_held", "the node could not start it"),
+        ("PENDING", "job requeued in held state", "`scontrol release 42` lets it run"),
         ("REQUEUE_HOLD", "None", "`scontrol release 42` lets it run"),
         ("SPECIAL_EXIT", "None", "`scontrol release 42` lets it run"),
         ("PENDING", "AssocGrpCPUMinutesLimit", "the account's allocation is used up"),
