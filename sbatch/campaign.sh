@@ -41,7 +41,7 @@ built_digest() { # what images.lock beside the image says that was built; nothin
 }
 
 # The image that is here now is the run's for good: its jobs refuse any other.
-[ -n "$MLIPILOT_IMAGE" ] || fail "MLIPILOT_IMAGE is not set in $script: name the image that containers/build.sh made"
+[ -n "$MLIPILOT_IMAGE" ] || MLIPILOT_IMAGE=containers/mlipilot-cpu.sif # where containers/build.sh puts it
 image=$(realpath -- "$MLIPILOT_IMAGE")
 [ -f "$image" ] && [ -r "$image" ] ||
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Every setting of the scripts here and, a campaign's own block apart, the only place that gives one its default. Who
-# reads a setting sources this first, so that none can meet one that nobody has set. They come from the environment:
-# of the campaign's sbatch file, of cron, of a shell. A setting that is empty is not set.
+# reads a setting sources this first, so that none can meet one that nobody has set. They come from the environment (of
+# the campaign's sbatch file, of cron, of a shell) and, where that does not say, from the site's own file for all users,
+# lines such as `MLIPILOT_GPU_PARTITION=gpu`: site.sh beside this, else /etc/mlipilot/site.sh. One that is empty is not set.
 #
 # NAME|KIND|DEFAULT|MEANING, where KIND is `text`, the least that a whole number may be, or `carried` for what one
 # script tells the next and nobody sets.
@@ -48,6 +49,27 @@ settings=(
   'MLIPILOT_IDLE_GENERATIONS|carried|0|how many controllers in a row got no further'
 )
 
+read_site() { # the first of those files that is there
+  local file line name
+  local -A given=()
+  for file in "${BASH_SOURCE[0]%/*}/site.sh" /etc/mlipilot/site.sh; do
+    [[ -e $file ]] || continue
+    for line in "${settings[@]}"; do
+      name=${line%%|*}
+      [[ -z ${!name:-} ]] || given[$name]=${!name}
+    done
+    set +u # sites write it for themselves
+    # shellcheck disable=SC1090  # it is the site's
+    source "$file" || {
+      printf '%s: %s\n' "${0##*/}" "$file cannot be read: mend it, or move it away" >&2
+      exit 2
+    }
+    set -u
+    for name in "${!given[@]}"; do printf -v "$name" %s "${given[$name]}"; done
+    return
+  done
+}
+
 apply_defaults() {
   local line name kind default
   for line in "${settings[@]}"; do
@@ -61,4 +83,5 @@ apply_defaults() {
     fi
   done
 }
+read_site
 apply_defaults

@@ -81,7 +81,7 @@ build_command() { # build_command NAME: fills `command` from `wanted` and the si
   command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
     --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}")
   # Slurm takes one way of asking for memory, and the site's goes first.
-  [[ " ${words[*]} $MLIPILOT_GPU_GRES" == *' --mem-per-'* ]] || command+=("--mem=${wanted[memory_mib]}")
+  [[ " ${words[*]}" == *' --mem-per-'* ]] || command+=("--mem=${wanted[memory_mib]}")
   if [[ ${wanted[gpus]} != 0 ]]; then
     value=$MLIPILOT_GPU_GRES
     [[ $value == --* ]] || value="--gres=$value:%N"

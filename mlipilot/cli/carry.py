@@ -5,16 +5,24 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+from mlipilot.audit.ledger import read_ledger
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.controller.loop import run_lineage
+from mlipilot.controller.state import replay
 from mlipilot.errors import CheckFailedError
 
 
 def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> None:
-    """Run the lineage to its end, write the run's report, print the gates. Raises as `run_lineage` does."""
+    """Run the lineage to its end, write the run's report, print the gates. Raises as `run_lineage` does.
+
+    A start that nobody asked for leaves a lineage that is over as it is, its report included.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     with ConsoleObserver() as observer:
+        if unattended and _is_over(run, lineage):
+            observer.event(f"lineage {lineage} of {run.root} is over already: nothing to do")
+            return
         try:
             state = run_lineage(run, lineage, observer, unattended=unattended)
         except KeyboardInterrupt:
@@ -37,6 +45,11 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
     stdout.print(f"report: {report}", soft_wrap=True)
     if state.incumbent is None:
         raise CheckFailedError(f"the campaign ended without a measured model: {state.finished}")
+
+
+def _is_over(run: RunPaths, lineage: int) -> bool:
+    path = run.lineage(lineage).ledger
+    return path.exists() and replay(read_ledger(path)).finished is not None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from mlipilot.errors import InputError
 from mlipilot.jobs.settings import Resources
+from mlipilot.programs import ask
 
 _DEFAULT_IMAGE = "containers/mlipilot-cpu.sif"
+_SITE_FILES = (Path("sbatch/site.sh"), Path("/etc/mlipilot/site.sh"))
 _MOST = {"MINUTES": 1440, "CPUS": 64, "MEMORY_MIB": 262144, "GPUS": 8}
 
 
@@ -32,8 +34,13 @@ class Site:
     """What the submitter lets one job ask for."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Site:
-        """The site as the environment has it, with the defaults of the scripts. Raises InputError."""
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Site:
+        """The site as the environment has it, with the defaults of the scripts. Raises InputError.
+
+        Without one it is that of this process, and where that does not say, the site's file for all users.
+        """
+        if environment is None:
+            environment = _site_file() | {name: value for name, value in os.environ.items() if value}
 
         def setting(name: str, default: str = "") -> str:
             return environment.get(f"MLIPILOT_{name}", "").strip() or default
@@ -72,11 +79,24 @@ class Site:
 
     def sbatch_options(self, template: str, minutes: int, resources: Resources) -> list[str]:
         """The words with which the submitter asks for a job's place and size."""
-        words = [f"--time={minutes}", f"--cpus-per-task={resources.cpus}", f"--mem={resources.memory_mib}"]
+        words = [f"--time={minutes}", f"--cpus-per-task={resources.cpus}"]
+        # Slurm takes one way of asking for memory, and the site's goes first.
+        if not any(word.startswith("--mem-per-") for word in self.extra[template]):
+            words.append(f"--mem={resources.memory_mib}")
         if resources.gpus:
             gres = self.gres if self.gres.startswith("--") else f"--gres={self.gres}:%N"
             words.append(gres.replace("%N", str(resources.gpus)))
         return [*words, *self.options, *self.extra[template]]
+
+
+def _site_file() -> dict[str, str]:
+    """The settings in the file that `sbatch/settings.sh` would read here, by its own shell."""
+    path = next((path for path in _SITE_FILES if path.is_file()), None)
+    if path is None:
+        return {}
+    said = ask(["bash", "-c", 'set -a; . "$0" >/dev/null 2>&1; env -0', str(path.absolute())])
+    pairs = (entry.partition("=")[::2] for entry in said.stdout.split("\0"))
+    return {name: value for name, value in pairs if name.startswith("MLIPILOT_") and value}
 
 
 def how_to_get(program: str, site: Site) -> str:

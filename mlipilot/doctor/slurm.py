@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mlipilot.doctor.check import Check, failed, ok, warning
+from mlipilot.doctor.limits import check_limits
 from mlipilot.doctor.site import Site, how_to_get
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.slurm import minutes_asked
@@ -83,7 +84,10 @@ def check_slurm(site: Site, jobs: JobSettings | None) -> Iterator[Check]:
     wanted = wanted_by(asked, site)
     for name in dict.fromkeys(job.partition for job in wanted):
         yield _check_partition(partitions, name, site, asked.resources.gpus)
-    yield _check_accounting()
+    accounting = _check_accounting()
+    yield accounting
+    if accounting.status == "ok":
+        yield from check_limits(site, asked)
     for job in wanted:
         yield _check_submit(job, site, asked)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -112,6 +113,46 @@ def test_a_number_that_is_none_is_named_with_the_mend(name: str) -> None:
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert f"{name}='{value}' is not a whole number: set it to {least} or more" in done.stderr
+
+
+def site_file(root: Path, text: str) -> Path:
+    """A clone of the batch scripts with the site's file for all users beside them."""
+    shutil.copytree(SBATCH, root / "sbatch")
+    (root / "sbatch" / "site.sh").write_text(text)
+    return root / "sbatch" / "settings.sh"
+
+
+def value_of(settings: Path, name: str, **env: str) -> str:
+    script = f'source "$0"; printf %s "${name}"'
+    shell = ["bash", "-u", "-c", script, str(settings)]
+    return subprocess.run(shell, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_sites_file_stands_for_what_the_users_environment_does_not_say(tmp_path: Path) -> None:
+    text = 'MLIPILOT_GPU_PARTITION=fat\nMLIPILOT_POLL_S=$((7 * 6))\n: "$NOT_SET"\nMLIPILOT_QOS=long\n'
+    settings = site_file(tmp_path, text)
+    assert value_of(settings, "MLIPILOT_GPU_PARTITION") == "fat"
+    assert value_of(settings, "MLIPILOT_GPU_PARTITION", MLIPILOT_GPU_PARTITION="") == "fat"
+    assert value_of(settings, "MLIPILOT_GPU_PARTITION", MLIPILOT_GPU_PARTITION="mine") == "mine"
+    assert value_of(settings, "MLIPILOT_POLL_S") == "42"
+    assert value_of(settings, "MLIPILOT_DOUBT_S") == SETTINGS["MLIPILOT_DOUBT_S"][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("if\n", "site.sh"), ("MLIPILOT_POLL_S=soon\n", "MLIPILOT_POLL_S='soon'")]
+)
+def test_a_sites_file_that_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
+    settings = site_file(tmp_path, text)
+    done = subprocess.run(["bash", "-u", str(settings)], env={}, capture_output=True, text=True)
+    assert done.returncode == 2 and words in done.stderr
+
+
+def test_the_doctor_reads_the_sites_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site_file(tmp_path, "MLIPILOT_GPU_PARTITION=fat\nMLIPILOT_GPU_GRES=gpu:$(echo a100)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLIPILOT_GPU_PARTITION", "mine")
+    site = Site.from_environment()
+    assert site.options == ("--partition=mine",) and site.gres == "gpu:a100"
 
 
 def serve_once(run: Run, env: dict[str, str]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.doctor.site import Site as DoctorSite
+from mlipilot.jobs.settings import Resources
 from tests.sbatch.conftest import ATTEMPT, Run, StandinSlurm, job_name, make_run, read_fields, wait_until
 
 EVALUATION = "lineage-0/iterations/0001/seed-11/evaluate/attempt-1"
@@ -106,6 +108,24 @@ def test_the_sites_settings_reach_the_command_line(
     run.request(gpus="2")
     run.once(**site)
     assert standin_slurm.calls("sbatch") == [golden(run, TRAINING, *middle)]
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        {"MLIPILOT_SBATCH_EXTRA": "--nice=1 --mem-per-cpu=4G"},
+        {"MLIPILOT_SBATCH_EXTRA_TRAIN": "--mem-per-gpu=40G"},
+    ],
+)
+def test_slurm_is_told_of_memory_in_one_way(
+    run: Run, standin_slurm: StandinSlurm, site: dict[str, str]
+) -> None:
+    run.request(gpus="1")
+    run.once(**site)
+    (call,) = standin_slurm.calls("sbatch")
+    assert not [word for word in call if word.startswith("--mem=")]
+    words = DoctorSite.from_environment(site).sbatch_options("train", 30, Resources(gpus=1))
+    assert not [word for word in words if word.startswith("--mem=")]
 
 
 def test_percent_signs_in_the_runs_path_are_no_patterns_of_slurm(
