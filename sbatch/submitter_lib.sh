@@ -114,7 +114,7 @@ reject() { # reject NAME REASON
 
 write_receipt() { # write_receipt NAME FIELD…
   printf '%s\n' "${@:2}" | publish "spool/receipts/$1" || return
-  settled[$1]=1
+  settled[$1]=1 unpublished=1
   wait_for "$1" ''
   unset "open[$1]" "known_none[$1]" "not_before[$1]" "waits_for[$1]"
 }

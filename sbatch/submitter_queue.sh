@@ -158,6 +158,7 @@ publish_queue() {
       [[ -z ${why_not[$name]} ]] || printf '%s||UNSUBMITTED|%s||%s\n' "$name" "${why_not[$name]:0:600}" "${since_of[$name]:-}"
     done
   } | publish spool/queue && unpublished=
+  { : >spool/news; } 2>/dev/null # for the controllers, which look at this one file
 }
 queue_time=0 queue_ok=0 polls=0
 

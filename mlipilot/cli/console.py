@@ -35,6 +35,11 @@ class ConsoleObserver:
                 transient=True,
             )
 
+    @property
+    def is_live(self) -> bool:
+        """On a terminal."""
+        return self._progress is not None
+
     def __enter__(self) -> ConsoleObserver:
         if self._progress is not None:
             self._progress.start()

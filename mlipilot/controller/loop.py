@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from contextlib import ExitStack
 
 from mlipilot.audit.files import sha256_file, write_json
@@ -247,8 +246,9 @@ class Controller:
                     over = True
             if over:
                 return
-            self.observer.jobs(self.attempts.running(state))
-            time.sleep(self.attempts.backend.poll_s)
+            if self.observer.is_live:
+                self.observer.jobs(self.attempts.running(state))
+            self.attempts.backend.wait(self.lineage.cancel.exists)
 
     def _judge(self, number: int, state: State) -> None:
         """Write `verdict.json`, seal the iteration, then record the verdict."""

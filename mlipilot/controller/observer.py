@@ -18,7 +18,11 @@ class JobProgress:
 
 
 class Observer(Protocol):
-    """Told of each event once, and of the running jobs again and again."""
+    """Told of each event once and, while it is live, of the running jobs again and again."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it shows how jobs get on: finding that out costs reading their logs."""
 
     def event(self, text: str) -> None:
         """Something happened that belongs in a log."""
@@ -32,6 +36,8 @@ class Observer(Protocol):
 
 class Silent:
     """An observer that shows nothing."""
+
+    is_live = False
 
     def event(self, text: str) -> None:
         """Ignore."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -45,6 +45,9 @@ class Backend(Protocol):
     """Starts attempts, says where they stand, ends them. Holds nothing that its files do not."""
 
     poll_s: float
+
+    def wait(self, stop: Callable[[], bool]) -> None:
+        """Return when an attempt may have got on, and when `stop` says so; within a minute anyhow."""
 
     def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
         """Start an attempt unless it has been; harmless when called again after a kill.

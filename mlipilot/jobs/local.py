@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mlipilot.audit.files import write_json
@@ -30,6 +31,11 @@ class LocalBackend:
     def __init__(self, container: Container | None = None) -> None:
         self._container = container
         self._workers: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def wait(self, stop: Callable[[], bool]) -> None:
+        """See `Backend`: files and processes of one machine are looked at often."""
+        if not stop():
+            time.sleep(self.poll_s)
 
     def ensure_started(
         self,

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ _OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.
 _MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
 _SETTLE_S = 65.0  # for a manifest to be seen here after Slurm says that a job is over: NFS looks after 60 s
 _CANCEL_PATIENCE_S = 90.0
+_LOOK_S = 60.0  # between two looks at everything while nothing is known to have changed
 _NEVER_PATIENCE_S = 60.0  # nodes that come back may change Slurm's mind
 _TELLING = re.compile("BadConstraints|Launch|Hold|Dead")  # reasons that say more than the state does
 
@@ -66,6 +68,17 @@ class SlurmBackend:
         self._missing_since: dict[str, float] = {}
         self._over_since: dict[str, float] = {}
         self._begun = time.monotonic()
+        self._news = self.spool.news()
+
+    def wait(self, stop: Callable[[], bool]) -> None:
+        """See `Backend`. A shared file system is asked twice in two seconds: of one file, and by `stop`."""
+        now = time.monotonic()
+        settling = any(now - since <= _SETTLE_S + _LOOK_S for since in self._over_since.values())
+        deadline = now + (self.poll_s if settling else _LOOK_S)
+        seen, self._news = self._news, self.spool.news()
+        while self._news == seen and not stop() and time.monotonic() < deadline:
+            time.sleep(2 * self.poll_s)
+            self._news = self.spool.news()
 
     def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
         """Publish the attempt's request, and that of the evaluation that follows it."""

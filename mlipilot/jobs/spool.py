@@ -111,6 +111,13 @@ class Spool:
                 rows[name] = QueueRow(job_id, state, reason, node, _number(*since) or None)
         return Queue(_number(said.get("time")), said.get("ok") == "1", rows, said.get("poll", ""))
 
+    def news(self) -> int:
+        """Changes with every answer of the submitter's, and when a job has done with an attempt."""
+        try:
+            return (self.root / "news").stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def silence_s(self) -> float | None:
         """Seconds for which the submitter's heartbeat has stood still here; None when there is none.
 

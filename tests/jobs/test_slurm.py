@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -363,3 +364,23 @@ def test_a_cancelled_request_has_ended(cluster: Cluster, submitted: str) -> None
     cluster.backend.cancel(cluster.attempt("train"))
     assert (cluster.spool / "cancel" / submitted).exists()
     assert cluster.backend.standing(cluster.attempt("train")).outcome == "cancelled"
+
+
+def test_waiting_ends_when_something_is_said_and_costs_little(cluster: Cluster, submitted: str) -> None:
+    backend = cluster.backend
+    backend.poll_s = 0.05
+    asked: list[float] = []
+
+    def stop() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) > 20
+
+    backend.wait(stop)
+    assert len(asked) == 21, "while nothing is said, only `stop` ends it"
+    (cluster.spool / "news").touch()
+    began = time.monotonic()
+    backend.wait(lambda: False)
+    assert time.monotonic() - began < 0.5, "what came after the look before is not slept over"
+    threading.Timer(0.2, (cluster.spool / "news").touch).start()
+    backend.wait(lambda: False)
+    assert 0.6 < time.monotonic() - began + 0.5 < 2
