@@ -1,0 +1,25 @@
+"""What the submitter costs, by the benchmark whose figures are in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.sbatch.conftest import REPOSITORY
+
+
+@pytest.mark.slow
+def test_at_rest_a_submitter_asks_seldom_and_takes_hardly_any_of_a_core(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("benchmark", REPOSITORY / "ci" / "benchmark_submitter.py")
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    monkeypatch.setattr(benchmark, "AT_REST_S", 40)
+    benchmark.measure(tmp_path, 4)
+    lineages, sbatch, squeue, _, _, queries, percent = map(float, capsys.readouterr().out.split("|")[1:-1])
+    assert (lineages, sbatch) == (4, 24), "one call a job"
+    assert squeue <= 2 and queries <= 2 and percent <= 1
