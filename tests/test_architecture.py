@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "mlipilot"
-COMMON = {"errors", "yaml_io", "yaml_text", "untrusted", "handover", "programs", "versions"}
+COMMON = {"errors", "yaml_io", "yaml_text", "untrusted", "handover", "checkpoint", "programs", "versions"}
 # Which rooms a room may import besides itself and the common modules; leaf modules are named in full.
 MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"campaign.paths"},
@@ -59,9 +59,9 @@ def test_every_room_is_in_the_table() -> None:
     assert rooms == set(MAY_IMPORT)
 
 
-def test_recipes_know_the_hand_over_only_and_nobody_imports_them() -> None:
+def test_recipes_know_hand_over_and_checkpoint_only_and_nobody_imports_them() -> None:
     for path in (PACKAGE / "recipes").rglob("*.py"):
-        assert all(name.startswith("handover") for name in _imports(path)), path
+        assert all(name.startswith(("handover.", "checkpoint.")) for name in _imports(path)), path
     for path in PACKAGE.rglob("*.py"):
         assert not any(name.startswith("recipes") for name in _imports(path)), path
 

@@ -19,6 +19,7 @@ from mlipilot.controller.state import State
 from mlipilot.errors import PausedError
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
+from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, read_json, read_result
 from mlipilot.jobs.slurm import SlurmBackend
@@ -47,11 +48,14 @@ class Attempts:
         attempt = self.lineage.attempt(key, number)
         use_gpu = self.spec.jobs.device == "cuda"
         recipe = self.lineage.recipe_of(key)
+        environment = commands.job_environment(dict(os.environ), attempt / "home", use_gpu=use_gpu)
         steps, limit = self.spec.budget.optimizer_steps, self.spec.jobs.train_wall_limit_s
         if key.kind == "smoke":
             steps, limit = min(steps, SMOKE_STEPS), self.spec.jobs.smoke_wall_limit_s
         if key.kind in ("train", "smoke"):
             argv = commands.train_argv(self.python, self.run.data, attempt / "output", key.seed, steps)
+            interval_s = self.spec.jobs.checkpoint_interval_s
+            environment |= commands.checkpoint_environment(checkpoint_of(attempt), interval_s)
             cwd, needs = recipe, None
             reads = [recipe, self.run.data / "train"]
         else:
@@ -73,7 +77,7 @@ class Attempts:
             name=f"{self.spec.name}/{self.lineage.root.name}/{key.text}/attempt-{number}",
             argv=argv,
             cwd=str(cwd),
-            environment=commands.job_environment(dict(os.environ), attempt / "home", use_gpu=use_gpu),
+            environment=environment,
             wall_limit_s=limit,
             run=str(self.run.root),
             protected=str(self.run.protected),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlipilot.checkpoint import DIRECTORY, INTERVAL_S
 from mlipilot.evaluation.scorecard import Profile
 
 # One thread a job: on busy cores two threads a job were measured many times slower.
@@ -44,6 +45,11 @@ def evaluate_argv(
         *("--split", split),
         *("--device", device),
     ]
+
+
+def checkpoint_environment(place: Path, interval_s: float) -> dict[str, str]:
+    """What tells a recipe where and how often to keep its checkpoint."""
+    return {DIRECTORY: str(place), INTERVAL_S: f"{interval_s:g}"}
 
 
 def job_environment(inherited: dict[str, str], home: Path, *, use_gpu: bool) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What one attempt of a job is told (`job.json`) and what it says when it is over (`result.json`).
 
-An attempt's directory: `job.json`, `worker.json` (who runs it), `stdout.log`, `stderr.log`, `output/`,
-`result.json`, and last `manifest-sha256.txt`. Without the manifest nothing in it counts.
+An attempt's directory: `job.json`, `worker.json` (who runs it), `begun.json` (what of the time limit was used
+before), `stdout.log`, `stderr.log`, `output/`, `result.json`, and last `manifest-sha256.txt`. Without the
+manifest nothing in it counts.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class JobResult(BaseModel):
     outcome: Outcome
     exit_status: int | None = Field(description="negative: ended by that signal")
     reason: str | None
-    wall_s: float
-    cpu_s: float
+    wall_s: float = Field(description="with what a checkpoint of earlier starts took")
+    cpu_s: float = Field(description="of the last start")
     gpu_s: float
     peak_memory_mib: float | None
     changed: list[str] = Field(description="protected or read-only files that differ after the job")

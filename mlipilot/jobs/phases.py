@@ -15,6 +15,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.apptainer import environment_file, job_argv
+from mlipilot.jobs.checkpoints import rest_s, take_up, taken_up_s
 from mlipilot.jobs.order import Isolation, read_order
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart
@@ -36,10 +37,10 @@ def begin(options: argparse.Namespace) -> int:
         isolation = _isolation(options)
         seal(attempt, order, refused[0], isolation, start.job_id, changed=refused[1], why_not=why_not)
         return NOTHING_TO_RUN
-    (attempt / "output").mkdir(exist_ok=True)
     visible = {"CUDA_VISIBLE_DEVICES": options.gpus} if order.uses_gpu else {}
     write_atomic(attempt / "exec.env", environment_file(order.environment | visible))
-    argv = job_argv(order, attempt, options.image, network=options.network)
+    rest = order.model_copy(update={"wall_limit_s": rest_s(order, take_up(attempt))})
+    argv = job_argv(rest, attempt, options.image, network=options.network)
     if any("\n" in word for word in argv):
         raise ValueError("a word of the command line holds a line break")
     write_atomic(attempt / "exec.argv", "".join(f"{word}\n" for word in argv))
@@ -52,17 +53,17 @@ def end(options: argparse.Namespace) -> int:
     order = read_order(attempt)
     if is_finished(attempt):
         return 0
-    status = signed_status(options.status)
+    status, wall_s = signed_status(options.status), taken_up_s(attempt) + options.wall_s
     outcome, reason = ending_of(status)
     if options.cancelled:
         outcome, reason = "cancelled", "ended from outside"
-    elif options.status in _TIMED_OUT and options.wall_s >= order.wall_limit_s:
+    elif options.status in _TIMED_OUT and wall_s >= order.wall_limit_s:
         outcome, reason = "time_limit", f"the job ran past its limit of {order.wall_limit_s:g} s"
     ending = Ending(
         outcome=outcome,
         exit_status=None if outcome in ("cancelled", "time_limit") else status,
         reason=reason,
-        wall_s=options.wall_s,
+        wall_s=wall_s,
         cpu_s=options.cpu_s,
     )
     why_not = partial(_start(options).why_not_to_seal, attempt, cancelled=options.cancelled)

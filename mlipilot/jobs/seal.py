@@ -12,6 +12,7 @@ from pathlib import Path
 from mlipilot.audit.files import tree_digest, write_json
 from mlipilot.audit.manifest import drop_unsealable, is_finished, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
+from mlipilot.jobs.checkpoints import drop_checkpoint
 from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.order import Isolation, JobOrder, JobResult, Outcome, read_result
 
@@ -24,6 +25,7 @@ class Ending:
     exit_status: int | None = None
     reason: str | None = None
     wall_s: float = 0.0
+    """With what a checkpoint of earlier starts took."""
     cpu_s: float = 0.0
     peak_memory_mib: float | None = None
 
@@ -102,6 +104,7 @@ def seal(
     )
     _exit_if(why_not())
     shutil.rmtree(attempt / "home", ignore_errors=True)  # caches of libraries, no part of the result
+    drop_checkpoint(attempt)
     drop_unsealable(attempt)
     write_json(attempt / "result.json", result.model_dump())
     _exit_if(why_not())

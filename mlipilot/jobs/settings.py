@@ -36,6 +36,9 @@ class JobSettings(BaseModel):
     )
     train_wall_limit_s: float = Field(default=900, gt=0)
     evaluate_wall_limit_s: float = Field(default=900, gt=0)
+    checkpoint_interval_s: float = Field(
+        default=300, ge=0, description="how often a training keeps what it needs to go on after a preemption"
+    )
     max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")
     # Of backend slurm only:
     chain: Literal["dependent", "fused"] = Field(

@@ -11,6 +11,7 @@ from pathlib import Path
 from mlipilot.audit.files import publish_new, write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.campaign.paths import RunPaths
+from mlipilot.jobs.checkpoints import clear_output
 from mlipilot.jobs.order import read_order
 from mlipilot.jobs.spool import Spool
 
@@ -40,8 +41,8 @@ class JobStart:
     def claim(self, attempt: Path) -> bool:
         """Take the attempt unless another job has, or a start of this job that is no older than this one.
 
-        What an older start left of its work is removed. An attempt that was asked of another job meanwhile
-        is left to that.
+        What an older start left of its work is removed, but for its checkpoint. An attempt that was asked of
+        another job meanwhile is left to that.
         """
         if not self._is_asked_for(attempt):
             return False
@@ -57,7 +58,8 @@ class JobStart:
         if is_finished(attempt):  # the older start sealed it between the two looks
             write_atomic(attempt / CLAIM, before, staged_in=attempt.parent)
             return False
-        for leftover in ("output", "home", "stdout.log", "stderr.log"):
+        clear_output(attempt)
+        for leftover in ("home", "stdout.log", "stderr.log"):
             shutil.rmtree(attempt / leftover, ignore_errors=True)
             (attempt / leftover).unlink(missing_ok=True)
         return True

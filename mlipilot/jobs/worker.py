@@ -21,6 +21,7 @@ from types import FrameType
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.jobs.apptainer import Container, environment_file, job_argv
+from mlipilot.jobs.checkpoints import rest_s, take_up
 from mlipilot.jobs.order import Isolation, JobOrder, Outcome, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
@@ -64,16 +65,16 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
     if refused is not None:
         seal(attempt, order, refused[0], isolation, job_id, changed=refused[1], why_not=why_not)
         return
-    (attempt / "output").mkdir(exist_ok=True)
     (attempt / "home").mkdir(exist_ok=True)
+    kept_s = take_up(attempt)
     started = time.monotonic()
-    outcome, exit_status, reason = _run_child(attempt, order, container)
+    outcome, exit_status, reason = _run_child(attempt, order, container, rest_s(order, kept_s))
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     ending = Ending(
         outcome=outcome,
         exit_status=exit_status,
         reason=reason,
-        wall_s=time.monotonic() - started,
+        wall_s=kept_s + time.monotonic() - started,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
     )
@@ -82,11 +83,15 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
 
 
 def _run_child(
-    attempt: Path, order: JobOrder, container: Container | None
+    attempt: Path, order: JobOrder, container: Container | None, limit_s: float
 ) -> tuple[Outcome, int | None, str | None]:
     argv, cwd, environment = order.argv, order.cwd, order.environment
     if container is not None:
-        argv, cwd, environment = _contained(attempt, order, container), str(attempt), dict(os.environ)
+        argv, cwd, environment = (
+            _contained(attempt, order, container, limit_s),
+            str(attempt),
+            dict(os.environ),
+        )
     # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
     last_signal = signal.SIGKILL if container is None else signal.SIGTERM
     adopt_orphans()
@@ -105,7 +110,7 @@ def _run_child(
         except OSError as error:
             return "failed", None, f"the command could not be started: {error}"
         try:
-            status = child.wait(timeout=order.wall_limit_s)
+            status = child.wait(timeout=limit_s)
         except subprocess.TimeoutExpired:
             end_descendants(GRACE_S)
             return "time_limit", None, f"the job ran past its limit of {order.wall_limit_s:g} s"
@@ -119,10 +124,10 @@ def _run_child(
     return outcome, status, reason
 
 
-def _contained(attempt: Path, order: JobOrder, container: Container) -> list[str]:
+def _contained(attempt: Path, order: JobOrder, container: Container, limit_s: float) -> list[str]:
     """The host's command line for the job, which ends it later than the worker does."""
     write_atomic(attempt / "exec.env", environment_file(order.environment))
-    later = order.model_copy(update={"wall_limit_s": order.wall_limit_s + 2 * GRACE_S})
+    later = order.model_copy(update={"wall_limit_s": limit_s + 2 * GRACE_S})
     return job_argv(later, attempt, container.image, network=container.network)
 
 

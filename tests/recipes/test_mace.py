@@ -245,7 +245,10 @@ def test_more_data_than_one_epoch_and_batches_larger_than_the_set(
     assert (status, events[-1]["event"]) == (0, "done")
 
 
-def test_the_recipe_imports_nothing_of_mlipilot_but_the_hand_over() -> None:
+def test_the_recipe_imports_nothing_of_mlipilot_but_checkpoint_and_hand_over() -> None:
     lines = [line.strip() for line in (SOURCE / "train.py").read_text().splitlines()]
     imports = [line for line in lines if line.startswith(("import mlipilot", "from mlipilot"))]
-    assert imports == ["from mlipilot.handover import write_handover"]
+    assert imports == [
+        "from mlipilot.checkpoint import Batches, Checkpoint",
+        "from mlipilot.handover import write_handover",
+    ]

@@ -9,7 +9,6 @@ import difflib
 import json
 import math
 import sys
-import time
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -30,6 +29,7 @@ with redirect_stdout(sys.stderr):  # MACE prints while it is imported; stdout is
 # isort: split
 from e3nn import o3  # after mace: importing it first crashes on torch >= 2.6
 
+from mlipilot.checkpoint import Batches, Checkpoint
 from mlipilot.handover import write_handover
 
 KEYS = data.KeySpecification(
@@ -227,24 +227,29 @@ def validate(model: torch.nn.Module, batches: list[Any]) -> dict[str, float]:
     return {NAMES[name][0]: NAMES[name][1] * torch.cat(found).mean().item() for name, found in errors.items()}
 
 
-def train(model: torch.nn.Module, recipe: dict[str, Any], graphs: Any, valid_graphs: Any, steps: int) -> None:
-    """Optimise `model` in place for `steps` optimiser steps; its weights end as those to hand over."""
+def train(
+    model: torch.nn.Module, recipe: dict[str, Any], graphs: Any, valid_graphs: Any, steps: int, identity: Any
+) -> None:
+    """Optimise `model` in place for `steps` optimiser steps; its weights end as those to hand over.
+
+    A training of this `identity` that was cut short goes on from its checkpoint.
+    """
     settings, device, decay = recipe["optimiser"], recipe["device"]["name"], recipe["ema"]["decay"]
     batch_size = min(recipe["budget"]["batch_size"], len(graphs))
-    loader = DataLoader(graphs, batch_size, shuffle=True, drop_last=True)
+    batches = Batches(DataLoader(graphs, batch_size, shuffle=True, drop_last=True))
     valid_batches = [batch.to(device) for batch in DataLoader(valid_graphs, 12)]
     adam = torch.optim.AdamW(
         model.parameters(), amsgrad=settings["amsgrad"], weight_decay=settings["weight_decay"]
     )
     ema = ExponentialMovingAverage(model.parameters(), decay) if decay else None
     every = max(1, steps // recipe["reporting"]["validations"])
-    batches, started = iter(loader), time.monotonic()
-    for step in range(1, steps + 1):
-        batch = next(batches, None)
-        if batch is None:  # an epoch has ended
-            batches = iter(loader)
-            batch = next(batches)
-        batch = batch.to(device)
+    parts: dict[str, Any] = {"model": model, "optimiser": adam, "batches": batches}
+    parts |= {"ema": ema} if ema else {}
+    checkpoint = Checkpoint(identity, parts)
+    for row in checkpoint.notes:  # the log that told of them ended with its job
+        say("progress", **row)
+    for step in checkpoint.steps(steps):
+        batch = next(batches).to(device)
         rate = settings["learning_rate"] * learning_rate_factor(step - 1, steps, recipe["schedule"])
         for group in adam.param_groups:
             group["lr"] = rate
@@ -272,7 +277,8 @@ def train(model: torch.nn.Module, recipe: dict[str, Any], graphs: Any, valid_gra
                 ema.restore()
         if measured or step % recipe["reporting"]["log_every_steps"] == 0:
             row = {"step": step, "steps_total": steps, "train_loss": loss.item(), "learning_rate": rate}
-            say("progress", **row, **measured, elapsed_s=round(time.monotonic() - started, 3))
+            checkpoint.notes.append(row | measured | {"elapsed_s": round(checkpoint.elapsed_s, 3)})
+            say("progress", **checkpoint.notes[-1])
 
 
 def run(options: argparse.Namespace) -> None:
@@ -288,7 +294,7 @@ def run(options: argparse.Namespace) -> None:
     model = build_model(arguments).to(recipe["device"]["name"])
     size = sum(p.numel() for p in model.parameters())
     say("start", seed=options.seed, steps_total=steps, train_frames=len(graphs), parameters=size)
-    train(model, recipe, graphs, valid_graphs, steps)
+    train(model, recipe, graphs, valid_graphs, steps, [recipe, arguments, options.seed, steps])
     # Constants of the model (Clebsch–Gordan coefficients, say) are made anew in float64; only what was
     # learnt comes from training.
     torch.set_default_dtype(torch.float64)

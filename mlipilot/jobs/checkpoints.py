@@ -1,0 +1,136 @@
+"""Checkpoints as trusted code handles them: kept for the next start, counted, removed, and never read.
+
+A training writes its checkpoint below `output/checkpoint` (`mlipilot/checkpoint.py`). When its job starts
+again, or a new attempt follows a lost one, it goes on from there and has the rest of its time limit: what the
+checkpoint took is counted; what came after it was lost by no fault of the candidate's and is not. Nor has it
+a say in how long that was. It is the time from `begun.json`, written just before its code starts, to the last
+change below `output/checkpoint`, by the inodes' change times, which no program can set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import is_finished
+from mlipilot.jobs.order import JobOrder
+
+BEGUN = "begun.json"
+
+
+def checkpoint_of(attempt: Path) -> Path:
+    """Where the candidate's code of an attempt keeps its checkpoint."""
+    return attempt / "output" / "checkpoint"
+
+
+def take_up(attempt: Path) -> float:
+    """Just before the candidate's code starts: have it find its last checkpoint, if there is one.
+
+    Returns for how many seconds of the time limit that stands.
+    """
+    source = next((path for path in _this_and_lost_ones(attempt) if _is_there(path)), attempt)
+    kept_s = _held_s(source)
+    # Told before it is moved: after a kill between the two, the next start finds it where this one did.
+    _tell(attempt, kept_s)
+    (attempt / "output").mkdir(exist_ok=True)
+    if source != attempt:
+        try:
+            checkpoint_of(source).rename(checkpoint_of(attempt))
+        except OSError:  # another user's, say: the training begins anew
+            kept_s = 0.0
+            _tell(attempt, kept_s)
+    return kept_s
+
+
+def taken_up_s(attempt: Path) -> float:
+    """What `take_up` returned to the attempt's last start."""
+    try:
+        return float(json.loads((attempt / BEGUN).read_text(encoding="utf-8"))["kept_s"])
+    except FileNotFoundError:
+        return 0.0
+
+
+def rest_s(order: JobOrder, kept_s: float) -> float:
+    """What is left of the time limit: at least a second, because `timeout` takes none at all for no limit."""
+    return max(1.0, order.wall_limit_s - kept_s)
+
+
+def clear_output(attempt: Path) -> None:
+    """Remove what an older start left in the output, but for its checkpoint."""
+    output = attempt / "output"
+    if not _is_there(attempt):
+        _remove(output)
+        return
+    for path in output.iterdir():
+        if path != checkpoint_of(attempt):
+            _remove(path)
+
+
+def drop_checkpoint(attempt: Path) -> None:
+    """Before a seal: a checkpoint is no part of a result."""
+    if not (attempt / "output").is_symlink():
+        _remove(checkpoint_of(attempt))
+
+
+def drop_lost_checkpoints(iteration: Path) -> None:
+    """Before an iteration's seal: those of its attempts that were lost. What is sealed stays as it is."""
+    for attempt in iteration.glob("seed-*/train/attempt-*"):
+        if not is_finished(attempt):
+            drop_checkpoint(attempt)
+
+
+def _tell(attempt: Path, kept_s: float) -> None:
+    write_json(attempt / BEGUN, {"kept_s": round(kept_s, 3)})
+
+
+def _this_and_lost_ones(attempt: Path) -> list[Path]:
+    """The attempt, and those before it that were not sealed, from the newest on."""
+    stem, _, number = attempt.name.rpartition("-")
+    earlier = range(int(number) - 1, 0, -1) if number.isdecimal() else ()
+    before = [attempt.with_name(f"{stem}-{n}") for n in earlier]
+    return [attempt, *(path for path in before if not is_finished(path))]
+
+
+def _is_there(attempt: Path) -> bool:
+    """Whether there is a checkpoint; a link that the candidate put in its place is none."""
+    place = checkpoint_of(attempt)
+    return place.is_dir() and not place.is_symlink() and not place.parent.is_symlink()
+
+
+def _held_s(attempt: Path) -> float:
+    """What an attempt's checkpoint took: what its last start went on from, and what that added."""
+    begun = attempt / BEGUN
+    if not _is_there(attempt) or not begun.exists():
+        return 0.0
+    began = begun.stat().st_ctime
+    return taken_up_s(attempt) + max(0.0, _last_change(checkpoint_of(attempt)) - began)
+
+
+def _last_change(top: Path) -> float:
+    """The newest change below `top`, which itself changes when it is moved."""
+    _open_up(top)
+    changes = [
+        (Path(folder) / name).lstat().st_ctime
+        for folder, folders, names in os.walk(top)
+        for name in (*folders, *names)
+    ]
+    return max(changes, default=0.0)
+
+
+def _open_up(top: Path) -> None:
+    """Make every folder readable: a candidate could have hidden what lies there. That is a change, too."""
+    for folder, folders, _ in os.walk(top):
+        for path in (Path(folder), *(Path(folder) / name for name in folders)):
+            if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
+                path.chmod(0o700)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    _open_up(path)
+    shutil.rmtree(path, ignore_errors=True)
