@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlipilot.jobs.commands import evaluate_argv, job_environment, train_argv
+from mlipilot.jobs.commands import checkpoint_environment, evaluate_argv, job_environment, train_argv
 
 
 def test_train() -> None:
@@ -13,6 +13,14 @@ def test_train() -> None:
         *["-s", "-B", "-u", "train.py", "--recipe", "recipe.yaml", "--data", "/run/data/train"],
         *["--output", "/run/out", "--seed", "3", "--max-steps", "500"],
     ]
+
+
+def test_a_training_is_told_where_and_how_often_to_keep_its_checkpoint() -> None:
+    told = checkpoint_environment(Path("/run/out/checkpoint"), 300.0)
+    assert told == {
+        "MLIPILOT_CHECKPOINT": "/run/out/checkpoint",
+        "MLIPILOT_CHECKPOINT_INTERVAL_S": "300",
+    }
 
 
 def test_evaluate() -> None:

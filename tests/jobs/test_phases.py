@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,24 @@ def test_a_job_ended_from_outside_is_not_sealed_and_can_start_again(attempt: Pat
     assert _phase("end", attempt, status=143, wall_s=1, cpu_s=1, cancelled="yes") == 1
     assert not is_finished(attempt)
     assert _phase("begin", attempt, restart=1) == 0
+
+
+def test_a_job_that_starts_again_has_the_rest_of_its_time_and_pays_for_all_of_it(attempt: Path) -> None:
+    write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
+    assert _phase("begin", attempt) == 0
+    assert (attempt / "exec.argv").read_text().splitlines()[3] == "60"
+    (attempt / "output" / "checkpoint").mkdir()
+    time.sleep(1.1)
+    (attempt / "output" / "checkpoint" / "state").touch()
+    assert _phase("end", attempt, status=143, wall_s=1.2, cpu_s=1, cancelled="yes") == 1
+    assert _phase("begin", attempt, restart=1) == 0
+    assert (attempt / "exec.argv").read_text().splitlines()[3] in ("58", "59")
+    assert (attempt / "output" / "checkpoint" / "state").exists()
+    _change(attempt, uses_gpu=True)
+    assert _phase("end", attempt, restart=1, status=124, wall_s=58.9, cpu_s=1) == 0
+    result = read_result(attempt)
+    assert (result.outcome, result.gpu_s) == ("time_limit", result.wall_s) and 60 <= result.wall_s < 62
+    assert check_manifest(attempt) == [] and not (attempt / "output").exists()
 
 
 def test_of_two_jobs_one_runs_the_attempt(attempt: Path) -> None:

@@ -178,6 +178,32 @@ def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: 
     assert identify(int(log.read_text())) is None
 
 
+def test_what_follows_a_killed_worker_goes_on_from_its_checkpoint(run: Path, make_order: MakeOrder) -> None:
+    code = """
+import os, pathlib, sys, time
+place = pathlib.Path(os.environ["MLIPILOT_CHECKPOINT"])
+if place.exists():
+    print("goes on from", (place / "state").read_text()); sys.exit()
+time.sleep(1.0); place.mkdir(); (place / "state").write_text("step 7"); time.sleep(60)
+"""
+    first, second = (run / "train" / f"attempt-{number}" for number in (1, 2))
+    told = {"MLIPILOT_CHECKPOINT": str(first / "output/checkpoint")}
+    order = make_order(code)
+    submit(first, order.model_copy(update={"environment": order.environment | told}))
+    deadline = time.monotonic() + 20
+    while not (first / "output/checkpoint/state").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker = read_claim(first / "worker.json")
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    assert wait(first).outcome == "lost"
+    told = {"MLIPILOT_CHECKPOINT": str(second / "output/checkpoint")}
+    submit(second, order.model_copy(update={"environment": order.environment | told}))
+    assert wait(second).phase == "sealed" and check_manifest(second) == []
+    assert (second / "stdout.log").read_text() == "goes on from step 7\n"
+    assert read_result(second).wall_s >= 1.0 and not (second / "output").exists()
+
+
 def test_a_claim_is_made_once_and_says_who(tmp_path: Path) -> None:
     assert claim(tmp_path / "worker.json")
     assert not claim(tmp_path / "worker.json")

@@ -243,6 +243,7 @@ def train(
     )
     ema = ExponentialMovingAverage(model.parameters(), decay) if decay else None
     every = max(1, steps // recipe["reporting"]["validations"])
+    # All that has a state: a training that was cut short takes it up again.
     parts: dict[str, Any] = {"model": model, "optimiser": adam, "batches": batches}
     parts |= {"ema": ema} if ema else {}
     checkpoint = Checkpoint(identity, parts)
