@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import check_manifest
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import slurm
 from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.order import JobOrder, read_result
 from mlipilot.jobs.settings import JobSettings, Resources
 from mlipilot.jobs.slurm import SlurmBackend
@@ -34,7 +36,7 @@ HEAD = "0123456789abcdef" * 4
 
 
 class SleepyRun:
-    """A run with one attempt, whose command is a line of Python."""
+    """A run with one attempt, whose command is a line of Python; `place` there is its checkpoint's."""
 
     def __init__(self, root: Path, code: str, limit_s: float = 600) -> None:
         root.mkdir()
@@ -44,9 +46,10 @@ class SleepyRun:
         self.attempt = root / "lineage-0/iterations/0000/seed-1/train/attempt-1"
         settings = JobSettings(backend="slurm", resources=Resources(memory_mib=MEMORY_MIB))
         self.root, self.backend = root, SlurmBackend(root, root / "spool", settings)
+        place = str(checkpoint_of(self.attempt))
         order = JobOrder(
             name=root.name,
-            argv=[sys.executable, "-c", f"import time; {code}"],
+            argv=[sys.executable, "-c", f"import pathlib, time; place = pathlib.Path({place!r}); {code}"],
             cwd="/",
             environment={},
             wall_limit_s=limit_s,
@@ -73,6 +76,7 @@ class SleepyRun:
 
 
 SLEEP = "time.sleep(300)"
+SLEEP_ONCE = f"place.exists() or (place.mkdir(), (place / 'state').touch(), {SLEEP})"
 HOG = "x = bytearray(600 << 20); x[::4096] = b'1' * len(x[::4096]); time.sleep(300)"
 
 
@@ -80,15 +84,13 @@ HOG = "x = bytearray(600 << 20); x[::4096] = b'1' * len(x[::4096]); time.sleep(3
 def runs(cluster: OwnCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SleepyRun]]:
     """Every run at its end, by what was done to it."""
     root = tmp_path_factory.mktemp("endings")
-    gone = root / "gone"
-    second_time_short = f"import pathlib; p = pathlib.Path({str(gone)!r}); p.exists() or (p.touch(), {SLEEP})"
     quiet, noisy = cluster.says("sinfo", "-h", "-N", "-p", "gpu", "-o", "%N").splitlines()
     plans = {  # the line of Python, its own limit, the partition, the node
         "own limit": (SLEEP, 2.0, "gpu", quiet),
         "lowered limit": (SLEEP, 600.0, "gpu", quiet),
         "memory": (HOG, 600.0, "gpu", quiet),
         "preempted": (SLEEP, 600.0, "low", noisy),
-        "preempted and requeued": (second_time_short, 600.0, "low-requeue", noisy),
+        "preempted and requeued": (SLEEP_ONCE, 600.0, "low-requeue", noisy),
     }
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setattr(slurm, "_SETTLE_S", 1.0)
@@ -133,8 +135,11 @@ def test_a_job_that_gives_way_is_repeated_free_of_charge_on_any_node(runs: dict[
     assert "PREEMPTED" in found.reason
 
 
-def test_a_job_that_gives_way_and_is_requeued_runs_the_same_attempt(runs: dict[str, SleepyRun]) -> None:
+def test_a_job_that_gives_way_and_is_requeued_goes_on_with_the_same_attempt(
+    runs: dict[str, SleepyRun],
+) -> None:
     run = runs["preempted and requeued"]
     assert run.starts == ["0", "1"]
     result = read_result(run.attempt)
     assert (result.outcome, result.job_id) == ("ok", run.job)
+    assert check_manifest(run.attempt) == [] and not checkpoint_of(run.attempt).exists()
