@@ -9,16 +9,46 @@ change below `output/checkpoint`, by the inodes' change times, which no program 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
+from mlipilot.jobs.machine import Machine, this_machine
 from mlipilot.jobs.order import JobOrder
 
 BEGUN = "begun.json"
+
+
+class Begun(BaseModel):
+    """What trusted code says of an attempt just before the candidate's code starts, in `begun.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kept_s: float = 0.0
+    """Of the time limit: used by earlier starts for the checkpoint that this one goes on from."""
+    machines: list[Machine] = []
+    """Of those starts, and of this one; each kind once."""
+
+    @property
+    def machine(self) -> Machine | None:
+        """What the result was made on. On two kinds of machine it is that of neither."""
+        if len(self.machines) < 2:
+            return self.machines[0] if self.machines else None
+        gpus = [machine.gpu for machine in self.machines if machine.gpu]
+        processors = ", then ".join(machine.processor for machine in self.machines)
+        return Machine(processor=processors, gpu=", then ".join(gpus) or None)
+
+
+def read_begun(attempt: Path) -> Begun:
+    """What was said when the attempt's last start began."""
+    try:
+        return Begun.model_validate_json((attempt / BEGUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Begun()
 
 
 def checkpoint_of(attempt: Path) -> Path:
@@ -26,31 +56,25 @@ def checkpoint_of(attempt: Path) -> Path:
     return attempt / "output" / "checkpoint"
 
 
-def take_up(attempt: Path) -> float:
+def take_up(attempt: Path, *, uses_gpu: bool = False) -> float:
     """Just before the candidate's code starts: have it find its last checkpoint, if there is one.
 
     Returns for how many seconds of the time limit that stands.
     """
-    source = next((path for path in _this_and_lost_ones(attempt) if _is_there(path)), attempt)
-    kept_s = _held_s(source)
+    source = next((path for path in _this_and_lost_ones(attempt) if _is_there(path)), None)
+    here = this_machine(uses_gpu=uses_gpu)
+    fresh = Begun(machines=[here])
+    begun = fresh if source is None else _goes_on(source, here)
     # Told before it is moved: after a kill between the two, the next start finds it where this one did.
-    _tell(attempt, kept_s)
+    write_json(attempt / BEGUN, begun.model_dump())
     (attempt / "output").mkdir(exist_ok=True)
-    if source != attempt:
+    if source is not None and source != attempt:
         try:
             checkpoint_of(source).rename(checkpoint_of(attempt))
         except OSError:  # another user's, say: the training begins anew
-            kept_s = 0.0
-            _tell(attempt, kept_s)
-    return kept_s
-
-
-def taken_up_s(attempt: Path) -> float:
-    """What `take_up` returned to the attempt's last start."""
-    try:
-        return float(json.loads((attempt / BEGUN).read_text(encoding="utf-8"))["kept_s"])
-    except FileNotFoundError:
-        return 0.0
+            begun = fresh
+            write_json(attempt / BEGUN, begun.model_dump())
+    return begun.kept_s
 
 
 def rest_s(order: JobOrder, kept_s: float) -> float:
@@ -82,10 +106,6 @@ def drop_lost_checkpoints(iteration: Path) -> None:
             drop_checkpoint(attempt)
 
 
-def _tell(attempt: Path, kept_s: float) -> None:
-    write_json(attempt / BEGUN, {"kept_s": round(kept_s, 3)})
-
-
 def _this_and_lost_ones(attempt: Path) -> list[Path]:
     """The attempt, and those before it that were not sealed, from the newest on."""
     stem, _, number = attempt.name.rpartition("-")
@@ -100,13 +120,14 @@ def _is_there(attempt: Path) -> bool:
     return place.is_dir() and not place.is_symlink() and not place.parent.is_symlink()
 
 
-def _held_s(attempt: Path) -> float:
-    """What an attempt's checkpoint took: what its last start went on from, and what that added."""
-    begun = attempt / BEGUN
-    if not _is_there(attempt) or not begun.exists():
-        return 0.0
-    began = begun.stat().st_ctime
-    return taken_up_s(attempt) + max(0.0, _last_change(checkpoint_of(attempt)) - began)
+def _goes_on(attempt: Path, here: Machine) -> Begun:
+    """From the attempt's checkpoint: what its last start went on from, and what that added."""
+    before = read_begun(attempt)
+    added_s = 0.0
+    if (attempt / BEGUN).exists():
+        added_s = max(0.0, _last_change(checkpoint_of(attempt)) - (attempt / BEGUN).stat().st_ctime)
+    machines = list(dict.fromkeys([*before.machines, here]))
+    return Begun(kept_s=round(before.kept_s + added_s, 3), machines=machines)
 
 
 def _last_change(top: Path) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.apptainer import environment_file, job_argv
-from mlipilot.jobs.checkpoints import rest_s, take_up, taken_up_s
+from mlipilot.jobs.checkpoints import read_begun, rest_s, take_up
 from mlipilot.jobs.order import Isolation, read_order
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart
@@ -39,7 +39,8 @@ def begin(options: argparse.Namespace) -> int:
         return NOTHING_TO_RUN
     visible = {"CUDA_VISIBLE_DEVICES": options.gpus} if order.uses_gpu else {}
     write_atomic(attempt / "exec.env", environment_file(order.environment | visible))
-    rest = order.model_copy(update={"wall_limit_s": rest_s(order, take_up(attempt))})
+    left_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
+    rest = order.model_copy(update={"wall_limit_s": left_s})
     argv = job_argv(rest, attempt, options.image, network=options.network)
     if any("\n" in word for word in argv):
         raise ValueError("a word of the command line holds a line break")
@@ -53,7 +54,7 @@ def end(options: argparse.Namespace) -> int:
     order = read_order(attempt)
     if is_finished(attempt):
         return 0
-    status, wall_s = signed_status(options.status), taken_up_s(attempt) + options.wall_s
+    status, wall_s = signed_status(options.status), read_begun(attempt).kept_s + options.wall_s
     outcome, reason = ending_of(status)
     if options.cancelled:
         outcome, reason = "cancelled", "ended from outside"

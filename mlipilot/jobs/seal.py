@@ -12,7 +12,7 @@ from pathlib import Path
 from mlipilot.audit.files import tree_digest, write_json
 from mlipilot.audit.manifest import drop_unsealable, is_finished, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
-from mlipilot.jobs.checkpoints import drop_checkpoint
+from mlipilot.jobs.checkpoints import drop_checkpoint, read_begun
 from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.order import Isolation, JobOrder, JobResult, Outcome, read_result
 
@@ -98,7 +98,7 @@ def seal(
         peak_memory_mib=ending.peak_memory_mib,
         changed=changed,
         isolation=isolation,
-        machine=this_machine(uses_gpu=order.uses_gpu),
+        machine=read_begun(attempt).machine or this_machine(uses_gpu=order.uses_gpu),
         host=socket.gethostname(),
         job_id=job_id,
     )

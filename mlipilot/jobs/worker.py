@@ -66,7 +66,7 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         seal(attempt, order, refused[0], isolation, job_id, changed=refused[1], why_not=why_not)
         return
     (attempt / "home").mkdir(exist_ok=True)
-    kept_s = take_up(attempt)
+    kept_s = take_up(attempt, uses_gpu=order.uses_gpu)
     started = time.monotonic()
     outcome, exit_status, reason = _run_child(attempt, order, container, rest_s(order, kept_s))
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

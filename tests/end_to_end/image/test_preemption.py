@@ -64,6 +64,6 @@ def test_a_requeued_training_goes_on_and_ends_with_the_weights_of_an_undisturbed
     kept_s = json.loads((attempt / "begun.json").read_text())["kept_s"]
     result = read_result(attempt)
     assert 0 < kept_s < result.wall_s and result.isolation.filesystem == "container"
-    assert json.loads((undisturbed / "begun.json").read_text()) == {"kept_s": 0.0}
+    assert json.loads((undisturbed / "begun.json").read_text())["kept_s"] == 0
     assert check_manifest(attempt) == [] and [p.name for p in (attempt / "output").iterdir()] == ["model"]
     mlipilot("verify", taken.run.root, cwd=tmp_path)
