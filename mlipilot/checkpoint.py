@@ -231,7 +231,7 @@ def _write(directory: Path, identity: str, values: dict[str, Any]) -> None:
     _publish(directory / _INDEX, json.dumps({"content": content, "sha256": _digest_of(content)}).encode())
     for path in directory.iterdir():  # the checkpoint before, or what a kill left of one
         if path.name not in (name, _INDEX):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _publish(path: Path, data: bytes) -> None:

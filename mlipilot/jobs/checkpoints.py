@@ -9,6 +9,7 @@ change below `output/checkpoint`, by the inodes' change times, which no program 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -133,20 +134,23 @@ def _goes_on(attempt: Path, here: Machine) -> Begun:
 def _last_change(top: Path) -> float:
     """The newest change below `top`, which itself changes when it is moved."""
     _open_up(top)
-    changes = [
-        (Path(folder) / name).lstat().st_ctime
-        for folder, folders, names in os.walk(top)
-        for name in (*folders, *names)
-    ]
-    return max(changes, default=0.0)
+    newest = 0.0
+    for folder, folders, names in os.walk(top):
+        for name in (*folders, *names):
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a start on a node that was given up may go on there
+                newest = max(newest, (Path(folder) / name).lstat().st_ctime)
+    return newest
 
 
 def _open_up(top: Path) -> None:
     """Make every folder readable: a candidate could have hidden what lies there. That is a change, too."""
     for folder, folders, _ in os.walk(top):
         for path in (Path(folder), *(Path(folder) / name for name in folders)):
-            if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
-                path.chmod(0o700)
+            with contextlib.suppress(OSError):  # gone, or another user's
+                if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
+                    path.chmod(0o700)
 
 
 def _remove(path: Path) -> None:

@@ -129,11 +129,7 @@ def test_everything_goes_wrong_at_once(cluster: OwnCluster, tmp_path: Path) -> N
     undisturbed, disturbed, commands = (tmp_path / name for name in ("undisturbed", "disturbed", "commands"))
     for directory in (undisturbed, disturbed, commands):
         directory.mkdir()
-    spec = {
-        "seeds": [1],
-        "budget": {"iterations": 1, "optimizer_steps": 4},
-        "jobs": {"max_in_flight": 2, "checkpoint_interval_s": 0},  # what runs again goes on where it was
-    }
+    spec = {"seeds": [1], "budget": {"iterations": 1, "optimizer_steps": 4}}
     plain, run = RunPaths(undisturbed / "runs" / "tiny"), RunPaths(disturbed / "runs" / "tiny")
     environment = cluster.environment | unreliable_slurm(commands, dice)
     environment |= {"MLIPILOT_DOUBT_S": "6", "MLIPILOT_SLURM_TIMEOUT_S": "3"}
