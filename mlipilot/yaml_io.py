@@ -25,6 +25,8 @@ def load_yaml(path: Path) -> Any:
         raise InputError(
             "no such file", file=path, mend=f"did you mean {path.parent / guess[0]}?" if guess else None
         ) from None
+    except PermissionError:
+        raise  # the command line says whose the file is, and what helps
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", file=path) from None
     try:

@@ -106,11 +106,11 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verificati
 def _compare_with_accounts(
     run: RunPaths, begun: datetime, anchors: Sequence[Anchor], found: Verification
 ) -> list[AccountedJob]:
-    """Look up each anchor by its number; returns the jobs of the run's owner since the run began."""
+    """Look up each anchor by its number; returns the jobs of all who carried the run since it began."""
     try:
         numbers = ",".join(sorted({anchor.job_id for anchor in anchors}))
         known = _ask(f"--jobs={numbers}") if anchors else []
-        listed = _ask(f"--uid={run.spec.stat().st_uid}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
+        listed = _ask(f"--uid={','.join(map(str, _owners(run)))}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
     except _NoAnswerError as reason:
         found.notes.append(
             f"the names of {len(anchors)} Slurm jobs were compared with the ledger alone: {reason}; only "
@@ -119,6 +119,14 @@ def _compare_with_accounts(
         return []
     _compare(anchors, known, found)
     return listed
+
+
+def _owners(run: RunPaths) -> list[int]:
+    """The user ids of who began the run, who carried its lineages, and who submitted its jobs last."""
+    theirs = [path for lineage in run.lineages() for path in lineage.controller.glob("*.json")]
+    return sorted(
+        {path.stat().st_uid for path in (run.spec, run.spool / "submitter", *theirs) if path.exists()}
+    )
 
 
 def _is_of(run: RunPaths, begun: datetime, job: AccountedJob) -> bool:

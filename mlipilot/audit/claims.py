@@ -55,6 +55,7 @@ class Claim(BaseModel):
     start_ticks: int
     pid_namespace: int = Field(description="where `pid` means something: a container has its own")
     job: Job | None
+    user: str | None = None
 
     @property
     def process(self) -> ProcessIdentity:
@@ -64,8 +65,9 @@ class Claim(BaseModel):
     @property
     def words(self) -> str:
         """For people."""
-        job = f", Slurm job {self.job.id}," if self.job else ""
-        return one_line(f"process {self.pid} on {self.host}{job} since {self.since.isoformat()}")
+        owner = f", of {self.user}," if self.user else ""
+        job = f"{'' if owner else ','} Slurm job {self.job.id}," if self.job else ""
+        return one_line(f"process {self.pid} on {self.host}{owner}{job} since {self.since.isoformat()}")
 
 
 def is_control_file(name: str) -> bool:

@@ -6,13 +6,21 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SECRET = 0o600
+"""Mode of a file that only its owner may read, whatever the folder grants to others."""
+_PLAIN = 0o666  # less what the umask takes away, or as the folder's default ACL has it
 _NO_LINK_BETWEEN_FOLDERS = (errno.EPERM, errno.EXDEV)  # of BeeGFS, of AFS; within one they link
+
+
+def beside(path: Path) -> Path:
+    """A new name in `path`'s folder for what is to become `path`; `audit/leftovers.py` knows its form."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def fsync_directory(directory: Path) -> None:
@@ -25,25 +33,25 @@ def fsync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def _staged(path: Path, data: str | bytes, mode: int = 0o644, folder: Path | None = None) -> Iterator[Path]:
+def _staged(path: Path, data: str | bytes, mode: int = _PLAIN, folder: Path | None = None) -> Iterator[Path]:
     """`data`, durable under a temporary name in `folder`, which is `path`'s own unless told otherwise.
 
-    Gone at the end unless it was renamed. Until it is whole, only its owner may read it.
+    Gone at the end unless it was renamed. Umask, setgid and default ACL rule its rights, as of any new file:
+    the kernel applies them only to a mode that is given when the file is made.
     """
-    descriptor, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = beside(path if folder is None else folder / path.name)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data.encode() if isinstance(data, str) else data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(mode)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: str | bytes, mode: int = 0o644, staged_in: Path | None = None) -> None:
+def write_atomic(path: Path, data: str | bytes, mode: int = _PLAIN, staged_in: Path | None = None) -> None:
     """Publish `data` as `path`: temporary sibling, fsync, rename, fsync of the directory.
 
     `staged_in`: as of `publish_new`. Raises OSError (a full disk, say) with nothing half-written left behind.
@@ -77,7 +85,7 @@ def publish_new(path: Path, data: str | bytes, staged_in: Path | None = None) ->
     return True
 
 
-def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+def write_json(path: Path, value: Any, mode: int = _PLAIN) -> None:
     """Publish `value` as readable JSON with sorted keys; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomic(path, text + "\n", mode)
@@ -89,7 +97,7 @@ def append_line(path: Path, line: str) -> None:
     Raises OSError when the line could not be written whole; the torn part is cut off again.
     """
     data = line.encode() + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PLAIN)
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -115,13 +123,21 @@ def sha256_file(path: Path) -> str:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """Every file and symbolic link below `directory`, sorted by POSIX path; links are not followed."""
+    """Every file and symbolic link below `directory`, sorted by POSIX path; links are not followed.
+
+    Raises PermissionError for a folder that may not be read: what is in it is not nothing.
+    """
     found = [
         Path(root) / name
-        for root, folders, names in os.walk(directory)
+        for root, folders, names in os.walk(directory, onerror=_unless_gone)
         for name in [*names, *(f for f in folders if (Path(root) / f).is_symlink())]
     ]
     return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
+
+
+def _unless_gone(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def tree_digest(directory: Path) -> str:

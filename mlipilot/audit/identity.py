@@ -22,6 +22,14 @@ class ProcessIdentity:
         """Whether exactly this process runs now, on this host."""
         return identify(self.pid) == self
 
+    @property
+    def uid(self) -> int | None:
+        """Whose process it is, if it runs here."""
+        try:
+            return Path(f"/proc/{self.pid}").stat().st_uid
+        except OSError:
+            return None
+
 
 def identify(pid: int) -> ProcessIdentity | None:
     """The identity of a running process, or None when there is none (a zombie counts as none)."""

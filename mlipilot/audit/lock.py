@@ -29,12 +29,14 @@ from mlipilot.audit.claims import (
     publish_claim,
 )
 from mlipilot.audit.identity import booted_at_s, pid_namespace, this_process
+from mlipilot.audit.rights import user_name
 from mlipilot.campaign.paths import LineagePaths
 from mlipilot.errors import InputError, MlipilotError
 from mlipilot.untrusted import one_line
 
 AskSlurm = Callable[[Job], Fate]
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_ONLY_READS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LOOK_S = 1.5  # longer than somebody holds the flock who only looks whose it is
 
 
@@ -90,6 +92,7 @@ def controller_lock(lineage: Path, job: Job | None = None, ask: AskSlurm = no_wo
             since=datetime.now(UTC).replace(microsecond=0),
             pid_namespace=pid_namespace(),
             job=job,
+            user=user_name(),
             **asdict(this_process()),
         )
         if not publish_claim(folder, mine.epoch, mine):
@@ -161,8 +164,14 @@ def _is_acquired(lock: FileLock, patience_s: float = 0.0) -> bool:
 
 
 def _probe(folder: Path) -> bool | None:
-    with _flock(folder) as ours:
-        return ours
+    """Whose the flock is, as `_flock` says; None, too, for who may only read here: a lock takes more."""
+    try:
+        with _flock(folder) as ours:
+            return ours
+    except OSError as error:
+        if error.errno not in _ONLY_READS:
+            raise
+        return None
 
 
 def _fate(claim: Claim, flock: Callable[[], bool | None], job: Job | None, ask: AskSlurm) -> Fate:
@@ -170,8 +179,11 @@ def _fate(claim: Claim, flock: Callable[[], bool | None], job: Job | None, ask: 
     here = this_process()
     same_boot = (claim.host, claim.boot_id) == (here.host, here.boot_id)
     if same_boot and claim.pid_namespace == pid_namespace():
-        alive = claim.process.alive
-        return Fate("alive", "its process runs") if alive else Fate("over", "its process is gone")
+        if claim.process.alive:
+            return Fate("alive", "its process runs")
+        # Some hosts hide the processes of other users from each other.
+        held = flock() is False
+        return Fate("alive", "it holds the lock") if held else Fate("over", "its process is gone")
     # Another boot of this host, not another host of the same name, which was up at the time of the claim.
     if claim.host == here.host and not same_boot and claim.since.timestamp() < booted_at_s():
         return Fate("over", "its host was booted since")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,11 @@ class RunPaths:
 
     def lineages(self) -> list[LineagePaths]:
         """Every lineage that has begun, by number."""
-        found = [path for path in self.root.glob("lineage-*") if path.name[8:].isdigit()]
+        try:
+            names = [path.name for path in self.root.iterdir()]  # glob passes over what may not be read
+        except FileNotFoundError:
+            names = []
+        found = [self.root / name for name in names if re.fullmatch("lineage-[0-9]+", name)]
         return [LineagePaths(path) for path in sorted(found, key=lambda path: int(path.name[8:]))]
 
 

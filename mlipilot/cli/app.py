@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from mlipilot.audit.rights import refusal
 from mlipilot.cli import (
     cancel,
     data,
@@ -60,8 +61,14 @@ def main() -> None:
     except MlipilotError as error:
         sys.stderr.write(f"mlipilot: {clean(str(error))}\n")  # it may quote an endpoint or a job
         sys.exit(error.exit_status)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader, `head` say, has seen enough
+    except OSError as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        sys.stderr.write(f"mlipilot: {clean(str(refused))}\n")
+        sys.exit(refused.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("mlipilot: interrupted\n")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)  # the reader, `head` say, has seen enough

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from functools import cache
 
 from mlipilot.audit.ledger import LedgerError, read_ledger
-from mlipilot.audit.lock import holder
-from mlipilot.campaign.paths import LineagePaths
+from mlipilot.audit.lock import AskSlurm, holder
+from mlipilot.audit.rights import check_may_write, written_by_a_controller
+from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import RunDirectory, existing_run
 from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
 from mlipilot.controller.state import replay
-from mlipilot.jobs.endpoint_job import ask_to_end
+from mlipilot.errors import PausedError
+from mlipilot.jobs.ending import Ending, open_requests
+from mlipilot.jobs.endpoint_job import names_of_jobs
 from mlipilot.jobs.slurm_job import fate_of_job
+from mlipilot.jobs.spool import Spool
 
 _PATIENCE_S = 150.0
+_TOLD_EVERY_S = 5.0
 
 
 def cancel(run: RunDirectory) -> None:
@@ -27,19 +31,51 @@ def cancel(run: RunDirectory) -> None:
         stdout.print(f"nothing to cancel: {paths.root} is over", soft_wrap=True)
         return
     for lineage in lineages:
+        check_may_write(*written_by_a_controller(paths, lineage))
+    for lineage in lineages:
         lineage.cancel.touch()
+    observer, spool = ConsoleObserver(), Spool(paths.spool)
+    if paths.spool.exists():  # its jobs end now; that they did is written down by whoever carries the lineage
+        names = [name for lineage in lineages for name in open_requests(spool, lineage.number)]
+        Ending(spool, names, observer.event).look()
     ask = cache(fate_of_job)  # once: a controller that lives now answers the request by itself
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline, goes_on = time.monotonic() + _PATIENCE_S, list[str]()
     try:
         for lineage in lineages:
-            while lineage.cancel.exists() and holder(lineage.root, ask) and time.monotonic() < deadline:
-                time.sleep(0.2)
+            _wait_for_controller(lineage, ask, deadline, observer)
             if lineage.cancel.exists():
-                with suppress(CancelledError):  # that is what was asked for
-                    cancel_idle_lineage(paths, lineage.number, ConsoleObserver())
+                goes_on += _cancel_idle(paths, lineage, observer)
     finally:  # a controller that waits for the model's reply is not heard of before
-        ask_to_end(paths)
+        Ending(spool, names_of_jobs(paths), observer.event).look()
+    if goes_on:
+        raise PausedError("cancelled, but " + "\n".join(goes_on))
     stdout.print(f"cancelled; {paths.resuming()} would go on", soft_wrap=True)
+
+
+def _wait_for_controller(
+    lineage: LineagePaths, ask: AskSlurm, deadline: float, observer: ConsoleObserver
+) -> None:
+    """Until it has heeded the request, or is over, or is not waited for any longer."""
+    begun = time.monotonic()
+    tell_at = begun
+    while lineage.cancel.exists() and time.monotonic() < deadline:
+        words = holder(lineage.root, ask)
+        if words is None:
+            return
+        if (now := time.monotonic()) >= tell_at:
+            tell_at = now + _TOLD_EVERY_S
+            waited = f"({now - begun:.0f} s)"
+            observer.event(f"waiting for the controller of {lineage.root.name}, {words} {waited}")
+        time.sleep(0.2)
+
+
+def _cancel_idle(paths: RunPaths, lineage: LineagePaths, observer: ConsoleObserver) -> list[str]:
+    """End the jobs of a lineage that nobody carries; returns what may go on all the same, in words."""
+    try:
+        cancel_idle_lineage(paths, lineage.number, observer)
+    except CancelledError as cancelled:  # that is what was asked for
+        return [cancelled.goes_on] if cancelled.goes_on else []
+    return []
 
 
 def _is_over(lineage: LineagePaths) -> bool:

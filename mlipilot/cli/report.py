@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ def report(
         int | None,
         typer.Option(min=0, help="Which lineage to show in full, of several; the best one if not given."),
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to, instead of into the run, which is then only read.")
+    ] = None,
 ) -> None:
     """Write report.html, report.md and the exported incumbent."""
     paths = existing_run(run)
@@ -24,4 +28,4 @@ def report(
     shown = None if lineage is None else begun_lineage(paths, lineage)
     from mlipilot.report.write import write_report
 
-    stdout.print(f"report: {write_report(paths, shown)}", soft_wrap=True)
+    stdout.print(f"report: {write_report(paths, shown, output)}", soft_wrap=True)

@@ -11,6 +11,7 @@ from mlipilot.audit.leftovers import drop_staged_claims
 from mlipilot.audit.lock import Hold, controller_lock
 from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
+from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller import steps
@@ -41,6 +42,11 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class CancelledError(MlipilotError):
     """`mlipilot cancel` asked for the end."""
 
+    def __init__(self, message: str, goes_on: str = "") -> None:
+        """`goes_on`: which jobs may go on all the same, and who can end them, in words."""
+        super().__init__(f"{message}\n{goes_on}" if goes_on else message)
+        self.goes_on = goes_on
+
 
 def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: bool = False) -> State:
     """Carry lineage `number` of a prepared run to its end and return its last state.
@@ -52,6 +58,7 @@ def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: b
     """
     hide_from_same_user()
     lineage = run.lineage(number)
+    check_may_write(*written_by_a_controller(run, lineage))
     try:
         lineage.root.mkdir(parents=True, exist_ok=True)
         with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
@@ -286,12 +293,19 @@ class Controller:
             self.lineage.cancel.unlink(missing_ok=True)
         if not self.lineage.cancel.exists():
             return
-        for key, attempt in self.state().in_flight():
-            directory = self.lineage.attempt(key, attempt.number)
-            self.attempts.backend.cancel(directory)
-            body = self.attempts.collect(key, attempt.number)
+        in_flight = self.state().in_flight()
+        directories = [self.lineage.attempt(key, attempt.number) for key, attempt in in_flight]
+        goes_on = self.attempts.backend.cancel(*directories, tell=self.observer.event)
+        for key, attempt in in_flight:
+            try:
+                body = self.attempts.collect(key, attempt.number)
+            except PausedError:  # nobody is there who could say
+                if not goes_on:
+                    raise
+                continue
             if body is not None:
                 self.ledger.append("job_finished", body)
         self.ledger.append("cancelled", {})
         self.lineage.cancel.unlink()
-        raise CancelledError(f"cancelled on request; {self.run.resuming(self.lineage.number)} would go on")
+        resuming = self.run.resuming(self.lineage.number)
+        raise CancelledError(f"cancelled on request; {resuming} would go on", goes_on)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlipilot.audit.files import sha256_file
+from mlipilot.audit.files import beside, sha256_file
 from mlipilot.audit.manifest import MANIFEST
 from mlipilot.errors import CheckFailedError, InputError
 
@@ -115,10 +114,10 @@ def appearing(out_dir: Path) -> Iterator[Path]:
     """
     check_new(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
+    temporary = beside(out_dir)
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
         try:
             temporary.rename(out_dir)
         except OSError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from mlipilot.jobs.ending import silently
 from mlipilot.jobs.order import JobOrder
 
 Phase = Literal["not_started", "waiting", "running", "sealed", "ended"]
@@ -58,5 +59,8 @@ class Backend(Protocol):
     def standing(self, attempt: Path) -> Standing:
         """Where an attempt stands. Raises PausedError when that cannot be known for too long."""
 
-    def cancel(self, attempt: Path) -> None:
-        """End an attempt and wait until it is over."""
+    def cancel(self, *attempts: Path, tell: Callable[[str], None] = silently) -> str:
+        """End attempts and wait until they are over; `tell` hears what is waited for.
+
+        Returns what may go on all the same and who can end it, in words; empty as a rule.
+        """

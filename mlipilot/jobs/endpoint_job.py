@@ -19,7 +19,6 @@ from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.slurm import SlurmBackend, is_over
-from mlipilot.jobs.spool import Spool
 from mlipilot.untrusted import one_line
 
 MOST_RESTARTS = 3
@@ -34,10 +33,10 @@ def is_wanted() -> bool:
     return bool(os.environ.get("MLIPILOT_ENDPOINT"))
 
 
-def ask_to_end(run: RunPaths) -> None:
-    """Have the submitter, if there is one, end the jobs that serve the run's model."""
-    for path in (run.spool / "endpoint").glob("attempt-*/slurm.json"):
-        Spool(run.spool).ask_to_cancel(json.loads(path.read_text(encoding="utf-8"))["name"])
+def names_of_jobs(run: RunPaths) -> list[str]:
+    """The names of the jobs that serve the run's model, or did."""
+    known = sorted((run.spool / "endpoint").glob("attempt-*/slurm.json"))
+    return [str(json.loads(path.read_text(encoding="utf-8"))["name"]) for path in known]
 
 
 class EndpointJob:

@@ -13,14 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlipilot.audit.files import write_json
+from mlipilot.audit.identity import ProcessIdentity
 from mlipilot.audit.manifest import is_finished
+from mlipilot.audit.rights import user_name
 from mlipilot.errors import PausedError
 from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.ending import silently
 from mlipilot.jobs.processes import is_withdrawn, read_claim, withdraw
 from mlipilot.jobs.starts import CLAIM
 
 _CANCEL_PATIENCE_S = 15.0
+_TOLD_EVERY_S = 5.0
 
 
 class LocalBackend:
@@ -96,20 +100,39 @@ class LocalBackend:
             return Standing("sealed")
         return Standing("ended", "lost", "the worker ended without sealing the attempt")
 
-    def cancel(self, attempt: Path) -> None:
-        """Ask an attempt's worker to end its job, and wait until it has; who has not begun never will."""
+    def cancel(self, *attempts: Path, tell: Callable[[str], None] = silently) -> str:
+        """Ask the workers to end their jobs, and wait until they have; who has not begun never will.
+
+        A worker of another user cannot be asked: what it does goes on.
+        """
+        workers = [worker for attempt in attempts if (worker := self._asked_to_end(attempt)) is not None]
+        others = []
+        for worker in workers:
+            try:
+                os.kill(worker.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                others.append(worker)
+        deadline, told_at = time.monotonic() + _CANCEL_PATIENCE_S, time.monotonic()
+        while (left := [w for w in workers if w not in others and w.alive]) and time.monotonic() < deadline:
+            if time.monotonic() - told_at > _TOLD_EVERY_S:
+                told_at = time.monotonic()
+                tell(f"waiting for {_processes(left)} to end")
+            time.sleep(0.05)
+        if not others:
+            return ""
+        owners, numbers = _owners(others), " ".join(str(worker.pid) for worker in others)
+        return f"{_processes(others)} may go on\n  mend: {owners}, or root, can end it: `kill {numbers}`"
+
+    def _asked_to_end(self, attempt: Path) -> ProcessIdentity | None:
+        """The worker that runs an attempt, or None where none does, and none will."""
         attempt.mkdir(parents=True, exist_ok=True)
         if withdraw(attempt / CLAIM):
             self._end_own_worker(attempt)
-            return
+            return None
         worker = read_claim(attempt / CLAIM)
-        if worker is None or not worker.alive:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _CANCEL_PATIENCE_S
-        while worker.alive and time.monotonic() < deadline:
-            time.sleep(0.05)
+        return worker if worker is not None and worker.alive else None
 
     def _end_own_worker(self, attempt: Path) -> None:
         """End a worker that finds its attempt taken: it would end by itself, but later."""
@@ -117,6 +140,14 @@ class LocalBackend:
             worker.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.wait(_CANCEL_PATIENCE_S)
+
+
+def _processes(workers: list[ProcessIdentity]) -> str:
+    return f"process{'es' if len(workers) > 1 else ''} {', '.join(str(worker.pid) for worker in workers)}"
+
+
+def _owners(workers: list[ProcessIdentity]) -> str:
+    return " and ".join(sorted({user_name(worker.uid) for worker in workers}))
 
 
 def worker_environment() -> dict[str, str]:

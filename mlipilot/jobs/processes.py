@@ -38,6 +38,8 @@ def is_withdrawn(path: Path) -> bool:
     """Whether `path` was kept from all processes."""
     try:
         return bool(json.loads(path.read_text()) == _NOBODY)
+    except PermissionError:
+        raise  # a claim that may not be read is one all the same
     except (OSError, ValueError):
         return False
 
@@ -46,6 +48,8 @@ def read_claim(path: Path) -> ProcessIdentity | None:
     """Who claimed `path`, or None."""
     try:
         return ProcessIdentity(**json.loads(path.read_text()))
+    except PermissionError:
+        raise
     except (OSError, ValueError, TypeError):
         return None
 

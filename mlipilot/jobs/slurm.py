@@ -19,6 +19,7 @@ from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.ending import Ending, Tell, is_served, silently
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.settings import JobSettings
@@ -41,6 +42,7 @@ _TAKEN_AWAY = {"PREEMPTED", "REVOKED"}
 _OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE)
 _MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
 _SETTLE_S = 65.0  # for a manifest to be seen here after Slurm says that a job is over: NFS looks after 60 s
+_CANCEL_SETTLE_S = 5.0  # the same for who asked for that end: what comes later is not missed
 _CANCEL_PATIENCE_S = 90.0
 _LOOK_S = 60.0  # between two looks at everything while nothing is known to have changed
 _NEVER_PATIENCE_S = 60.0  # nodes that come back may change Slurm's mind
@@ -67,6 +69,7 @@ class SlurmBackend:
         self.spool = Spool(spool)
         self._missing_since: dict[str, float] = {}
         self._over_since: dict[str, float] = {}
+        self._ended: set[str] = set()  # by Slurm's own word, which `cancel` asked for
         self._begun = time.monotonic()
         self._news = self.spool.news()
 
@@ -158,6 +161,8 @@ class SlurmBackend:
         if known is None:
             return Standing("not_started")
         name = str(known["name"])
+        if name in self._ended:
+            return Standing("ended", "cancelled", "cancelled", **where)
         self._check_submitter()
         if receipt is None:
             return Standing("waiting", reason=self._why_unsubmitted(row))
@@ -181,7 +186,7 @@ class SlurmBackend:
                 return Standing("waiting", reason=one_line(row.reason, 100), **where)
             return Standing("running", **where)
         # Slurm says that the job is over; its manifest may take a while to be seen on this node.
-        if not self._settled(name):
+        if not self._settled(name, row):
             return Standing("running", **where)
         if is_finished(attempt):
             return Standing("sealed", **where)
@@ -241,9 +246,11 @@ class SlurmBackend:
         gone = f"the queue has not known it for {self.settings.patience_s:g} s"
         return Standing("ended", "lost", gone, **where)
 
-    def _settled(self, name: str) -> bool:
-        since = self._over_since.setdefault(name, time.monotonic())
-        return time.monotonic() - since > _SETTLE_S
+    def _settled(self, name: str, row: QueueRow) -> bool:
+        since, wait_s = self._over_since.setdefault(name, time.monotonic()), _SETTLE_S
+        if row.state == "CANCELLED" and self.spool.is_cancelled(name):
+            wait_s = _CANCEL_SETTLE_S if row.node or self.spool.has_started(name) else -1.0
+        return time.monotonic() - since > wait_s
 
     def _check_submitter(self) -> None:
         """One that cron starts may come minutes after the controller: its first sign is waited for, too."""
@@ -257,22 +264,39 @@ class SlurmBackend:
                 mends_by_itself=True,
             )
 
-    def cancel(self, attempt: Path) -> None:
-        """Have the submitter end the job and what is queued behind it, and wait until it is over.
+    def cancel(self, *attempts: Path, tell: Tell = silently) -> str:
+        """End the jobs and what is queued behind them, and wait until they are over.
 
-        Patience ends after some time: the submitter may not be there.
+        By Slurm itself where its commands are here, by the submitter where one serves. Without either nothing
+        is waited for.
         """
-        known = _read(attempt / "slurm.json")
-        if known is None:
-            return
-        name = str(known["name"])
-        for asked in (name, *self.spool.queued_behind(name)):
-            self.spool.ask_to_cancel(asked)
+        known = {attempt: _read(attempt / "slurm.json") for attempt in attempts}
+        waiting = {attempt: str(found["name"]) for attempt, found in known.items() if found is not None}
+        behind = [other for name in waiting.values() for other in self.spool.queued_behind(name)]
+        ending = Ending(self.spool, [*waiting.values(), *behind], tell)
         deadline = time.monotonic() + _CANCEL_PATIENCE_S
-        while time.monotonic() < deadline:
-            if self.standing(attempt).phase in ("sealed", "ended"):
-                return
-            time.sleep(self.poll_s)
+        while waiting:
+            ending.look()
+            waiting = {a: name for a, name in waiting.items() if not self._has_ended(a, name, ending)}
+            settles = ending.over.intersection(waiting.values())
+            if time.monotonic() > deadline or not (settles or ending.is_under_way or is_served(self.spool)):
+                break
+            if waiting:
+                ending.tell_what_is_waited_for()
+                time.sleep(self.poll_s)
+        return ending.what_goes_on() if waiting else ""
+
+    def _has_ended(self, attempt: Path, name: str, ending: Ending) -> bool:
+        """Whether an attempt that is being cancelled is over, and what it sealed can be seen here."""
+        if is_finished(attempt):
+            return True
+        if name in ending.over:
+            since = self._over_since.setdefault(name, time.monotonic())
+            settled = not self.spool.has_started(name) or time.monotonic() - since > _CANCEL_SETTLE_S
+            if settled:
+                self._ended.add(name)
+            return settled
+        return is_served(self.spool) and self.standing(attempt).phase in ("sealed", "ended")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ The controller runs in a container without Slurm; `sbatch/submitter.sh` on the h
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_atomic
+from mlipilot.audit.identity import ProcessIdentity
 
 _FOLDERS = ("requests", "cancel", "intents", "receipts", "started")
 
@@ -75,6 +77,19 @@ class Spool:
         (self.root / "cancel").mkdir(parents=True, exist_ok=True)
         (self.root / "cancel" / name).touch()
 
+    def may_be_submitted(self, name: str) -> bool:
+        """Whether a submitter has called sbatch for a request, or was about to."""
+        return any((self.root / folder / name).exists() for folder in ("intents", "receipts", "started"))
+
+    def requests_of(self, lineage: int) -> list[str]:
+        """The names of all requests of a lineage."""
+        found = sorted((self.root / "requests").glob(f"mlp-*-l{lineage}.*"))
+        return [path.name for path in found if NAME.fullmatch(path.name)]
+
+    def has_started(self, name: str) -> bool:
+        """Whether a job of this name has begun to run on a node."""
+        return any((self.root / "started").glob(f"{name}.[0-9]*"))
+
     def queued_behind(self, name: str) -> list[str]:
         """The requests that are to start after that one."""
         requests = sorted((self.root / "requests").glob("mlp-*"))
@@ -100,6 +115,8 @@ class Spool:
         """The last answer of the queue; an old, failed one when there is none."""
         try:
             head, *lines = (self.root / "queue").read_text(encoding="utf-8", errors="replace").splitlines()
+        except PermissionError:
+            raise  # an answer that may not be read is not a missing one
         except (OSError, ValueError):
             return Queue(0.0, ok=False, rows={})
         said = dict(word.partition("=")[::2] for word in head.split())
@@ -117,6 +134,15 @@ class Spool:
             return (self.root / "news").stat().st_mtime_ns
         except OSError:
             return 0
+
+    def submitter(self) -> ProcessIdentity | None:
+        """The process that holds the submitter's lock, if one does; it may be long gone."""
+        try:
+            text = (self.root / "submitter.lock" / "owner").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        said = re.search(r"\bhost=(.*) pid=([0-9]+) ticks=([0-9]+) boot=(\S+)", text)
+        return ProcessIdentity(int(said[2]), int(said[3]), said[4], said[1]) if said else None
 
     def silence_s(self) -> float | None:
         """Seconds for which the submitter's heartbeat has stood still here; None when there is none.
@@ -136,6 +162,8 @@ class Spool:
 def _fields(path: Path) -> dict[str, str] | None:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
+    except PermissionError:
+        raise
     except OSError:
         return None
     return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)

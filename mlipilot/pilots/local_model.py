@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.files import write_json
+from mlipilot.audit.files import SECRET, write_json
 from mlipilot.errors import InputError
 
 TOKEN_VARIABLE = "MLIPILOT_ENDPOINT_TOKEN"  # noqa: S105 - its name
@@ -74,7 +74,7 @@ def serve_gguf(settings: ModelSettings, published: Path | None, announce: Callab
     announce(model.base_url)
     try:
         if published is not None:
-            write_json(published, {"base_url": model.base_url, "token": token}, mode=0o600)
+            write_json(published, {"base_url": model.base_url, "token": token}, mode=SECRET)
         ended.wait()
     finally:
         if published is not None and _says(published, token):

@@ -38,6 +38,12 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
         try:
             said = json.loads(published.read_text(encoding="utf-8"))
             return Address(checked_address(said["base_url"]), said["token"])
+        except PermissionError:
+            raise InputError(
+                "only the user whose job serves the model may read its address, which holds a key",
+                file=published,
+                mend="have that user go on, or end the model's job and resume: another one is asked for",
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"this is no published endpoint ({type(error).__name__})",
