@@ -120,11 +120,13 @@ def _no_right(place: Path, wish: str, said: str) -> InputError:
 def _mend(place: Path, rights: str, found: os.stat_result) -> str:
     if found.st_uid == os.geteuid():
         return f"`chmod u+{rights} {place}`"
-    shared = next((folder for folder in (place, *place.parents) if _is_run(folder)), place)
+    run = next((folder for folder in (place, *place.parents) if _is_run(folder)), None)
     in_group = found.st_gid in (os.getegid(), *os.getgroups())
-    group = "" if in_group else "-exec chgrp GROUP {} + "
-    # Not the key of a served model, which stays its owner's.
-    command = f"find {shared} ! -name endpoint.json {group}-exec chmod g+{rights} {{}} +"
+    if run is None:
+        command = f"{'' if in_group else f'chgrp GROUP {place} && '}chmod g+{rights} {place}"
+    else:  # not the key of a served model, which stays its owner's
+        group = "" if in_group else "-exec chgrp GROUP {} + "
+        command = f"find {run} ! -name endpoint.json {group}-exec chmod g+{rights} {{}} +"
     return (
         f"{user_name(found.st_uid)} types `{command}`{'' if in_group else ' with a GROUP that both are in'}; "
         "for later runs: `umask 002`, and a folder with `chmod g+s` or default ACLs, before they begin"

@@ -14,7 +14,7 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.cli import data_import
 from mlipilot.cli.console import ConsoleObserver, stdout
-from mlipilot.cli.types import AsJson, print_json
+from mlipilot.cli.types import AsJson, path_argument, path_option, print_json
 from mlipilot.datasets import DATASETS
 from mlipilot.datasets.base import check_new, check_same, read_provenance
 from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
@@ -27,13 +27,13 @@ app.command("import")(data_import.import_)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set, such as cu_emt.")]
 Seed = Annotated[int | None, typer.Option(help="The seed that every structure follows from.")]
-Output = Annotated[Path | None, typer.Option(help="Where to; data/NAME if not given.")]
-Qm7 = Annotated[Path | None, typer.Option("--qm7", metavar="FILE", help="Your qm7.mat, for qm7_b3lyp.")]
+Output = Annotated[Path | None, path_option(help="Where to; data/NAME if not given.")]
+Qm7 = Annotated[Path | None, path_option("--qm7", metavar="FILE", help="Your qm7.mat, for qm7_b3lyp.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable."),
 ]
-Work = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where labels are made: NAME.labels.")]
+Work = Annotated[Path, path_argument(metavar="DIRECTORY", help="Where labels are made: NAME.labels.")]
 
 
 @app.command("build")

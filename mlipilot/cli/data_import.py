@@ -13,7 +13,7 @@ from rich.text import Text
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, checked_name, print_json
+from mlipilot.cli.types import AsJson, checked_name, path_argument, path_option, print_json
 
 if TYPE_CHECKING:
     from mlipilot.datasets.imported.importing import Import
@@ -22,7 +22,7 @@ SHOWN = 5
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Any format that ASE reads.")],
+    files: Annotated[list[Path], path_argument(metavar="FILES…", help="Any format that ASE reads.")],
     name: Annotated[str, typer.Option(help="What to call the data set.")],
     energy_key: Annotated[str, typer.Option(help="Of the whole structure's energy.")] = "energy",
     forces_key: Annotated[str, typer.Option(help="Of the forces.")] = "forces",
@@ -44,7 +44,7 @@ def import_(
     seed: Annotated[
         int, typer.Option(min=0, help="Of the split: who goes where among groups of one size.")
     ] = 2026,
-    output: Annotated[Path | None, typer.Option(help="Where to; data/NAME if not given.")] = None,
+    output: Annotated[Path | None, path_option(help="Where to; data/NAME if not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check labelled structures, split them by group, and seal them as a campaign's data set."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, Overrides, ProfileName, print_json
+from mlipilot.cli.types import AsJson, Overrides, ProfileName, path_argument, path_option, print_json
 from mlipilot.doctor.check import Check
 from mlipilot.doctor.examine import examine
 from mlipilot.doctor.site import Site
@@ -26,11 +26,11 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": 
 def doctor(
     campaign: Annotated[
         Path | None,
-        typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign that the machine is to be ready for."),
+        path_argument(metavar="CAMPAIGN.yaml", help="The campaign that the machine is to be ready for."),
     ] = None,
     profile: Annotated[ProfileName | None, typer.Option(help="Which profile of the campaign.")] = None,
     overrides: Overrides = None,
-    run_dir: Annotated[Path, typer.Option(help="Where runs lie or are to lie.")] = Path("runs"),
+    run_dir: Annotated[Path, path_option(help="Where runs lie or are to lie.")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Check Slurm, Apptainer, the image, the filesystem, the GPU and the endpoint; say how to mend each."""

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from mlipilot.audit.rights import check_may_write
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import stdout
+from mlipilot.cli.types import path_option
 from mlipilot.errors import InputError
 from mlipilot.pilots.local_model import ModelSettings, serve_gguf
 from mlipilot.pilots.scripted import serve_forever
@@ -16,14 +18,14 @@ from mlipilot.pilots.scripted import serve_forever
 
 def endpoint(
     gguf: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Serve this model by llama.cpp (extra: local-llm).")
+        Path | None, path_option(metavar="FILE", help="Serve this model by llama.cpp (extra: local-llm).")
     ] = None,
     scripted: Annotated[
         bool, typer.Option("--scripted", help="Serve the scripted pilot, no language model.")
     ] = False,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Publish address and a random token in this run, for its campaign."),
+        path_option(metavar="RUN", help="Publish address and a random token in this run, for its campaign."),
     ] = None,
     host: Annotated[str, typer.Option(help="The name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
@@ -42,6 +44,8 @@ def endpoint(
             raise InputError("the scripted pilot is served on loopback", mend="leave --run and --host out")
         serve_forever(port, lambda url: _announce("scripted pilot (no language model)", url))
         return
+    if run is not None:
+        check_may_write(run)
     settings = ModelSettings(
         gguf=gguf.resolve(),
         host=host,

@@ -14,20 +14,20 @@ import typer
 from rich.table import Table
 
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, ProfileName, print_json
+from mlipilot.cli.types import AsJson, ProfileName, path_argument, path_option, print_json
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.scorecard import Profile, load_scorecard, score
 from mlipilot.jobs.commands import evaluate_argv, job_environment
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="config.json and weights.safetensors.")],
-    scorecard: Annotated[Path, typer.Option(help="The scorecard.")],
-    data: Annotated[Path | None, typer.Option(help="The data set; data/NAME if not given.")] = None,
+    model: Annotated[Path, path_argument(metavar="MODEL_DIR", help="config.json and weights.safetensors.")],
+    scorecard: Annotated[Path, path_option(help="The scorecard.")],
+    data: Annotated[Path | None, path_option(help="The data set; data/NAME if not given.")] = None,
     profile: Annotated[
         ProfileName, typer.Option(help="How long each metric is measured.")
     ] = ProfileName.smoke,
-    output: Annotated[Path | None, typer.Option(help="Keep metrics.json and curves.npz here.")] = None,
+    output: Annotated[Path | None, path_option(help="Keep metrics.json and curves.npz here.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model by a scorecard; exit status 1 when a gate fails."""

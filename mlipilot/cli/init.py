@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import checked_name
+from mlipilot.cli.types import checked_name, path_option
 
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign and its files.")],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="What `mlipilot data import` made.")],
+    data: Annotated[Path, path_option(metavar="DIR", help="What `mlipilot data import` made.")],
 ) -> None:
     """Write campaign, sbatch file and scorecard for an imported data set, here: MLIPilot's repository."""
     from mlipilot.campaign.starting import SBATCH, write_start

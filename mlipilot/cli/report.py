@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import RunDirectory, begun_lineage, existing_run
+from mlipilot.cli.types import RunDirectory, begun_lineage, existing_run, path_option
 
 
 def report(
@@ -18,7 +18,7 @@ def report(
         typer.Option(min=0, help="Which lineage to show in full, of several; the best one if not given."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where to, instead of into the run, which is then only read.")
+        Path | None, path_option(help="Where to, instead of into the run, which is then only read.")
     ] = None,
 ) -> None:
     """Write report.html, report.md and the exported incumbent."""

@@ -13,7 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from mlipilot.cli.console import ConsoleObserver, stdout
-from mlipilot.cli.types import AsJson, Lineage, RunDirectory, begun_lineage, existing_run, print_json
+from mlipilot.cli.types import (
+    AsJson,
+    Lineage,
+    RunDirectory,
+    begun_lineage,
+    existing_run,
+    path_option,
+    print_json,
+)
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.jobs.apptainer import Container
 from mlipilot.report.text import number
@@ -33,10 +41,10 @@ def reproduce(
     seed: Annotated[int | None, typer.Option(help="One seed of the lineage; all if not given.")] = None,
     lineage: Lineage = 0,
     image: Annotated[
-        Path | None, typer.Option(envvar="MLIPILOT_IMAGE", help="The image that the run was made in.")
+        Path | None, path_option(envvar="MLIPILOT_IMAGE", help="The image that the run was made in.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where to; ./reproduction-NAME-0003 if not given.")
+        Path | None, path_option(help="Where to; ./reproduction-NAME-0003 if not given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.carry import carry_on
-from mlipilot.cli.types import CampaignFile, Lineage, Overrides, ProfileName
+from mlipilot.cli.types import CampaignFile, Lineage, Overrides, ProfileName, path_option
 from mlipilot.controller.prepare import create_run
 
 
@@ -18,9 +19,9 @@ def run(
     campaign: CampaignFile,
     profile: Annotated[ProfileName | None, typer.Option(help="Which profile of the campaign.")] = None,
     overrides: Overrides = None,
-    run_dir: Annotated[
-        Path, typer.Option(help="Where runs lie; this one in a directory of its name.")
-    ] = Path("runs"),
+    run_dir: Annotated[Path, path_option(help="Where runs lie; this one in a directory of its name.")] = Path(
+        "runs"
+    ),
     lineage: Lineage = 0,
     go_on: Annotated[
         bool, typer.Option("--go-on", help="If the run is there already, go on with it, as resume does.")
@@ -32,5 +33,6 @@ def run(
     """Run a campaign: baseline, hypotheses, verdicts, report."""
     loaded = load_campaign(campaign, profile.value if profile else None, overrides or ())
     paths = RunPaths((run_dir / loaded.spec.name).resolve())
+    check_may_write(*written_by_a_controller(paths, paths.lineage(lineage)))
     create_run(loaded, paths, may_exist=go_on)
     carry_on(paths, lineage, unattended=unattended)

@@ -14,8 +14,19 @@ import typer
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.errors import InputError
 
-CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign to run.")]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/cu_emt.")]
+
+def path_argument(**more: Any) -> Any:
+    """An argument that names a file: that it may not be read is told later, with whose it is."""
+    return typer.Argument(readable=False, **more)
+
+
+def path_option(*names: str, **more: Any) -> Any:
+    """An option of that kind."""
+    return typer.Option(*names, readable=False, **more)
+
+
+CampaignFile = Annotated[Path, path_argument(metavar="CAMPAIGN.yaml", help="The campaign to run.")]
+RunDirectory = Annotated[Path, path_argument(metavar="RUN", help="A run's directory, such as runs/cu_emt.")]
 Lineage = Annotated[int, typer.Option(min=0, help="Which lineage of the run: one task of a Slurm array.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Overrides = Annotated[

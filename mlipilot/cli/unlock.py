@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlipilot.audit.lock import clear, examine
+from mlipilot.audit.rights import check_may_write
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
 from mlipilot.errors import InputError
@@ -21,7 +22,8 @@ def unlock(
 ) -> None:
     """Clear the lock of a controller that is over, when only you can know that it is."""
     paths = existing_run(run)
-    directory = begun_lineage(paths, lineage).root
+    begun = begun_lineage(paths, lineage)
+    directory = begun.root
     found = examine(directory, fate_of_job)
     if found is None:
         stdout.print(f"nobody holds lineage {lineage} of {paths.root}", markup=False, soft_wrap=True)
@@ -40,5 +42,6 @@ def unlock(
         if not sys.stdin.isatty():
             raise InputError("to clear a lock takes your word", mend="`--yes`, once it is certainly over")
         typer.confirm("Is that controller certainly over?", abort=True)
+    check_may_write(begun.controller)
     clear(directory, claim)
     stdout.print(f"cleared; {paths.resuming(lineage)} goes on", markup=False, soft_wrap=True)

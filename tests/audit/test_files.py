@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from pathlib import Path
 
 import pytest
 
 from mlipilot.audit.files import (
+    SECRET,
     append_line,
     files_below,
     publish_new,
@@ -15,6 +18,8 @@ from mlipilot.audit.files import (
     write_atomic,
     write_json,
 )
+from mlipilot.audit.protected import PACKAGE
+from mlipilot.datasets.base import appearing
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(
@@ -110,3 +115,35 @@ def test_tree_digest_sees_content_and_names(tmp_path: Path) -> None:
 def test_links_to_folders_are_listed_not_followed(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     assert files_below(tmp_path) == [tmp_path / "loop"]
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_files_and_folders_get_the_rights_that_any_new_one_gets(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        (tmp_path / "plain").touch()
+        (tmp_path / "folder").mkdir()
+        write_atomic(tmp_path / "atomic", "x")
+        write_json(tmp_path / "json", {})
+        publish_new(tmp_path / "new", "x", staged_in=tmp_path / "folder")
+        append_line(tmp_path / "appended", "x")
+        with appearing(tmp_path / "data"):
+            pass
+        write_json(tmp_path / "secret", {}, mode=SECRET)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes.pop("secret") == 0o600
+    assert {modes[name] for name in ("atomic", "json", "new", "appended")} == {modes["plain"]}
+    assert modes["data"] == modes["folder"] == 0o777 & ~umask
+
+
+def test_nobody_else_chooses_rights() -> None:
+    """Whoever gives a mode, or has one given, keeps a group's other users out; `audit/files.py` alone may."""
+    found = [
+        f"{path.relative_to(PACKAGE)}: {word}"
+        for path in PACKAGE.rglob("*.py")
+        if "doctor" not in path.parts and path.name != "files.py"  # what probes leave nothing
+        for word in re.findall(r"mkstemp|mkdtemp|NamedTemporaryFile|chmod\(|\b0o[0-7]{3}\b", path.read_text())
+    ]
+    assert found == []
