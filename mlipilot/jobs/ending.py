@@ -136,6 +136,9 @@ class Ending:
         return by_number + [f"scancel --name={name}" for name in names]
 
     def _never_submitted(self, name: str) -> bool:
+        receipt = self._spool.receipt(name)
+        if receipt is not None:
+            return not receipt.submitted
         return not is_served(self._spool) and not self._spool.may_be_submitted(name)
 
     def _scancel(self, jobs: list[_Job]) -> None:

@@ -271,14 +271,15 @@ class SlurmBackend:
         is waited for.
         """
         known = {attempt: _read(attempt / "slurm.json") for attempt in attempts}
-        waiting = {attempt: str(found["name"]) for attempt, found in known.items() if found is not None}
-        behind = [other for name in waiting.values() for other in self.spool.queued_behind(name)]
-        ending = Ending(self.spool, [*waiting.values(), *behind], tell)
+        names = {attempt: str(found["name"]) for attempt, found in known.items() if found is not None}
+        behind = [other for name in names.values() for other in self.spool.queued_behind(name)]
+        ending, waiting = Ending(self.spool, [*names.values(), *behind], tell), names
         deadline = time.monotonic() + _CANCEL_PATIENCE_S
         while waiting:
             ending.look()
             waiting = {a: name for a, name in waiting.items() if not self._has_ended(a, name, ending)}
             settles = ending.over.intersection(waiting.values())
+            ending.over |= {name for attempt, name in names.items() if attempt not in waiting}
             if time.monotonic() > deadline or not (settles or ending.is_under_way or is_served(self.spool)):
                 break
             if waiting:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mlipilot.audit.files import files_below
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.app import app
 from tests.claims import OTHER_HOST, leave_claim
-from tests.pair import REPOSITORY, Pair, needs_root, two_users
+from tests.pair import PACKAGES, REPOSITORY, Pair, needs_root, two_users
 from tests.report.synthetic import SyntheticRun, make_spec
 
 pytestmark = [needs_root, pytest.mark.slow, pytest.mark.xdist_group("users of a group")]
@@ -110,12 +109,12 @@ def _type(
         for key, place in places.items():
             words = [word.replace(key, str(place)) if word.startswith(key) else word for word in words]
         lines.append(words)
-    typed = pair.bob.command(sys.executable, "-m", "tests.cli.verbs", json.dumps(lines))
+    typed = pair.bob.command(pair.python, "-m", "tests.cli.verbs", json.dumps(lines))
     script = f'{before or ":"} && exec "$@"'
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, "bash", *typed],
         cwd=out,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(out), "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(out), "LANG": "C.UTF-8", "PYTHONPATH": PACKAGES},
         capture_output=True,
         text=True,
         timeout=500,
