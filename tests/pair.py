@@ -64,7 +64,8 @@ class Pair:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user.uid, user.gid if gid is None else gid, follow_symlinks=False)
             if not path.is_symlink():
-                path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+                setgid = 0o2000 if gid is not None else 0
+                path.chmod((0o777 | setgid if path.is_dir() else 0o666) & ~umask)
 
 
 @contextlib.contextmanager
@@ -82,7 +83,7 @@ def two_users() -> Iterator[Pair]:
         yield Pair(alice, bob, _gid(), desk, found[0])
     finally:
         for name in NAMES:
-            subprocess.run(["userdel", "--remove", name], capture_output=True, check=False)
+            subprocess.run(["userdel", "--remove", "--force", name], capture_output=True, check=False)
         subprocess.run(["groupdel", GROUP], capture_output=True, check=False)
         shutil.rmtree(desk)
 

@@ -127,6 +127,7 @@ def _mend(place: Path, rights: str, found: os.stat_result) -> str:
     else:  # not the key of a served model, which stays its owner's
         group = "" if in_group else "-exec chgrp GROUP {} + "
         command = f"find {run} ! -name endpoint.json {group}-exec chmod g+{rights} {{}} +"
+        command += " -type d -exec chmod g+s {} +" if "w" in rights else ""
     return (
         f"{user_name(found.st_uid)} types `{command}`{'' if in_group else ' with a GROUP that both are in'}; "
         "for later runs: `umask 002`, and a folder with `chmod g+s` or default ACLs, before they begin"

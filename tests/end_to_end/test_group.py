@@ -6,6 +6,7 @@ Once with `umask 002` and setgid, once with default ACLs and the usual umask; jo
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -18,13 +19,15 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import SECRET, write_json
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.jobs.processes import read_claim
 from tests.documents.user import User
+from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import write_campaign
 from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import state_of
-from tests.pair import Pair, needs_root, two_users
+from tests.pair import GROUP, Pair, needs_root, two_users
+from tests.report.synthetic import SyntheticRun, make_spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("users of a group"), needs_root]
 
@@ -161,3 +164,49 @@ def test_a_secret_stays_its_owners_whatever_the_folder_grants(pair: Pair) -> Non
     pair.own(pair.alice, folder / "endpoint.json", umask=0o066)
     assert "Permission denied" in pair.do(pair.bob, f"cat {folder}/endpoint.json", status=1)
     assert pair.do(pair.bob, f"echo >>{folder}/plain.json") == ""
+
+
+@needs_slurm
+def test_the_slurm_job_of_another_user_is_named_and_left_to_them(pair: Pair) -> None:
+    """Nobody serves the run; alice's job is held."""
+    folder = _shared(pair, "queued", by_acl=False)
+    made = SyntheticRun(folder / "run", make_spec(seeds=[1], jobs={"backend": "slurm"}))
+    made.propose(0, None, {})
+    key, name = JobKey(0, 1, "train"), f"mlp-{secrets.token_hex(8)}-l0.0000.s1.t.a1"
+    made.ledger.append("job_submitted", key.body | {"attempt": 1})
+    made.lineage.attempt(key, 1).mkdir(parents=True)
+    write_json(made.lineage.attempt(key, 1) / "slurm.json", {"name": name, "needs": None})
+    for kind in ("requests", "receipts", "intents"):
+        (made.run.spool / kind).mkdir(parents=True)
+    sbatch = f"sbatch --parsable --hold --job-name={name} -p gpu -o /dev/null --wrap true"
+    number = pair.do(pair.alice, sbatch).strip()
+    try:
+        (made.run.spool / "requests" / name).write_text("template=train\n")
+        (made.run.spool / "receipts" / name).write_text(f"status=submitted\njob_id={number}\ntime=1\n")
+        pair.own(pair.alice, folder / "run", umask=0o002, gid=pair.gid)
+        begun = time.monotonic()
+        said = pair.do(pair.bob, f"mlipilot cancel {made.run.root}", umask="002", status=75)
+        assert time.monotonic() - begun < 30
+        assert f"mlipilot-alice or an operator of Slurm can do so at once: `scancel {number}`" in said
+        state = state_of(made.run)
+        assert state.cancelled and len(state.in_flight()) == 1, "whether it ended is not known"
+        assert "PENDING" in pair.do(pair.bob, f"squeue -h -j {number} -o %T")
+        said = pair.do(pair.alice, f"mlipilot cancel {made.run.root}", umask="002")
+        assert "scancel" in said and not state_of(made.run).in_flight()
+    finally:
+        subprocess.run(["scancel", "--quiet", number], check=False)
+
+
+def test_what_is_told_to_type_opens_the_run(pair: Pair) -> None:
+    """A run that was begun under the usual umask, outside of any folder of the group's."""
+    folder = _shared(pair, "shut", by_acl=False)
+    folder.chmod(0o755)
+    made = SyntheticRun(folder / "run", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.ledger.append("paused", {"reason": "the endpoint is down"})
+    pair.own(pair.alice, made.run.root)
+    said = pair.do(pair.bob, f"mlipilot cancel {made.run.root}", status=2)
+    typed = said.partition("types `")[2].partition("`")[0].replace("GROUP", GROUP)
+    pair.do(pair.alice, typed)
+    pair.do(pair.bob, f"mlipilot cancel {made.run.root}", umask="002")
+    pair.do(pair.alice, f"mlipilot cancel {made.run.root}", umask="002")
