@@ -7,6 +7,7 @@ clock() { printf -v now '%(%s)T' -1; }
 # publish FILE <text: whole or not at all, and on disk before anything builds on it. In the run's directory.
 publish() {
   local temporary=${1%/*}/.${1##*/}
+  rm -f -- "$temporary" # a kill may have left one, perhaps of another user's
   if cat >"$temporary" && sync -- "$temporary" && mv -fT -- "$temporary" "$1"; then
     sync -- "${1%/*}" 2>/dev/null # some filesystems cannot do that to a directory
     return 0

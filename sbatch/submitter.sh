@@ -65,7 +65,8 @@ start_ticks() { # sets `ticks` to when that process began (in the kernel's ticks
 }
 
 start_ticks $$
-me="host=$host pid=$$ ticks=$ticks boot=$boot"
+user=$(id -un)
+me="user=$user host=$host pid=$$ ticks=$ticks boot=$boot"
 
 lock_owner() { # sets `owner`; a lock without one is nobody's
   owner=
@@ -74,7 +75,7 @@ lock_owner() { # sets `owner`; a lock without one is nobody's
 
 is_gone() { # is_gone OWNER: dead where we can see it, or silent for ten minutes by the file system's clock
   local claimed beat
-  if [[ $1 =~ ^host=(.*)\ pid=([0-9]+)\ ticks=([0-9]*)\ boot=(.*)$ ]] &&
+  if [[ $1 =~ host=(.*)\ pid=([0-9]+)\ ticks=([0-9]*)\ boot=(.*)$ ]] &&
     [[ ${BASH_REMATCH[1]} == "$host" && ${BASH_REMATCH[4]} == "$boot" ]]; then
     claimed=${BASH_REMATCH[3]}
     start_ticks "${BASH_REMATCH[2]}"
@@ -139,7 +140,7 @@ beat() { # the heartbeat: who serves, and that it lives
   clock
   ((now - beaten >= 15)) || return 0
   beaten=$now beats=$((beats + 1))
-  printf '%s\n' "time=$now" "host=$host" "pid=$$" "generation=$generation" "beat=$beats" | publish spool/submitter
+  printf '%s\n' "time=$now" "user=$user" "host=$host" "pid=$$" "generation=$generation" "beat=$beats" | publish spool/submitter
 }
 
 # ---- The service --------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ find_job() {
 
 look_for() { # look_for NAME: the jobs of that name, into find_job's `hits`; fails where Slurm does not answer
   local answered=1
-  ask_queue squeue -h -t all -r --me "--name=$1" -o '%A|%j|%o' && collect_hits || answered=
+  # Of all users: another one of the group may have served the run before.
+  ask_queue squeue -h -a -t all -r "--name=$1" -o '%A|%j|%o' && collect_hits || answered=
   if keeps_accounts; then
     ask_queue sacct -n -P -X "--name=$1" -S "$(date -d "@$((begun > 86400 ? begun - 86400 : 0))" +%FT%T)" -o JobIDRaw,JobName &&
       collect_hits || answered=
@@ -101,17 +102,23 @@ is_over() { # is_over ROW: whether Slurm has done with that job
   [[ $state =~ $over_pattern ]]
 }
 
+row_format='%A|%j|%T|%r|%N|%o'
 # One squeue for all jobs, one sacct for those that it does not know (any more). Publishes spool/queue, then ends
 # what is to be cancelled. Fails when squeue does not answer: then the old rows stand.
 poll() {
   local name old answered=1 changed='' state unknown=() listed=()
   local -A fresh=()
   seen=()
-  ask_queue squeue -h -t all -r --me -o '%A|%j|%T|%r|%N|%o' && read_rows || answered=
+  ask_queue squeue -h -t all -r --me -o "$row_format" && read_rows || answered=
   queue_ok=${answered:-0} listed=("${!fresh[@]}")
   for name in "${!job_of[@]}"; do
     [[ -n ${fresh[$name]:-} ]] || is_over "${row_of[$name]:-}" || unknown+=("${job_of[$name]}")
   done
+  if [[ -n $answered && ${#unknown[@]} -gt 0 ]]; then # another user of the group may have submitted them
+    # Of a single number that it does not know squeue makes an error; of two it lists those that it knows.
+    ask_queue squeue -h -a -t all -r -j "$(IFS=, && echo "${unknown[*]},${unknown[0]}")" -o "$row_format" && read_rows || queue_ok=0
+    listed=("${!fresh[@]}")
+  fi
   if [[ -n $answered ]] && keeps_accounts && [[ ${#unknown[@]} -gt 0 ]]; then
     ask_queue sacct -n -P -X -j "$(IFS=, && echo "${unknown[*]}")" -o JobIDRaw,JobName,State,ExitCode,NodeList &&
       read_rows || queue_ok=0
@@ -171,9 +178,11 @@ end_cancelled() { # end_cancelled NAME…: of the jobs that squeue has just show
     if ask "$MLIPILOT_SLURM_TIMEOUT_S" scancel "${job_of[$name]}"; then
       log "$name: cancelled job ${job_of[$name]}, which was $state"
     else
-      log "$name: scancel ${job_of[$name]} failed: $complaint"
+      # Another user's job is theirs to end, or an operator's.
+      log_once "cancel of $name" "scancel ${job_of[$name]} failed: $complaint"
     fi
     poll_s=$MLIPILOT_POLL_S next_poll=$((now + MLIPILOT_POLL_S))
+    [[ -n ${noted["ended $name"]:-} ]] || noted["ended $name"]=1 next_poll=$((now + 3)) # whoever cancels waits for it
   done
 }
 

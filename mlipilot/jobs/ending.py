@@ -166,8 +166,8 @@ def open_requests(spool: Spool, lineage: int) -> list[str]:
 
 def is_served(spool: Spool) -> bool:
     """Whether a submitter has shown itself lately, and has not ended since as far as can be seen here."""
-    silence_s, owner, here = spool.silence_s(), spool.submitter(), this_process()
-    if silence_s is None or silence_s >= SERVED_S:
+    age_s, owner, here = spool.heartbeat_age_s(), spool.submitter(), this_process()
+    if age_s is None or age_s >= SERVED_S:
         return False
     if owner is not None and (owner.host, owner.boot_id) == (here.host, here.boot_id):
         # A container, which has none of Slurm's commands, does not see the host's processes.

@@ -6,6 +6,7 @@ The controller runs in a container without Slurm; `sbatch/submitter.sh` on the h
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -143,6 +144,21 @@ class Spool:
             return None
         said = re.search(r"\bhost=(.*) pid=([0-9]+) ticks=([0-9]+) boot=(\S+)", text)
         return ProcessIdentity(int(said[2]), int(said[3]), said[4], said[1]) if said else None
+
+    def heartbeat_age_s(self) -> float | None:
+        """How old the submitter's heartbeat is, by the file system's own clock; None when there is none.
+
+        For who cannot wait and see. Raises OSError where nothing may be written.
+        """
+        mark = self.root / f".clock.{os.getpid()}"
+        try:
+            beat_s = (self.root / "submitter").stat().st_mtime
+        except FileNotFoundError:
+            return None
+        mark.touch()
+        age_s = mark.stat().st_mtime - beat_s
+        mark.unlink(missing_ok=True)
+        return age_s
 
     def silence_s(self) -> float | None:
         """Seconds for which the submitter's heartbeat has stood still here; None when there is none.
