@@ -20,37 +20,84 @@ probe_network() { # `none` where a container can be cut off here, else `host`
   fi
 }
 
+# shellcheck disable=SC2329  # `patiently` calls it
 trusted() { # the toolkit inside the image, with the run writable
   apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$run:$run" --pwd "$run" --env "SLURM_JOB_NAME=$SLURM_JOB_NAME" "$image" \
     /opt/mlipilot/bin/python -m mlipilot.jobs.phases "$@"
 }
 
-cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below this shell
-  local clock=${TMPDIR:-/tmp}/mlipilot-times.$$ user system minutes seconds text
-  times >"$clock" # in a subshell it would speak of that
-  { read -r _ && read -r user system; } <"$clock"
-  rm -f "$clock"
-  spent_ms=0
-  for text in "$user" "$system"; do # such as 1m2.345s
-    minutes=${text%%m*} seconds=${text#*m}
-    seconds=${seconds%s}
-    spent_ms=$((spent_ms + 10#$minutes * 60000 + 10#${seconds/[.,]/}))
+# Counting and writing things down must not cost what a command has done: what cannot be read is unknown, and
+# what cannot be written is tried again.
+uptime_ms() { # sets `now_ms`, by a clock that nobody sets
+  local up rest
+  now_ms=$((SECONDS * 1000))
+  read -r up rest 2>/dev/null </proc/uptime && [[ $up =~ ^[0-9]+\.[0-9][0-9]$ ]] && now_ms=$((10#${up/./} * 10))
+}
+
+ticks_s=$(getconf CLK_TCK 2>/dev/null) # how many of what the kernel counts in make a second
+[[ $ticks_s =~ ^[1-9][0-9]*$ ]] || ticks_s=100
+
+cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below this shell; empty: unknown
+  local stat
+  spent_ms=
+  read -r stat 2>/dev/null </proc/$$/stat || return 0
+  # shellcheck disable=SC2206  # after the command's name there are but numbers
+  stat=(${stat##*) })
+  [[ ${stat[13]:-} =~ ^[0-9]+$ && ${stat[14]:-} =~ ^[0-9]+$ ]] || return 0
+  spent_ms=$(((stat[13] + stat[14]) * 1000 / ticks_s))
+}
+
+seconds() { # seconds NAME MILLISECONDS: sets NAME, with a decimal point
+  printf -v "$1" '%d.%03d' $(($2 / 1000)) $(($2 % 1000))
+}
+
+patiently() { # patiently TRIES COMMAND…: again after growing pauses, unless its status is one that stands
+  local tries=$1 pause_s=1 result
+  shift
+  while :; do
+    "$@"
+    result=$?
+    case $result in 0 | 2 | 3 | 4) return $result ;; esac # see mlipilot/jobs/phases.py
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || return $result
+    if [ -n "$early" ]; then # this job has half a minute left
+      tries=1
+    else
+      sleep $pause_s
+      pause_s=$((pause_s < 30 ? pause_s * 2 : 60))
+    fi
   done
 }
 
-seconds() { # seconds MILLISECONDS, with a decimal point
-  printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
+# shellcheck disable=SC2329  # `patiently` calls it
+publish_end() { # publish_end ATTEMPT: who finds `ended` there can seal the attempt, whatever becomes of this job
+  local holder file=$1/ended.json
+  holder=$(<"$1/worker.json") || return 1
+  [ "$holder" = "$claim" ] || return 4 # a later start runs it again
+  printf '%s\n' "$ended" >"$file.$$" && sync "$file.$$" && mv -f "$file.$$" "$file"
+} 2>/dev/null
+
+note_end() { # note_end ATTEMPT MILLISECONDS [OF CPU]: sets `ended`, as mlipilot/jobs/notes.py reads it; publishes it
+  local cancelled=false wall_s cpu_s=null
+  [ "$status" = 0 ] || [ -n "$early" ] || sleep 2 # what ends a job may reach its command before it reaches this shell
+  [ -z "$early" ] || cancelled=true
+  seconds wall_s "$2"
+  [ -z "$3" ] || seconds cpu_s "$3"
+  printf -v ended '{"job_id":"%s","restart":%d,"node":"%s","exit_status":%d,"cancelled":%s,"wall_s":%s,"cpu_s":%s}' \
+    "$job_id" "$restart" "$node" $((status > 128 ? 128 - status : status)) $cancelled "$wall_s" "$cpu_s"
+  patiently 10 publish_end "$1"
+  say "${1#"$run/"}: ended with status $status after $wall_s s"
 }
 
 run_attempt() {
-  local attempt=$run/$1 argv begun_us before_ms wall_ms
+  local attempt=$run/$1 argv begun_ms before_ms now_ms spent_ms claim ended
   if [ -z "$image" ]; then # a site without Apptainer: the worker of local jobs, and nothing kept apart
     "$(site python)" -m mlipilot.jobs.worker "$attempt" &
     await_child $!
     return "$status"
   fi
-  trusted begin "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" \
+  patiently 6 trusted begin "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" \
     --image "$image" --network "$network" --gpus "${CUDA_VISIBLE_DEVICES:-}"
   case $? in
     0) ;;
@@ -60,20 +107,28 @@ run_attempt() {
       ;;
     *) return 1 ;;
   esac
-  mapfile -t argv <"$attempt/exec.argv"
+  if ! { claim=$(<"$attempt/worker.json") && mapfile -t argv <"$attempt/exec.argv" && [ ${#argv[@]} -gt 0 ] &&
+    : >"$attempt/stdout.log" && : >"$attempt/stderr.log"; }; then
+    say "not storable: $attempt cannot be read, or its logs cannot be written"
+    return 1
+  fi
   cpu_ms
   before_ms=$spent_ms
-  begun_us=${EPOCHREALTIME/[.,]/}
+  uptime_ms
+  begun_ms=$now_ms
   (
     ulimit -c 0 -f $((4 * 1024 * 1024))
     exec "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
   ) &
   await_child $!
-  wall_ms=$(((${EPOCHREALTIME/[.,]/} - begun_us) / 1000))
+  uptime_ms
   cpu_ms
-  trusted end "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" --network "$network" --status "$status" \
-    --wall-s "$(seconds $wall_ms)" --cpu-s "$(seconds $((spent_ms - before_ms)))" ${early:+--cancelled} || return
-  say "$1: ended with status $status after $(seconds $wall_ms) s"
+  [ -z "$before_ms" ] || [ -z "$spent_ms" ] || spent_ms=$((spent_ms - before_ms))
+  note_end "$attempt" $((now_ms - begun_ms)) "${before_ms:+$spent_ms}"
+  patiently 10 trusted end "$attempt" --ended "$ended" && return
+  [ $? != 4 ] || return 1
+  say "$1: could not be sealed; whoever finds it next does that"
+  left=1
 }
 
 ring() { # something of this job can be looked at: the controllers look at this one file
@@ -81,6 +136,7 @@ ring() { # something of this job can be looked at: the controllers look at this 
 }
 
 trap ring EXIT
+left= # set where an attempt ended and is not sealed
 mark_started
 image=$(site image)
 load_modules "$(site modules)"
@@ -95,3 +151,4 @@ for attempt in "$@"; do
   run_attempt "$attempt" || exit
   ring
 done
+exit "${left:-0}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from mlipilot.audit.files import files_below, sha256_file, write_atomic
+from mlipilot.audit.files import files_below, sha256_bytes, sha256_file, write_atomic
 from mlipilot.audit.leftovers import is_staged_claim
 
 MANIFEST = "manifest-sha256.txt"
@@ -20,6 +20,16 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 def write_manifest(directory: Path, files: Iterable[Path] | None = None) -> str:
     """Seal `directory` (all files below it, or just `files`) and return the manifest's own SHA-256.
+
+    Raises ValueError as `manifest_text` does, and OSError.
+    """
+    text = manifest_text(directory, files)
+    write_atomic(directory / MANIFEST, text)
+    return sha256_bytes(text.encode())
+
+
+def manifest_text(directory: Path, files: Iterable[Path] | None = None) -> str:
+    """The manifest that would seal `directory`; hashing takes its time.
 
     A claim that a late worker stages beside its job's attempts, and takes away again, is left out. Raises
     ValueError for a symbolic link or a file name with a line break: neither can be sealed.
@@ -33,8 +43,7 @@ def write_manifest(directory: Path, files: Iterable[Path] | None = None) -> str:
         if path.is_symlink() or "\n" in name or "\\" in name:
             raise ValueError(f"cannot seal {path}: a link, or a name with a line break or backslash")
         lines.append(f"{sha256_file(path)}  {name}\n")
-    write_atomic(target, "".join(lines))
-    return sha256_file(target)
+    return "".join(lines)
 
 
 def is_finished(directory: Path) -> bool:

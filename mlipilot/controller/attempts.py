@@ -86,6 +86,7 @@ class Attempts:
             needs=needs,
             uses_gpu=use_gpu,
             require_no_network=self.spec.jobs.require_no_network,
+            min_free_mib=self.spec.jobs.min_free_mib,
         )
 
     def ensure_started(self, state: State, key: JobKey, number: int, anchor: str) -> None:
@@ -174,6 +175,7 @@ class Attempts:
             "cpu_s": result.cpu_s,
             "gpu_s": result.gpu_s,
             "wall_s": result.wall_s,
+            "sealed_by": result.sealed_by,
             "isolation": result.isolation.model_dump(),
             "machine": result.machine.model_dump(),
             "manifest_sha256": sha256_file(attempt / MANIFEST),

@@ -35,6 +35,7 @@ from mlipilot.jobs.endpoint_job import EndpointJob
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
 from mlipilot.pilots.endpoint.address import check_addresses
+from mlipilot.untrusted import one_line
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -250,6 +251,7 @@ class Controller:
                 if body is not None:
                     self.ledger.append("job_finished", body)
                     why = "" if body["outcome"] == "ok" else f": {body['reason']}"
+                    why += f" (sealed by {one_line(body['sealed_by'])})" if body.get("sealed_by") else ""
                     self.observer.event(f"job {key.text} {body['outcome']} in {body['wall_s']:.0f} s{why}")
                     over = True
             if over:

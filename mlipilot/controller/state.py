@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from mlipilot.pilots.endpoint.abilities import Abilities
 
 OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 """Outcomes of a job that are the candidate's own fault."""
+NOT_RUN = ("not_isolated", "not_storable")
+"""Outcomes of a job that did not begin: the run pauses, and it is another attempt's turn after that."""
 
 
 @dataclass
@@ -130,6 +132,11 @@ class State:
         return "open" if self.started else "preparing"
 
 
+def counted_cpu_s(ended: Mapping[str, Any]) -> float:
+    """The CPU time that an attempt is counted with: where it is unknown, as if one core had been busy."""
+    return float(ended["wall_s"] if ended["cpu_s"] is None else ended["cpu_s"])
+
+
 def replay(records: Iterable[Record]) -> State:
     """Fold the ledger into a state."""
     state = State()
@@ -153,7 +160,7 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
         case "resumed":
             state.paused, state.cancelled = None, False
             for attempt in (a for attempts in state.jobs.values() for a in attempts):
-                attempt.forgiven = attempt.outcome in ("lost", "not_isolated")
+                attempt.forgiven = attempt.outcome in ("lost", *NOT_RUN)
         case "endpoint_probed":
             known = {key: body[key] for key in Abilities.__dataclass_fields__}
             state.endpoints[body["base_url"], body["model"]] = Abilities(**known)
@@ -186,7 +193,7 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             attempts = state.jobs[JobKey.of(body)]
             attempt = next(a for a in attempts if a.number == body["attempt"])
             attempt.ended, attempt.forgiven = body, bool(body.get("free"))
-            state.cpu_seconds += body["cpu_s"]
+            state.cpu_seconds += counted_cpu_s(body)
             state.gpu_seconds += body["gpu_s"]
         case "verdict":
             _iteration(state, body["iteration"]).verdict = body

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.spending import used_up
-from mlipilot.controller.state import OWN_FAULTS, Iteration, State
+from mlipilot.controller.state import NOT_RUN, OWN_FAULTS, Iteration, State
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
 
@@ -219,9 +219,9 @@ def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> S
             last = state.last(key)
             if last is None:
                 return SubmitJob(key, 1)
-            if last.outcome == "not_isolated" and not last.forgiven:
+            if last.outcome in NOT_RUN and not last.forgiven:
                 return Pause(f"job {key.text} was not run: {last.ended and last.ended['reason']}")
-            if last.outcome in ("lost", "cancelled", "not_isolated"):
+            if last.outcome in ("lost", "cancelled", *NOT_RUN):
                 lost = [a for a in state.jobs[key] if a.outcome == "lost" and not a.forgiven]
                 if len(lost) >= spec.jobs.max_attempts:
                     why = lost[-1].ended and lost[-1].ended["reason"]

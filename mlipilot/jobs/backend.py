@@ -22,7 +22,7 @@ class Standing:
     """
 
     phase: Phase
-    outcome: Literal["lost", "failed", "time_limit", "cancelled"] = "lost"
+    outcome: Literal["lost", "failed", "time_limit", "cancelled", "not_storable"] = "lost"
     reason: str = ""
     free: bool = False
     bad_node: str | None = None

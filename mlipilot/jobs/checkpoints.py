@@ -3,7 +3,7 @@
 A training writes its checkpoint below `output/checkpoint` (`mlipilot/checkpoint.py`). When its job starts
 again, or a new attempt follows a lost one, it goes on from there and has the rest of its time limit: what the
 checkpoint took is counted; what came after it was lost by no fault of the candidate's and is not. Nor has it
-a say in how long that was. It is the time from `begun.json`, written just before its code starts, to the last
+a say in how long that was. It is the time from `kept.json`, written just before its code starts, to the last
 change below `output/checkpoint`, by the inodes' change times, which no program can set.
 """
 
@@ -21,11 +21,11 @@ from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.machine import Machine, this_machine
 from mlipilot.jobs.order import JobOrder
 
-BEGUN = "begun.json"
+KEPT = "kept.json"
 
 
-class Begun(BaseModel):
-    """What trusted code says of an attempt just before the candidate's code starts, in `begun.json`."""
+class Kept(BaseModel):
+    """What trusted code says of an attempt just before the candidate's code starts, in `kept.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,12 +44,12 @@ class Begun(BaseModel):
         return Machine(processor=processors, gpu=", then ".join(gpus) or None)
 
 
-def read_begun(attempt: Path) -> Begun:
+def read_kept(attempt: Path) -> Kept:
     """What was said when the attempt's last start began."""
     try:
-        return Begun.model_validate_json((attempt / BEGUN).read_text(encoding="utf-8"))
+        return Kept.model_validate_json((attempt / KEPT).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return Begun()
+        return Kept()
 
 
 def checkpoint_of(attempt: Path) -> Path:
@@ -64,18 +64,18 @@ def take_up(attempt: Path, *, uses_gpu: bool = False) -> float:
     """
     source = next((path for path in _this_and_lost_ones(attempt) if _is_there(path)), None)
     here = this_machine(uses_gpu=uses_gpu)
-    fresh = Begun(machines=[here])
-    begun = fresh if source is None else _goes_on(source, here)
+    fresh = Kept(machines=[here])
+    kept = fresh if source is None else _goes_on(source, here)
     # Told before it is moved: after a kill between the two, the next start finds it where this one did.
-    write_json(attempt / BEGUN, begun.model_dump())
+    write_json(attempt / KEPT, kept.model_dump())
     (attempt / "output").mkdir(exist_ok=True)
     if source is not None and source != attempt:
         try:
             checkpoint_of(source).rename(checkpoint_of(attempt))
         except OSError:  # another user's, say: the training begins anew
-            begun = fresh
-            write_json(attempt / BEGUN, begun.model_dump())
-    return begun.kept_s
+            kept = fresh
+            write_json(attempt / KEPT, kept.model_dump())
+    return kept.kept_s
 
 
 def rest_s(order: JobOrder, kept_s: float) -> float:
@@ -121,14 +121,14 @@ def _is_there(attempt: Path) -> bool:
     return place.is_dir() and not place.is_symlink() and not place.parent.is_symlink()
 
 
-def _goes_on(attempt: Path, here: Machine) -> Begun:
+def _goes_on(attempt: Path, here: Machine) -> Kept:
     """From the attempt's checkpoint: what its last start went on from, and what that added."""
-    before = read_begun(attempt)
+    before = read_kept(attempt)
     added_s = 0.0
-    if (attempt / BEGUN).exists():
-        added_s = max(0.0, _last_change(checkpoint_of(attempt)) - (attempt / BEGUN).stat().st_ctime)
+    if (attempt / KEPT).exists():
+        added_s = max(0.0, _last_change(checkpoint_of(attempt)) - (attempt / KEPT).stat().st_ctime)
     machines = list(dict.fromkeys([*before.machines, here]))
-    return Begun(kept_s=round(before.kept_s + added_s, 3), machines=machines)
+    return Kept(kept_s=round(before.kept_s + added_s, 3), machines=machines)
 
 
 def _last_change(top: Path) -> float:

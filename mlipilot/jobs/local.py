@@ -20,7 +20,9 @@ from mlipilot.errors import PausedError
 from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.ending import silently
+from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.processes import is_withdrawn, read_claim, withdraw
+from mlipilot.jobs.space import why_not_storable
 from mlipilot.jobs.starts import CLAIM
 
 _CANCEL_PATIENCE_S = 15.0
@@ -51,6 +53,8 @@ class LocalBackend:
         if attempt in self._workers or is_finished(attempt) or (attempt / CLAIM).exists():
             return
         attempt.mkdir(parents=True, exist_ok=True)
+        if (problem := why_not_storable(attempt, work.order.min_free_mib)) is not None:
+            raise PausedError(f"the job of {attempt} is not begun: {problem}")
         if not (attempt / "job.json").exists():
             write_json(attempt / "job.json", work.order.model_dump())
         try:
@@ -95,8 +99,8 @@ class LocalBackend:
             return Standing("ended", "cancelled", "cancelled before it began")
         if claimed is None and not ended:
             return Standing("not_started")
-        # The worker may have sealed the attempt between the two looks.
-        if is_finished(attempt):
+        # The worker may have sealed the attempt between the two looks, or have died just before it could.
+        if is_finished(attempt) or seal_found(attempt, f"the controller on {socket.gethostname()}"):
             return Standing("sealed")
         return Standing("ended", "lost", "the worker ended without sealing the attempt")
 

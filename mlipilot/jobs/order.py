@@ -1,8 +1,8 @@
 """What one attempt of a job is told (`job.json`) and what it says when it is over (`result.json`).
 
-An attempt's directory: `job.json`, `worker.json` (who runs it), `begun.json` (what of the time limit was used
-before), `stdout.log`, `stderr.log`, `output/`, `result.json`, and last `manifest-sha256.txt`. Without the
-manifest nothing in it counts.
+An attempt's directory: `job.json`, `worker.json` (who runs it), `begun.json` (where), `kept.json` (what of
+the time limit was used before), `stdout.log`, `stderr.log`, `output/`, `ended.json` (its command has),
+`result.json`, and last `manifest-sha256.txt`. Without the manifest nothing in it counts.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class JobOrder(BaseModel):
     )
     uses_gpu: bool = False
     require_no_network: bool = False
+    min_free_mib: int = Field(default=64, description="room without which it does not begin")
 
 
 class Isolation(BaseModel):
@@ -59,7 +60,7 @@ class JobResult(BaseModel):
     exit_status: int | None = Field(description="negative: ended by that signal")
     reason: str | None
     wall_s: float = Field(description="with what a checkpoint of earlier starts took")
-    cpu_s: float = Field(description="of the last start")
+    cpu_s: float | None = Field(description="of the last start; None: could not be read")
     gpu_s: float
     peak_memory_mib: float | None
     changed: list[str] = Field(description="protected or read-only files that differ after the job")
@@ -67,6 +68,9 @@ class JobResult(BaseModel):
     machine: Machine
     host: str
     job_id: str | None = Field(default=None, description="the scheduler's, where there is one")
+    sealed_by: str | None = Field(
+        default=None, description="who found the attempt when its own start had not sealed it"
+    )
 
 
 def read_order(attempt: Path) -> JobOrder:

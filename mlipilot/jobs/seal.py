@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlipilot.audit.files import tree_digest, write_json
-from mlipilot.audit.manifest import drop_unsealable, is_finished, write_manifest
+from mlipilot.audit.files import tree_digest, write_atomic, write_json
+from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, manifest_text
 from mlipilot.audit.protected import differences, hash_protected, read_protected
-from mlipilot.jobs.checkpoints import drop_checkpoint, read_begun
-from mlipilot.jobs.machine import this_machine
+from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
+from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.jobs.order import Isolation, JobOrder, JobResult, Outcome, read_result
+
+_TIMED_OUT = (124, -9)  # of coreutils' timeout: after its TERM, after its KILL
+
+
+class NotSealedError(SystemExit):
+    """Why an attempt is not to be sealed by who would have; it ends a process that has nothing else to do."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,24 @@ class Ending:
     reason: str | None = None
     wall_s: float = 0.0
     """With what a checkpoint of earlier starts took."""
-    cpu_s: float = 0.0
+    cpu_s: float | None = 0.0
     peak_memory_mib: float | None = None
 
 
-def ending_of(status: int) -> tuple[Outcome, str | None]:
-    """Outcome and reason of an exit status; a negative one is a signal."""
+def ending_of(ended: Ended, order: JobOrder, kept_s: float) -> Ending:
+    """What the end of its command means for an attempt, a checkpoint of which had taken `kept_s` before."""
+    status: int | None = ended.exit_status
+    wall_s = kept_s + ended.wall_s
+    outcome, reason = _outcome_of(ended.exit_status)
+    if ended.cancelled:
+        outcome, reason, status = "cancelled", "ended from outside", None
+    elif ended.timed_out or (ended.exit_status in _TIMED_OUT and wall_s >= order.wall_limit_s):
+        reason = f"the job ran past its limit of {order.wall_limit_s:g} s"
+        outcome, status = "time_limit", None
+    return Ending(outcome, status, reason, wall_s, ended.cpu_s, ended.peak_memory_mib)
+
+
+def _outcome_of(status: int) -> tuple[Outcome, str | None]:
     if status == 0:
         return "ok", None
     return "failed", f"ended by signal {-status}" if status < 0 else f"exit status {status}"
@@ -39,7 +55,7 @@ def ending_of(status: int) -> tuple[Outcome, str | None]:
 
 def signed_status(status: int) -> int:
     """An exit status as a shell, `timeout` or Apptainer reports it, which is 128 plus a signal's number."""
-    return status if status < 128 else 128 - status
+    return status if status <= 128 else 128 - status
 
 
 def changed_files(order: JobOrder) -> list[str]:
@@ -73,44 +89,47 @@ def seal(
     attempt: Path,
     order: JobOrder,
     ending: Ending,
-    isolation: Isolation,
-    job_id: str | None = None,
+    begun: Begun,
     changed: list[str] | None = None,
     why_not: Callable[[], str | None] = lambda: None,
+    sealed_by: str | None = None,
 ) -> None:
     """Look for changes (unless `changed` says what was found), write the result, then the manifest.
 
     Hashing takes its time, in which the attempt may become another's: `why_not` is asked before anything is
-    written and once more before the manifest is, and what it says against the seal ends this process.
+    written and once more before the manifest is, and what it says against the seal is a NotSealedError.
     """
     outcome, reason = ending.outcome, ending.reason
     if changed is None:
         changed = changed_files(order)
         if changed:
             outcome, reason = "protected_changed", "the job changed protected files: " + ", ".join(changed)
+    kept = read_kept(attempt)
     result = JobResult(
         outcome=outcome,
         exit_status=ending.exit_status,
         reason=reason,
         wall_s=round(ending.wall_s, 3),
-        cpu_s=round(ending.cpu_s, 3),
+        cpu_s=None if ending.cpu_s is None else round(ending.cpu_s, 3),
         gpu_s=round(ending.wall_s, 3) if order.uses_gpu else 0.0,
         peak_memory_mib=ending.peak_memory_mib,
         changed=changed,
-        isolation=isolation,
-        machine=read_begun(attempt).machine or this_machine(uses_gpu=order.uses_gpu),
-        host=socket.gethostname(),
-        job_id=job_id,
+        isolation=begun.isolation,
+        machine=kept.machine or begun.machine,
+        host=begun.host,
+        job_id=begun.job_id,
+        sealed_by=sealed_by,
     )
-    _exit_if(why_not())
+    _refuse_if(why_not())
     shutil.rmtree(attempt / "home", ignore_errors=True)  # caches of libraries, no part of the result
     drop_checkpoint(attempt)
     drop_unsealable(attempt)
     write_json(attempt / "result.json", result.model_dump())
-    _exit_if(why_not())
-    write_manifest(attempt)
+    manifest = manifest_text(attempt)
+    _refuse_if(why_not())
+    write_atomic(attempt / MANIFEST, manifest)
 
 
-def _exit_if(reason: str | None) -> None:
+def _refuse_if(reason: str | None) -> None:
     if reason is not None:
-        sys.exit(reason)
+        raise NotSealedError(reason)

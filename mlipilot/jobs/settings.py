@@ -40,6 +40,9 @@ class JobSettings(BaseModel):
         default=300, ge=0, description="how often a training keeps what it needs to go on after a preemption"
     )
     max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")
+    min_free_mib: int = Field(
+        default=64, ge=0, description="room on the run's file system without which no job begins"
+    )
     # Of backend slurm only:
     chain: Literal["dependent", "fused"] = Field(
         default="dependent",

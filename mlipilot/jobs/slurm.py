@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,14 @@ from typing import Any
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
-from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.backend import Phase, Standing, Submission
 from mlipilot.jobs.ending import Ending, Tell, is_served, silently
+from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
+from mlipilot.jobs.seal import NotSealedError
 from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.space import NOT_STORABLE, why_not_storable
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line
 
@@ -188,8 +192,8 @@ class SlurmBackend:
         # Slurm says that the job is over; its manifest may take a while to be seen on this node.
         if not self._settled(name, row):
             return Standing("running", **where)
-        if is_finished(attempt):
-            return Standing("sealed", **where)
+        if (now := self._sealed_at_last(attempt)) is not None:
+            return Standing(now, **where)
         said = f"Slurm says {state}" + (f" on {row.node}" if row.node else "")
         said += f" ({one_line(row.reason, 100)})" if state == "FAILED" and _TELLING.search(row.reason) else ""
         if state in _NODE_FAULTS:
@@ -202,6 +206,8 @@ class SlurmBackend:
             return Standing("ended", "failed", f"{said}: more than {wanted} MiB were needed", **where)
         if state == "CANCELLED" and self.spool.is_cancelled(name):
             return Standing("ended", "cancelled", "cancelled", **where)
+        if (problem := self._not_storable(attempt, lines)) is not None:
+            return Standing("ended", "not_storable", problem, **where)
         said += f": {one_line(lines[-1])}" if lines else ""
         # A job's own limit ends it minutes before Slurm's, so who met that was held up by the machine.
         return Standing("ended", "lost", said, bad_node=row.node if state == "TIMEOUT" else None, **where)
@@ -241,10 +247,23 @@ class SlurmBackend:
         since = self._missing_since.setdefault(name, time.monotonic())
         if time.monotonic() - since < self.settings.patience_s:
             return Standing("waiting", reason="the queue does not know it", **where)
-        if is_finished(attempt):
-            return Standing("sealed", **where)
+        if (now := self._sealed_at_last(attempt)) is not None:
+            return Standing(now, **where)
         gone = f"the queue has not known it for {self.settings.patience_s:g} s"
         return Standing("ended", "lost", gone, **where)
+
+    def _sealed_at_last(self, attempt: Path) -> Phase | None:
+        """Of a job that is over: "sealed", if only now and here, for a job that died before it came to it."""
+        try:
+            found = is_finished(attempt) or seal_found(attempt, f"the controller on {socket.gethostname()}")
+        except NotSealedError:  # another start of the job holds it; the queue's next answer speaks of that
+            return "running"
+        return "sealed" if found else None
+
+    def _not_storable(self, attempt: Path, lines: list[str]) -> str | None:
+        """Why the job did not begin, or could leave nothing: its log's last word, else what is found here."""
+        _, phrase, problem = lines[-1].partition(f"{NOT_STORABLE}: ") if lines else ("", "", "")
+        return one_line(problem) if phrase else why_not_storable(attempt, self.settings.min_free_mib)
 
     def _settled(self, name: str, row: QueueRow) -> bool:
         since, wait_s = self._over_since.setdefault(name, time.monotonic()), _SETTLE_S

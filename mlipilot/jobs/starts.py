@@ -7,15 +7,19 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlipilot.audit.files import publish_new, write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.checkpoints import clear_output
+from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
 from mlipilot.jobs.order import read_order
 from mlipilot.jobs.spool import Spool
 
 CLAIM = "worker.json"
+# What a start leaves beside its output. Notes first: without them half of it is never taken for whole.
+_LEFTOVERS = (BEGUN, ENDED, "result.json", "home", "stdout.log", "stderr.log")
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,42 @@ class JobStart:
         node, name = environment.get("SLURMD_NODENAME", ""), environment.get("SLURM_JOB_NAME", "")
         return cls(job_id, restart, node, name)
 
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What notes say of it."""
+        return {"job_id": self.job_id, "restart": self.restart, "node": self.node}
+
+    @property
+    def words(self) -> str:
+        """For people, and for who sealed what."""
+        return f"job {self.job_id} (start {self.restart}) on {self.node}"
+
     def claim(self, attempt: Path) -> bool:
         """Take the attempt unless another job has, or a start of this job that is no older than this one.
 
-        What an older start left of its work is removed, but for its checkpoint. An attempt that was asked of
-        another job meanwhile is left to that.
+        What an older start left of its work is removed but for its checkpoint, unless its command ended:
+        then it is to be sealed. An attempt that was asked of another job meanwhile is left to that. A start
+        that failed between its claim and its command may claim again.
         """
         if not self._is_asked_for(attempt):
             return False
         if publish_new(attempt / CLAIM, json.dumps(asdict(self)), staged_in=attempt.parent):
             return True
-        theirs = _read_claim(attempt)
-        if theirs is None or theirs.job_id != self.job_id or theirs.restart >= self.restart:
+        theirs = claimant(attempt)
+        if theirs is None or theirs.job_id != self.job_id:
             return False
+        is_again = theirs == self and not self._has_begun(attempt)
+        if not is_again and (theirs.restart >= self.restart or not self.take_over(attempt)):
+            return False
+        if not may_be_sealed(attempt):
+            for leftover in _LEFTOVERS:
+                shutil.rmtree(attempt / leftover, ignore_errors=True)
+                (attempt / leftover).unlink(missing_ok=True)
+            clear_output(attempt)
+        return True
+
+    def take_over(self, attempt: Path) -> bool:
+        """Put this claim in the place of one that is there; False where the attempt is sealed by then."""
         if is_finished(attempt):  # the claim is part of what is sealed
             return False
         before = (attempt / CLAIM).read_bytes()
@@ -58,10 +85,6 @@ class JobStart:
         if is_finished(attempt):  # the older start sealed it between the two looks
             write_atomic(attempt / CLAIM, before, staged_in=attempt.parent)
             return False
-        clear_output(attempt)
-        for leftover in ("home", "stdout.log", "stderr.log"):
-            shutil.rmtree(attempt / leftover, ignore_errors=True)
-            (attempt / leftover).unlink(missing_ok=True)
         return True
 
     def why_not_to_seal(self, attempt: Path, *, cancelled: bool) -> str | None:
@@ -70,16 +93,26 @@ class JobStart:
         A node that Slurm gave up for lost may go on with a job that runs again elsewhere. And a job that was
         ended from outside, by nobody's wish here, may have been requeued: Slurm knows better than it.
         """
-        if _read_claim(attempt) != self or not self._is_asked_for(attempt):
+        if claimant(attempt) != self or not self._is_asked_for(attempt):
             return f"not sealed: {attempt} is not of this start any more"
         if cancelled and not _cancel_was_asked(attempt):
             return "ended from outside: scancel, a requeue, a preemption or the limit of the job in Slurm"
         return None
 
+    def _has_begun(self, attempt: Path) -> bool:
+        begun = read_begun(attempt)
+        return begun is not None and begun.start == (self.job_id, self.restart, self.node)
+
     def _is_asked_for(self, attempt: Path) -> bool:
         """Whether the attempt is this job's: when a training was lost, the evaluation that was fused with it
         is asked of the next training's job."""
         return not self.name or _name_of_job(attempt) == self.name
+
+
+def may_be_sealed(attempt: Path) -> bool:
+    """Whether an attempt's command has ended by itself, or by the run's own wish."""
+    notes = read_notes(attempt)
+    return notes is not None and (not notes.ended.cancelled or _cancel_was_asked(attempt))
 
 
 def _cancel_was_asked(attempt: Path) -> bool:
@@ -94,7 +127,8 @@ def _name_of_job(attempt: Path) -> str | None:
         return None
 
 
-def _read_claim(attempt: Path) -> JobStart | None:
+def claimant(attempt: Path) -> JobStart | None:
+    """The start of a Slurm job that holds an attempt, or None."""
     try:
         return JobStart(**json.loads((attempt / CLAIM).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -18,21 +18,30 @@ import time
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.jobs.apptainer import Container, environment_file, job_argv
-from mlipilot.jobs.checkpoints import rest_s, take_up
-from mlipilot.jobs.order import Isolation, JobOrder, Outcome, read_order
+from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
+from mlipilot.jobs.late import seal_found, seal_noted
+from mlipilot.jobs.notes import Begun, Ended, read_notes
+from mlipilot.jobs.order import Isolation, JobOrder, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
-from mlipilot.jobs.starts import CLAIM, JobStart
+from mlipilot.jobs.space import say_not_storable, why_not_storable
+from mlipilot.jobs.starts import CLAIM, JobStart, may_be_sealed
 
 GRACE_S = 5.0
+SETTLE_S = 2.0
 LARGEST_FILE_BYTES = 4 * 1024**3
 
 
 class _CancelledError(Exception):
     """SIGTERM: `mlipilot cancel` asks the worker to end its job and to seal what there is."""
+
+
+class _NotStartedError(Exception):
+    """The command could not be run at all."""
 
 
 def _on_term(_signal: int, _frame: FrameType | None) -> None:
@@ -51,7 +60,6 @@ def _limit_child(last_signal: int) -> None:
 def run_attempt(attempt: Path, start: JobStart | None, container: Container | None = None) -> None:
     """Run the order in `attempt` and seal the directory; exits where the end is not the attempt's own."""
     order = read_order(attempt)
-    job_id = start.job_id if start else None
 
     def why_not(*, cancelled: bool = False) -> str | None:
         return start.why_not_to_seal(attempt, cancelled=cancelled) if start else None
@@ -61,30 +69,45 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         filesystem="container" if container else "host",
         network=container.network if container else "host",
     )
+    who = start.noted if start else {}
+    begun = Begun.here(order, isolation, **who)
     refused = refused_before(order, isolation)
     if refused is not None:
-        seal(attempt, order, refused[0], isolation, job_id, changed=refused[1], why_not=why_not)
+        seal(attempt, order, refused[0], begun, changed=refused[1], why_not=why_not)
         return
     (attempt / "home").mkdir(exist_ok=True)
-    kept_s = take_up(attempt, uses_gpu=order.uses_gpu)
+    limit_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
+    begun.note(attempt)
     started = time.monotonic()
-    outcome, exit_status, reason = _run_child(attempt, order, container, rest_s(order, kept_s))
+    try:
+        exit_status, how = _run_child(attempt, order, container, limit_s, on_slurm=start is not None)
+    except _NotStartedError as error:
+        seal(attempt, order, Ending("failed", reason=str(error)), begun, why_not=why_not)
+        return
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ending = Ending(
-        outcome=outcome,
+    ended = Ended(
         exit_status=exit_status,
-        reason=reason,
-        wall_s=kept_s + time.monotonic() - started,
+        cancelled=how == "cancelled",
+        timed_out=how == "timed out",
+        wall_s=time.monotonic() - started,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
+        **who,
     )
-    is_cancelled = outcome == "cancelled"
-    seal(attempt, order, ending, isolation, job_id, why_not=partial(why_not, cancelled=is_cancelled))
+    ended.note(attempt)
+    seal(
+        attempt,
+        order,
+        ending_of(ended, order, read_kept(attempt).kept_s),
+        begun,
+        why_not=partial(why_not, cancelled=ended.cancelled),
+    )
 
 
 def _run_child(
-    attempt: Path, order: JobOrder, container: Container | None, limit_s: float
-) -> tuple[Outcome, int | None, str | None]:
+    attempt: Path, order: JobOrder, container: Container | None, limit_s: float, *, on_slurm: bool
+) -> tuple[int, Literal["by itself", "cancelled", "timed out"]]:
+    """The command's exit status, and how it ended. From then on a SIGTERM ends nothing any more."""
     argv, cwd, environment = order.argv, order.cwd, order.environment
     if container is not None:
         argv, cwd, environment = (
@@ -108,20 +131,22 @@ def _run_child(
                 preexec_fn=lambda: _limit_child(last_signal),  # safe: the worker has one thread
             )
         except OSError as error:
-            return "failed", None, f"the command could not be started: {error}"
+            raise _NotStartedError(f"the command could not be started: {error}") from error
         try:
             status = child.wait(timeout=limit_s)
+            if status != 0 and on_slurm:
+                time.sleep(SETTLE_S)  # what ends a job may reach its command before it reaches this process
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         except subprocess.TimeoutExpired:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_descendants(GRACE_S)
-            return "time_limit", None, f"the job ran past its limit of {order.wall_limit_s:g} s"
+            return -signal.SIGTERM, "timed out"
         except _CancelledError:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_descendants(GRACE_S)
-            return "cancelled", None, "cancelled"
+            return -signal.SIGTERM, "cancelled"
         end_descendants(GRACE_S)
-    status = status if container is None else signed_status(status)
-    outcome, reason = ending_of(status)
-    return outcome, status, reason
+    return status if container is None else signed_status(status), "by itself"
 
 
 def _contained(attempt: Path, order: JobOrder, container: Container, limit_s: float) -> list[str]:
@@ -141,12 +166,31 @@ def main() -> int:
     attempt = options.attempt.resolve()
     start = JobStart.of_environment(os.environ)  # a local controller does not hand its own on
     signal.signal(signal.SIGTERM, _on_term)  # before the claim, which says whom to ask
+    container = Container(options.image, options.network) if options.image else None
     try:
-        if is_due(read_order(attempt)) and _claim(attempt, start):
-            run_attempt(attempt, start, Container(options.image, options.network) if options.image else None)
+        return _begin(attempt, start, container)
     except _CancelledError:
         # Asked to stop outside the child's run: nothing is sealed, the attempt counts as lost.
         end_descendants(GRACE_S)
+    return 0
+
+
+def _begin(attempt: Path, start: JobStart | None, container: Container | None) -> int:
+    order = read_order(attempt)
+    if start is not None and order.needs is not None:
+        seal_found(Path(order.needs), start.words)
+    if not is_due(order):
+        return 0
+    problem = None if may_be_sealed(attempt) else why_not_storable(attempt, order.min_free_mib)
+    if problem is not None:
+        return say_not_storable(problem)
+    if not _claim(attempt, start):
+        return 0
+    notes = read_notes(attempt) if start else None
+    if start is not None and notes is not None:
+        seal_noted(attempt, order, notes, start, start.words)
+    else:
+        run_attempt(attempt, start, container)
     return 0
 
 

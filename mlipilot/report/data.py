@@ -14,7 +14,7 @@ from mlipilot.audit.ledger import Record, read_open_ledger
 from mlipilot.audit.lock import holder
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
-from mlipilot.controller.state import Draft, Iteration, State, replay
+from mlipilot.controller.state import Draft, Iteration, State, counted_cpu_s, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
@@ -149,7 +149,7 @@ class _Reader:
             objection=None if draft.review is None else "" if review["approved"] else _objection(review),
             smoke=last.outcome if last else None,
             smoke_reason=one_line(str((last.ended or {}).get("reason") or ""), _MAX_REASON) if last else "",
-            smoke_cpu_s=sum(a.ended["cpu_s"] for a in attempts if a.ended is not None),
+            smoke_cpu_s=sum(counted_cpu_s(a.ended) for a in attempts if a.ended is not None),
         )
 
     def _diff(self, iteration: Iteration) -> str:
@@ -271,7 +271,10 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
             )
         elif record.kind == "job_finished":
             number = _SEALED if body["job"] == "sealed" else body["iteration"]
-            costs[number] += Cost(body["cpu_s"], body["gpu_s"], body["wall_s"], jobs=1)
+            unknown = int(body["cpu_s"] is None)
+            costs[number] += Cost(
+                counted_cpu_s(body), body["gpu_s"], body["wall_s"], jobs=1, cpu_unknown=unknown
+            )
     return dict(costs)
 
 

@@ -120,6 +120,7 @@ def _tiles(view: LineageView) -> list[Tile]:
     accepted = sum(iteration.status == "accepted" for iteration in tried)
     cost = view.total_cost
     gpu = f"{duration(cost.gpu_s)} of GPU time, " if cost.gpu_s else ""
+    unknown = f", wall time for {cost.cpu_unknown} of them" if cost.cpu_unknown else ""
     return [
         Tile(
             "gates passed",
@@ -136,7 +137,7 @@ def _tiles(view: LineageView) -> list[Tile]:
             None,
         ),
         Tile("hypotheses accepted", "", f"{accepted}", f"of {len(tried)} tried", None),
-        Tile("CPU time of jobs", "", duration(cost.cpu_s), f"{gpu}{cost.jobs} jobs", None),
+        Tile("CPU time of jobs", "", duration(cost.cpu_s), f"{gpu}{cost.jobs} jobs{unknown}", None),
     ]
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mlipilot.controller.accept import mean
+from mlipilot.controller.state import NOT_RUN
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
@@ -181,7 +182,7 @@ def _revision_line(revision: RevisionView) -> str:
     if revision.smoke == "ok":
         said.append(f"passed its smoke step {cost}")
     elif revision.smoke is not None:
-        word = "did not finish" if revision.smoke in ("lost", "cancelled", "not_isolated") else "failed"
+        word = "did not finish" if revision.smoke in ("lost", "cancelled", *NOT_RUN) else "failed"
         said.append(f"{word} its smoke step {cost}: {revision.smoke_reason}")
     return f"Revision {revision.number} {'; '.join(said) or 'was submitted'}"
 
@@ -207,7 +208,7 @@ def _cost_row(what: str, cost: Cost) -> CostRow:
         tokens += f" ({cost.usd:.2f} US$)"
     return CostRow(
         what,
-        seconds(cost.cpu_s),
+        seconds(cost.cpu_s) + (f" ({cost.cpu_unknown} unknown)" if cost.cpu_unknown else ""),
         seconds(cost.gpu_s),
         seconds(cost.wall_s),
         cost.jobs,

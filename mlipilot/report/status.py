@@ -60,6 +60,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
             if account.limit is not None
         },
         "cpu_seconds": round(cost.cpu_s, 3),
+        "cpu_unknown_jobs": cost.cpu_unknown,
         "gpu_seconds": round(cost.gpu_s, 3),
         "elapsed_s": round(elapsed_s(view), 3),
         "pilot": view.spec.pilot.label,
@@ -80,6 +81,8 @@ def status_line(found: Mapping[str, Any]) -> str:
         before, after = gates["baseline_passed"], gates["incumbent_passed"]
         parts.append(f"gates passed {before} → {after} of {gates['total']}")
     parts.append(f"{duration(found['cpu_seconds'])} of CPU time")
+    if found["cpu_unknown_jobs"]:
+        parts.append(f"{count(found['cpu_unknown_jobs'], 'job')} of unknown CPU time, wall time counted")
     if any(found["tokens"].values()):
         parts.append(count(sum(found["tokens"].values()), "token"))
     if found["drafts"]["smoke_failures"]:

@@ -150,7 +150,8 @@ def _sealed(view: LineageView) -> list[str]:
 
 def _cost(view: LineageView) -> str:
     cost = view.total_cost
-    parts = [f"{duration(cost.cpu_s)} of CPU time"]
+    unknown = f" (of {count(cost.cpu_unknown, 'job')} unknown: the wall time)" if cost.cpu_unknown else ""
+    parts = [f"{duration(cost.cpu_s)} of CPU time{unknown}"]
     if cost.gpu_s:
         parts.append(f"{duration(cost.gpu_s)} of GPU time")
     if cost.tokens:

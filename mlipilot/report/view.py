@@ -68,7 +68,10 @@ class EffectView:
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent. CPU and GPU time of jobs; `wall_s` sums over jobs that may have run side by side."""
+    """What was spent. CPU and GPU time of jobs; `wall_s` sums over jobs that may have run side by side.
+
+    `cpu_unknown` jobs could not tell their CPU time: their wall time stands in `cpu_s` for it.
+    """
 
     cpu_s: float = 0.0
     gpu_s: float = 0.0
@@ -78,6 +81,7 @@ class Cost:
     completion_tokens: int = 0
     exchanges: int = 0
     usd: float = 0.0
+    cpu_unknown: int = 0
 
     @property
     def tokens(self) -> int:
@@ -94,6 +98,7 @@ class Cost:
             self.completion_tokens + other.completion_tokens,
             self.exchanges + other.exchanges,
             self.usd + other.usd,
+            self.cpu_unknown + other.cpu_unknown,
         )
 
 

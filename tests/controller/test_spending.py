@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mlipilot.audit.ledger import Record
 from mlipilot.campaign.spec import Budget
 from mlipilot.controller.spending import accounts, used_up
-from mlipilot.controller.state import State
+from mlipilot.controller.state import State, replay
 
 SPENT = State(cpu_seconds=50.0, gpu_seconds=20.0, prompt_tokens=3000, completion_tokens=400, usd=1.25)
 
@@ -40,6 +41,14 @@ def test_tokens_stop_calls_and_not_jobs_and_the_other_way_round() -> None:
     tokens, seconds = _budget(prompt_tokens=10), _budget(gpu_seconds=10)
     assert used_up(SPENT, tokens, 0.0, "jobs") is None and used_up(SPENT, tokens, 0.0, "calls")
     assert used_up(SPENT, seconds, 0.0, "calls") is None and used_up(SPENT, seconds, 0.0, "jobs")
+
+
+def test_a_job_whose_cpu_time_is_unknown_counts_with_its_wall_time() -> None:
+    key = {"iteration": 0, "seed": 1, "job": "train", "attempt": 1}
+    ended = key | {"outcome": "ok", "cpu_s": None, "gpu_s": 0.0, "wall_s": 50.0}
+    events = [("job_submitted", key), ("job_finished", ended)]
+    state = replay([Record(i, "", "t", kind, body, "") for i, (kind, body) in enumerate(events)])
+    assert used_up(state, _budget(cpu_seconds=50), 0.0) == "the budget of 50 CPU-seconds is used up"
 
 
 def test_every_bound_of_a_budget_has_its_account() -> None:

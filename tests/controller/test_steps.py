@@ -10,7 +10,7 @@ from mlipilot.audit.ledger import Record
 from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller import steps
-from mlipilot.controller.state import replay
+from mlipilot.controller.state import NOT_RUN, replay
 from mlipilot.controller.steps import next_step
 
 Event = tuple[str, dict[str, Any]]
@@ -97,6 +97,15 @@ def test_a_lost_job_is_tried_again_and_then_a_person_is_asked() -> None:
     paused = _step(events)
     assert isinstance(paused, steps.Pause) and "lost 3 times without a result: train 3 lost" in paused.reason
     assert _step([*events, ("resumed", {})]) == steps.SubmitJob(JobKey(0, 1, "train"), 4)
+
+
+@pytest.mark.parametrize("outcome", NOT_RUN)
+def test_a_job_that_did_not_begin_asks_a_person_and_is_no_lost_attempt(outcome: str) -> None:
+    events = [_proposed(0), *_ended(0, 1, "train", outcome)]
+    paused = _step(events)
+    assert isinstance(paused, steps.Pause) and f"was not run: train 1 {outcome}" in paused.reason
+    events += [("resumed", {}), *_ended(0, 1, "train", "lost", 2), *_ended(0, 1, "train", "lost", 3)]
+    assert _step(events) == steps.SubmitJob(JobKey(0, 1, "train"), 4)
 
 
 def test_the_pilot_is_asked_until_the_iterations_are_used_up() -> None:

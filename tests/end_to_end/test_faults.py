@@ -176,7 +176,8 @@ def test_a_dead_endpoint_pauses_and_resume_goes_on(tiny_data: Path, tmp_path: Pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_pauses_and_resume_goes_on(tmp_path: Path) -> None:
-    campaign = write_campaign(tmp_path, budget={"iterations": 0, "optimizer_steps": 12}, seeds=[1])
+    budget = {"iterations": 0, "optimizer_steps": 12}
+    campaign = write_campaign(tmp_path, budget=budget, seeds=[1], jobs={"min_free_mib": 4})
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False)

@@ -16,11 +16,12 @@ from mlipilot.jobs.checkpoints import (
     checkpoint_of,
     clear_output,
     drop_lost_checkpoints,
-    read_begun,
+    read_kept,
     rest_s,
     take_up,
 )
 from mlipilot.jobs.machine import Machine
+from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.order import Isolation, JobOrder, read_result
 from mlipilot.jobs.seal import Ending, seal
 from mlipilot.jobs.starts import JobStart
@@ -51,7 +52,7 @@ def _keep(attempt: Path, after_s: float = 0.3, name: str = "state") -> None:
 
 def test_a_first_start_has_all_its_time(train: Path) -> None:
     attempt = _attempt(train)
-    assert take_up(attempt) == read_begun(attempt).kept_s == 0
+    assert take_up(attempt) == read_kept(attempt).kept_s == 0
     assert (attempt / "output").is_dir() and not checkpoint_of(attempt).exists()
 
 
@@ -61,7 +62,7 @@ def test_what_a_checkpoint_took_is_counted_and_what_was_lost_after_it_is_not(tra
     _keep(attempt, 0.3)
     time.sleep(0.5)
     first = take_up(attempt)
-    assert 0.3 <= first < 0.6 and read_begun(attempt).kept_s == pytest.approx(first, abs=1e-3)
+    assert 0.3 <= first < 0.6 and read_kept(attempt).kept_s == pytest.approx(first, abs=1e-3)
     assert take_up(attempt) == pytest.approx(first, abs=1e-3)  # a start that kept nothing
     _keep(attempt, 0.3)
     assert 0.3 <= take_up(attempt) - first < 0.6
@@ -78,7 +79,7 @@ def test_a_start_that_finds_no_checkpoint_has_all_its_time_again(train: Path) ->
     assert checkpoint_of(attempt).exists()
     (checkpoint_of(attempt) / "state").unlink()
     checkpoint_of(attempt).rmdir()
-    assert take_up(attempt) == read_begun(attempt).kept_s == 0
+    assert take_up(attempt) == read_kept(attempt).kept_s == 0
 
 
 def test_a_new_attempt_goes_on_from_the_lost_one_before_it(train: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_kill_while_a_checkpoint_is_taken_over_counts_it_once(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         take_up(second)
-    kept_s = read_begun(second).kept_s
+    kept_s = read_kept(second).kept_s
     assert kept_s >= 0.3 and checkpoint_of(first).exists()
     assert take_up(second) == pytest.approx(kept_s, abs=1e-3) and checkpoint_of(second).exists()
 
@@ -133,7 +134,7 @@ def test_a_checkpoint_that_cannot_be_had_counts_for_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", refused)
-        assert take_up(second) == read_begun(second).kept_s == 0
+        assert take_up(second) == read_kept(second).kept_s == 0
 
 
 def test_a_candidate_cannot_set_the_clock_back(train: Path) -> None:
@@ -155,10 +156,11 @@ def test_two_kinds_of_machine_are_named_in_the_result_and_are_like_no_other(
         monkeypatch.setattr(checkpoints, "this_machine", lambda machine=machine, **_: machine)
         take_up(attempt, uses_gpu=True)
         _keep(attempt, 0)
-    seal(attempt, make_order("pass"), Ending("ok", 0), Isolation())
+    order = make_order("pass")
+    seal(attempt, order, Ending("ok", 0), Begun.here(order, Isolation()))
     assert read_result(attempt).machine == Machine(processor="A, then B", gpu="G, then G")
     take_up(attempt, uses_gpu=True)  # without a checkpoint
-    assert read_begun(attempt).machine == machine
+    assert read_kept(attempt).machine == machine
 
 
 @pytest.mark.parametrize("hiding", ["deep", "name", "folder", "link", "shut"])
@@ -228,7 +230,8 @@ def test_it_is_no_part_of_what_is_sealed(run: Path, make_order: Callable[..., Jo
     (attempt / "output" / "log").touch()
     _keep(attempt, 0)
     checkpoint_of(attempt).chmod(0)
-    seal(attempt, make_order("pass"), Ending("ok", 0), Isolation())
+    order = make_order("pass")
+    seal(attempt, order, Ending("ok", 0), Begun.here(order, Isolation()))
     assert check_manifest(attempt) == [] and [p.name for p in (attempt / "output").iterdir()] == ["log"]
 
 

@@ -27,6 +27,7 @@ class Node:
 
     def __init__(self, run: Path, order: JobOrder, standin: Path) -> None:
         self.run, self.attempt, self.standin = run, run / ATTEMPT, standin
+        self.attempts = [ATTEMPT]
         self.attempt.mkdir(parents=True)
         write_json(self.attempt / "job.json", order.model_dump())
         write_json(self.attempt / "slurm.json", {"name": "mlp-x"})
@@ -43,17 +44,21 @@ class Node:
 
     def python(self, script: str) -> None:
         """What runs as Python in the image."""
-        path = self.standin / "bin" / "python"
+        self.program("python", script)
+
+    def program(self, name: str, script: str) -> None:
+        """What is found under a name first."""
+        path = self.standin / "bin" / name
         path.write_text(f"#!/bin/bash\n{script}\n")
         path.chmod(0o755)
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, **environment: str) -> subprocess.Popen[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         path = f"{self.standin / 'bin'}:{os.environ['PATH']}"
         told = {"PATH": path, "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "mlp-x", "SLURMD_NODENAME": "n1"}
         return subprocess.Popen(
-            ["bash", str(self.run / "spool" / "job.sh"), str(self.run), ATTEMPT],
-            env=kept | told | {"STANDIN_APPTAINER": str(self.standin)},
+            ["bash", str(self.run / "spool" / "job.sh"), str(self.run), *self.attempts],
+            env=kept | told | {"STANDIN_APPTAINER": str(self.standin)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -65,8 +70,8 @@ class Node:
         (self.run / "spool" / "cancel").mkdir()
         (self.run / "spool" / "cancel" / "mlp-x").touch()
 
-    def work(self) -> tuple[int, str]:
-        job = self.start()
+    def work(self, **environment: str) -> tuple[int, str]:
+        job = self.start(**environment)
         said, _ = job.communicate(timeout=60)
         return job.returncode, said
 

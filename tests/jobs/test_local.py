@@ -13,13 +13,13 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.identity import this_process
-from mlipilot.audit.manifest import write_manifest
+from mlipilot.audit.manifest import check_manifest, write_manifest
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.local import LocalBackend
-from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.order import JobOrder, read_result
 from mlipilot.jobs.starts import CLAIM
-from tests.jobs.conftest import submit
+from tests.jobs.conftest import submit, wait
 
 MakeOrder = Callable[..., JobOrder]
 _SIGNALLED = """
@@ -86,3 +86,48 @@ def test_a_worker_of_another_host_is_neither_lost_nor_replaced(run: Path, make_o
     assert not backend._workers
     write_manifest(attempt)
     assert backend.standing(attempt).phase == "sealed"
+
+
+# A worker that is killed where it would seal.
+_KILLED = """
+import os, signal, sys
+from mlipilot.jobs import worker
+worker.seal = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(worker.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "reason"),
+    [
+        ("pass", "ok", None),
+        ("import sys; sys.exit(3)", "failed", "exit status 3"),
+        ("import time; time.sleep(60)", "time_limit", "the job ran past its limit of 1 s"),
+    ],
+)
+def test_a_worker_that_died_between_its_jobs_end_and_the_seal_loses_nothing(
+    run: Path, make_order: MakeOrder, code: str, outcome: str, reason: str | None
+) -> None:
+    attempt = run / "attempt"
+    attempt.mkdir()
+    count = "open('../trainings', 'a').write('x'); "
+    write_json(attempt / "job.json", make_order(count + code, limit_s=1).model_dump())
+    subprocess.run([sys.executable, "-c", _KILLED, str(attempt)], check=False)
+    assert not (attempt / "result.json").exists()
+    assert LocalBackend().standing(attempt).phase == "sealed"
+    assert check_manifest(attempt) == []
+    result = read_result(attempt)
+    assert (result.outcome, result.reason) == (outcome, reason)
+    assert (result.cpu_s or 0) > 0 and (result.peak_memory_mib or 0) > 1
+    assert str(result.sealed_by).startswith("the controller on ")
+    assert (run / "trainings").read_text() == "x"
+
+
+def test_a_job_whose_result_could_not_be_kept_is_not_begun(run: Path, make_order: MakeOrder) -> None:
+    attempt, backend = run / "attempt", LocalBackend()
+    order = make_order("pass").model_copy(update={"min_free_mib": 10**9})
+    with pytest.raises(PausedError, match=r"not begun: .* MiB are free .*jobs\.min_free_mib"):
+        backend.ensure_started(Submission(attempt, order, anchor="0" * 64, kind="train"))
+    assert not backend._workers
+    backend.ensure_started(Submission(attempt, make_order("pass"), anchor="0" * 64, kind="train"))
+    assert wait(attempt).phase == "sealed"

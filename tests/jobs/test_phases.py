@@ -14,17 +14,21 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
-from mlipilot.jobs.phases import NOTHING_TO_RUN
+from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN
+from mlipilot.jobs.space import NO_ROOM
 from mlipilot.jobs.spool import Spool
 
 MakeOrder = Callable[..., JobOrder]
 
 
 def _phase(verb: str, attempt: Path, **options: object) -> int:
-    words = {"job-id": "42", "restart": "0", "node": "n1", "network": "none"}
-    words |= {"image": "/m.sif"} if verb == "begin" else {}
-    words |= {name.replace("_", "-"): str(value) for name, value in options.items()}
-    flags = [part for name, value in words.items() for part in (f"--{name}", value) if part != "yes"]
+    start = {"job_id": "42", "restart": 0, "node": "n1"}
+    if verb == "end":
+        ended = {"exit_status": 0, "cancelled": False, "wall_s": 1.0, "cpu_s": 1.0}
+        flags = ["--ended", json.dumps(start | ended | options)]
+    else:
+        words = start | {"network": "none", "image": "/m.sif"} | options
+        flags = [str(part) for name in words for part in (f"--{name.replace('_', '-')}", words[name])]
     argv = [sys.executable, "-m", "mlipilot.jobs.phases", verb, str(attempt), *flags]
     return subprocess.run(argv, check=False).returncode
 
@@ -46,7 +50,7 @@ def _change(attempt: Path, **changes: object) -> None:
 
 def _ended(attempt: Path, status: int, wall_s: float = 1.5, **options: object) -> JobResult:
     assert _phase("begin", attempt) == 0
-    assert _phase("end", attempt, status=status, wall_s=wall_s, cpu_s=1.25, **options) == 0
+    assert _phase("end", attempt, exit_status=status, wall_s=wall_s, cpu_s=1.25, **options) == 0
     assert check_manifest(attempt) == []
     return read_result(attempt)
 
@@ -67,9 +71,9 @@ def test_a_good_job(attempt: Path) -> None:
     ("status", "wall_s", "outcome", "reason"),
     [
         (3, 1, "failed", "exit status 3"),
-        (137, 1, "failed", "ended by signal 9"),
+        (-9, 1, "failed", "ended by signal 9"),
         (124, 61, "time_limit", "limit of 60 s"),
-        (137, 71, "time_limit", "limit of 60 s"),
+        (-9, 71, "time_limit", "limit of 60 s"),
         (124, 1, "failed", "exit status 124"),
     ],
 )
@@ -81,13 +85,13 @@ def test_how_a_job_ends(attempt: Path, status: int, wall_s: float, outcome: str,
 def test_a_job_that_was_cancelled_here_is_sealed_as_such(attempt: Path, run: Path) -> None:
     write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
     Spool(run / "spool").ask_to_cancel("mlp-0123456789abcdef-x")
-    assert _ended(attempt, 143, cancelled="yes").outcome == "cancelled"
+    assert _ended(attempt, -15, cancelled=True).outcome == "cancelled"
 
 
 def test_a_job_ended_from_outside_is_not_sealed_and_can_start_again(attempt: Path) -> None:
     write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
     assert _phase("begin", attempt) == 0
-    assert _phase("end", attempt, status=143, wall_s=1, cpu_s=1, cancelled="yes") == 1
+    assert _phase("end", attempt, exit_status=-15, cancelled=True) == NOT_TO_SEAL
     assert not is_finished(attempt)
     assert _phase("begin", attempt, restart=1) == 0
 
@@ -99,12 +103,12 @@ def test_a_job_that_starts_again_has_the_rest_of_its_time_and_pays_for_all_of_it
     (attempt / "output" / "checkpoint").mkdir()
     time.sleep(1.1)
     (attempt / "output" / "checkpoint" / "state").touch()
-    assert _phase("end", attempt, status=143, wall_s=1.2, cpu_s=1, cancelled="yes") == 1
+    assert _phase("end", attempt, exit_status=-15, wall_s=1.2, cancelled=True) == NOT_TO_SEAL
     assert _phase("begin", attempt, restart=1) == 0
     assert (attempt / "exec.argv").read_text().splitlines()[3] in ("58", "59")
     assert (attempt / "output" / "checkpoint" / "state").exists()
     _change(attempt, uses_gpu=True)
-    assert _phase("end", attempt, restart=1, status=124, wall_s=58.9, cpu_s=1) == 0
+    assert _phase("end", attempt, restart=1, exit_status=124, wall_s=58.9) == 0
     result = read_result(attempt)
     assert (result.outcome, result.gpu_s) == ("time_limit", result.wall_s) and 60 <= result.wall_s < 62
     assert check_manifest(attempt) == [] and not (attempt / "output").exists()
@@ -126,14 +130,14 @@ def test_a_job_does_nothing_to_an_attempt_that_is_asked_of_another(
     write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
     assert _phase("begin", attempt) == 0
     write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-y"})
-    assert _phase("end", attempt, status=0, wall_s=1, cpu_s=1) == 1
+    assert _phase("end", attempt) == NOT_TO_SEAL
     assert not is_finished(attempt)
 
 
 def test_a_sealed_attempt_is_left_alone(attempt: Path) -> None:
     _ended(attempt, 0)
     assert _phase("begin", attempt, restart=1) == NOTHING_TO_RUN
-    assert _phase("end", attempt, status=1, wall_s=1, cpu_s=1) == 0
+    assert _phase("end", attempt, exit_status=1) == 0
     assert read_result(attempt).outcome == "ok"
 
 
@@ -158,5 +162,82 @@ def test_a_protected_file_that_differs_before(attempt: Path, run: Path) -> None:
 def test_a_protected_file_that_differs_after(attempt: Path, run: Path) -> None:
     assert _phase("begin", attempt) == 0
     (run / "scorecard.yaml").write_text("x: 2\n")
-    assert _phase("end", attempt, status=0, wall_s=1, cpu_s=1) == 0
+    assert _phase("end", attempt) == 0
     assert read_result(attempt).outcome == "protected_changed" and is_finished(attempt)
+
+
+def _note_end(attempt: Path, **how: object) -> None:
+    """As job.sh does when the command has ended."""
+    start = {"job_id": "42", "restart": 0, "node": "n1"}
+    ended = {"exit_status": 0, "cancelled": False, "wall_s": 1.5, "cpu_s": None}
+    (attempt / "ended.json").write_text(json.dumps(start | ended | how))
+
+
+def test_a_cpu_time_that_could_not_be_read_is_unknown(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    assert _phase("end", attempt, cpu_s=None) == 0
+    assert read_result(attempt).cpu_s is None
+
+
+def test_a_start_seals_what_an_older_one_had_brought_to_an_end(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    (attempt / "output" / "weights").write_text("learnt")
+    _note_end(attempt)
+    assert _phase("begin", attempt, restart=1, node="n2", network="host") == NOTHING_TO_RUN
+    assert check_manifest(attempt) == [] and (attempt / "output" / "weights").exists()
+    result = read_result(attempt)
+    assert (result.outcome, result.wall_s, result.isolation.network) == ("ok", 1.5, "none")
+    assert result.sealed_by == "job 42 (start 1) on n2"
+
+
+def test_a_start_runs_again_what_was_ended_from_outside(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    (attempt / "output" / "weights").write_text("half learnt")
+    _note_end(attempt, exit_status=-15, cancelled=True)
+    assert _phase("begin", attempt, restart=1) == 0
+    assert not is_finished(attempt) and not list((attempt / "output").iterdir())
+
+
+def test_an_evaluation_seals_its_training_first(attempt: Path, run: Path) -> None:
+    training = run / "training"
+    training.mkdir()
+    write_json(training / "job.json", json.loads((attempt / "job.json").read_text()))
+    assert _phase("begin", training) == 0
+    _note_end(training)
+    _change(attempt, needs=str(training))
+    assert _phase("begin", attempt, job_id="43") == 0
+    assert check_manifest(training) == []
+    assert read_result(training).sealed_by == "job 43 (start 0) on n1"
+
+
+def test_a_job_does_not_begin_where_its_result_could_not_be_kept(
+    attempt: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _change(attempt, min_free_mib=10**9)
+    assert _phase("begin", attempt) == NO_ROOM
+    assert "not storable: " in capfd.readouterr().out and not (attempt / "worker.json").exists()
+    _change(attempt, min_free_mib=1)
+    assert _phase("begin", attempt) == 0
+
+
+def test_what_has_ended_is_sealed_however_little_room_there_is(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    _note_end(attempt)
+    _change(attempt, min_free_mib=10**9)
+    assert _phase("begin", attempt, restart=1) == NOTHING_TO_RUN
+    assert is_finished(attempt)
+
+
+def test_a_start_that_failed_between_claim_and_command_begins_again(attempt: Path) -> None:
+    (attempt / "exec.env").mkdir()  # cannot be replaced by a file
+    assert _phase("begin", attempt) == NO_ROOM
+    assert (attempt / "worker.json").exists()
+    (attempt / "exec.env").rmdir()
+    assert _phase("begin", attempt) == 0
+
+
+def test_an_end_that_is_not_of_the_start_that_ran_last_seals_nothing(attempt: Path) -> None:
+    assert _phase("begin", attempt) == 0
+    assert _phase("begin", attempt, restart=1) == 0
+    assert _phase("end", attempt) == NOT_TO_SEAL
+    assert _phase("end", attempt, restart=1) == 0

@@ -12,8 +12,9 @@ import pytest
 from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
 from mlipilot.jobs import starts
+from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.order import Isolation, JobOrder
-from mlipilot.jobs.seal import Ending, seal
+from mlipilot.jobs.seal import Ending, NotSealedError, seal
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.starts import CLAIM, JobStart
 
@@ -38,19 +39,24 @@ def test_slurm_says_which_start_it_is() -> None:
     assert JobStart.of_environment({}) is None
 
 
-def test_one_job_takes_an_attempt_once(attempt: Path) -> None:
+def test_one_job_takes_an_attempt_once(attempt: Path, make_order: Callable[..., JobOrder]) -> None:
     assert FIRST.claim(attempt)
+    assert FIRST.claim(attempt)  # it failed before its command ran
+    Begun.here(make_order("pass"), Isolation(), **FIRST.noted).note(attempt)
     assert not FIRST.claim(attempt)
     assert not JobStart("43", 1, "n1").claim(attempt)
     assert sorted(path.name for path in attempt.glob(f"*{CLAIM}*")) == [CLAIM]
 
 
-def test_a_requeued_job_begins_afresh_and_its_older_start_has_no_say(attempt: Path) -> None:
+def test_a_requeued_job_begins_afresh_and_its_older_start_has_no_say(
+    attempt: Path, make_order: Callable[..., JobOrder]
+) -> None:
     assert FIRST.claim(attempt)
     (attempt / "output" / "half").write_text("x")
     (attempt / "stdout.log").write_text("x")
+    Begun.here(make_order("pass"), Isolation(), **FIRST.noted).note(attempt)
     assert AGAIN.claim(attempt)
-    assert not (attempt / "output").exists() and not (attempt / "stdout.log").exists()
+    assert sorted(path.name for path in attempt.iterdir()) == ["job.json", "slurm.json", CLAIM]
     assert "not of this start" in (FIRST.why_not_to_seal(attempt, cancelled=False) or "")
     assert AGAIN.why_not_to_seal(attempt, cancelled=False) is None
     assert not FIRST.claim(attempt)
@@ -98,8 +104,9 @@ def test_whose_attempt_it_is_is_asked_again_just_before_the_manifest(
     attempt: Path, make_order: Callable[..., JobOrder]
 ) -> None:
     said = iter([None, "not of this start any more"])
-    with pytest.raises(SystemExit, match="not of this start any more"):
-        seal(attempt, make_order("pass"), Ending("ok", 0), Isolation(), why_not=lambda: next(said))
+    order = make_order("pass")
+    with pytest.raises(NotSealedError, match="not of this start any more"):
+        seal(attempt, order, Ending("ok", 0), Begun.here(order, Isolation()), why_not=lambda: next(said))
     assert not is_finished(attempt)
 
 

@@ -155,8 +155,8 @@ class SyntheticRun:
         (attempt / "output").mkdir(parents=True)
         return attempt
 
-    def finish(self, key: JobKey, cpu_s: float, failed: str | None = None) -> None:
-        """Seal a job's attempt and record its end."""
+    def finish(self, key: JobKey, cpu_s: float, failed: str | None = None, *, counted: bool = True) -> None:
+        """Seal a job's attempt and record its end; `counted`: its CPU time could be read."""
         attempt = self.lineage.attempt(key, 1)
         write_manifest(attempt)
         self.ledger.append(
@@ -167,7 +167,7 @@ class SyntheticRun:
                 "outcome": "failed" if failed else "ok",
                 "exit_status": 3 if failed else 0,
                 "reason": failed,
-                "cpu_s": cpu_s,
+                "cpu_s": cpu_s if counted else None,
                 "gpu_s": 0.0,
                 "wall_s": cpu_s * 1.05,
                 "isolation": Isolation().model_dump(),

@@ -85,6 +85,25 @@ def test_costs_add_up_to_the_ledgers(view: LineageView) -> None:
     assert total.jobs == sum(len(attempts) for attempts in view.state.jobs.values())
 
 
+def test_cpu_time_that_is_not_known_is_said_wherever_it_is_summed(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.candidate(0, 0.0)
+    before = view_of(made.run).total_cost
+    made.start(key := JobKey(0, 1, "sealed"))
+    made.finish(key, 100.0, counted=False)
+    view = view_of(made.run)
+    assert view.total_cost.cpu_s == pytest.approx(before.cpu_s + 105.0)
+    assert view.total_cost.cpu_s == pytest.approx(view.state.cpu_seconds)
+    assert "of 1 job unknown: the wall time" in summary(view)
+    status = status_dict(view)
+    assert status["cpu_unknown_jobs"] == 1 and "1 job of unknown CPU time" in status_line(status)
+    assert [row.cpu for row in rows.cost_rows(view) if "unknown" in row.cpu] == [
+        "105.0 (1 unknown)",
+        f"{view.total_cost.cpu_s:.1f} (1 unknown)",
+    ]
+
+
 def test_the_probe_of_an_endpoint_is_among_the_costs(tmp_path: Path) -> None:
     made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1]))
     before = view_of(made.run)

@@ -93,6 +93,7 @@ TRIED = [
     (write, run / "spool" / "job.sh"), (write, run / "spool" / "requests"),
     (write, run.parents[1] / "sbatch"), (write, run / "lineage-0" / "ledger.jsonl"),
     (write, attempt / "result.json"), (write, attempt / "exec.argv"),
+    (write, attempt / "begun.json"), (write, attempt / "ended.json"),
     (write, run / "lineage-0/iterations/0000/seed-1/train/attempt-1/output"),
     (write, "train.py"), (write, "."), (remount, "."), (write, run / "data" / "train"),
     (write, "/opt/mlipilot"), (write, "/opt/mlipilot/bin/python"), (write, TOLD["home"]),
@@ -151,7 +152,7 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
     reasons = [str((iteration.verdict or {})["reason"]) for iteration in state.iterations[1:]]
     assert "no way out" in reasons[0] and f"ran past its limit of {limit_s} s" in reasons[1]
     said = (lineage.attempt(JobKey(1, 1, "train"), 1) / "stdout.log").read_text().splitlines()
-    assert [line for line in said if not line.startswith("shut ")] == ["33 doors tried"], "\n".join(said)
+    assert [line for line in said if not line.startswith("shut ")] == ["35 doors tried"], "\n".join(said)
     assert verify_run(site.run).problems == []
     assert site.left_running() == []
     for script in ("job.sh", "common.sh"):

@@ -61,9 +61,9 @@ def test_a_requeued_training_goes_on_and_ends_with_the_weights_of_an_undisturbed
     assert weights(taken.run) == weights(plain.run) and len(weights(plain.run)) == 1
     undisturbed = plain.run.lineage(0).attempt(TRAIN, 1)
     assert _steps(attempt) == _steps(undisturbed)
-    kept_s = json.loads((attempt / "begun.json").read_text())["kept_s"]
+    kept_s = json.loads((attempt / "kept.json").read_text())["kept_s"]
     result = read_result(attempt)
     assert 0 < kept_s < result.wall_s and result.isolation.filesystem == "container"
-    assert json.loads((undisturbed / "begun.json").read_text())["kept_s"] == 0
+    assert json.loads((undisturbed / "kept.json").read_text())["kept_s"] == 0
     assert check_manifest(attempt) == [] and [p.name for p in (attempt / "output").iterdir()] == ["model"]
     mlipilot("verify", taken.run.root, cwd=tmp_path)
