@@ -7,9 +7,9 @@ umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 # What decides what is in an image, apart from the wheelhouse.
-sources=(pyproject.toml README.md LICENSE mlipilot campaigns scorecards sbatch containers/mlipilot.def)
-fields=(file variant version sif_sha256 size_bytes base_digest lock_digest source_digest source_git_tree
-  wheelhouse_digest apptainer_version signed)
+sources=(pyproject.toml README.md LICENSE mlipilot campaigns scorecards sbatch containers/{mlipilot.def,sbom.py,sif.sh})
+fields=(file variant version sif_sha256 size_bytes sbom_file sbom_digest base_digest lock_digest source_digest
+  source_git_tree wheelhouse_digest apptainer_version mksquashfs_version signed)
 
 usage() {
   cat <<'HELP'
@@ -28,6 +28,7 @@ build.sh verify [PUB.pem] [cpu|cuda]   compare the SIF with images.lock; with a 
 The variant is cpu unless named. An image that is up to date is not built again.
 MLIPILOT_PYTHON      Python 3.11 for `lock` and `wheelhouse`      (default: python3.11)
 MLIPILOT_PUBLIC_KEY  PUB.pem for `verify` where none is named
+PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_CERT and pip.conf lead to a mirror, as they do for pip
 TMPDIR               room for the build: about 3 GB (cpu), 12 GB (cuda)
 HELP
 }
@@ -42,10 +43,13 @@ need() { # need COMMAND MEND
 }
 
 stage_sources() { # into $work/source and $work/share; sets source_digest and git_tree
+  local untracked
   git_tree=none
   if [ "$(git -C "$root" rev-parse --show-toplevel 2>/dev/null)" = "$root" ]; then
-    git -C "$root" ls-files -coz --exclude-standard -- "${sources[@]}" >"$work/listed"
-    [ -n "$(git -C "$root" status --porcelain)" ] || git_tree=$(git -C "$root" rev-parse 'HEAD^{tree}')
+    git -C "$root" ls-files -cz -- "${sources[@]}" >"$work/listed"
+    [ -n "$(git -C "$root" status --porcelain --untracked-files=no)" ] || git_tree=$(git -C "$root" rev-parse 'HEAD^{tree}')
+    untracked=$(git -C "$root" ls-files -o --exclude-standard -- "${sources[@]}")
+    [ -z "$untracked" ] || say "not in the image, as git does not track them (git add): ${untracked//$'\n'/ }"
   else
     (cd "$root" && find "${sources[@]}" -type f ! -name '*.pyc' -print0 2>/dev/null) >"$work/listed" || true
   fi
@@ -99,16 +103,68 @@ intact() { # is the SIF the one in images.lock?
   [ -f "$sif" ] && [ "${entry[sif_sha256]:-none}" = "$(sha256_of "$sif")" ]
 }
 
-need_apptainer() {
-  need apptainer "install Apptainer 1.2 or later"
-  apptainer_version=$(apptainer version)
-  [ "$(printf '%s\n' 1.2 "$apptainer_version" | sort -V | head -n1)" = 1.2 ] ||
-    die "Apptainer $apptainer_version has no templates in definition files: install 1.2 or later"
+need_apptainer() { # need_apptainer APPTAINER SINGULARITYCE: the least versions of either
+  local least=$1
+  find_container || die "neither apptainer nor singularity is on the PATH: install Apptainer $1 or SingularityCE $2, or later"
+  apptainer_version=$("$container" --version)
+  case $apptainer_version in
+    apptainer*) ;;
+    *) least=$2 ;;
+  esac
+  apptainer_version=${apptainer_version##* }
+  [ "$(printf '%s\n' "$least" "$apptainer_version" | sort -V | head -n1)" = "$least" ] ||
+    die "$("$container" --version) is too old: install Apptainer $1 or SingularityCE $2, or later"
+}
+
+# What of the environment would change an image, or put the host's files into it, is not for a build.
+scrub_environment() {
+  local name
+  export TMPDIR=${TMPDIR:-${APPTAINER_TMPDIR:-${SINGULARITY_TMPDIR:-/tmp}}}
+  for name in $(compgen -e); do
+    case $name in
+      *_CACHEDIR | *_CONFIGDIR | *_DOCKER_*) ;;
+      APPTAINER* | SINGULARITY* | SOURCE_DATE_EPOCH) unset "$name" ;;
+    esac
+  done
+}
+
+own_workplace() { # programs must start there, and its files be of the user's own group: one user is all that a build knows
+  chgrp -- "$(id -g)" "$work"
+  chmod u=rwx,go=,ug-s "$work"
+  printf '#!/bin/sh\n' >"$work/starts" && chmod 700 "$work/starts"
+  "$work/starts" 2>/dev/null ||
+    die "no program starts below $TMPDIR (mounted with noexec?): set TMPDIR to a folder where one does"
+}
+
+why_not_built() { # what this host lacks, as far as it can be seen from here
+  if [ "$(id -u)" != 0 ] && ! unshare --user true 2>/dev/null; then
+    say "this host gives no user namespaces to $(id -un): ask the site for them (sysctl user.max_user_namespaces)," \
+      "or build where there are some and carry the SIF, with images.lock, to here"
+  fi
+  [ "$(df -Pk -- "$work" | awk 'NR == 2 {print $4}')" -gt 1000000 ] ||
+    say "there is little room left for $work: set TMPDIR to a folder with more"
+}
+
+build_tree() { # into $work/tree, by the definition
+  local flags=()
+  # The build's user namespace need not know the base's owners, so all of it must be readable without them.
+  tar -C "$work/base" --no-same-owner --no-same-permissions -xzf "$wheelhouse/base.tar.gz" || return
+  chmod -R u+rwX,go+rX "$work/base" && ln -s -- "$wheelhouse" "$work/wheels" || return
+  # Apptainer gives everybody else a user namespace anyway; root needs it where it lacks capabilities, as inside a container.
+  if { [ "$(id -u)" = 0 ] || [ "$container" = singularity ]; } && grep -qs "^$(id -un):" /etc/subuid; then flags=(--fakeroot); fi
+  # Nothing changes an owner here: one user is enough, and then neither /etc/subuid nor a `fakeroot` is asked for.
+  (
+    cd "$work" || exit
+    [ "$(id -u)" = 0 ] || export APPTAINER_IGNORE_SUBUID=1 APPTAINER_IGNORE_FAKEROOT_COMMAND=1
+    TMPDIR=$work "$container" build "${flags[@]}" --bind "$work/wheels:/mnt:ro" --build-arg-file arguments --sandbox \
+      "$work/tree" "$here/mlipilot.def"
+  ) >&2
 }
 
 build_image() {
-  local compression=() fakeroot=() new
-  need_apptainer
+  local new sbom=$output/$name.cdx.json
+  need_apptainer 1.2 4.0
+  own_workplace
   if [ ! -e "$wheelhouse" ]; then
     [ $offline = no ] || die "no wheelhouse in $wheelhouse: make it where there is a package index" \
       "('build.sh wheelhouse $variant') and carry it here"
@@ -139,53 +195,54 @@ LOCK_DIGEST=${entry[lock_digest]}
 SOURCE_DIGEST=$source_digest
 GIT_TREE=$git_tree
 ARGUMENTS
-  # The build's user namespace need not know the base's owners, so all of it must be readable without them.
-  tar -C "$work/base" --no-same-owner -xzf "$wheelhouse/base.tar.gz"
-  chmod -R u+rwX,go+rX "$work/base"
-  ln -s -- "$wheelhouse" "$work/wheels"
-  # zstd is several times quicker than gzip to write and to read
-  [[ $(PATH=$PATH:/usr/sbin mksquashfs -help 2>&1 || true) != *zstd* ]] ||
-    compression=(--mksquashfs-args "-comp zstd -Xcompression-level 3")
-  # Everybody else gets a user namespace anyway; root needs it where it lacks capabilities, as inside a container.
-  if [ "$(id -u)" = 0 ] && grep -qs '^root:' /etc/subuid; then fakeroot=(--fakeroot); fi
-  new="$output/.$name.$$.sif"; scratch+=("$new")
-  (cd "$work" && apptainer build "${fakeroot[@]}" "${compression[@]}" --bind "$work/wheels:/mnt:ro" \
-    --build-arg-file arguments "$new" "$here/mlipilot.def") >&2 ||
-    refuse "the image was not built (Apptainer's words are above)"
+  build_tree || { why_not_built; refuse "the image was not built ($container's words are above)"; }
+  new="$output/.$name.$$.sif"; scratch+=("$new" "$new.cdx.json")
+  cp -- "$work/tree/opt/mlipilot/share/sbom.cdx.json" "$new.cdx.json"
+  pack_sif "$work/tree" "$new"
+  entry+=([mksquashfs_version]=$mksquashfs_version [sbom_file]=${sbom##*/} [sbom_digest]=sha256:$(sha256_of "$new.cdx.json"))
+  mv -- "$new.cdx.json" "$sbom"
   publish "$new"
 }
 
 sign_image() {
   local new="$output/.$name.$$.sif"
-  need_apptainer
+  need_apptainer 1.2 3.11
   read_entry
   intact || refuse "$sif is not the one in $images: build it again before it is signed"
   [ -f "$key" ] || die "$key: no such private key"
   scratch+=("$new")
   cp -- "$sif" "$new"
-  apptainer sign --key "$key" "$new" >&2 ||
-    die "$key could not sign (Apptainer's words are above): it must be a PEM private key"
+  "$container" sign --key "$key" "$new" >&2 ||
+    die "$key could not sign ($container's words are above): it must be a PEM private key"
   entry[signed]=true
   publish "$new"
 }
 
 verify_image() {
-  local public=${key:-${MLIPILOT_PUBLIC_KEY:-}}
+  local public=${key:-${MLIPILOT_PUBLIC_KEY:-}} sbom
   read_entry
   [ -n "${entry[sif_sha256]:-}" ] || die "$images has no $name: build it with 'build.sh image $variant'"
   intact || refuse "$sif is missing or is not the one in $images, SHA-256 ${entry[sif_sha256]}: do not run it"
+  sbom=$output/${entry[sbom_file]:-}
+  [ ! -f "$sbom" ] || [ "${entry[sbom_digest]}" = "sha256:$(sha256_of "$sbom")" ] ||
+    refuse "$sbom is not the bill of materials in $images: the image has it in /opt/mlipilot/share"
   if [ -z "$public" ]; then
     say "$sif is the one in $images; its signature was not checked (no public key)"
     return
   fi
-  need_apptainer
+  need_apptainer 1.2 3.11
   [ -f "$public" ] || die "$public: no such public key"
-  apptainer verify --key "$public" "$sif" >&2 || refuse "$sif is not signed by the owner of $public: do not run it"
+  "$container" verify --key "$public" "$sif" >&2 || refuse "$sif is not signed by the owner of $public: do not run it"
   say "$sif is the one in $images and is signed by the owner of $public"
 }
 
+# shellcheck source-path=SCRIPTDIR source=../sbatch/container.sh
+source "$root/sbatch/container.sh"
 # shellcheck source-path=SCRIPTDIR source=wheelhouse.sh
 source "$here/wheelhouse.sh"
+# shellcheck source-path=SCRIPTDIR source=sif.sh
+source "$here/sif.sh"
+scrub_environment
 
 [ $# -gt 0 ] || { usage >&2; exit 2; }
 verb=$1; shift
@@ -206,7 +263,7 @@ variant=${variants[0]:-cpu}
 lock=$here/requirements-$variant.lock wheelhouse=${wheelhouse:-$here/wheelhouse-$variant}
 name=mlipilot-$variant images=$output/images.lock sif=$output/mlipilot-$variant.sif
 declare -A entry=()
-work=$(mktemp -d "${TMPDIR:-/tmp}/mlipilot-build.XXXXXX"); scratch=("$work")
+work=$(mktemp -d "$TMPDIR/mlipilot-build.XXXXXX"); scratch=("$work")
 trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf -- "${scratch[@]}"' EXIT
 case $verb in
   -h | --help | help) usage ;;

@@ -21,9 +21,9 @@ make_lock() { # make_lock VARIANT
 
 make_base() { # make_base TARBALL: the smallest Debian 12 with Python, or what --base names
   if [ -n "$base" ]; then
-    need_apptainer
-    apptainer build --sandbox --fix-perms "$work/sandbox" "$base" >&2 ||
-      die "$base: no base could be made from it (Apptainer's words are above)"
+    need_apptainer 1.2 3.11
+    "$container" build --sandbox --fix-perms "$work/sandbox" "$base" >&2 ||
+      die "$base: no base could be made from it ($container's words are above)"
     tar -C "$work/sandbox" --exclude=./dev -czf "$1" .
     return
   fi
@@ -36,13 +36,15 @@ make_base() { # make_base TARBALL: the smallest Debian 12 with Python, or what -
       awk '$1 ~ /^bookworm(-updates|-security)?$/ && $2 == "main" {print "deb", $3, $1, $2}' | sort -u >"$work/archive"
     [ ! -s "$work/archive" ] || archive=("$work/archive")
   fi
-  # essential: no package manager within. Manuals and translations help nobody in there; licences stay.
+  # essential: no package manager within. Manuals and translations help nobody in there; licences stay. mmdebstrap
+  # copies this machine's name and name servers, which are not the base's.
   # shellcheck disable=SC2016  # mmdebstrap's shell expands the hook's $1
   SOURCE_DATE_EPOCH=0 mmdebstrap --quiet --variant=essential --include=python3,libstdc++6,libgomp1 --skip=output/dev \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    --customize-hook='rm -rf "$1"/etc/apt/sources.list* "$1"/var/lib/apt "$1"/var/cache/apt' \
-    bookworm "$1" "${archive[@]}" || die "mmdebstrap made no base (its words are above)"
+    --customize-hook='rm -rf "$1"/etc/apt/sources.list* "$1"/var/lib/apt "$1"/var/cache/apt "$1"/etc/hostname; : >"$1"/etc/resolv.conf' \
+    bookworm "$1" "${archive[@]}" || die "mmdebstrap made no base (its words are above). Without root it needs lines for" \
+    "$(id -un) in /etc/subuid and /etc/subgid, fakechroot or proot: ask for them, name a base with --base, or carry a wheelhouse here"
 }
 
 make_wheelhouse() {
@@ -56,7 +58,8 @@ make_wheelhouse() {
   say "fetching the wheels of $(basename "$lock")"
   # Source-only packages become wheels; their build tools come from the index, and SHA256SUMS pins what they made.
   SOURCE_DATE_EPOCH=315532800 "$work/venv/bin/python" -m pip wheel -qq --disable-pip-version-check --no-deps --use-pep517 \
-    --require-hashes -r "$lock" -w "$new" || die "pip could not fetch or build what $lock names (its words are above)"
+    --require-hashes -r "$lock" -w "$new" || die "pip could not fetch or build what $lock names (its words are above). It asks" \
+    "the index or mirror of PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS or pip.conf; PIP_CERT names a mirror's certificate"
   say "making the base"
   make_base "$new/base.tar.gz"
   cp -- "$lock" "$new/requirements.lock"

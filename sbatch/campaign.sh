@@ -2,7 +2,7 @@
 # What a campaign's sbatch file does once its site block is read: campaign.sh SCRIPT RUN CAMPAIGN.yaml [OPTION…]
 #
 # Checks the image, queues its own successor, starts the submitter beside it and runs the controller of this
-# task's lineage inside the image. On the host it needs bash, coreutils, Slurm's commands and Apptainer.
+# task's lineage inside the image. On the host it needs bash, coreutils, Slurm's commands and Apptainer or SingularityCE.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "${BASH_SOURCE[0]%/*}/settings.sh"
@@ -28,7 +28,7 @@ run=$(cd "$run" && pwd -P)
 [[ $root$run != *[:,\\]* ]] || fail "a container cannot be given $root and $run: no colon, comma or backslash may be in them"
 
 load_modules "$MLIPILOT_MODULES"
-command -v apptainer >/dev/null || fail "apptainer is not on the PATH of $(uname -n): set MLIPILOT_MODULES in $script"
+need_container
 
 built_digest() { # what images.lock beside the image says that was built; nothing where it does not know the image
   local key value file=
@@ -46,8 +46,7 @@ image=$(realpath -- "$MLIPILOT_IMAGE")
 [ -f "$image" ] && [ -r "$image" ] ||
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
 say "hashing $image"
-digest=$(sha256sum "$image") || fail "$image cannot be read: see its rights and its file system"
-digest=${digest%% *}
+sha256_of_image "$image" "$MLIPILOT_HASH_ALWAYS" || fail "$image cannot be read: see its rights and its file system"
 built=$(built_digest 2>/dev/null)
 [ "${built:-$digest}" = "$digest" ] || fail "$image is not the one in images.lock beside it ($built); this one is $digest"
 recorded=$run/image.sha256
@@ -57,7 +56,7 @@ else
   printf '%s\n' "$digest" >"$recorded.$$" && mv "$recorded.$$" "$recorded"
 fi
 if [ -n "$MLIPILOT_PUBLIC_KEY" ]; then
-  apptainer verify --key "$MLIPILOT_PUBLIC_KEY" "$image" >/dev/null 2>&1 ||
+  "$container" verify --key "$MLIPILOT_PUBLIC_KEY" "$image" >/dev/null 2>&1 ||
     fail "$image is not signed by the owner of $MLIPILOT_PUBLIC_KEY: do not run it"
 fi
 export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
@@ -122,7 +121,7 @@ pass_on() { # pass_on NAME…: to the controller through the environment, never 
   local name
   for name in "$@"; do
     [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || fail "MLIPILOT_PASS in $script: '$name' is no name of a variable"
-    [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
+    [ -z "${!name:-}" ] || give_inside "$name" "${!name}"
   done
 }
 
@@ -132,7 +131,7 @@ pass_on() { # pass_on NAME…: to the controller through the environment, never 
   pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES OPENAI_BASE_URL OPENAI_API_KEY \
     REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
   tell_controller
-  exec apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+  exec "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
     mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
     --lineage "$lineage" --go-on "${unattended[@]}"

@@ -1,6 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # who sources this reads `early` and `status`, and sets `run` and `image`
 # What campaign.sh, endpoint.sh and job.sh all do on the host. The submitter puts it into the run, beside job.sh.
 
+# shellcheck source-path=SCRIPTDIR source=container.sh
+source "${BASH_SOURCE[0]%/*}/container.sh"
+
 say() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
 fail() { # the input is wrong
   say "$*"
@@ -8,15 +11,19 @@ fail() { # the input is wrong
 }
 
 load_modules() { # load_modules NAMES: the site's modules, separated by blanks
-  local file
+  local file module words
   [ -n "$1" ] || return 0
   set +u # the sites' own scripts are not written for it
   for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do
     # shellcheck disable=SC1090  # which of them is there is the site's
     [ ! -r "$file" ] || source "$file"
   done
-  # shellcheck disable=SC2086  # several names are several words
-  module load $1
+  for module in $1; do
+    # First where it changes nothing, for its words; some releases end well although they failed.
+    words=$(module load "$module" 2>&1 >/dev/null) && [[ $words != *:ERROR:* ]] ||
+      fail "the module $module of MLIPILOT_MODULES was not loaded on $(uname -n): $(tr -cs '[:print:]' ' ' <<<"$words" | head -c 500)"
+    module load "$module"
+  done
   set -u
 }
 
@@ -62,11 +69,15 @@ mark_started() { # the submitter's proof that a submission in doubt did arrive
   printf 'job_id=%s\nnode=%s\ntime=%s\n' "$job_id" "$node" "$(date +%s)" >"$file.$$" && mv "$file.$$" "$file"
 }
 
+need_container() { # what runs the image
+  find_container ||
+    fail "neither apptainer nor singularity is on the PATH of $(uname -n): set MLIPILOT_MODULES in the campaign's sbatch file"
+}
+
 check_image() {
-  local wanted found
+  local wanted digest=
   wanted=$(site image_sha256)
-  found=$(sha256sum "$image") && found=${found%% *}
-  [ "$found" = "$wanted" ] && return
-  say "the image is not the run's: $image has SHA-256 $found, wanted $wanted"
+  sha256_of_image "$image" "$(site hash_always)" && [ "$digest" = "$wanted" ] && return
+  say "the image is not the run's: $image has SHA-256 ${digest:-(it cannot be read)}, wanted $wanted"
   exit 1
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Serves the model of a run's pilot on this node: endpoint.sh RUN. Once it answers, RUN/endpoint.json (mode 0600)
-# says where, with a random token; it is gone when the model is. On the host: bash, coreutils and Apptainer.
+# says where, with a random token; it is gone when the model is. On the host: bash, coreutils and Apptainer or SingularityCE.
 #
 # What is served, by what, and for how long: MLIPILOT_ENDPOINT… in settings.sh, examples in docs/pilots.md. As a job of
 # a campaign it has these from RUN/spool/site.env; started by hand, from the environment.
@@ -58,8 +58,11 @@ free_port() { # a port of this node that nobody answers on now
 serve_gguf() { # it publishes itself
   local words=(endpoint --gguf "$model" --run "$run" --host "$host" --port 0 --threads "${SLURM_CPUS_PER_TASK:-2}")
   if [ -n "$image" ]; then
-    APPTAINERENV_MLIPILOT_ENDPOINT_TOKEN=$token "${contained[@]}" --no-home --no-mount home,cwd,bind-paths \
-      --bind "$model:$model:ro" --bind "$run:$run" "$image" mlipilot "${words[@]}" "${options[@]}" &
+    (
+      give_inside MLIPILOT_ENDPOINT_TOKEN "$token"
+      exec "${contained[@]}" --no-home --no-mount home,cwd,bind-paths \
+        --bind "$model:$model:ro" --bind "$run:$run" "$image" mlipilot "${words[@]}" "${options[@]}"
+    ) &
   else
     : "${MLIPILOT_PYTHON:?neither MLIPILOT_IMAGE nor MLIPILOT_PYTHON says what serves a GGUF file}"
     MLIPILOT_ENDPOINT_TOKEN=$token "$MLIPILOT_PYTHON" -m mlipilot "${words[@]}" "${options[@]}" &
@@ -70,9 +73,12 @@ serve_vllm() {
   local image=${MLIPILOT_ENDPOINT_IMAGE:?vLLM\'s image serves the directory of a model}
   port=$(free_port) || exit
   # Its caches are larger than a container's own home.
-  APPTAINERENV_VLLM_API_KEY=$token "${contained[@]}" --workdir "$scratch" --no-mount cwd,bind-paths \
-    --bind "$model:$model:ro" "$image" vllm serve "$model" --served-model-name "$(basename "$model")" \
-    --host "$host" --port "$port" "${options[@]}" &
+  (
+    give_inside VLLM_API_KEY "$token"
+    exec "${contained[@]}" --workdir "$scratch" --no-mount cwd,bind-paths \
+      --bind "$model:$model:ro" "$image" vllm serve "$model" --served-model-name "$(basename "$model")" \
+      --host "$host" --port "$port" "${options[@]}"
+  ) &
 }
 
 is_up() { # whether the model answers, and is published
@@ -127,7 +133,8 @@ model=$(realpath -e -- "${MLIPILOT_ENDPOINT:?what to serve: a GGUF file, or the 
   fail "there is no model at $MLIPILOT_ENDPOINT"
 read -r -a options <<<"$MLIPILOT_ENDPOINT_OPTIONS"
 load_modules "$MLIPILOT_MODULES"
-contained=(apptainer --silent exec --containall --cleanenv --no-eval)
+[ ! -d "$model" ] && [ -z "$image" ] || need_container
+contained=("${container:-}" --silent exec --containall --cleanenv --no-eval)
 [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
 
 token=$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_')

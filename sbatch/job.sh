@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every job does: job.sh RUN ATTEMPT [ATTEMPT]. On the host it needs bash, coreutils and Apptainer.
+# What every job does: job.sh RUN ATTEMPT [ATTEMPT]. On the host it needs bash, coreutils and Apptainer or SingularityCE.
 #
 # For each attempt: the toolkit claims it and writes a command line (phases begin), that command runs the
 # candidate's code apart from everything (containers are built by mlipilot/jobs/apptainer.py), the toolkit
@@ -13,7 +13,7 @@ export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
 name_job
 
 probe_network() { # `none` where a container can be cut off here, else `host`
-  if apptainer --silent exec --containall --net --network none "$image" true 2>/dev/null; then
+  if "$container" --silent exec --containall --net --network none "$image" true 2>/dev/null; then
     echo none
   else
     echo host
@@ -22,7 +22,7 @@ probe_network() { # `none` where a container can be cut off here, else `host`
 
 # shellcheck disable=SC2329  # `patiently` calls it
 trusted() { # the toolkit inside the image, with the run writable
-  apptainer --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+  "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$run:$run" --pwd "$run" --env "SLURM_JOB_NAME=$SLURM_JOB_NAME" "$image" \
     /opt/mlipilot/bin/python -m mlipilot.jobs.phases "$@"
 }
@@ -98,7 +98,7 @@ run_attempt() {
     return "$status"
   fi
   patiently 6 trusted begin "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" \
-    --image "$image" --network "$network" --gpus "${CUDA_VISIBLE_DEVICES:-}"
+    --image "$image" "${called[@]}" --network "$network" --gpus "${CUDA_VISIBLE_DEVICES:-}"
   case $? in
     0) ;;
     3)
@@ -141,7 +141,10 @@ mark_started
 image=$(site image)
 load_modules "$(site modules)"
 network=host
+called=() # an image that was built before there was a choice need not know the option
 if [ -n "$image" ]; then
+  need_container
+  [ "$container" = apptainer ] || called=(--container "$container")
   check_image
   network=$(probe_network)
 fi

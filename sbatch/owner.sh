@@ -55,7 +55,8 @@ judge_owner() { # end here if another job carries the lineage, or may do so
 }
 
 tell_controller() { # what Slurm would have told it outside a container
-  export APPTAINERENV_MLIPILOT_CONTROLLER_JOB=$this APPTAINERENV_MLIPILOT_ENDED_JOB=$ended
-  export APPTAINERENV_SLURM_RESTART_COUNT=${SLURM_RESTART_COUNT:-0}
-  export APPTAINERENV_SLURM_CLUSTER_NAME=${SLURM_CLUSTER_NAME:-}
+  give_inside MLIPILOT_CONTROLLER_JOB "$this"
+  give_inside MLIPILOT_ENDED_JOB "$ended"
+  give_inside SLURM_RESTART_COUNT "${SLURM_RESTART_COUNT:-0}"
+  give_inside SLURM_CLUSTER_NAME "${SLURM_CLUSTER_NAME:-}"
 }

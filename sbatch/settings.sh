@@ -25,6 +25,7 @@ settings=(
   # What jobs run with
   'MLIPILOT_IMAGE|text||the image of controller and jobs'
   'MLIPILOT_IMAGE_SHA256|text||its SHA-256 (none: what image.sha256 of the run says)'
+  'MLIPILOT_HASH_ALWAYS|0|0|1: each job reads the whole image for its SHA-256, instead of once a node and boot'
   'MLIPILOT_PUBLIC_KEY|text||PEM: refuse an image that it did not sign'
   'MLIPILOT_MODULES|text||modules to load on the host, separated by blanks'
   'MLIPILOT_PYTHON|text||without an image, the Python that jobs run with'

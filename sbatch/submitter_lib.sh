@@ -37,7 +37,7 @@ ask() { # ask SECONDS COMMAND…: one Slurm command, into `said` and `complaint`
 # What job.sh needs to know on the node. Batch scripts are copied by Slurm, so what they share lies in the run.
 publish_site() {
   local image=$MLIPILOT_IMAGE digest=$MLIPILOT_IMAGE_SHA256 file
-  for file in settings.sh common.sh job.sh endpoint.sh; do
+  for file in settings.sh container.sh common.sh job.sh endpoint.sh; do
     [[ ! -f $sbatch_dir/$file ]] || publish "spool/$file" <"$sbatch_dir/$file" || return
   done
   if [[ -z $image$MLIPILOT_PYTHON ]]; then
@@ -54,7 +54,7 @@ publish_site() {
   printf '%s\n' "image=$image" "image_sha256=$digest" "modules=$MLIPILOT_MODULES" "python=$MLIPILOT_PYTHON" \
     "endpoint=$MLIPILOT_ENDPOINT" "endpoint_image=$MLIPILOT_ENDPOINT_IMAGE" \
     "endpoint_options=$MLIPILOT_ENDPOINT_OPTIONS" "endpoint_wait_s=$MLIPILOT_ENDPOINT_WAIT_S" \
-    "endpoint_idle_s=$MLIPILOT_ENDPOINT_IDLE_S" | publish spool/site.env
+    "endpoint_idle_s=$MLIPILOT_ENDPOINT_IDLE_S" "hash_always=$MLIPILOT_HASH_ALWAYS" | publish spool/site.env
 }
 
 load_state() { # what earlier submitters of this run left

@@ -65,6 +65,22 @@ def no_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
 
 
+@pytest.fixture
+def path_without(tmp_path: Path) -> Callable[..., str]:
+    """A PATH with all of this machine's programs but some: `path_without("apptainer", "singularity")`."""
+
+    def make(*absent: str) -> str:
+        (folder := tmp_path / "programs").mkdir()
+        for source in os.environ["PATH"].split(":"):
+            for program in Path(source).iterdir() if Path(source).is_dir() else ():
+                link = folder / program.name
+                if program.name not in absent and not link.is_symlink():
+                    link.symlink_to(program)
+        return str(folder)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def shell_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real image of a few megabytes: this machine's shell, bash, cat and stat, and their libraries."""

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # Slurm's accounting for the cluster of up.sh: slurmdbd over a MariaDB that listens on a Unix socket only.
-# Called by `up.sh --accounting` and down.sh, as root, on a throw-away machine; every start begins with no records.
-#
-#   accounting.sh start | stop
+# Called by `up.sh --accounting`, as root, on a throw-away machine; every start begins with no records. down.sh ends both.
 set -euo pipefail
-state=${MLIPILOT_CLUSTER_DIR:?is set by up.sh and down.sh}
+state=${MLIPILOT_CLUSTER_DIR:?is set by up.sh} config=${SLURM_CONF%/*}/slurmdbd.conf
 socket=$state/mariadb.sock
 
 fail() { echo "accounting.sh: $*" >&2; exit 2; }
@@ -20,16 +18,8 @@ wait_until() { # wait_until WHAT COMMAND...: up to 30 s
   exit 1
 }
 
-install_packages() {
-  command -v slurmdbd mariadbd >/dev/null && return
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 slurmdbd mariadb-server >"$state/apt.log" 2>&1 ||
-    { cat "$state/apt.log" >&2; exit 1; }
-}
-
 start() {
-  install_packages
+  command -v slurmdbd mariadbd >/dev/null || fail "slurmdbd or MariaDB is missing: run install.sh"
   rm -rf "$state/mariadb"
   mariadb-install-db --no-defaults --user=root --datadir="$state/mariadb" --auth-root-authentication-method=socket \
     --skip-test-db >"$state/mariadb-install.log" 2>&1
@@ -38,10 +28,11 @@ start() {
   wait_until MariaDB mariadb --no-defaults --socket="$socket" --execute='SELECT 1'
 
   # slurmdbd refuses a file that others can read.
-  install -m 600 /dev/stdin /etc/slurm/slurmdbd.conf <<CONF
+  install -m 600 /dev/stdin "$config" <<CONF
 AuthType=auth/munge
 DbdHost=$(hostname -s)
 DbdAddr=127.0.0.1
+DbdPort=$MLIPILOT_ACCOUNTING_PORT
 SlurmUser=root
 StorageType=accounting_storage/mysql
 StorageHost=localhost
@@ -58,22 +49,4 @@ CONF
   sacctmgr --immediate --quiet add user root account=test >/dev/null
 }
 
-stop() {
-  local name pid
-  for name in slurmdbd mariadbd; do
-    pid=$(cat "$state/$name.pid" 2>/dev/null) || continue
-    rm -f "$state/$name.pid"
-    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$name" ] || continue
-    kill "$pid"
-    for _ in {1..100}; do
-      kill -0 "$pid" 2>/dev/null || break
-      sleep 0.1
-    done
-  done
-  rm -f /etc/slurm/slurmdbd.conf
-}
-
-case ${1-} in
-  start | stop) "$1" ;;
-  *) fail "argument '${1-}' is not known: give start or stop" ;;
-esac
+start

@@ -9,25 +9,18 @@ export SLURM_CONF=${SLURM_CONF:-/etc/slurm/slurm.conf}
 state=$MLIPILOT_CLUSTER_DIR
 mark="# Written by MLIPilot's ci/cluster/up.sh for the cluster in $state"
 
-# end NAME [FILE]: the daemon of that pid file, if the pid is still its own.
-end() {
-  local pid file=${2:-$state/$1.pid}
-  pid=$(cat "$file" 2>/dev/null) || return 0
-  rm -f "$file"
-  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] || return 0
-  kill "$pid"
-  for _ in {1..100}; do
-    kill -0 "$pid" 2>/dev/null || return 0
-    sleep 0.1
-  done
-  kill -KILL "$pid"
-}
+# shellcheck source-path=SCRIPTDIR source=daemons.sh
+source "$here/daemons.sh"
+all=(slurmd slurmctld slurmdbd mariadbd)
 
-if ! grep -sqxF "$mark" "$SLURM_CONF"; then
+is_up() { grep -sqxF "$mark" "$SLURM_CONF"; }
+
+if ! is_up && [ -z "$(for name in "${all[@]}"; do daemons "$name" "$state"; done)" ]; then
   echo "no cluster in $state is up"
   exit 0
 fi
-mapfile -t jobs < <(timeout 10 squeue --noheader --format=%A 2>/dev/null | sort -u)
+jobs=()
+! is_up || mapfile -t jobs < <(timeout 10 squeue --noheader --format=%A 2>/dev/null | sort -u)
 if [ ${#jobs[@]} -gt 0 ]; then
   echo "cancelling ${#jobs[@]} jobs left over"
   timeout 30 scancel "${jobs[@]}" || true
@@ -36,10 +29,16 @@ if [ ${#jobs[@]} -gt 0 ]; then
     sleep 0.1
   done
 fi
-for file in "$state"/slurmd*.pid; do end slurmd "$file"; done
-end slurmctld
-[ "$SLURM_CONF" != /etc/slurm/slurm.conf ] || "$here/accounting.sh" stop
-grep -sqx slurmctld /proc/[0-9]*/comm || end munged # another cluster may use it
+for name in "${all[@]}"; do
+  mapfile -t pids < <(daemons "$name" "$state")
+  end "${pids[@]}"
+done
+if ! grep -sqx slurmctld /proc/[0-9]*/comm; then # another cluster may use it, whichever has started it
+  mapfile -t pids < <(daemons munged)
+  end "${pids[@]}"
+fi
 # Without these, Slurm's commands say at once that there is no cluster instead of looking for it.
-rm -f "$SLURM_CONF" "${SLURM_CONF%/*}/gres.conf"
+if is_up || [ ! -e "$SLURM_CONF" ]; then
+  rm -f "$SLURM_CONF" "${SLURM_CONF%/*}"/{gres,slurmdbd}.conf
+fi
 echo "the cluster in $state is down"

@@ -8,6 +8,7 @@ set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 packages=(
   slurm-wlm munge                                             # the cluster
+  slurmdbd mariadb-server                                     # its accounts
   squashfs-tools squashfuse uidmap containernetworking-plugins libseccomp2 libsqlite3-0 # Apptainer at work
   patchelf                                                    # Apptainer's rebuilding
   mmdebstrap                                                  # base images made of Debian packages

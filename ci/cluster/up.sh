@@ -3,13 +3,13 @@
 # For testing on a throw-away machine: it writes /etc/slurm. Run install.sh first; a second run changes nothing.
 #
 #   up.sh                 the cluster that every test may use
-#   up.sh --accounting    with slurmdbd and MariaDB, which accounting.sh installs where they are missing
+#   up.sh --accounting    with slurmdbd and MariaDB
 #   up.sh --faults        for tests that harm their cluster: a second node, partitions `low` and `low-requeue` whose
 #                         jobs give way to those of `gpu`, an end to jobs that take more memory than they asked for
 #
 # State and logs lie in MLIPILOT_CLUSTER_DIR (default: ${TMPDIR:-/tmp}/mlipilot-slurm). A second cluster beside the
 # first needs one of its own, and a SLURM_CONF (default: /etc/slurm/slurm.conf) and MLIPILOT_CLUSTER_PORT (the first
-# of three, default: 6817); who talks to it needs the same SLURM_CONF.
+# of four, default: 6817); who talks to it needs the same SLURM_CONF. Both options can be given.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export MLIPILOT_CLUSTER_DIR=${MLIPILOT_CLUSTER_DIR:-${TMPDIR:-/tmp}/mlipilot-slurm}
@@ -21,15 +21,13 @@ node=$(hostname -s)
 fail() { echo "up.sh: $*" >&2; exit 2; }
 
 storage=accounting_storage/none nodes=("$node") faults=
-case ${1-} in
-  '') ;;
-  --accounting)
-    storage=accounting_storage/slurmdbd
-    [ "$SLURM_CONF" = /etc/slurm/slurm.conf ] || fail "SLURM_CONF=$SLURM_CONF: only the cluster in /etc/slurm can have accounting"
-    ;;
-  --faults) nodes+=("$node-2") faults=1 ;;
-  *) fail "argument '$1' is not known: give --accounting, --faults or nothing" ;;
-esac
+for option in "$@"; do
+  case $option in
+    --accounting) storage=accounting_storage/slurmdbd ;;
+    --faults) nodes+=("$node-2") faults=1 ;;
+    *) fail "argument '$option' is not known: give --accounting, --faults or nothing" ;;
+  esac
+done
 [ "$(id -u)" = 0 ] || fail "user $(id -un) may not start it: run it as root"
 command -v slurmctld slurmd munged >/dev/null || fail "Slurm is missing: run $here/install.sh"
 
@@ -102,12 +100,13 @@ fi
 
 if ! munge --no-input >/dev/null 2>&1; then
   install -d -o munge -g munge -m 755 /run/munge
-  runuser -u munge -- munged
-  cp /run/munge/munged.pid "$state/munged.pid" # down.sh ends the daemon that was started here, no other
+  runuser -u munge -- munged # the last cluster's down.sh ends it
 fi
 if [ "$storage" = accounting_storage/slurmdbd ]; then
-  printf '%s\n' AccountingStorageHost=127.0.0.1 AccountingStorageEnforce=associations,limits,qos >>"$SLURM_CONF"
-  "$here/accounting.sh" start
+  export MLIPILOT_ACCOUNTING_PORT=$((${MLIPILOT_CLUSTER_PORT:-6817} + 3))
+  printf '%s\n' AccountingStorageHost=127.0.0.1 "AccountingStoragePort=$MLIPILOT_ACCOUNTING_PORT" AccountingStorageTRES=gres/gpu \
+    AccountingStorageEnforce=associations,limits,qos >>"$SLURM_CONF"
+  "$here/accounting.sh"
 fi
 slurmctld -c
 for name in "${nodes[@]}"; do slurmd -N "$name"; done

@@ -85,5 +85,6 @@ def _scripts(campaign: Campaign) -> dict[str, str]:
         return {}
     names = ("fused",) if campaign.spec.jobs.chain == "fused" else ("train", "evaluate")
     folder = campaign.path.resolve().parent.parent / "sbatch"
-    paths = [folder / name for name in (*(f"{name}.sbatch" for name in names), "job.sh", "common.sh")]
+    shared = ("job.sh", "common.sh", "container.sh")
+    paths = [folder / name for name in (*(f"{name}.sbatch" for name in names), *shared)]
     return {path.name: path.read_text(encoding="utf-8") for path in paths if path.is_file()}

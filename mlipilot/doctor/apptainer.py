@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,30 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.site import Site, how_to_get
 from mlipilot.errors import InputError
+from mlipilot.jobs.apptainer import find_program
 from mlipilot.programs import ask
 from mlipilot.yaml_io import load_yaml
 
 _BUILD = "containers/build.sh"
+_TOO_OLD = (
+    "too old for the isolation that jobs need: ask the site for Apptainer 1.2, SingularityCE 3.11 or later"
+)
 
 
 def check_apptainer(site: Site) -> Check:
-    """Whether it is here, and its version."""
-    answer = ask(["apptainer", "--version"])
-    if answer.ok:
-        return ok("apptainer", answer.stdout.strip().removeprefix("apptainer version "))
+    """Whether it, or SingularityCE, is here, and its version."""
+    program = find_program()
+    answer = ask([program, "--version"])
     if answer.status is None:
         return failed("apptainer", answer.words, how_to_get("apptainer", site))
-    return failed("apptainer", answer.words, "`apptainer --version` must work here: ask the site")
+    if not answer.ok:
+        return failed("apptainer", answer.words, f"`{program} --version` must work here: ask the site")
+    said = answer.stdout.strip().removeprefix("apptainer version ")
+    # Its --no-mount knows the site's own binds since 3.11; Singularity of former makers ended before that.
+    version = re.match(r"singularity(?:-ce)? version (\d+)\.(\d+)", said)
+    if version and (int(version[1]), int(version[2])) < (3, 11):
+        return failed("apptainer", said, _TOO_OLD)
+    return ok("apptainer", said)
 
 
 def check_python(python: str, *, needs_isolation: bool) -> Check:
@@ -61,7 +72,7 @@ def check_image(image: Path, run: Path | None, *, needs_cuda: bool) -> Check:
         return failed("image", f"{image} has SHA-256 {digest}, but {source} says {recorded}", mend)
     held = " and ".join(str(source) for source in records)
     agreed = f"as {held} has it" if held else "which nothing has recorded yet: a run does when it begins"
-    inspected = ask(["apptainer", "inspect", "--json", "--labels", str(image)], timeout_s=60)
+    inspected = ask([find_program(), "inspect", "--json", "--labels", str(image)], timeout_s=60)
     if inspected.hung:
         return failed(
             "image", f"{image}: {inspected.words}", "`apptainer inspect` has to answer: ask the site"
@@ -82,9 +93,9 @@ def check_image(image: Path, run: Path | None, *, needs_cuda: bool) -> Check:
 def explain_start(words: str) -> str:
     """How to mend a container that does not start."""
     if "unknown flag" in words:
-        return "Apptainer is too old for the isolation that jobs need: ask the site for 1.2 or later"
+        return _TOO_OLD
     return (
-        "`apptainer exec IMAGE true` must work here: ask the site for user namespaces "
+        f"`{find_program()} exec IMAGE true` must work here: ask the site for user namespaces "
         "(sysctl user.max_user_namespaces) or the setuid package of Apptainer"
     )
 

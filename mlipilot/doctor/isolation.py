@@ -19,7 +19,7 @@ from pathlib import Path
 from mlipilot.doctor.apptainer import explain_start
 from mlipilot.doctor.check import Check, Status, failed, ok
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import environment_file, job_argv
+from mlipilot.jobs.apptainer import environment_file, find_program, job_argv
 from mlipilot.jobs.order import JobOrder
 from mlipilot.programs import Answer, ask
 
@@ -125,7 +125,7 @@ def run_in_image(
         reads=[str(path) for path in reads],
         uses_gpu=gpu,
     )
-    command = job_argv(order, attempt, image, network=network)
+    command = job_argv(order, attempt, image, network=network, program=find_program())
     return ask(command, timeout_s=_LIMIT_S + 20, environment=os.environ | {_VARIABLE: secrets.token_hex(8)})
 
 

@@ -4,12 +4,14 @@ What the flags are for: `--containall --cleanenv --no-home --no-mount` leave not
 bound, `--no-eval` keeps the environment file's values from being expanded, `--net --network none` leaves a
 loopback interface of its own, `--no-privs` takes root's capabilities from a job that root starts (it could
 make device nodes in its output). Seen with Apptainer 1.4: a plain `exec` can write the user's home.
+SingularityCE has all of them since 3.11, and is called where a host has it instead.
 """
 
 from __future__ import annotations
 
 import math
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from mlipilot.errors import InputError
 from mlipilot.jobs.order import JobOrder
 
 Network = Literal["none", "host"]
+PROGRAMS = ("apptainer", "singularity")
 PYTHON = "/opt/mlipilot/bin/python"  # of every image that containers/mlipilot.def describes
 KILL_AFTER_S = 10
 _APART = ("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths")
@@ -35,8 +38,19 @@ class Container:
     network: Network
 
 
+def find_program() -> str:
+    """What runs images on this host: Apptainer, unless it has SingularityCE alone."""
+    return next((name for name in PROGRAMS if shutil.which(name)), PROGRAMS[0])
+
+
 def job_argv(
-    order: JobOrder, attempt: Path, image: Path, *, network: str, gpu_tool: str = "--nv"
+    order: JobOrder,
+    attempt: Path,
+    image: Path,
+    *,
+    network: str,
+    gpu_tool: str = "--nv",
+    program: str = PROGRAMS[0],
 ) -> list[str]:
     """The host's command line for an attempt: a time limit around `apptainer exec` around the job.
 
@@ -51,23 +65,23 @@ def job_argv(
     flags += ["--pwd", order.cwd if order.cwd in order.reads else output]
     flags += ["--env-file", str(attempt / "exec.env")]
     limit = ["timeout", "--signal=TERM", f"--kill-after={KILL_AFTER_S}", f"{math.ceil(order.wall_limit_s)}"]
-    return [*limit, *_exec(network), *flags, str(image), *order.argv]
+    return [*limit, *_exec(program, network), *flags, str(image), *order.argv]
 
 
 def trusted_argv(run: Path, image: Path, argv: Sequence[str], *, network: str = "host") -> list[str]:
-    """The toolkit's own code inside the image, with the whole run writable."""
+    """The toolkit's own code inside the image, on this host, with the whole run writable."""
     flags = ["--bind", f"{_bindable(str(run))}:{run}", "--pwd", str(run)]
-    return [*_exec(network), *flags, str(image), *argv]
+    return [*_exec(find_program(), network), *flags, str(image), *argv]
 
 
 def probe_argv(image: Path) -> list[str]:
     """Ends well where containers can be cut off from the network."""
-    return [*_exec("none"), str(image), "true"]
+    return [*_exec(find_program(), "none"), str(image), "true"]
 
 
-def _exec(network: str) -> list[str]:
+def _exec(program: str, network: str) -> list[str]:
     cut_off = ["--net", "--network", "none"] if network == "none" else []
-    return ["apptainer", "--silent", "exec", *_APART, *cut_off]
+    return [program, "--silent", "exec", *_APART, *cut_off]
 
 
 def environment_file(environment: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import environment_file, job_argv
+from mlipilot.jobs.apptainer import PROGRAMS, environment_file, job_argv
 from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.notes import Begun, Ended, read_begun, read_notes
@@ -66,7 +66,7 @@ def begin(options: argparse.Namespace) -> int:
     write_atomic(attempt / "exec.env", environment_file(order.environment | visible))
     left_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
     rest = order.model_copy(update={"wall_limit_s": left_s})
-    argv = job_argv(rest, attempt, options.image, network=options.network)
+    argv = job_argv(rest, attempt, options.image, network=options.network, program=options.container)
     if any("\n" in word for word in argv):
         raise InputError("a word of the job's command line holds a line break")
     write_atomic(attempt / "exec.argv", "".join(f"{word}\n" for word in argv))
@@ -109,6 +109,7 @@ def main() -> int:
             sub.add_argument("--node", required=True)
             sub.add_argument("--network", choices=["none", "host"], required=True)
             sub.add_argument("--image", type=Path, required=True)
+            sub.add_argument("--container", choices=PROGRAMS, default=PROGRAMS[0])
             sub.add_argument("--gpus", default="")
         else:
             sub.add_argument("--ended", required=True, help="the note, which may not have reached the disk")

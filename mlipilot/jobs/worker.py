@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Literal
 
 from mlipilot.audit.files import write_atomic
-from mlipilot.jobs.apptainer import Container, environment_file, job_argv
+from mlipilot.jobs.apptainer import Container, environment_file, find_program, job_argv
 from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.notes import Begun, Ended, read_notes
@@ -153,7 +153,7 @@ def _contained(attempt: Path, order: JobOrder, container: Container, limit_s: fl
     """The host's command line for the job, which ends it later than the worker does."""
     write_atomic(attempt / "exec.env", environment_file(order.environment))
     later = order.model_copy(update={"wall_limit_s": limit_s + 2 * GRACE_S})
-    return job_argv(later, attempt, container.image, network=container.network)
+    return job_argv(later, attempt, container.image, network=container.network, program=find_program())
 
 
 def main() -> int:

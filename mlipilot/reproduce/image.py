@@ -13,7 +13,7 @@ from pathlib import Path
 from mlipilot.audit.files import sha256_file
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.jobs.apptainer import PYTHON, Container, Network, probe_argv, trusted_argv
+from mlipilot.jobs.apptainer import PYTHON, Container, Network, find_program, probe_argv, trusted_argv
 from mlipilot.programs import ask
 
 DIGEST_VARIABLE = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
@@ -48,11 +48,11 @@ def is_inside(recorded: str | None) -> bool:
 def network_of_containers(image: Path) -> Network:
     """`none` where a container can be cut off from the network, else `host`.
 
-    Raises InputError without Apptainer.
+    Raises InputError without Apptainer and SingularityCE.
     """
-    if shutil.which("apptainer") is None:
-        mend = "reproduce it on a host that has it; containers cannot be started inside an image"
-        raise InputError("apptainer is not on the PATH, and --image needs it", mend=mend)
+    if shutil.which(find_program()) is None:
+        mend = "reproduce it on a host that has one; containers cannot be started inside an image"
+        raise InputError("neither apptainer nor singularity is on the PATH, and --image needs one", mend=mend)
     return "none" if ask(probe_argv(image), timeout_s=_PROBE_S).ok else "host"
 
 

@@ -7,20 +7,24 @@ It is kept in `mlipilot-images` in the temporary folder, with the images.lock th
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTAINERS = REPOSITORY / "containers"
 KEPT = Path(tempfile.gettempdir()) / "mlipilot-images"
 LOCK = CONTAINERS / "requirements-cpu.lock"
-IMAGE = "mlipilot-cpu.sif"
+NAME = "mlipilot-cpu"
+IMAGE = f"{NAME}.sif"
 
 
 def build_sh(*arguments: str | Path, offline: bool = False) -> subprocess.CompletedProcess[str]:
@@ -33,6 +37,18 @@ def build_sh(*arguments: str | Path, offline: bool = False) -> subprocess.Comple
         check=False,
         env=os.environ | ({"PIP_NO_INDEX": "1"} if offline else {}),
     )
+
+
+def sha256_of(path: Path) -> str:
+    """As sha256sum has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """What images.lock in there says, by image."""
+    loaded: dict[str, dict[str, Any]] = YAML(typ="safe").load((folder / "images.lock").read_text())
+    return loaded
 
 
 def need_apptainer() -> None:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests.containers.image import IMAGE, LOCK, REPOSITORY, build_sh, built_image, need_apptainer, wheelhouse
+from tests.containers.image import (
+    IMAGE,
+    LOCK,
+    NAME,
+    REPOSITORY,
+    build_sh,
+    built_image,
+    entries,
+    need_apptainer,
+    sha256_of,
+    wheelhouse,
+)
+from tests.containers.test_sbom import check_bill
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("image")]
-NAME = "mlipilot-cpu"
 
 
 def _apptainer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -31,30 +42,12 @@ def _inside(*command: str) -> subprocess.CompletedProcess[str]:
     return _apptainer("exec", *isolation, built_image(), *command)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _entries(folder: Path) -> dict[str, dict[str, Any]]:
-    loaded: dict[str, dict[str, Any]] = YAML(typ="safe").load((folder / "images.lock").read_text())
-    return loaded
-
-
 def _flip_byte(path: Path, position: int) -> None:
     with path.open("r+b") as file:
         file.seek(position)
         byte = file.read(1)[0]
         file.seek(position)
         file.write(bytes([byte ^ 1]))
-
-
-@pytest.fixture
-def entry() -> dict[str, Any]:
-    """What images.lock says of the image."""
-    if not (built_image().parent / "images.lock").is_file():
-        pytest.skip("the image that MLIPILOT_TEST_IMAGE names has no images.lock beside it")
-    return _entries(built_image().parent)[NAME]
 
 
 @pytest.fixture
@@ -66,7 +59,7 @@ def small_image(tmp_path: Path) -> Path:
     built = _apptainer("build", tmp_path / IMAGE, tmp_path / "tree")
     assert built.returncode == 0, built.stderr
     (tmp_path / "images.lock").write_text(
-        f"{NAME}:\n  file: {IMAGE}\n  sif_sha256: {_sha256(tmp_path / IMAGE)}\n"
+        f"{NAME}:\n  file: {IMAGE}\n  sif_sha256: {sha256_of(tmp_path / IMAGE)}\n"
         f"mlipilot-cuda:\n  file: mlipilot-cuda.sif\n  sif_sha256: {'0' * 64}\n"
     )
     return tmp_path
@@ -99,11 +92,11 @@ def test_it_passes_its_own_test() -> None:
 
 def test_images_lock_tells_the_truth(entry: dict[str, Any]) -> None:
     assert entry["file"] == IMAGE
-    assert entry["sif_sha256"] == _sha256(built_image())
+    assert entry["sif_sha256"] == sha256_of(built_image())
     assert entry["size_bytes"] == built_image().stat().st_size
-    assert entry["lock_digest"] == f"sha256:{_sha256(LOCK)}"
-    assert entry["base_digest"] == f"sha256:{_sha256(wheelhouse() / 'base.tar.gz')}"
-    assert entry["wheelhouse_digest"] == f"sha256:{_sha256(wheelhouse() / 'SHA256SUMS')}"
+    assert entry["lock_digest"] == f"sha256:{sha256_of(LOCK)}"
+    assert entry["base_digest"] == f"sha256:{sha256_of(wheelhouse() / 'base.tar.gz')}"
+    assert entry["wheelhouse_digest"] == f"sha256:{sha256_of(wheelhouse() / 'SHA256SUMS')}"
     assert entry["apptainer_version"] == _apptainer("version").stdout.strip()
 
 
@@ -114,7 +107,8 @@ def test_the_labels_say_what_images_lock_says(entry: dict[str, Any]) -> None:
     labels = client.inspect(str(built_image()))["attributes"]["labels"]
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert labels["mlipilot.version"] == entry["version"] == project["version"]
-    for field in ("variant", "base_digest", "lock_digest", "source_digest", "source_git_tree"):
+    assert labels["org.label-schema.build-date"] == "Thursday_1_January_1970_0:0:0_UTC"
+    for field in ("variant", "base_digest", "lock_digest", "sbom_digest", "source_digest", "source_git_tree"):
         assert labels[f"mlipilot.{field.replace('_', '-')}"] == entry[field]
 
 
@@ -144,6 +138,35 @@ def test_the_toolkit_is_installed_compiled_and_alone() -> None:
     assert _inside("test", "-e", "/opt/source").returncode != 0
 
 
+def test_python_never_looks_for_the_times_of_its_sources() -> None:
+    """They are all zero there; bytecode that went by them would be compiled again at each start."""
+    code = (
+        "import pathlib, sys; print([str(file) for place in sys.path[1:] if pathlib.Path(place).is_dir()"
+        " for file in pathlib.Path(place).rglob('*.pyc') if file.read_bytes()[4] != 1])"
+    )
+    ran = _inside("python", "-c", code)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
+
+
+def test_its_bill_of_materials_is_in_it_and_beside_it(entry: dict[str, Any]) -> None:
+    beside = built_image().with_name(entry["sbom_file"])
+    assert entry["sbom_digest"] == f"sha256:{sha256_of(beside)}"
+    assert _inside("cat", "/opt/mlipilot/share/sbom.cdx.json").stdout == beside.read_text()
+    bill = json.loads(beside.read_text())
+    check_bill(bill)
+    assert bill["metadata"]["properties"][0]["value"] == entry["lock_digest"]
+    versions: dict[str, dict[str, str]] = {"pypi": {}, "deb": {}}
+    for component in bill["components"]:
+        kind = component["purl"].removeprefix("pkg:").partition("/")[0]
+        versions[kind][component["name"]] = component["version"]
+    listed = json.loads(_inside("python", "-m", "pip", "list", "--format=json").stdout)
+    installed = {re.sub(r"[-_.]+", "-", package["name"]).lower(): package["version"] for package in listed}
+    assert installed.pop("mlipilot") == bill["metadata"]["component"]["version"]
+    assert installed == versions["pypi"]
+    packages = _inside("dpkg-query", "-W", "-f", "${Package} ${Version}\\n").stdout.split()
+    assert dict(zip(packages[::2], packages[1::2], strict=True)) == versions["deb"]
+
+
 def test_build_sh_verifies_it(entry: dict[str, Any]) -> None:
     done = build_sh("verify", "--output", built_image().parent)
     assert done.returncode == 0, done.stderr
@@ -157,7 +180,7 @@ def test_an_image_is_built_again_only_when_its_sources_changed(entry: dict[str, 
     folder, before = built_image().parent, built_image().stat()
     done = build_sh("image", "cpu", "--offline", "--wheelhouse", wheelhouse(), "--output", folder)
     assert done.returncode == 0, done.stderr
-    same_sources = _entries(folder)[NAME]["source_digest"] == entry["source_digest"]
+    same_sources = entries(folder)[NAME]["source_digest"] == entry["source_digest"]
     assert (built_image().stat().st_ino == before.st_ino) == same_sources
 
 
@@ -188,9 +211,9 @@ def test_a_flipped_byte_in_a_wheel_is_refused(own_wheelhouse: Path, tmp_path: Pa
 def test_a_wheel_that_only_sha256sums_knows_is_refused(own_wheelhouse: Path, tmp_path: Path) -> None:
     """Whoever changes a wheel may change SHA256SUMS too, but not the repository's lock file."""
     wheel, sums = _small_wheel(own_wheelhouse), own_wheelhouse / "SHA256SUMS"
-    before = _sha256(wheel)
+    before = sha256_of(wheel)
     _flip_byte(wheel, 1000)
-    sums.write_text(sums.read_text().replace(before, _sha256(wheel)))
+    sums.write_text(sums.read_text().replace(before, sha256_of(wheel)))
     assert wheel.name in _refused_image(own_wheelhouse, tmp_path / "out")
 
 
@@ -201,11 +224,11 @@ def test_a_wheel_beside_the_listed_ones_is_refused(own_wheelhouse: Path, tmp_pat
 
 def test_a_wheelhouse_of_another_lock_file_is_refused(own_wheelhouse: Path, tmp_path: Path) -> None:
     copy, sums = own_wheelhouse / "requirements.lock", own_wheelhouse / "SHA256SUMS"
-    before = _sha256(copy)
+    before = sha256_of(copy)
     text = copy.read_text().replace("ase==3.29.0", "ase==3.28.0")
     copy.unlink()
     copy.write_text(text)
-    sums.write_text(sums.read_text().replace(before, _sha256(copy)))
+    sums.write_text(sums.read_text().replace(before, sha256_of(copy)))
     assert "another lock file" in _refused_image(own_wheelhouse, tmp_path / "out")
 
 
@@ -228,19 +251,21 @@ def _key_pair(folder: Path, name: str) -> tuple[Path, Path]:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: no keys")
 def test_a_signature_is_checked_when_a_key_is_configured(
-    small_image: Path, monkeypatch: pytest.MonkeyPatch
+    small_image: Path, monkeypatch: pytest.MonkeyPatch, path_without: Callable[..., str]
 ) -> None:
     private, public = _key_pair(small_image, "site")
     _, stranger = _key_pair(small_image, "stranger")
-    unsigned = _sha256(small_image / IMAGE)
+    unsigned = sha256_of(small_image / IMAGE)
     assert build_sh("verify", public, "--output", small_image).returncode == 1, "not signed yet"
     signed = build_sh("sign", private, "--output", small_image)
     assert signed.returncode == 0, signed.stderr
-    entries = _entries(small_image)
-    assert entries[NAME]["signed"] is True
-    assert entries[NAME]["sif_sha256"] == _sha256(small_image / IMAGE) != unsigned
-    assert entries["mlipilot-cuda"]["file"] == "mlipilot-cuda.sif", "another image's entry stays"
+    found = entries(small_image)
+    assert found[NAME]["signed"] is True
+    assert found[NAME]["sif_sha256"] == sha256_of(small_image / IMAGE) != unsigned
+    assert found["mlipilot-cuda"]["file"] == "mlipilot-cuda.sif", "another image's entry stays"
 
+    assert build_sh("verify", public, "--output", small_image).returncode == 0
+    monkeypatch.setenv("PATH", path_without("apptainer"))  # a host that calls it `singularity`
     assert build_sh("verify", public, "--output", small_image).returncode == 0
     monkeypatch.setenv("MLIPILOT_PUBLIC_KEY", str(stranger))
     assert build_sh("verify", "--output", small_image).returncode == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,23 @@ def _lock(sif: Path, digest: str) -> None:
 def test_apptainers_version(stand_in: StandIn, site_of: SiteOf) -> None:
     stand_in("apptainer", "echo apptainer version 1.4.5")
     assert check_apptainer(site_of()).found == "1.4.5"
+
+
+def test_singularityce_does_instead_from_the_version_on_that_has_what_jobs_need(
+    stand_in: StandIn, site_of: SiteOf, path_without: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = os.environ["PATH"].split(":")[0]
+    monkeypatch.setenv("PATH", path_without("apptainer", "singularity"))
+    assert check_apptainer(site_of()).status == "failed"
+    monkeypatch.setenv("PATH", f"{mine}:{os.environ['PATH']}")
+    for version, status in (
+        ("singularity-ce version 4.1.2-jammy", "ok"),
+        ("singularity version 3.8.7", "failed"),
+    ):
+        stand_in("singularity", f"echo {version}")
+        found = check_apptainer(site_of())
+        assert (found.status, found.found) == (status, version)
+        assert status == "ok" or "SingularityCE 3.11 or later" in found.mend
 
 
 def test_no_apptainer_names_the_module(no_programs: None, site_of: SiteOf) -> None:

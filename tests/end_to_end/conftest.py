@@ -120,3 +120,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
     """A Slurm for all tests that harm theirs; they share the xdist group `own_cluster`."""
     with own_cluster(tmp_path_factory.mktemp("slurm")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def accounting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
+    """The same with accounts, which a cluster that all tests share need not have."""
+    with own_cluster(tmp_path_factory.mktemp("accounts"), "--accounting") as found:
+        yield found

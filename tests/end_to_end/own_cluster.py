@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "ci" / "cluster"
+has_accounting = all(map(shutil.which, ("slurmdbd", "mariadbd")))
 needs_daemons = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))),
     reason="to start a Slurm of one's own, be root and have its daemons: ci/cluster/install.sh",
@@ -60,29 +61,34 @@ class OwnCluster:
 
 
 @contextlib.contextmanager
-def own_cluster(root: Path) -> Iterator[OwnCluster]:
-    """Start the cluster in `root`, and end it with all that runs there."""
+def own_cluster(root: Path, *options: str) -> Iterator[OwnCluster]:
+    """Start the cluster in `root`, and end it with all that runs there. `options`: more of `up.sh`."""
     environment = {
         "SLURM_CONF": str(root / "slurm.conf"),
         "MLIPILOT_CLUSTER_DIR": str(root),
-        "MLIPILOT_CLUSTER_PORT": str(_three_ports()),
+        "MLIPILOT_CLUSTER_PORT": str(_four_ports()),
     }
     cluster = OwnCluster(root, environment)
     try:
-        cluster.says("bash", str(SCRIPTS / "up.sh"), "--faults")
+        cluster.says("bash", str(SCRIPTS / "up.sh"), "--faults", *options)
         yield cluster
     finally:
         cluster.says("bash", str(SCRIPTS / "down.sh"))
 
 
-def _three_ports() -> int:
-    """The first of three free ports in a row."""
+def _four_ports() -> int:
+    """The first of four free ports in a row."""
     while True:
         first = random.randrange(20_000, 30_000)
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in range(first, first + 3):
+            for port in range(first, first + 4):
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
             return first
+
+
+needs_accounting = pytest.mark.skipif(
+    not has_accounting, reason="slurmdbd or MariaDB is missing: ci/cluster/install.sh"
+)
 
 
 def wait_until(what: Callable[[], object], seconds: float = 60.0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import read_claim
 from tests.jobs.conftest import submit, wait
+from tests.sbatch.conftest import REPOSITORY
 
 Start = Callable[..., Path]
 
@@ -99,3 +101,35 @@ def test_a_killed_worker_takes_its_container_along(start: Start, run: Path) -> N
     while _sleepers("4323"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_code_in_a_container_does_not_reach_what_is_remembered_of_images(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could have an image of its own taken for the run's."""
+    memories = []
+    for runtime in ("", str(tmp_path / "runtime")):
+        Path(runtime or tmp_path).mkdir(mode=0o700, exist_ok=True)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        script = 'source "$0" && find_memory && echo "$memory"'
+        found = subprocess.run(
+            ["bash", "-c", script, str(REPOSITORY / "sbatch" / "container.sh")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        memories.append(Path(found.stdout.strip()))
+    entries = [memory / f"test-{os.getpid()}" for memory in memories]
+    assert str(entries[0]).startswith("/tmp/mlipilot-") and entries[1].is_relative_to(tmp_path)
+    try:
+        for entry in entries:
+            entry.write_text("true")
+        tries = "".join(f"echo forged >'{entry}'; echo forged >>'{entry}'; " for entry in entries)
+        seen = "".join(f"[ ! -e '{entry}' ] || echo seen; " for entry in entries)
+        attempt = start(f"{seen}{tries}exit 0")
+        assert _ended(attempt).outcome == "ok", (attempt / "stderr.log").read_text()
+        assert (attempt / "stdout.log").read_text() == ""
+        assert [entry.read_text() for entry in entries] == ["true", "true"]
+    finally:
+        for entry in entries:
+            entry.unlink(missing_ok=True)

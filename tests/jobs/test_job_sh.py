@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,13 +34,15 @@ class Node:
         write_json(self.attempt / "job.json", order.model_dump())
         write_json(self.attempt / "slurm.json", {"name": "mlp-x"})
         (run / "spool" / "started").mkdir(parents=True)
-        for script in ("job.sh", "common.sh"):
+        for script in ("job.sh", "common.sh", "container.sh"):
             shutil.copy(REPOSITORY / "sbatch" / script, run / "spool")
         self.image = standin / "image.sif"
         self.image.write_bytes(b"an image")
         digest = hashlib.sha256(b"an image").hexdigest()
         (run / "spool" / "site.env").write_text(f"image={self.image}\nimage_sha256={digest}\nmodules=\n")
         (standin / "bin").mkdir()
+        (runtime := standin / "runtime").mkdir(mode=0o700)
+        self.env = {"XDG_RUNTIME_DIR": str(runtime)}
         self.python(f'exec {sys.executable} "$@"')
         (standin / "bin" / "apptainer").symlink_to(REPOSITORY / "tests" / "sbatch" / "standin_apptainer")
 
@@ -58,7 +62,7 @@ class Node:
         told = {"PATH": path, "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "mlp-x", "SLURMD_NODENAME": "n1"}
         return subprocess.Popen(
             ["bash", str(self.run / "spool" / "job.sh"), str(self.run), *self.attempts],
-            env=kept | told | {"STANDIN_APPTAINER": str(self.standin)} | environment,
+            env=kept | told | {"STANDIN_APPTAINER": str(self.standin)} | self.env | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -107,6 +111,53 @@ def test_an_image_that_was_changed_is_not_run(node: Callable[..., Node]) -> None
     assert status == 1
     assert f"the image is not the run's: {here.image} has SHA-256" in said.splitlines()[-1]
     assert not (here.standin / "calls").exists() and not (here.attempt / "worker.json").exists()
+
+
+def test_the_next_job_on_a_node_does_not_read_the_image_again(node: Callable[..., Node]) -> None:
+    here = node("print('hello')")
+    here.program("sha256sum", 'echo >>"$STANDIN_APPTAINER/reads"; exec /usr/bin/sha256sum "$@"')
+    time.sleep(3.1)  # what has just changed is not remembered
+    site = here.run / "spool" / "site.env"
+    text = site.read_text()
+    for reads, setting in (1, ""), (1, "hash_always=0\n"), (2, "hash_always=1\n"):
+        site.write_text(text + setting)
+        assert here.work()[0] == 0
+        assert len((here.standin / "reads").read_text().splitlines()) == reads
+    here.image.write_bytes(b"An image")
+    assert here.work()[0] == 1
+
+
+def test_a_module_that_cannot_be_loaded_fails_the_job_with_its_words(node: Callable[..., Node]) -> None:
+    here = node("print('hello')")
+    here.program("module", "echo 'no such module' >&2; exit 1")
+    site = here.run / "spool" / "site.env"
+    site.write_text(site.read_text().replace("modules=", "modules=apptainer/9"))
+    status, said = here.work()
+    assert status == 2
+    assert re.search("module apptainer/9 of MLIPILOT_MODULES was not loaded on .*: no such module", said)
+    assert not (here.standin / "calls").exists()
+
+
+def test_the_program_of_singularityce_does_instead(
+    node: Callable[..., Node], path_without: Callable[..., str]
+) -> None:
+    here = node("print('hello')")
+    (here.standin / "bin" / "apptainer").rename(here.standin / "bin" / "singularity")
+    here.env["PATH"] = f"{here.standin / 'bin'}:{path_without('apptainer', 'singularity')}"
+    status, said = here.work()
+    assert status == 0, said
+    assert read_result(here.attempt).outcome == "ok"
+    argv = (here.attempt / "exec.argv").read_text().splitlines()
+    assert argv[argv.index("--silent") - 1] == "singularity"
+
+
+def test_a_node_without_either_fails_the_job(
+    node: Callable[..., Node], path_without: Callable[..., str]
+) -> None:
+    here = node("print('hello')")
+    here.env["PATH"] = path_without("apptainer", "singularity")
+    status, said = here.work()
+    assert status == 2 and "neither apptainer nor singularity is on the PATH" in said
 
 
 def test_where_the_network_stays_open_the_record_says_so(node: Callable[..., Node]) -> None:

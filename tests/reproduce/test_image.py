@@ -61,5 +61,5 @@ def test_where_containers_cannot_be_cut_off_is_found_out(stand_in: StandIn, imag
 
 
 def test_without_apptainer_there_are_no_containers(no_programs: None, image: Path) -> None:
-    with pytest.raises(InputError, match="apptainer is not on the PATH"):
+    with pytest.raises(InputError, match="neither apptainer nor singularity is on the PATH"):
         network_of_containers(image)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.sbatch.conftest import REPOSITORY, StandinSlurm
 
 IMAGE = b"a SIF as it was built"
-_CONTROLLER = "env | sed -n 's/^APPTAINERENV_//p' >told"
+_CONTROLLER = "env | sed -nE 's/^(APPTAINER|SINGULARITY)ENV_//p' >told"
 
 
 class Checkout:
@@ -62,7 +62,12 @@ class Checkout:
         job = {"SLURM_JOB_ID": "18", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}
         job["SLURM_CLUSTER_NAME"] = "alps"
         path = f"{self.slurm.root / 'bin'}:{self.apptainer / 'bin'}:{os.environ['PATH']}"
-        standins = {"STANDIN_SLURM": str(self.slurm.root), "STANDIN_APPTAINER": str(self.apptainer)}
+        (runtime := self.root / "runtime").mkdir(mode=0o700, exist_ok=True)
+        standins = {
+            "XDG_RUNTIME_DIR": str(runtime),
+            "STANDIN_SLURM": str(self.slurm.root),
+            "STANDIN_APPTAINER": str(self.apptainer),
+        }
         return subprocess.Popen(
             ["bash", *words],
             cwd=self.root,

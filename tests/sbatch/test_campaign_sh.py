@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from mlipilot.campaign.pilots import NAMED
 from mlipilot.yaml_io import load_yaml
 from tests.sbatch.checkout import IMAGE, Checkout
 from tests.sbatch.conftest import StandinSlurm, wait_until
+
+PathWithout = Callable[..., str]
 
 
 @pytest.fixture
@@ -44,6 +49,55 @@ def test_a_folder_is_no_image_and_leaves_no_trace_in_the_run(site: Checkout) -> 
     site.image.mkdir()
     assert f"there is no image at {site.image}" in refused(site)
     assert not (site.run / "image.sha256").exists()
+
+
+def test_a_module_that_cannot_be_loaded_ends_a_campaign_with_its_words(site: Checkout) -> None:
+    site.write_program(
+        "module", 'echo loaded; [ "$2" = gcc ] || { printf "ERROR: no\\n  %s here\\n" "$2" >&2; exit 1; }'
+    )
+    done = site.start(MLIPILOT_MODULES="gcc apptainer/9")
+    assert done.returncode == 2 and site.slurm.calls("sbatch") == []
+    (loaded, line) = done.stdout.splitlines()  # what the first one says when it is loaded, and the end
+    words = r"the module apptainer/9 of MLIPILOT_MODULES was not loaded on \S+: ERROR: no apptainer/9 here"
+    assert loaded == "loaded" and re.search(words, line), line
+
+
+def test_modules_of_a_site_that_has_none_end_a_campaign(site: Checkout) -> None:
+    done = site.start(MLIPILOT_MODULES="apptainer/1.4")
+    assert done.returncode == 2 and "module: command not found" in done.stdout
+
+
+def test_a_module_that_fails_with_words_alone_ends_a_campaign(site: Checkout) -> None:
+    """As Modules 3.2 has it."""
+    site.write_program("module", "echo \"ModuleCmd_Load.c(213):ERROR:105: Unable to locate '$2'\" >&2")
+    done = site.start(MLIPILOT_MODULES="apptainer/1.4")
+    assert done.returncode == 2 and "ERROR:105: Unable to locate 'apptainer/1.4'" in done.stdout
+
+
+def test_the_program_of_singularityce_does_instead(site: Checkout, path_without: PathWithout) -> None:
+    (site.apptainer / "bin" / "apptainer").rename(site.apptainer / "bin" / "singularity")
+    path = path_without("apptainer", "singularity")
+    path = f"{site.slurm.root / 'bin'}:{site.apptainer / 'bin'}:{path}"
+    (site.root / "key.pem").touch()
+    done = site.start(PATH=path, MLIPILOT_PUBLIC_KEY=str(site.root / "key.pem"))
+    assert done.returncode == 0, done.stdout
+    assert site.told()["MLIPILOT_CONTROLLER_JOB"] == "17_0"
+    verify, run = (site.apptainer / "calls").read_text().splitlines()
+    assert verify.startswith("verify\x1f") and "mlipilot\x1frun" in run
+
+
+def test_a_host_without_either_is_told(site: Checkout, path_without: PathWithout) -> None:
+    path = f"{site.slurm.root / 'bin'}:{path_without('apptainer', 'singularity')}"
+    done = site.start(PATH=path)
+    assert done.returncode == 2 and "neither apptainer nor singularity is on the PATH" in done.stdout
+
+
+def test_the_next_controller_on_a_node_does_not_read_the_image_again(site: Checkout) -> None:
+    site.write_program("sha256sum", 'echo >>"$STANDIN_APPTAINER/reads"; exec /usr/bin/sha256sum "$@"')
+    time.sleep(3.1)  # what has just changed is not remembered
+    for reads, always in (1, ""), (1, "0"), (2, "1"):
+        assert site.start(MLIPILOT_HASH_ALWAYS=always).returncode == 0
+        assert len((site.apptainer / "reads").read_text().splitlines()) == reads
 
 
 def test_what_is_no_variable_cannot_be_passed_on(site: Checkout) -> None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -268,3 +268,27 @@ def test_a_model_that_is_not_there_is_named(node: Node) -> None:
     job = node.begin(node.root / "no-such.gguf")
     said, _ = job.communicate(timeout=20)
     assert job.returncode == 2 and f"there is no model at {node.root}/no-such.gguf" in said
+
+
+def test_a_module_that_cannot_be_loaded_ends_it_with_its_words(node: Node) -> None:
+    node.program("module", "echo 'no such module' >&2; exit 1")
+    job = node.begin_job(node.gguf, modules="apptainer/9")
+    said = node.said(job)
+    assert job.returncode == 2 and not (node.root / "calls").exists()
+    assert re.search("module apptainer/9 of MLIPILOT_MODULES was not loaded on .*: no such module", said)
+
+
+@pytest.mark.parametrize("kind", ["gguf", "model"])
+def test_the_program_of_singularityce_does_instead(
+    node: Node, path_without: Callable[..., str], kind: str
+) -> None:
+    (node.bin / "apptainer").rename(node.bin / "singularity")
+    node.program(
+        "mlipilot", f"run={shlex.quote(str(node.run))}\n{_SERVER}".replace("APPTAINER", "SINGULARITY")
+    )
+    standin = f"export APPTAINERENV_VLLM_API_KEY=$SINGULARITYENV_VLLM_API_KEY\nexec {sys.executable}"
+    node.program("vllm", f'{standin} {REPOSITORY}/tests/sbatch/standin_vllm "$@"')
+    path = f"{node.bin}:{path_without('apptainer', 'singularity')}"
+    job = node.begin(getattr(node, kind), PATH=path)
+    wait_until(node.published.exists)
+    node.end(job)

@@ -32,3 +32,14 @@ def test_what_is_missing_is_named() -> None:
     done = _run("work", MLIPILOT="mlipilot-nowhere", SLURM_ARRAY_TASK_ID="0")
     assert done.returncode == 2
     assert "mlipilot-nowhere is not on the PATH" in done.stdout
+
+
+def test_a_module_that_cannot_be_loaded_is_named_with_its_words(tmp_path: Path) -> None:
+    module = tmp_path / "module"
+    module.write_text('#!/bin/sh\nprintf "Lmod has detected:\\n no %s\\n" "$2" >&2\nexit 1\n')
+    module.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = _run("work", PATH=path, MLIPILOT_MODULES="python/9", SLURM_ARRAY_TASK_ID="0")
+    assert done.returncode == 2
+    assert "the module python/9 of MLIPILOT_MODULES was not loaded on" in done.stdout
+    assert done.stdout.rstrip().endswith("Lmod has detected: no python/9")

@@ -35,8 +35,8 @@ def read_in(*files: Path) -> set[str]:
     """
     words = re.compile(r"(?<![A-Z0-9_])MLIPILOT_[A-Z0-9_]*[A-Z0-9]\b")
     lines = (line for file in files for line in file.read_text().splitlines())
-    found = {name for line in lines for name in words.findall(re.sub(r"(^|\s)#.*", "", line))}
-    return found - {"MLIPILOT_ENDPOINT_TOKEN"}
+    ours = (re.sub(r"(^|\s)#.*|give_inside \w+", "", line) for line in lines)
+    return {name for line in ours for name in words.findall(line)} - {"MLIPILOT_ENDPOINT_TOKEN"}
 
 
 SETTINGS = declared()

@@ -1,0 +1,161 @@
+"""The wheelhouse behind a mirror of the package index: a real pip, and a loopback server with one wheel."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import http.server
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StandIn
+from tests.containers.image import CONTAINERS, REPOSITORY
+
+NAME = "mlipilot_mirror_probe"  # which no index has
+WHEEL = f"{NAME}-1.0-py3-none-any.whl"
+
+
+class Mirror:
+    """An index that has a wheel, and a copy of the scripts whose lock file names that wheel alone."""
+
+    def __init__(self, root: Path, *, certificate: Path | None = None) -> None:
+        self.asked: list[str] = []
+        self.root, self.home = root, root / "home"
+        self.home.mkdir()
+        folder = root / "index" / "simple" / NAME.replace("_", "-")
+        folder.mkdir(parents=True)
+        self._make_wheel(folder / WHEEL)
+        digest = hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest()
+        (folder / "index.html").write_text(f'<a href="{WHEEL}">{WHEEL}</a>')
+        for part in ("containers", "sbatch"):
+            shutil.copytree(
+                REPOSITORY / part, root / part, ignore=shutil.ignore_patterns("wheelhouse-*", "*.sif")
+            )
+        lock = root / CONTAINERS.name / "requirements-cpu.lock"
+        lock.write_text(f"{NAME.replace('_', '-')}==1.0 \\\n    --hash=sha256:{digest}\n")
+        handler = functools.partial(_handler(self.asked), directory=str(root / "index"))
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.address = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_port}/simple"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def _make_wheel(self, path: Path) -> None:
+        info = f"{NAME}-1.0.dist-info"
+        files = {f"{NAME}.py": "", f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 1.0\n"}
+        files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        hashed = {name: hashlib.sha256(text.encode()).digest() for name, text in files.items()}
+        lines = [f"{n},sha256={base64.urlsafe_b64encode(d).decode().rstrip('=')}," for n, d in hashed.items()]
+        files[f"{info}/RECORD"] = "\n".join([*lines, f"{info}/RECORD,,", ""])
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+
+    def make_wheelhouse(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`build.sh wheelhouse` by a user who has nothing but `environment`; the base is a stand-in."""
+        told = {"HOME": str(self.home), "PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull}
+        told["MLIPILOT_PYTHON"] = getattr(sys, "_base_executable", sys.executable)
+        return subprocess.run(
+            ["bash", str(self.root / "containers" / "build.sh"), "wheelhouse", "cpu"],
+            env=told | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    def has_served(self) -> bool:
+        return any(WHEEL in path for path in self.asked)
+
+
+def _handler(asked: list[str]) -> type[http.server.SimpleHTTPRequestHandler]:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            asked.append(self.path)
+
+    return Handler
+
+
+@pytest.fixture
+def base(stand_in: StandIn) -> None:
+    """Debian is not what is asked for here."""
+    stand_in("mmdebstrap", 'for word; do case $word in *.tar.gz) tar -czf "$word" -T /dev/null ;; esac; done')
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, base: None) -> Iterator[Mirror]:
+    mirror = Mirror(tmp_path)
+    yield mirror
+    mirror.server.shutdown()
+
+
+@pytest.mark.parametrize("variable", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"])
+def test_a_mirror_of_the_environment(mirror: Mirror, variable: str) -> None:
+    done = mirror.make_wheelhouse(**{variable: mirror.address}, PIP_NO_INDEX="")
+    assert done.returncode == 0, done.stderr
+    assert mirror.has_served() and (mirror.root / "containers" / "wheelhouse-cpu" / WHEEL).is_file()
+
+
+def test_a_mirror_of_the_users_pip_conf(mirror: Mirror) -> None:
+    (mirror.home / ".config" / "pip").mkdir(parents=True)
+    (mirror.home / ".config" / "pip" / "pip.conf").write_text(f"[global]\nindex-url = {mirror.address}\n")
+    done = mirror.make_wheelhouse(PIP_CONFIG_FILE="")
+    assert done.returncode == 0, done.stderr
+    assert mirror.has_served()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: no certificate")
+def test_a_mirror_with_a_certificate_of_the_sites_own(tmp_path: Path, base: None) -> None:
+    key, site, both = (tmp_path / f"{name}.pem" for name in ("key", "site", "both"))
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make: list[str | Path] = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        *names,
+        "-keyout",
+        key,
+        "-out",
+        site,
+    ]
+    subprocess.run(make, check=True, capture_output=True)
+    both.write_text(key.read_text() + site.read_text())
+    mirror = Mirror(tmp_path, certificate=both)
+    try:
+        refused = mirror.make_wheelhouse(PIP_INDEX_URL=mirror.address, PIP_RETRIES="0")
+        assert refused.returncode == 2 and "PIP_CERT" in refused.stderr and not mirror.has_served()
+        done = mirror.make_wheelhouse(PIP_INDEX_URL=mirror.address, PIP_CERT=str(site))
+        assert done.returncode == 0, done.stderr
+        assert mirror.has_served()
+    finally:
+        mirror.server.shutdown()
+
+
+def test_where_no_index_has_it_the_settings_of_a_mirror_are_named(mirror: Mirror) -> None:
+    done = mirror.make_wheelhouse(PIP_NO_INDEX="1")
+    assert done.returncode == 2
+    assert "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS or pip.conf" in done.stderr
+    assert not (mirror.root / "containers" / "wheelhouse-cpu").exists()
+
+
+def test_a_user_whom_mmdebstrap_serves_nothing_is_told_the_other_ways(
+    mirror: Mirror, stand_in: StandIn
+) -> None:
+    """As without a line in /etc/subuid."""
+    stand_in("mmdebstrap", "echo 'E: unable to pick chroot mode automatically' >&2; exit 1")
+    done = mirror.make_wheelhouse(PIP_INDEX_URL=mirror.address)
+    assert done.returncode == 2 and "unable to pick chroot mode" in done.stderr
+    assert "in /etc/subuid and /etc/subgid, fakechroot or proot" in done.stderr and "--base" in done.stderr
