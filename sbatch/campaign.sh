@@ -29,6 +29,7 @@ run=$(cd "$run" && pwd -P)
 
 load_modules "$MLIPILOT_MODULES"
 need_container
+only_own_containers
 
 built_digest() { # what images.lock beside the image says that was built; nothing where it does not know the image
   local key value file=

@@ -27,6 +27,28 @@ load_modules() { # load_modules NAMES: the site's modules, separated by blanks
   set -u
 }
 
+only_own_containers() { # whatever a site or a user has set for containers of all kinds; mlipilot/jobs/apptainer.py does so too
+  local name dropped=
+  for name in $(compgen -e); do
+    case ${name^^} in
+      APPTAINER_CACHEDIR | APPTAINER_TMPDIR | APPTAINER_CONFIGDIR) ;; # of no consequence inside
+      SINGULARITY_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CONFIGDIR) ;;
+      APPTAINER* | SINGULARITY*)
+        unset "$name"
+        dropped+=" $name"
+        ;;
+    esac
+  done
+  [ -z "$dropped" ] || say "left out of the environment of containers:$dropped"
+}
+
+no_proxies() { # nor what Apptainer hands on whatever it is told
+  local name
+  for name in $(compgen -e); do
+    case ${name^^} in TERM | *_PROXY) unset "$name" ;; esac
+  done
+}
+
 # Slurm signals before a time limit and at scancel: the work in hand is asked to end, what follows it still happens.
 early= # set once such a signal came
 child= # the work in hand

@@ -59,6 +59,7 @@ serve_gguf() { # it publishes itself
   local words=(endpoint --gguf "$model" --run "$run" --host "$host" --port 0 --threads "${SLURM_CPUS_PER_TASK:-2}")
   if [ -n "$image" ]; then
     (
+      only_own_containers
       give_inside MLIPILOT_ENDPOINT_TOKEN "$token"
       exec "${contained[@]}" --no-home --no-mount home,cwd,bind-paths \
         --bind "$model:$model:ro" --bind "$run:$run" "$image" mlipilot "${words[@]}" "${options[@]}"

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # What every job does: job.sh RUN ATTEMPT [ATTEMPT]. On the host it needs bash, coreutils and Apptainer or SingularityCE.
 #
-# For each attempt: the toolkit claims it and writes a command line (phases begin), that command runs the
-# candidate's code apart from everything (containers are built by mlipilot/jobs/apptainer.py), the toolkit
-# seals the outcome (phases end). RUN/spool/site.env, written by the submitter, says with which image.
+# For each attempt: the toolkit claims it and writes the command line of a container (phases begin), such a container
+# is measured from inside, the toolkit says whether it keeps enough apart (phases judge), the candidate's code runs
+# in one (they are built by mlipilot/jobs/apptainer.py), the toolkit seals the outcome (phases end). RUN/spool/site.env,
+# written by the submitter, says with which image.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
@@ -12,12 +13,23 @@ shift
 export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
 name_job
 
-probe_network() { # `none` where a container can be cut off here, else `host`
-  if "$container" --silent exec --containall --net --network none "$image" true 2>/dev/null; then
-    echo none
-  else
-    echo host
-  fi
+measure() { # measure DIRECTORY: what such a container shows, before any code of the candidate; sets `inside`
+  local network own binds key value by=
+  own=$(stat -Lc %i /proc/self/ns/net)
+  mapfile -t binds <"$1/exec.binds"
+  stat -c 'bind %d:%i %n' -- "${binds[@]}" >"$1/measured.host"
+  for network in none seccomp host; do # the first that is cut off from the network will do
+    mapfile -t inside <"$1/container.$network"
+    timeout 120 "${inside[@]}" /bin/bash -p -s "$own" "${binds[@]}" \
+      <"$1/measure.sh" >"$1/measured" 2>"$1/measured.log" && break
+  done
+  while read -r key value; do
+    [ "$key" != network ] || by=$value
+  done <"$1/measured"
+  case $by in
+    host) say "warning: nothing here keeps the job's code from the network" ;;
+    ?*) say "network: cut off by $by" ;;
+  esac
 }
 
 # shellcheck disable=SC2329  # `patiently` calls it
@@ -91,14 +103,15 @@ note_end() { # note_end ATTEMPT MILLISECONDS [OF CPU]: sets `ended`, as mlipilot
 }
 
 run_attempt() {
-  local attempt=$run/$1 argv begun_ms before_ms now_ms spent_ms claim ended
+  local attempt=$run/$1 argv inside begun_ms before_ms now_ms spent_ms claim ended
   if [ -z "$image" ]; then # a site without Apptainer: the worker of local jobs, and nothing kept apart
     "$(site python)" -m mlipilot.jobs.worker "$attempt" &
     await_child $!
     return "$status"
   fi
   patiently 6 trusted begin "$attempt" --job-id "$job_id" --restart "$restart" --node "$node" \
-    --image "$image" "${called[@]}" --network "$network" --gpus "${CUDA_VISIBLE_DEVICES:-}"
+    --image "$image" "${called[@]}" --gpus "${CUDA_VISIBLE_DEVICES:-}" && measure "$attempt" &&
+    patiently 6 trusted judge "$attempt" --job-id "$job_id" --restart "$restart" --node "$node"
   case $? in
     0) ;;
     3)
@@ -118,7 +131,7 @@ run_attempt() {
   begun_ms=$now_ms
   (
     ulimit -c 0 -f $((4 * 1024 * 1024))
-    exec "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
+    exec "${inside[@]}" "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
   ) &
   await_child $!
   uptime_ms
@@ -140,15 +153,15 @@ left= # set where an attempt ended and is not sealed
 mark_started
 image=$(site image)
 load_modules "$(site modules)"
-network=host
 called=() # an image that was built before there was a choice need not know the option
 if [ -n "$image" ]; then
   need_container
   [ "$container" = apptainer ] || called=(--container "$container")
   check_image
-  network=$(probe_network)
+  only_own_containers
+  no_proxies
 fi
-say "job $job_id (start $restart) on $node, network: $network"
+say "job $job_id (start $restart) on $node"
 for attempt in "$@"; do
   [ -z "$early" ] || break
   run_attempt "$attempt" || exit

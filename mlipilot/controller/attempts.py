@@ -87,6 +87,7 @@ class Attempts:
             uses_gpu=use_gpu,
             require_no_network=self.spec.jobs.require_no_network,
             min_free_mib=self.spec.jobs.min_free_mib,
+            on_leak=self.spec.jobs.on_leak,
         )
 
     def ensure_started(self, state: State, key: JobKey, number: int, anchor: str) -> None:

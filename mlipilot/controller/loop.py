@@ -18,6 +18,7 @@ from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
+from mlipilot.controller.isolation import LOCAL, doors_of
 from mlipilot.controller.leftovers import drop_unrecorded
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
@@ -154,9 +155,7 @@ class Controller:
                 f"seeds {', '.join(map(str, self.spec.seeds))}"
             )
             if self.spec.jobs.backend == "local":
-                self.observer.event(
-                    "warning: jobs run as local processes: files and network of this machine are open to them"
-                )
+                self.observer.event(f"warning: {LOCAL}")
         else:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
@@ -249,7 +248,11 @@ class Controller:
                 self.attempts.ensure_started(state, key, attempt.number, self.ledger.head)
                 body = self.attempts.collect(key, attempt.number)
                 if body is not None:
+                    known = {LOCAL, *doors_of(self.ledger.records)}
                     self.ledger.append("job_finished", body)
+                    for door in doors_of(self.ledger.records):
+                        if door not in known:
+                            self.observer.event(f"warning: {door}")
                     why = "" if body["outcome"] == "ok" else f": {body['reason']}"
                     why += f" (sealed by {one_line(body['sealed_by'])})" if body.get("sealed_by") else ""
                     self.observer.event(f"job {key.text} {body['outcome']} in {body['wall_s']:.0f} s{why}")

@@ -73,7 +73,8 @@ def _containers(spec: CampaignSpec | None, runs: Path, directory: Path | None, s
         )
         return
     no_network = jobs is not None and jobs.require_no_network
-    yield from check_isolation(site.image, directory, require_no_network=no_network)
+    may_leak = jobs is not None and jobs.on_leak == "record"
+    yield from check_isolation(site.image, directory, require_no_network=no_network, may_leak=may_leak)
     if on_cuda:
         yield check_gpu_in_image(site.image, directory)
     elif jobs is not None:

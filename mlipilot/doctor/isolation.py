@@ -1,7 +1,7 @@
 """What keeps a job's code apart in a container, tried with the very command line that jobs run with.
 
-`--containall` and the rest are promises that a site's configuration can weaken. So a script inside tries to
-see, write and call what it must not; what came of it is judged out here.
+`--containall` and the rest are promises that a site's configuration can weaken. So the container is measured
+as before each job (`jobs/measured.py`), and a script inside tries to see, write and call what it must not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from pathlib import Path
 from mlipilot.doctor.apptainer import explain_start
 from mlipilot.doctor.check import Check, Status, failed, ok
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import environment_file, find_program, job_argv
+from mlipilot.jobs.apptainer import (
+    NETWORKS,
+    Network,
+    binds_of,
+    container_argv,
+    container_environment,
+    find_program,
+    write_container_files,
+)
+from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured
 from mlipilot.jobs.order import JobOrder
 from mlipilot.programs import Answer, ask
 
@@ -39,7 +48,6 @@ say variable "$MLIPILOT_DOCTOR"
 ( echo written >"$output/written" ) 2>/dev/null
 if command -v bash >/dev/null; then
   bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"' "$port" 2>/dev/null
-  say network tried
 fi
 say script ended
 """
@@ -53,52 +61,71 @@ class Found:
     words: str
     """Why it did not start."""
     faults: tuple[str, ...]
-    network: bool | None
-    """Whether it reached this host; None when that could not be tried."""
+    reached: bool
+    """Whether it reached this host's network, or might have."""
 
 
-def check_isolation(image: Path, directory: Path, *, require_no_network: bool) -> Iterator[Check]:
-    """Two lines: files, home, environment and processes; and the network. `directory` is where runs lie."""
+def check_isolation(
+    image: Path, directory: Path, *, require_no_network: bool, may_leak: bool = False
+) -> Iterator[Check]:
+    """Two lines: files, home, environment and processes; and the network. `directory` is where runs lie.
+
+    `may_leak`: jobs run nevertheless, because `jobs.on_leak` is record.
+    """
     try:
-        cut_off = _probe(image, directory, "none")
-        found = cut_off if cut_off.started else _probe(image, directory, "host")
+        tried = list(_probe_all(image, directory))
     except (OSError, InputError) as error:
         mend = "runs must lie where they can be written, in a directory without colon, comma and backslash"
         yield failed("isolation", f"cannot be tried in {directory}: {error}", mend)
         return
+    found = next((found for found in reversed(tried) if found.started), tried[-1])
     if not found.started:
         yield failed("isolation", f"a container does not start: {found.words}", explain_start(found.words))
         return
     if found.faults:
-        yield failed(
+        yield Check(
             "isolation",
+            "warning" if may_leak else "failed",
             f"--containall --cleanenv --no-home --no-mount do not hold: {'; '.join(found.faults)}",
-            "a candidate's code could do the same: ask the site what its apptainer.conf binds or allows, "
-            "and look into APPTAINER_* and APPTAINERENV_* of your environment",
+            "a candidate's code could do the same, so jobs refuse to run: ask the site what its "
+            "apptainer.conf binds or allows, and whether `apptainer` is a wrapper; jobs.on_leak: record lets "
+            "them run",
         )
     else:
-        text = "tried: other files, home, environment and processes of the host hidden; read-only binds hold"
+        text = (
+            "tried and measured: mounts, files, home, environment and processes of the host hidden; "
+            "read-only binds hold"
+        )
         yield ok("isolation", text)
-    yield _network(cut_off, require_no_network=require_no_network)
+    yield _network(tried, require_no_network=require_no_network)
 
 
-def _network(cut_off: Found, *, require_no_network: bool) -> Check:
-    if cut_off.started and cut_off.network is False:
+def _probe_all(image: Path, directory: Path) -> Iterator[Found]:
+    """What came of each way to keep a container from the network, until one does."""
+    for network in NETWORKS:
+        found = _probe(image, directory, network)
+        yield found
+        if found.started and not found.reached:
+            return
+
+
+def _network(tried: Sequence[Found], *, require_no_network: bool) -> Check:
+    by_namespace, *others = tried
+    if not others:
         return ok("network", "tried: --net --network none keeps a job from this host's network")
+    if by_namespace.started:
+        text = "a job reaches this host's network in spite of --net --network none"
+    else:
+        text = f"no job can have a network namespace here: {by_namespace.words}"
+    if not others[-1].reached:
+        return ok("network", f"{text}; tried: with a filter of system calls instead it can make no socket")
     status: Status = "failed" if require_no_network else "warning"
     needed = "jobs.require_no_network is true, but " if require_no_network else ""
-    if cut_off.started and cut_off.network is None:
-        text = f"{needed}--net --network none works, but not tried further: the image has no bash"
-        return Check("network", status, text, "use an image that containers/build.sh built")
-    if cut_off.started:
-        text = f"{needed}a job reaches this host's network in spite of --net --network none"
-    else:
-        text = f"{needed}no job can be cut off the network here: {cut_off.words}"
     mend = (
-        "ask the site for network namespaces (sysctl user.max_net_namespaces); without them jobs run with "
-        "the host's network, and each result says so"
+        "ask the site for network namespaces (sysctl user.max_net_namespaces), or an Apptainer with seccomp; "
+        "without either jobs run with the host's network, which their results, `status` and the report say"
     )
-    return Check("network", status, text, mend)
+    return Check("network", status, f"{needed}{text}", mend)
 
 
 def run_in_image(
@@ -106,14 +133,23 @@ def run_in_image(
     attempt: Path,
     argv: Sequence[str],
     *,
-    network: str,
+    network: Network,
     reads: Sequence[Path] = (),
     gpu: bool = False,
 ) -> Answer:
     """Run `argv` as a job is run, `attempt/output` being all that it may write."""
-    (attempt / "output").mkdir(parents=True)
-    (attempt / "exec.env").write_text(environment_file({}), encoding="utf-8")
-    order = JobOrder(
+    order = _order(attempt, argv, reads, gpu=gpu)
+    container = container_argv(order, attempt, image, network=network, program=find_program())
+    command = [*container, *argv]
+    environment = container_environment() | {_VARIABLE: secrets.token_hex(8)}
+    return ask(command, timeout_s=_LIMIT_S + 20, environment=environment)
+
+
+def _order(attempt: Path, argv: Sequence[str], reads: Sequence[Path], *, gpu: bool = False) -> JobOrder:
+    """An order with a directory for its attempt, which holds what containers need of it."""
+    (attempt / "output").mkdir(parents=True, exist_ok=True)
+    write_container_files(attempt, {})
+    return JobOrder(
         name="doctor",
         argv=list(argv),
         cwd=str(attempt / "output"),
@@ -125,8 +161,6 @@ def run_in_image(
         reads=[str(path) for path in reads],
         uses_gpu=gpu,
     )
-    command = job_argv(order, attempt, image, network=network, program=find_program())
-    return ask(command, timeout_s=_LIMIT_S + 20, environment=os.environ | {_VARIABLE: secrets.token_hex(8)})
 
 
 @contextmanager
@@ -139,7 +173,7 @@ def scratch_in(directory: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _probe(image: Path, directory: Path, network: str) -> Found:
+def _probe(image: Path, directory: Path, network: Network) -> Found:
     with scratch_in(directory) as scratch, socket.create_server(("127.0.0.1", 0)) as listener:
         secret, recipe, attempt = scratch / "secret", scratch / "recipe", scratch / "attempt"
         secret.write_text("", encoding="utf-8")
@@ -151,13 +185,18 @@ def _probe(image: Path, directory: Path, network: str) -> Found:
         lines = [line.removeprefix("probe ") for line in answer.stdout.splitlines()]
         said = dict(line.partition("=")[::2] for line in lines)
         if said.get("script") != "ended":
-            return Found(started=False, words=answer.words, faults=(), network=None)
-        reached = _was_called(listener)
+            return Found(started=False, words=answer.words, faults=(), reached=True)
+        order = _order(attempt, argv, [recipe])
+        container = container_argv(order, attempt, image, network=network, program=find_program())
+        text, words = measure(container, binds_of(order, attempt))
+        measured = read_measured(text)
+        isolation = isolation_of(measured, order, attempt, "local", of_host(order, attempt))
+        unmeasured = () if measured.complete else (f"what a container shows cannot be measured: {words}",)
         return Found(
             started=True,
             words="",
-            faults=tuple(_faults(said, recipe, attempt)),
-            network=reached if reached or "network" in said else None,
+            faults=(*_faults(said, recipe, attempt), *unmeasured, *isolation.leaks),
+            reached=_was_called(listener) or isolation.network == "host",
         )
 
 

@@ -1,26 +1,31 @@
-"""The trusted ends of a Slurm job in a container: `python -m mlipilot.jobs.phases begin|end ATTEMPT …`.
+"""The trusted parts of a Slurm job in a container: `python -m mlipilot.jobs.phases begin|judge|end …`.
 
-`sbatch/job.sh` runs `begin`, then the command line that `begin` wrote (the candidate's code, kept apart),
-then `end`. It stands in for the worker of a local job, whose child cannot be shut off so well.
+`sbatch/job.sh` runs `begin`, which writes the command line of a container; measures what such a container
+shows; has `judge` say whether that will do; runs the candidate's code in one, kept apart; then `end`. It
+stands in for the worker of a local job, whose child cannot be shut off so well.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import PROGRAMS, environment_file, job_argv
+from mlipilot.jobs.apptainer import NETWORKS, PROGRAMS, binds_of, container_argv, write_container_files
 from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
 from mlipilot.jobs.late import seal_found, seal_noted
+from mlipilot.jobs.logs import tail_lines
+from mlipilot.jobs.measured import SCRIPT, isolation_of, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_begun, read_notes
-from mlipilot.jobs.order import Isolation, read_order
-from mlipilot.jobs.seal import NotSealedError, ending_of, is_due, refused_before, seal
+from mlipilot.jobs.order import Isolation, JobOrder, read_order
+from mlipilot.jobs.seal import Ending, NotSealedError, ending_of, is_due, refused_before, seal
 from mlipilot.jobs.space import say_not_storable, why_not_storable
 from mlipilot.jobs.starts import JobStart, may_be_sealed
 
@@ -31,14 +36,14 @@ NOT_TO_SEAL = 4  # it is to run again, or does so elsewhere
 
 
 def begin(options: argparse.Namespace) -> int:
-    """Claim the attempt, check what must not have changed, and write the command line to run.
+    """Claim the attempt, check what must not have changed, and write the command lines to run.
 
     What ended and was not sealed is sealed first: the attempt that this one builds on, or an older start's.
+    `container.NETWORK` is a container's, for each way to keep it from the network; `exec.argv` is the job's.
     """
     attempt: Path = options.attempt
     order = read_order(attempt)
-    name = os.environ.get("SLURM_JOB_NAME", "")
-    start = JobStart(options.job_id, options.restart, options.node, name)
+    start = _start(options)
     if is_finished(attempt):
         return NOTHING_TO_RUN
     if order.needs is not None and seal_found(Path(order.needs), start.words):
@@ -55,23 +60,43 @@ def begin(options: argparse.Namespace) -> int:
         seal_noted(attempt, order, notes, start, start.words)
         _say(f"sealed {attempt}, whose command had ended before this start")
         return NOTHING_TO_RUN
-    isolation = Isolation(backend="slurm", filesystem="container", network=options.network)
-    begun = Begun.here(order, isolation, **start.noted)
-    refused = refused_before(order, isolation)
+    for earlier in ("measured", "measured.host"):  # of an earlier start, perhaps on another node
+        (attempt / earlier).unlink(missing_ok=True)
+    refused = refused_before(order)
     if refused is not None:
+        begun = Begun.here(order, Isolation(backend="slurm", filesystem="container"), **start.noted)
         why_not = partial(start.why_not_to_seal, attempt, cancelled=False)
         seal(attempt, order, refused[0], begun, changed=refused[1], why_not=why_not)
         return NOTHING_TO_RUN
     visible = {"CUDA_VISIBLE_DEVICES": options.gpus} if order.uses_gpu else {}
-    write_atomic(attempt / "exec.env", environment_file(order.environment | visible))
+    write_container_files(attempt, order.environment | visible)
+    shutil.copyfile(SCRIPT, attempt / SCRIPT.name)
     left_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
     rest = order.model_copy(update={"wall_limit_s": left_s})
-    argv = job_argv(rest, attempt, options.image, network=options.network, program=options.container)
-    if any("\n" in word for word in argv):
-        raise InputError("a word of the job's command line holds a line break")
-    write_atomic(attempt / "exec.argv", "".join(f"{word}\n" for word in argv))
-    begun.note(attempt)  # last: who fails before may begin again
+    for network in NETWORKS:
+        argv = container_argv(rest, attempt, options.image, network=network, program=options.container)
+        _write_words(attempt / f"container.{network}", argv)
+    _write_words(attempt / "exec.argv", order.argv)
+    _write_words(attempt / "exec.binds", binds_of(order, attempt))
     return 0
+
+
+def judge(options: argparse.Namespace) -> int:
+    """Say whether the job's code may run under the isolation that was measured; if not, seal the attempt."""
+    attempt: Path = options.attempt
+    order, start = read_order(attempt), _start(options)
+    isolation = _isolation(attempt, order)
+    begun = Begun.here(order, isolation, **start.noted)
+    reason = why_not_isolated(isolation, order, " ".join(tail_lines(attempt / "measured.log")[-2:]))
+    why_not = partial(start.why_not_to_seal, attempt, cancelled=False)
+    if reason is None:
+        if (other := why_not()) is not None:  # measuring takes its time
+            raise NotSealedError(other)
+        begun.note(attempt)  # last: who fails before may begin again
+        return 0
+    seal(attempt, order, Ending("not_isolated", reason=reason), begun, changed=[], why_not=why_not)
+    _say(f"not run: {reason}")
+    return NOTHING_TO_RUN
 
 
 def end(options: argparse.Namespace) -> int:
@@ -90,6 +115,28 @@ def end(options: argparse.Namespace) -> int:
     return 0
 
 
+def _start(options: argparse.Namespace) -> JobStart:
+    return JobStart(options.job_id, options.restart, options.node, os.environ.get("SLURM_JOB_NAME", ""))
+
+
+def _isolation(attempt: Path, order: JobOrder) -> Isolation:
+    host = [line.removeprefix("bind ") for line in _read(attempt / "measured.host").splitlines()]
+    return isolation_of(read_measured(_read(attempt / "measured")), order, attempt, "slurm", host)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _write_words(path: Path, words: Iterable[str]) -> None:
+    if any("\n" in word for word in words):
+        raise InputError("a word of the job's command line holds a line break")
+    write_atomic(path, "".join(f"{word}\n" for word in words))
+
+
 def _say(words: object) -> None:
     sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
@@ -99,19 +146,19 @@ def main() -> int:
     """Parse the command line that `sbatch/job.sh` writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(required=True)
-    for verb, action in (("begin", begin), ("end", end)):
+    for verb, action in (("begin", begin), ("judge", judge), ("end", end)):
         sub = verbs.add_parser(verb)
         sub.set_defaults(action=action)
         sub.add_argument("attempt", type=Path)
-        if verb == "begin":
+        if verb != "end":
             sub.add_argument("--job-id", required=True)
             sub.add_argument("--restart", type=int, required=True)
             sub.add_argument("--node", required=True)
-            sub.add_argument("--network", choices=["none", "host"], required=True)
+        if verb == "begin":
             sub.add_argument("--image", type=Path, required=True)
             sub.add_argument("--container", choices=PROGRAMS, default=PROGRAMS[0])
             sub.add_argument("--gpus", default="")
-        else:
+        if verb == "end":
             sub.add_argument("--ended", required=True, help="the note, which may not have reached the disk")
     options = parser.parse_args()
     try:

@@ -12,7 +12,7 @@ from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, mani
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
 from mlipilot.jobs.notes import Begun, Ended
-from mlipilot.jobs.order import Isolation, JobOrder, JobResult, Outcome, read_result
+from mlipilot.jobs.order import JobOrder, JobResult, Outcome, read_result
 
 _TIMED_OUT = (124, -9)  # of coreutils' timeout: after its TERM, after its KILL
 
@@ -73,16 +73,14 @@ def is_due(order: JobOrder) -> bool:
     return is_finished(needed) and read_result(needed).outcome == "ok"
 
 
-def refused_before(order: JobOrder, isolation: Isolation) -> tuple[Ending, list[str]] | None:
-    """Why the job must not even start, or None."""
+def refused_before(order: JobOrder) -> tuple[Ending, list[str]] | None:
+    """Why the job must not even start, and the files that were changed; or None."""
     changed = changed_files(order)
-    if changed:
-        reason = "protected files differ before the job: " + ", ".join(changed)
-        return Ending("protected_changed", reason=reason), changed
-    if order.require_no_network and isolation.network != "none":
-        reason = "the campaign requires jobs without a network, and here it cannot be cut off"
-        return Ending("not_isolated", reason=reason), []
-    return None
+    if not changed:
+        return None
+    return Ending(
+        "protected_changed", reason=f"protected files differ before the job: {', '.join(changed)}"
+    ), changed
 
 
 def seal(

@@ -52,6 +52,10 @@ class JobSettings(BaseModel):
     require_no_network: bool = Field(
         default=False, description="refuse to run a job that could reach a network"
     )
+    on_leak: Literal["refuse", "record"] = Field(
+        default="refuse",
+        description="of a job whose container shows more of the host than it may, or cannot be measured",
+    )
     patience_s: float = Field(default=900, gt=0, description="silence of the submitter or the queue to bear")
 
     @model_validator(mode="after")

@@ -21,9 +21,18 @@ from types import FrameType
 from typing import Literal
 
 from mlipilot.audit.files import write_atomic
-from mlipilot.jobs.apptainer import Container, environment_file, find_program, job_argv
+from mlipilot.jobs.apptainer import (
+    NETWORKS,
+    Container,
+    binds_of,
+    container_argv,
+    container_environment,
+    find_program,
+    write_container_files,
+)
 from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
 from mlipilot.jobs.late import seal_found, seal_noted
+from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes
 from mlipilot.jobs.order import Isolation, JobOrder, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
@@ -65,18 +74,28 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         return start.why_not_to_seal(attempt, cancelled=cancelled) if start else None
 
     isolation = Isolation(
-        backend="slurm" if start else "local",
-        filesystem="container" if container else "host",
-        network=container.network if container else "host",
+        backend="slurm" if start else "local", filesystem="container" if container else "host"
     )
     who = start.noted if start else {}
-    begun = Begun.here(order, isolation, **who)
-    refused = refused_before(order, isolation)
+    refused = refused_before(order)
     if refused is not None:
+        begun = Begun.here(order, isolation, **who)
         seal(attempt, order, refused[0], begun, changed=refused[1], why_not=why_not)
         return
     (attempt / "home").mkdir(exist_ok=True)
     limit_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
+    words = ""
+    if container is not None:
+        write_container_files(attempt, order.environment)
+        text, words = measure(_contained(attempt, order, container, limit_s), binds_of(order, attempt))
+        write_atomic(attempt / "measured", text)
+        host = of_host(order, attempt)
+        isolation = isolation_of(read_measured(text), order, attempt, isolation.backend, host)
+    begun = Begun.here(order, isolation, **who)
+    reason = why_not_isolated(isolation, order, words)
+    if reason is not None:
+        seal(attempt, order, Ending("not_isolated", reason=reason), begun, changed=[], why_not=why_not)
+        return
     begun.note(attempt)
     started = time.monotonic()
     try:
@@ -110,11 +129,8 @@ def _run_child(
     """The command's exit status, and how it ended. From then on a SIGTERM ends nothing any more."""
     argv, cwd, environment = order.argv, order.cwd, order.environment
     if container is not None:
-        argv, cwd, environment = (
-            _contained(attempt, order, container, limit_s),
-            str(attempt),
-            dict(os.environ),
-        )
+        argv, cwd = [*_contained(attempt, order, container, limit_s), *order.argv], str(attempt)
+        environment = container_environment()
     # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
     last_signal = signal.SIGKILL if container is None else signal.SIGTERM
     adopt_orphans()
@@ -150,10 +166,9 @@ def _run_child(
 
 
 def _contained(attempt: Path, order: JobOrder, container: Container, limit_s: float) -> list[str]:
-    """The host's command line for the job, which ends it later than the worker does."""
-    write_atomic(attempt / "exec.env", environment_file(order.environment))
+    """The host's command line for the job's container, which ends it later than the worker does."""
     later = order.model_copy(update={"wall_limit_s": limit_s + 2 * GRACE_S})
-    return job_argv(later, attempt, container.image, network=container.network, program=find_program())
+    return container_argv(later, attempt, container.image, network=container.network, program=find_program())
 
 
 def main() -> int:
@@ -161,7 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("attempt", type=Path)
     parser.add_argument("--image", type=Path)
-    parser.add_argument("--network", choices=["none", "host"], default="host")
+    parser.add_argument("--network", choices=NETWORKS, default="host")
     options = parser.parse_args()
     attempt = options.attempt.resolve()
     start = JobStart.of_environment(os.environ)  # a local controller does not hand its own on

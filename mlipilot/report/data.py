@@ -14,6 +14,7 @@ from mlipilot.audit.ledger import Record, read_open_ledger
 from mlipilot.audit.lock import holder
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
+from mlipilot.controller.isolation import doors_of
 from mlipilot.controller.state import Draft, Iteration, State, counted_cpu_s, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
@@ -91,6 +92,7 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         records=records,
         iterations=iterations,
         isolation=_kinds(records, "isolation"),
+        open_doors=doors_of(records),
         machines=_kinds(records, "machine"),
         controller=_controller(lineage),
         in_flight=_in_flight(run, lineage, state),
@@ -281,7 +283,17 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
 def _kinds(records: list[Record], what: str) -> list[dict[str, str]]:
     """The kinds of isolation or machine that the jobs' results name, each once, in order of appearance."""
     found = [record.body.get(what) for record in records if record.kind == "job_finished"]
-    return [dict(items) for items in dict.fromkeys(tuple(sorted(kind.items())) for kind in found if kind)]
+    return [dict(items) for items in dict.fromkeys(_said(kind) for kind in found if kind)]
+
+
+def _said(kind: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a result says of a kind, as text; what it does not say is left out."""
+    texts = {
+        name: "; ".join(value) if isinstance(value, list) else "yes" if value is True else str(value)
+        for name, value in kind.items()
+        if value not in (None, False, [])
+    }
+    return tuple(sorted(texts.items()))
 
 
 def _in_flight(run: RunPaths, lineage: LineagePaths, state: State) -> list[InFlight]:

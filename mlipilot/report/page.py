@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlipilot.controller.isolation import LOCAL
 from mlipilot.jobs.machine import Machine
 from mlipilot.report import rows
 from mlipilot.report.export import Export
@@ -15,7 +16,7 @@ from mlipilot.report.text import duration, joined, metric_label, metric_unit, nu
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line
 
-_ISOLATION_WARNING = (
+_LOCAL_WARNING = (
     "The jobs ran as local processes: the code of candidates could reach the files and the network of this "
     "machine. Protected files were hashed before and after every job, which shows a change but does not "
     "prevent one."
@@ -91,7 +92,7 @@ def context(
         "improved": view.improved,
         "incumbent": view.state.incumbent,
         "isolation": [_isolation_text(kind) for kind in view.isolation],
-        "isolation_warning": _warning(view),
+        "isolation_warnings": [_LOCAL_WARNING if door == LOCAL else door for door in view.open_doors],
         "export": export,
         "digests": _digests(view),
         "weights": _weights(view),
@@ -162,11 +163,6 @@ def _gate_notes(view: LineageView) -> list[str]:
 
 def _isolation_text(kind: dict[str, str]) -> str:
     return ", ".join(f"{what} {value}" for what, value in kind.items())
-
-
-def _warning(view: LineageView) -> str:
-    open_kinds = [k for k in view.isolation if "host" in (k.get("filesystem"), k.get("network"))]
-    return _ISOLATION_WARNING if open_kinds else ""
 
 
 def _digests(view: LineageView) -> list[Fact]:

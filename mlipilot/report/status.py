@@ -33,6 +33,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "incumbent": state.incumbent,
         "running_jobs": [job.job for job in view.in_flight if job.phase == "running"],
         "jobs_in_flight": [asdict(job) for job in view.in_flight],
+        "isolation": {"kinds": view.isolation, "open_doors": view.open_doors},
         "verdicts": {
             status: sum(i.status == status for i in view.iterations[1:])
             for status in ("accepted", "reverted", "invalid", "no proposal")
@@ -91,8 +92,11 @@ def status_line(found: Mapping[str, Any]) -> str:
         parts.append(f"{found['usd']:.2f} US$")
     for name, budget in found["budgets"].items():
         parts.append(f"{budget['spent'] / budget['limit']:.0%} of {name}")
-    jobs = in_flight_lines([InFlight(**job) for job in found["jobs_in_flight"]])
-    return "\n".join([" · ".join(parts), *jobs, *([found["reason"]] if found["reason"] else [])])
+    lines = [" · ".join(parts)]
+    lines += in_flight_lines([InFlight(**job) for job in found["jobs_in_flight"]])
+    lines += [found["reason"]] if found["reason"] else []
+    lines += [f"warning: {door}" for door in found["isolation"]["open_doors"]]
+    return "\n".join(lines)
 
 
 def find_iteration(view: LineageView, number: int) -> IterationView:

@@ -202,6 +202,8 @@ class LineageView:
     iterations: list[IterationView]
     isolation: list[dict[str, str]] = field(default_factory=list)
     """Each kind of isolation that jobs ran under."""
+    open_doors: list[str] = field(default_factory=list)
+    """What that isolation left open, in words."""
     machines: list[dict[str, str]] = field(default_factory=list)
     """Each kind of machine that jobs ran on."""
     controller: str | None = None

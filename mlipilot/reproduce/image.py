@@ -13,11 +13,18 @@ from pathlib import Path
 from mlipilot.audit.files import sha256_file
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.jobs.apptainer import PYTHON, Container, Network, find_program, probe_argv, trusted_argv
+from mlipilot.jobs.apptainer import (
+    PYTHON,
+    Container,
+    Network,
+    container_environment,
+    find_program,
+    trusted_argv,
+)
+from mlipilot.jobs.measured import best_network
 from mlipilot.programs import ask
 
 DIGEST_VARIABLE = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
-_PROBE_S = 120
 _DATA_S = 24 * 3600
 
 
@@ -46,14 +53,14 @@ def is_inside(recorded: str | None) -> bool:
 
 
 def network_of_containers(image: Path) -> Network:
-    """`none` where a container can be cut off from the network, else `host`.
+    """How containers of the image can be kept from the network here, as measured from inside.
 
     Raises InputError without Apptainer and SingularityCE.
     """
     if shutil.which(find_program()) is None:
         mend = "reproduce it on a host that has one; containers cannot be started inside an image"
         raise InputError("neither apptainer nor singularity is on the PATH, and --image needs one", mend=mend)
-    return "none" if ask(probe_argv(image), timeout_s=_PROBE_S).ok else "host"
+    return best_network(image)
 
 
 def rebuild_data(output: RunPaths, container: Container) -> None:
@@ -63,6 +70,6 @@ def rebuild_data(output: RunPaths, container: Container) -> None:
     """
     argv = [PYTHON, "-m", "mlipilot.reproduce", str(output.root)]
     command = trusted_argv(output.root, container.image, argv, network=container.network)
-    answer = ask(command, timeout_s=_DATA_S)
+    answer = ask(command, timeout_s=_DATA_S, environment=container_environment())
     if not answer.ok:
         raise CheckFailedError(f"the image did not rebuild the data set: {answer.words}")

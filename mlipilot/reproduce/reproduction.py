@@ -8,6 +8,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import read_manifest
 from mlipilot.campaign.paths import JobKey, RunPaths
+from mlipilot.controller.isolation import LOCAL
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import prepare_data
 from mlipilot.controller.state import State
@@ -40,7 +41,7 @@ def reproduce(
     is only read. Raises InputError, with nothing written, when `output` is not empty, and when the campaign
     forbids jobs a network and they cannot be cut off from it.
     """
-    if record.spec.jobs.require_no_network and (container is None or container.network != "none"):
+    if record.spec.jobs.require_no_network and (container is None or container.network == "host"):
         raise InputError(
             "the campaign requires jobs without a network, and here they would have one",
             file=record.run.spec,
@@ -102,7 +103,7 @@ def environment_lines(found: Environment) -> Iterator[str]:
             "are open to the candidate's code; on a host with MLIPilot, --image SIF keeps each job apart"
         )
     if found.where == "outside of the image":
-        yield "warning: jobs run as local processes: files and network of this machine are open to them"
+        yield f"warning: {LOCAL}"
         if found.image_sha256 is not None:
             yield (
                 "warning: this is not the recorded environment: the run was made in the image with SHA-256 "

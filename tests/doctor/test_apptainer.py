@@ -129,9 +129,10 @@ def test_jobs_without_a_container_are_a_warning(stand_in: StandIn) -> None:
     assert found.status == "failed" and "ModuleNotFoundError" in found.found
 
 
-def _isolation(image: Path, runs: Path, *, strict: bool = False) -> dict[str, Check]:
+def _isolation(image: Path, runs: Path, *, strict: bool = False, may_leak: bool = False) -> dict[str, Check]:
     runs.mkdir(exist_ok=True)
-    found = {check.name: check for check in check_isolation(image, runs, require_no_network=strict)}
+    checks = check_isolation(image, runs, require_no_network=strict, may_leak=may_leak)
+    found = {check.name: check for check in checks}
     assert list(runs.iterdir()) == []  # nothing is left behind
     return found
 
@@ -152,24 +153,52 @@ def test_a_real_container_without_its_flags_is_found_out(
 ) -> None:
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    _weaken(stand_in, "--containall|--cleanenv|--no-home|--no-mount|home,cwd,bind-paths", ":ro")
+    _weaken(stand_in, "--containall|--cleanenv|--no-home|--no-mount|home,cwd,hostfs,bind-paths", ":ro")
     found = _isolation(image, tmp_path / "runs")["isolation"]
     assert found.status == "failed"
-    for fault in ("not bound", "home directory", "environment", "processes", "read-only bind"):
+    for fault in (
+        "not bound",
+        "home directory",
+        "environment",
+        "processes",
+        "read-only bind",
+        "mount /dev (",
+    ):
         assert fault in found.found
+    assert "variable MLIPILOT_DOCTOR" not in found.found  # measured in an environment without it
+    assert _isolation(image, tmp_path / "runs", may_leak=True)["isolation"].status == "warning"
 
 
 def test_a_weak_bind_alone_is_found_out(image: Path, tmp_path: Path, stand_in: StandIn) -> None:
     _weaken(stand_in, "no-such-word", ":ro")
     found = _isolation(image, tmp_path / "runs")["isolation"]
-    assert found.found.endswith("do not hold: a read-only bind can be written")
+    assert "do not hold: a read-only bind can be written; mount " in found.found
+    assert found.found.endswith("writable), bound to be read only")
+
+
+def test_a_mount_that_a_site_adds_is_found_out_as_before_each_job(
+    image: Path, tmp_path: Path, stand_in: StandIn
+) -> None:
+    (tmp_path / "srv").mkdir()
+    stand_in("apptainer", f'exec {shutil.which("apptainer")} "$1" exec --bind {tmp_path}/srv "${{@:3}}"')
+    found = _isolation(image, tmp_path / "runs")["isolation"]
+    assert found.status == "failed" and f"mount {tmp_path}/srv (" in found.found
+
+
+def test_what_jobs_take_out_of_the_environment_is_no_fault(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("APPTAINER_BIND", "SINGULARITY_BIND"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("APPTAINERENV_TOKEN", "x")
+    assert _isolation(image, tmp_path / "runs")["isolation"].status == "ok"
 
 
 @pytest.mark.parametrize(("strict", "status"), [(False, "warning"), (True, "failed")])
 def test_a_network_that_is_not_cut_off_is_found_out(
     image: Path, tmp_path: Path, stand_in: StandIn, strict: bool, status: str
 ) -> None:
-    _weaken(stand_in, "--net|--network|none")
+    _weaken(stand_in, "--net|--network|none|--security|seccomp:*")
     found = _isolation(image, tmp_path / "runs", strict=strict)
     assert found["isolation"].status == "ok"
     assert found["network"].status == status and "in spite of" in found["network"].found
@@ -180,12 +209,23 @@ def test_a_site_without_network_namespaces(
     image: Path, tmp_path: Path, stand_in: StandIn, strict: bool, status: str
 ) -> None:
     refusal = (
-        'for word in "$@"; do [ "$word" != --net ] || { echo "FATAL: no namespaces" >&2; exit 255; }; done'
+        'for word in "$@"; do case $word in --net | --security) '
+        'echo "FATAL: no namespaces" >&2; exit 255 ;; esac; done'
     )
     stand_in("apptainer", f'{refusal}\nexec {shutil.which("apptainer")} "$@"')
     found = _isolation(image, tmp_path / "runs", strict=strict)
     assert found["isolation"].status == "ok"
     assert found["network"].status == status and "FATAL: no namespaces" in found["network"].found
+
+
+def test_a_site_without_network_namespaces_has_a_filter(
+    image: Path, tmp_path: Path, stand_in: StandIn
+) -> None:
+    refusal = 'case "$*" in *--net*) echo "FATAL: no namespaces" >&2; exit 255 ;; esac'
+    stand_in("apptainer", f'{refusal}\nexec {shutil.which("apptainer")} "$@"')
+    found = _isolation(image, tmp_path / "runs", strict=True)
+    assert found["isolation"].status == found["network"].status == "ok"
+    assert "FATAL: no namespaces" in found["network"].found and "no socket" in found["network"].found
 
 
 @pytest.mark.parametrize(

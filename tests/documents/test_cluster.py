@@ -67,6 +67,7 @@ def is_judged(run: RunPaths) -> bool:
     for result in run.root.glob("lineage-0/iterations/*/seed-*/*/attempt-1/result.json"):
         isolation = read_result(result.parent).isolation
         assert (isolation.backend, isolation.filesystem) == ("slurm", "container")
+        assert isolation.measured and isolation.network == "none" and isolation.leaks == []
     return (run.lineage(0).iteration(0) / "verdict.json").exists()
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import environment_file, job_argv
+from mlipilot.jobs.apptainer import (
+    container_argv,
+    container_environment,
+    environment_file,
+    job_argv,
+    write_container_files,
+)
 from mlipilot.jobs.order import JobOrder
 
 ATTEMPT = Path("/r/lineage-0/iterations/0001/seed-1/train/attempt-1")
@@ -34,7 +41,7 @@ def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> 
     assert argv == [
         *("timeout", "--signal=TERM", "--kill-after=10", "91"),
         *("apptainer", "--silent", "exec"),
-        *("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,bind-paths"),
+        *("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,hostfs,bind-paths"),
         *("--net", "--network", "none", "--no-privs"),
         *("--bind", "/r/lineage-0/iterations/0001/recipe:/r/lineage-0/iterations/0001/recipe:ro"),
         *("--bind", "/r/data/train:/r/data/train:ro"),
@@ -60,6 +67,31 @@ def test_no_bind_reaches_beyond_what_the_order_names() -> None:
     sources = [argv[i + 1].split(":")[0] for i, word in enumerate(argv) if word == "--bind"]
     assert set(sources) == {*_order().reads, str(ATTEMPT / "output")}
     assert not any(source in ("/r", "/r/data", "/r/data/test", "/r/lineage-0") for source in sources)
+
+
+def test_without_a_namespace_a_filter_lets_no_socket_be_made(tmp_path: Path) -> None:
+    plain = job_argv(_order(), tmp_path, Path("/m.sif"), network="host")
+    argv = job_argv(_order(), tmp_path, Path("/m.sif"), network="seccomp")
+    assert [word for word in argv if word not in plain] == ["--security", f"seccomp:{tmp_path}/exec.seccomp"]
+    write_container_files(tmp_path, {})
+    profile = json.loads((tmp_path / "exec.seccomp").read_text())
+    (rule,) = profile["syscalls"]
+    assert "socket" in rule["names"] and "io_uring_setup" in rule["names"]
+    assert len(profile["architectures"]) == 1  # calls of another kind of processor's end the process
+
+
+def test_what_is_measured_and_what_runs_are_in_the_same_container() -> None:
+    argv = job_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    container = container_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    assert argv == [*container, *_order().argv] and container[-1] == "/m.sif"
+
+
+def test_apptainer_is_started_without_what_it_would_bind_or_hand_on() -> None:
+    harmless = {"PATH": "/bin", "APPTAINER_CACHEDIR": "/c", "SINGULARITY_TMPDIR": "/t", "SLURM_CONF": "/s"}
+    names = ("BIND", "BINDPATH", "MOUNT", "OVERLAY", "CONTAINLIBS", "NV", "CONFIG_FILE", "NETWORK", "WORKDIR")
+    harmful = [f"{brand}_{name}" for brand in ("APPTAINER", "SINGULARITY") for name in names]
+    harmful += ["APPTAINERENV_FOO", "SINGULARITYENV_FOO", "TERM", "http_proxy", "ALL_PROXY", "no_proxy"]
+    assert container_environment(harmless | dict.fromkeys(harmful, "x")) == harmless
 
 
 @pytest.mark.parametrize("path", ["/r:rw", "/r,/etc", "/r\n/etc", "/r\\"])

@@ -97,10 +97,11 @@ def test_a_job_runs_and_is_sealed(node: Callable[..., Node]) -> None:
     result = read_result(here.attempt)
     assert (result.outcome, result.job_id, result.isolation.network) == ("ok", "42", "none")
     assert (here.attempt / "stdout.log").read_text() == "hello\n"
-    begin, end = (
+    begin, judge, end = (
         call.split("\x1f") for call in (here.standin / "calls").read_text().splitlines() if "phases" in call
     )
-    assert "SLURM_JOB_NAME=mlp-x" in begin and "SLURM_JOB_NAME=mlp-x" in end
+    assert all("SLURM_JOB_NAME=mlp-x" in call for call in (begin, judge, end))
+    assert result.isolation.measured and "network: cut off by namespace" in said
     assert "job_id=42\nnode=n1\n" in (here.run / "spool" / "started" / "mlp-x.0").read_text()
 
 
@@ -147,7 +148,7 @@ def test_the_program_of_singularityce_does_instead(
     status, said = here.work()
     assert status == 0, said
     assert read_result(here.attempt).outcome == "ok"
-    argv = (here.attempt / "exec.argv").read_text().splitlines()
+    argv = (here.attempt / "container.none").read_text().splitlines()
     assert argv[argv.index("--silent") - 1] == "singularity"
 
 
@@ -170,10 +171,47 @@ def test_where_the_network_stays_open_the_record_says_so(node: Callable[..., Nod
 def test_where_the_network_stays_open_and_must_not_nothing_runs(node: Callable[..., Node]) -> None:
     here = node("print('hello')", require_no_network=True)
     (here.standin / "no_network_none").touch()
-    assert here.work()[0] == 0
+    status, said = here.work()
+    assert status == 0 and "warning: nothing here keeps the job's code from the network" in said
+    assert "not run: the campaign requires jobs without a network" in said
     result = read_result(here.attempt)
     assert result.outcome == "not_isolated" and "cannot be cut off" in str(result.reason)
     assert not (here.attempt / "stdout.log").exists()
+
+
+def test_what_a_container_shows_besides_is_refused_before_anything_runs(node: Callable[..., Node]) -> None:
+    here = node("print('hello')")
+    (here.standin / "leaks").write_text("mount 1 1 8:1 /srv /srv/secret rw - ext4 /dev/sda rw\n")
+    status, said = here.work()
+    assert status == 0 and "mount /srv/secret (ext4 /dev/sda, writable)" in said
+    assert read_result(here.attempt).outcome == "not_isolated" and not (here.attempt / "stdout.log").exists()
+
+
+def test_a_container_that_does_not_start_is_told_and_nothing_runs(node: Callable[..., Node]) -> None:
+    here = node("print('hello')")
+    (here.standin / "bin" / "apptainer").unlink()
+    real = REPOSITORY / "tests" / "sbatch" / "standin_apptainer"
+    broken = 'case "$*" in *"/bin/bash -p -s"*) echo FATAL: no loop devices >&2; exit 255 ;; esac'
+    (here.standin / "bin" / "apptainer").write_text(f'#!/bin/bash\n{broken}\nexec {real} "$@"\n')
+    (here.standin / "bin" / "apptainer").chmod(0o755)
+    assert here.work()[0] == 0
+    result = read_result(here.attempt)
+    assert result.outcome == "not_isolated" and "FATAL: no loop devices" in str(result.reason)
+
+
+def test_no_variable_of_the_site_reaches_a_container(
+    node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = node("pass")
+    harmful = ("APPTAINER_BIND", "SINGULARITY_BINDPATH", "APPTAINERENV_TOKEN", "SINGULARITYENV_TOKEN", "TERM")
+    for name in (*harmful, "APPTAINER_CONFIG_FILE", "https_proxy", "APPTAINER_CACHEDIR"):
+        monkeypatch.setenv(name, "x")
+    _, said = here.work()
+    seen = (here.standin / "environment").read_text().split()
+    left = [name for name in seen if "APPTAINER" in name or "SING" in name or "proxy" in name.lower()]
+    assert sorted(left) == ["APPTAINER_CACHEDIR", "STANDIN_APPTAINER"] and "TERM" not in seen
+    (told,) = [line for line in said.splitlines() if "left out of the environment of containers:" in line]
+    assert {"APPTAINER_BIND", "APPTAINERENV_TOKEN", "SINGULARITY_BINDPATH"} <= set(told.split())
 
 
 def test_a_job_that_is_cancelled_ends_its_work_and_the_attempt_is_sealed(node: Callable[..., Node]) -> None:

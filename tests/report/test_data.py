@@ -14,6 +14,7 @@ from mlipilot.audit.ledger import LedgerError
 from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.errors import InputError
+from mlipilot.jobs.order import Isolation
 from mlipilot.pilots.endpoint.abilities import Abilities, Finding
 from mlipilot.pilots.settings import EndpointSettings
 from mlipilot.report import rows
@@ -263,3 +264,26 @@ def test_the_summary_is_computed(view: LineageView) -> None:
         "It ended because the budget of 4 iterations is used up.",
     ):
         assert part in text
+
+
+def test_an_isolation_that_is_weak_is_seen_in_status_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weak = Isolation(
+        backend="slurm",
+        filesystem="container",
+        measured=True,
+        mounts=["/srv/secret (ext4 /dev/sda, writable)"],
+        variables=["SITE_TOKEN"],
+    )
+    monkeypatch.setattr("tests.report.synthetic.Isolation", lambda: weak)
+    view = view_of(small_run(tmp_path / "run").run)
+    found = json.loads(json.dumps(status_dict(view)))
+    texts = "\n".join(found["isolation"]["open_doors"])
+    line = status_line(found)
+    names = ("progress", "gates", "parity", "training", "dynamics")
+    page = context(view, [Picture(n, n, "", b"", b"") for n in names], Export(missing="no model"))
+    for word in ("the host's network is open", "/srv/secret (ext4 /dev/sda, writable)", "SITE_TOKEN"):
+        assert word in texts and word in line
+        assert word in render_markdown(page) and word.replace("'", "&#39;") in render_html(page)
+    assert line.count("warning: ") == 3 and "measured yes" in render_markdown(page)

@@ -54,10 +54,20 @@ def test_a_data_set_that_cannot_be_rebuilt_is_one_clean_line(
 
 
 def test_where_containers_cannot_be_cut_off_is_found_out(stand_in: StandIn, image: Path) -> None:
-    stand_in("apptainer", 'for word; do [ "$word" != --net ] || exit 1; done')
-    assert network_of_containers(image) == "host"
-    stand_in("apptainer", "true")
+    seen = "mount 1 0 0:1 / / ro - squashfs /dev/loop0 ro"
+
+    def apptainer(refused: str, network: str) -> None:
+        refuse = f"for word; do case $word in {refused}) exit 1 ;; esac; done"
+        stand_in("apptainer", f"{refuse}\nprintf '%s\\n' '{seen}' 'network {network}' measured")
+
+    apptainer("never", "namespace")
     assert network_of_containers(image) == "none"
+    apptainer("--net", "seccomp")
+    assert network_of_containers(image) == "seccomp"
+    apptainer("--net", "host")
+    assert network_of_containers(image) == "host"
+    stand_in("apptainer", "true")  # that it ends well says nothing
+    assert network_of_containers(image) == "host"
 
 
 def test_without_apptainer_there_are_no_containers(no_programs: None, image: Path) -> None:

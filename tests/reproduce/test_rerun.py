@@ -24,6 +24,7 @@ from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_ou
 from tests.conftest import StandIn
 
 MakeAttempts = Callable[..., Attempts]
+STANDIN = Path(__file__).resolve().parents[1] / "sbatch" / "standin_apptainer"
 
 
 @pytest.fixture
@@ -66,12 +67,19 @@ def test_a_training_that_fails_is_a_failure_and_is_not_evaluated(attempts: MakeA
 def test_in_an_image_each_job_has_a_container_of_its_own(
     attempts: MakeAttempts, stand_in: StandIn, tmp_path: Path
 ) -> None:
-    """The stand-in for Apptainer writes down its words and runs what stands behind the image, here."""
+    """The stand-in for Apptainer writes down its words and runs what stands behind the image, here.
+
+    What is measured in its container, the stand-in of the batch scripts' tests says.
+    """
+    (tmp_path / "measured").mkdir()
+    measure = f'STANDIN_APPTAINER={tmp_path}/measured exec {STANDIN} "$@"'
+    measure = f'case "$*" in *"/bin/bash -p -s"*) {measure} ;; esac'
     run_it = 'while [ "$1" != /m.sif ]; do [ "$1" != --pwd ] || cd "$2"; shift; done; shift 2; python3 "$@"'
-    stand_in("apptainer", f'printf "%s\\n" "$@" >>"{tmp_path}/asked"; {run_it}')
+    stand_in("apptainer", f'{measure}; printf "%s\\n" "$@" >>"{tmp_path}/asked"; {run_it}')
     made = attempts(
         "import sys; print('boom', file=sys.stderr); sys.exit(3)", Container(Path("/m.sif"), "none")
     )
+    (made.run.data / "train").mkdir(parents=True)
     assert failures(run_jobs(made, 0, [1], Silent())) == ["0000/seed-1/train failed: boom (exit status 3)"]
     attempt = made.lineage.attempt(JobKey(0, 1, "train"), 1)
     isolation = read_result(attempt).isolation

@@ -196,6 +196,17 @@ def test_the_variables_that_a_campaign_names_reach_its_controller(site: Checkout
     assert {name for name in given if name in told} == {"OUR_URL", "BIG_KEY", "SET_KEY"}
 
 
+def test_what_a_site_sets_for_containers_does_not_reach_the_controllers(site: Checkout) -> None:
+    of_site = {"APPTAINER_BIND": "/srv", "SINGULARITY_BINDPATH": "/srv", "APPTAINERENV_TOKEN": "x"}
+    done = site.start(**of_site, APPTAINER_TMPDIR="/scratch", OPENAI_API_KEY="k")
+    assert done.returncode == 0, done.stdout
+    told = site.told()
+    assert not set(of_site) & set(told) and told["OPENAI_API_KEY"] == "k"
+    seen = (site.apptainer / "environment").read_text().split()
+    assert not set(of_site) & set(seen) and "APPTAINER_TMPDIR" in seen
+    assert "left out of the environment of containers: APPTAINERENV_TOKEN" in done.stdout
+
+
 def test_the_model_of_a_campaign_is_named_to_submitter_and_controller(site: Checkout) -> None:
     site.submitter = 'env >"$1/served"\n'
     (site.root / "tiny.gguf").touch()

@@ -32,7 +32,7 @@ def test_the_site_file_and_the_jobs_scripts_are_put_into_the_run(run: Run, tmp_p
         assert (run.spool / script).read_text() == f"echo {script}\n"
     expected = {"image": str(image), "image_sha256": "ab" * 32, "modules": "apptainer/1.4", "python": ""}
     expected |= dict.fromkeys(("endpoint", "endpoint_image", "endpoint_options"), "")
-    expected |= {"endpoint_wait_s": "1800", "endpoint_idle_s": "900"}
+    expected |= {"endpoint_wait_s": "1800", "endpoint_idle_s": "900", "hash_always": "0"}
     assert read_fields(run.spool / "site.env") == expected
     run.once(MLIPILOT_PYTHON="")  # a submitter that is told nothing leaves the run with its own
     assert read_fields(run.spool / "site.env") == expected

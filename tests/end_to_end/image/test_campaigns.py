@@ -27,7 +27,13 @@ def test_a_controller_that_reaches_its_time_limit_is_followed_by_another(two_lin
         assert all([attempt.number for attempt in attempts] == [1] for attempts in jobs.values()), jobs
         for key in jobs:
             isolation = read_result(site.run.lineage(lineage).attempt(key, 1)).isolation
-            assert isolation == Isolation(backend="slurm", filesystem="container", network="none")
+            assert isolation == Isolation(
+                backend="slurm",
+                filesystem="container",
+                network="none",
+                network_by="namespace",
+                measured=True,
+            )
     names = sorted(path.name for path in (site.run.spool / "requests").iterdir())
     assert sorted(path.name for path in (site.run.spool / "started").iterdir()) == [f"{n}.0" for n in names]
     assert site.left_running() == []

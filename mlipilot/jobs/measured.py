@@ -1,0 +1,166 @@
+"""What was seen and reached from inside a container that is started as a candidate's is: `measure.sh`, read.
+
+The measurement is made before any code of the candidate runs, in a container of its own with the same
+options, and what it printed is kept where the candidate cannot write. So no candidate can forge it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from mlipilot.jobs.apptainer import (
+    NETWORKS,
+    Network,
+    bare_argv,
+    binds_of,
+    container_environment,
+    names_inside,
+    write_seccomp,
+)
+from mlipilot.jobs.mounts import Mount, foreign_mounts, parse_mount
+from mlipilot.jobs.order import Isolation, JobOrder
+from mlipilot.programs import ask
+
+SCRIPT = Path(__file__).with_name("measure.sh")
+PROGRAM = ("/bin/bash", "-p", "-s")
+Backend = Literal["local", "slurm"]
+_PATIENCE_S = 120.0
+# Apptainer's own, by which a container knows what it is; those of the host are not handed on by --cleanenv.
+_OF_APPTAINER = re.compile(
+    r"(APPTAINER|SINGULARITY)_[A-Z_]+|HOME|LANG|LC_ALL|LD_LIBRARY_PATH|(USER_)?PATH|PROMPT_COMMAND|PS1|(OLD)?PWD|SHLVL|_"
+)
+_SAID: dict[str, Network] = {"namespace": "none", "seccomp": "seccomp", "host": "host"}
+_CUT_OFF_BY: dict[Network, Literal["namespace", "seccomp"]] = {"none": "namespace", "seccomp": "seccomp"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement."""
+
+    complete: bool = False
+    network: Network = "host"
+    """What keeps it from the network, as seen from inside."""
+    mounts: tuple[Mount, ...] = ()
+    binds: tuple[str, ...] = ()
+    """What the job is given, each as `of_host` has it."""
+    variables: frozenset[str] = frozenset()
+    of_image: frozenset[str] = frozenset()
+    """The variables that the image sets."""
+    unread: tuple[str, ...] = ()
+    """Lines of the mount table that are none."""
+
+
+def read_measured(text: str) -> Measured:
+    """What `measure.sh` printed; anything else is incomplete."""
+    lines = [line.partition(" ")[::2] for line in text.splitlines()]
+    mounts, unread = [], []
+    for key, value in lines:
+        if key == "mount":
+            try:
+                mounts.append(parse_mount(value))
+            except ValueError as error:
+                unread.append(str(error))
+    said = [value for key, value in lines if key == "network"]
+    return Measured(
+        complete=bool(lines) and lines[-1][0] == "measured" and len(said) == 1 and bool(mounts),
+        network=_SAID.get(said[0], "host") if len(said) == 1 else "host",
+        mounts=tuple(mounts),
+        binds=tuple(value for key, value in lines if key == "bind"),
+        variables=frozenset(value for key, value in lines if key == "variable"),
+        of_image=frozenset(value for key, value in lines if key == "image"),
+        unread=tuple(unread),
+    )
+
+
+def of_host(order: JobOrder, attempt: Path) -> list[str]:
+    """Which files the paths of the job's binds are on the host: something else may be bound there first."""
+    found = []
+    for path in binds_of(order, attempt):
+        with suppress(OSError):  # one that is missing is missing inside, too
+            status = Path(path).stat(follow_symlinks=False)
+            found.append(f"{status.st_dev}:{status.st_ino} {path}")
+    return found
+
+
+def isolation_of(
+    measured: Measured, order: JobOrder, attempt: Path, backend: Backend, host: Sequence[str]
+) -> Isolation:
+    """What is in force in the container of the attempt's job; `host` is what `of_host` says there."""
+    if not measured.complete:
+        return Isolation(backend=backend, filesystem="container")
+    binds = binds_of(order, attempt)
+    mounts = foreign_mounts(measured.mounts, binds) + list(measured.unread)
+    paths = {bind.partition(" ")[2] for bind in {*measured.binds} & {*host}}
+    mounts += [f"{path}, which is something else there" for path in binds if path not in paths]
+    own = names_inside(order) | measured.of_image
+    foreign = [name for name in measured.variables - own if not _OF_APPTAINER.fullmatch(name)]
+    return Isolation(
+        backend=backend,
+        filesystem="container",
+        network="host" if measured.network == "host" else "none",
+        network_by=_CUT_OFF_BY.get(measured.network),
+        measured=True,
+        mounts=mounts,
+        variables=sorted(foreign),
+    )
+
+
+def why_not_isolated(isolation: Isolation, order: JobOrder, words: str = "") -> str | None:
+    """Why the job's code must not run under that isolation, and what mends it; None where it may.
+
+    `words`: what was said where the isolation of a container could not be measured.
+    """
+    if isolation.filesystem == "container" and order.on_leak == "refuse":
+        if not isolation.measured:
+            return (
+                f"what its container keeps apart could not be measured ({words or 'nothing was said'}): "
+                f"`apptainer exec` must work on {gethostname()}, and the image must have bash and stat"
+            )
+        if isolation.leaks:
+            return (
+                f"its container shows more of the host than it may: {few(isolation.leaks)}. See "
+                f"`bind path` in apptainer.conf of {gethostname()} and wrappers of apptainer there, or set "
+                "jobs.on_leak: record"
+            )
+    if order.require_no_network and isolation.network != "none":
+        return (
+            "the campaign requires jobs without a network, and here it cannot be cut off: it takes user "
+            "namespaces (sysctl user.max_net_namespaces), or an Apptainer with seccomp"
+        )
+    return None
+
+
+def few(texts: Sequence[str], most: int = 6) -> str:
+    """The first of `texts`, and how many there are besides."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+def measure(container: Sequence[str], binds: Iterable[str] = ()) -> tuple[str, str]:
+    """What the script prints in `container`, a command line without a program; and why, where it fails."""
+    here = str(Path("/proc/self/ns/net").stat().st_ino)
+    answer = ask(
+        [*container, *PROGRAM, here, *binds],
+        stdin=SCRIPT.read_text(encoding="utf-8"),
+        timeout_s=_PATIENCE_S,
+        environment=container_environment(),
+    )
+    return answer.stdout, answer.words
+
+
+def best_network(image: Path) -> Network:
+    """The closest to no network that containers of `image` can be kept to here."""
+    with TemporaryDirectory(prefix="mlipilot-") as folder:
+        write_seccomp(Path(folder))
+        for network in NETWORKS:
+            text, _ = measure(bare_argv(image, Path(folder), network))
+            if read_measured(text).network != "host":
+                return network
+    return "host"
