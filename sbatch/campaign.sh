@@ -12,6 +12,8 @@ source "${BASH_SOURCE[0]%/*}/common.sh"
 source "${BASH_SOURCE[0]%/*}/slurm.sh"
 # shellcheck source-path=SCRIPTDIR source=owner.sh
 source "${BASH_SOURCE[0]%/*}/owner.sh"
+# shellcheck source-path=SCRIPTDIR source=image.sh
+source "${BASH_SOURCE[0]%/*}/image.sh"
 script=${1:?a campaign starts it: campaign.sh SCRIPT RUN CAMPAIGN.yaml} run=${2:?the run is missing}
 shift 2
 case $MLIPILOT_SUBMIT in
@@ -31,35 +33,20 @@ load_modules "$MLIPILOT_MODULES"
 need_container
 only_own_containers
 
-built_digest() { # what images.lock beside the image says that was built; nothing where it does not know the image
-  local key value file=
-  while read -r key value; do
-    case $key in
-      file:) file=$value ;;
-      sif_sha256:) [ "$file" != "${image##*/}" ] || printf '%s' "$value" ;;
-    esac
-  done <"${image%/*}/images.lock"
-}
-
 # The image that is here now is the run's for good: its jobs refuse any other.
 [ -n "$MLIPILOT_IMAGE" ] || MLIPILOT_IMAGE=containers/mlipilot-cpu.sif # where containers/build.sh puts it
 image=$(realpath -- "$MLIPILOT_IMAGE")
 [ -f "$image" ] && [ -r "$image" ] ||
   fail "there is no image at $MLIPILOT_IMAGE: containers/README.md says how to build it"
 say "hashing $image"
-sha256_of_image "$image" "$MLIPILOT_HASH_ALWAYS" || fail "$image cannot be read: see its rights and its file system"
-built=$(built_digest 2>/dev/null)
-[ "${built:-$digest}" = "$digest" ] || fail "$image is not the one in images.lock beside it ($built); this one is $digest"
+hash_image
 recorded=$run/image.sha256
 if [ -e "$recorded" ]; then
   [ "$(cat "$recorded")" = "$digest" ] || fail "the run was begun with another image ($(cat "$recorded")); this one is $digest"
 else
   printf '%s\n' "$digest" >"$recorded.$$" && mv "$recorded.$$" "$recorded"
 fi
-if [ -n "$MLIPILOT_PUBLIC_KEY" ]; then
-  "$container" verify --key "$MLIPILOT_PUBLIC_KEY" "$image" >/dev/null 2>&1 ||
-    fail "$image is not signed by the owner of $MLIPILOT_PUBLIC_KEY: do not run it"
-fi
+check_signature
 export MLIPILOT_IMAGE=$image MLIPILOT_IMAGE_SHA256=$digest
 
 if [ -n "$MLIPILOT_ENDPOINT" ]; then # the submitter queues it when the first lineage asks for it
@@ -110,27 +97,10 @@ else
   say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $(shown_script) again"
 fi
 
-# The variables of mlipilot/pilots/named.yaml, which a host need not have.
-named_pilots=(MISTRAL_24B_BASE_URL MISTRAL_24B_API_KEY QWEN3_32B_BASE_URL QWEN3_32B_API_KEY)
-
-own_variables() { # own_variables CAMPAIGN.yaml [OPTION…]: those that the campaign itself names for addresses and keys
-  { cat -- "$1" 2>/dev/null; printf '%s\n' "${@:2}"; } | sed 's/^ *#.*//' |
-    grep -oE "(base_url|api_key)_env[\"']? *[:=] *[\"']?[A-Za-z_][A-Za-z0-9_]*" | grep -oE '[A-Za-z0-9_]+$'
-}
-
-pass_on() { # pass_on NAME…: to the controller through the environment, never through a command line
-  local name
-  for name in "$@"; do
-    [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || fail "MLIPILOT_PASS in $script: '$name' is no name of a variable"
-    [ -z "${!name:-}" ] || give_inside "$name" "${!name}"
-  done
-}
-
 (
   mapfile -t of_campaign < <(own_variables "$@")
   # shellcheck disable=SC2086  # several names are several words
-  pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES OPENAI_BASE_URL OPENAI_API_KEY \
-    REQUESTS_CA_BUNDLE HTTPS_PROXY NO_PROXY "${named_pilots[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
+  pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES "${of_endpoints[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
   tell_controller
   exec "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
     --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \

@@ -25,6 +25,8 @@ source "$here/submitter_lib.sh"
 source "$here/submitter_request.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_queue.sh
 source "$here/submitter_queue.sh"
+# shellcheck source-path=SCRIPTDIR source=submitter_accounts.sh
+source "$here/submitter_accounts.sh"
 
 usage_error() {
   printf 'submitter.sh: %s\n' "$*" >&2
@@ -157,6 +159,7 @@ if [[ -n $once ]]; then
   list_requests
   consider_all
   [[ -z $news ]] || poll || exit 75
+  publish_accounts
   exit 0
 fi
 
@@ -188,7 +191,9 @@ while [[ -z $ending ]]; do
   clock
   ((now < next_poll)) || poll
   [[ ${#open[@]} -eq 0 && -z $unpublished ]] || consider_all
+  publish_accounts
   [[ -z $stop ]] || break
   read -r -t 1 -u "$never"
 done
+publish_accounts now
 log "ended: ${stop:+$run/spool/stop is there}${ending:+asked to by a signal}"

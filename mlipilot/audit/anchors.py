@@ -3,6 +3,9 @@
 A job's name begins with `mlp-` and the first 16 hexadecimal digits of the ledger's head at its submission. A
 ledger that was cut or rewritten from before that submission on lacks the record that the name speaks of. No
 name speaks of what was written after the last submission.
+
+Slurm itself is asked first. What it does not say is compared with the submitter's extract of its accounts,
+which lies in the run, so that its word is less: a note says of how many names.
 """
 
 from __future__ import annotations
@@ -12,17 +15,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from mlipilot.audit.accounts import AccountedJob, NoAnswerError, ask_accounts, read_extract, slurm_time
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
 from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import LineagePaths, RunPaths
-from mlipilot.programs import ask, slurm_environment
 from mlipilot.untrusted import one_line
 
 NAME = re.compile(r"mlp-([0-9a-f]{16})-[a-z0-9][a-z0-9.-]{0,80}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _CLOCKS = timedelta(minutes=10)  # by which those of two machines may differ
-_PATIENCE_S = 120
-_MOST_BYTES = 64 * 1024**2  # some 400,000 jobs
+_SLURM, _EXTRACT = "Slurm's accounts", "the submitter's extracts of Slurm's accounts"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 Ledgers = Mapping[LineagePaths, Sequence[Record]]
@@ -39,21 +41,6 @@ class Anchor:
     end: Record
 
 
-@dataclass(frozen=True)
-class AccountedJob:
-    """A job as Slurm's accounts have it."""
-
-    job_id: str
-    submitted: datetime | None
-    name: str
-    directory: str
-    """Where it was submitted from: the submitter works in the run's directory."""
-
-
-class _NoAnswerError(Exception):
-    """Slurm's accounts cannot be asked; the message says why."""
-
-
 def verify_anchors(run: RunPaths, found: Verification) -> None:
     """Compare the names of a run's Slurm jobs with its ledgers, and both with Slurm's accounts."""
     try:
@@ -64,7 +51,10 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
         if anchors or requested or any(_is_on_slurm(records) for records in ledgers.values()):
             begun = _begun(ledgers)
             listed = _compare_with_accounts(run, begun, anchors, found)
-            ours = [job for job in listed if job.name in requested or _is_of(run, begun, job)]
+            ours = {
+                witness: [job for job in jobs if job.name in requested or _is_of(run, begun, job)]
+                for witness, jobs in zip((_SLURM, _EXTRACT), listed, strict=True)
+            }
             # Read again: a controller may have submitted jobs while Slurm was asked.
             heads = {record.hash[:16] for records in _ledgers(run).values() for record in records}
             _find_unknown_heads(run, heads, ours, requested, found)
@@ -105,20 +95,49 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verificati
 
 def _compare_with_accounts(
     run: RunPaths, begun: datetime, anchors: Sequence[Anchor], found: Verification
-) -> list[AccountedJob]:
-    """Look up each anchor by its number; returns the jobs of all who carried the run since it began."""
+) -> tuple[list[AccountedJob], list[AccountedJob]]:
+    """Look up each anchor by its number.
+
+    Returns the jobs of all who carried the run since it began, by Slurm's own word and by the extract's.
+    """
+    listed: list[AccountedJob] = []
+    missing, silence = list(anchors), ""
     try:
         numbers = ",".join(sorted({anchor.job_id for anchor in anchors}))
-        known = _ask(f"--jobs={numbers}") if anchors else []
-        listed = _ask(f"--uid={','.join(map(str, _owners(run)))}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
-    except _NoAnswerError as reason:
+        known = ask_accounts(f"--jobs={numbers}") if anchors else []
+        owners = ",".join(map(str, _owners(run)))
+        listed = ask_accounts(f"--uid={owners}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
+        found.witnessed, missing = _compare(anchors, known, _SLURM, found)
+    except NoAnswerError as reason:
+        silence = str(reason)
+    extract = read_extract(run)
+    if extract is None or not extract.jobs:
+        found.notes += _on_the_ledger_alone(anchors, missing, silence)
+        return listed, []
+    found.extracted, left = _compare(missing, extract.jobs, _EXTRACT, found)
+    if missing:
+        why = silence or "its accounts do not have them any more, or hide them"
         found.notes.append(
-            f"the names of {len(anchors)} Slurm jobs were compared with the ledger alone: {reason}; only "
+            f"{found.extracted} of {len(missing)} names that Slurm itself did not tell now ({why}) are in "
+            f"the extract of its accounts that the submitter made at {extract.time:%Y-%m-%d %H:%M} UTC, "
+            f"{run.spool / 'accounts'}: whoever can rewrite the ledger can rewrite that, too"
+        )
+    found.notes += _on_the_ledger_alone(anchors, left, silence) if left else []
+    return listed, extract.jobs
+
+
+def _on_the_ledger_alone(anchors: Sequence[Anchor], missing: Sequence[Anchor], silence: str) -> Iterator[str]:
+    if silence:
+        yield (
+            f"the names of {len(missing)} Slurm jobs were compared with the ledger alone: {silence}; only "
             "Slurm's accounts can show that a ledger was cut at a record's end or rewritten"
         )
-        return []
-    _compare(anchors, known, found)
-    return listed
+    elif missing:
+        yield (
+            f"{len(missing)} of {len(anchors)} Slurm jobs are not in its accounts (another cluster's, hidden "
+            f"from this user, or older than what is kept): {', '.join(a.job_id for a in missing[:5])}"
+            + (", ..." if len(missing) > 5 else "")
+        )
 
 
 def _owners(run: RunPaths) -> list[int]:
@@ -135,47 +154,54 @@ def _is_of(run: RunPaths, begun: datetime, job: AccountedJob) -> bool:
     return of_now and job.directory == str(run.root.resolve()) and NAME.fullmatch(job.name) is not None
 
 
-def _compare(anchors: Sequence[Anchor], jobs: Iterable[AccountedJob], found: Verification) -> None:
-    """Numbers are used again one day: only number, name and time together tell a job."""
+def _compare(
+    anchors: Sequence[Anchor], jobs: Iterable[AccountedJob], witness: str, found: Verification
+) -> tuple[int, list[Anchor]]:
+    """How many names `witness` agrees on, and those that it does not know.
+
+    Numbers are used again one day: only number, name and time together tell a job.
+    """
     by_number: dict[str, list[AccountedJob]] = {}
     for job in jobs:
         by_number.setdefault(job.job_id, []).append(job)
-    missing: list[str] = []
+    agreed, missing = 0, []
     last: dict[LineagePaths, int] = {}
     for anchor in anchors:
         same_number = by_number.get(anchor.job_id, [])
         others = [job.name for job in same_number if _is_of_then(job, anchor)]
         if any(job.name == anchor.name for job in same_number):
-            found.witnessed += 1
+            agreed += 1
             last[anchor.lineage] = max(anchor.head.seq, last.get(anchor.lineage, 0))
         elif others:
             found.problems.append(
-                f"{anchor.lineage.ledger}:{anchor.end.seq + 1}: Slurm's accounts name job {anchor.job_id} "
-                f"{one_line(others[0], 120)}, the ledger {anchor.name}: it was rewritten"
+                f"{anchor.lineage.ledger}:{anchor.end.seq + 1}: {witness} say that job {anchor.job_id} was "
+                f"named {one_line(others[0], 120)}, the ledger {anchor.name}: it was rewritten"
             )
         else:
-            missing.append(anchor.job_id)
+            missing.append(anchor)
     for lineage, seq in last.items():
-        found.notes.append(f"{lineage.ledger}: Slurm's accounts bear witness to it up to line {seq + 1}")
-    if missing:
-        found.notes.append(
-            f"{len(missing)} of {len(anchors)} Slurm jobs are not in its accounts (another cluster's, hidden "
-            f"from this user, or older than what is kept): {', '.join(missing[:5])}"
-            + (", ..." if len(missing) > 5 else "")
-        )
+        found.notes.append(f"{lineage.ledger}: {witness} bear witness to it up to line {seq + 1}")
+    return agreed, missing
 
 
 def _find_unknown_heads(
-    run: RunPaths, heads: set[str], jobs: Sequence[AccountedJob], requested: set[str], found: Verification
+    run: RunPaths,
+    heads: set[str],
+    by_witness: Mapping[str, Sequence[AccountedJob]],
+    requested: set[str],
+    found: Verification,
 ) -> None:
     """Jobs of this run whose names speak of a record that no ledger has."""
-    unknown = {job.name: job for job in jobs if job.name[4:20] not in heads}
-    for name, job in sorted(unknown.items()):
-        found.problems.append(
-            f"{run.root}: Slurm's accounts have job {one_line(job.job_id, 20)}, {name}, of this run, but no "
-            f"ledger has a record with the hash {name[4:20]}...: a ledger was cut or rewritten"
-        )
-    for name in sorted(requested - unknown.keys()):
+    unknown: set[str] = set()
+    for witness, jobs in by_witness.items():
+        of_witness = {job.name: job for job in jobs if job.name[4:20] not in heads}
+        for name in sorted(of_witness.keys() - unknown):
+            found.problems.append(
+                f"{run.root}: {witness} have job {one_line(of_witness[name].job_id, 20)}, {name}, of this "
+                f"run, but no ledger has a record with hash {name[4:20]}...: a ledger was cut or rewritten"
+            )
+        unknown |= of_witness.keys()
+    for name in sorted(requested - unknown):
         if name[4:20] not in heads:
             found.notes.append(
                 f"{run.spool / 'requests' / name}: no ledger has a record with this hash, but Slurm's "
@@ -183,34 +209,13 @@ def _find_unknown_heads(
             )
 
 
-def _ask(*which: str) -> list[AccountedJob]:
-    """One question to Slurm's accounts. Raises _NoAnswerError."""
-    argv = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates"]
-    argv += ["--format=JobIDRaw,Submit,JobName,WorkDir", *which]
-    environment = slurm_environment() | {"TZ": "UTC"}
-    answer = ask(argv, timeout_s=_PATIENCE_S, environment=environment, most_bytes=_MOST_BYTES)
-    if not answer.is_answer:
-        raise _NoAnswerError(answer.words)
-    rows = [line.split("|", 3) for line in answer.stdout.split("\n")]
-    return [AccountedJob(row[0], _time(row[1]), row[2], row[3]) for row in rows if len(row) == 4]
-
-
 def _is_of_then(job: AccountedJob, anchor: Anchor) -> bool:
-    since, until = _time(anchor.head.time), _time(anchor.end.time)
+    since, until = slurm_time(anchor.head.time), slurm_time(anchor.end.time)
     if job.submitted is None or since is None or until is None:
         return False
     return since - _CLOCKS <= job.submitted <= until + _CLOCKS
 
 
 def _begun(ledgers: Ledgers) -> datetime:
-    times = [_time(records[0].time) or _EPOCH for records in ledgers.values() if records]
+    times = [slurm_time(records[0].time) or _EPOCH for records in ledgers.values() if records]
     return min(times, default=_EPOCH).replace(microsecond=0)  # Slurm's are whole seconds
-
-
-def _time(text: str) -> datetime | None:
-    """A time of a ledger's, or one of Slurm's, which says no zone and was asked for in UTC."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

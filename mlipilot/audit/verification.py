@@ -28,7 +28,9 @@ class Verification:
     anchors: int = 0
     """Names of Slurm jobs that hold the hash of a record before the job's end."""
     witnessed: int = 0
-    """Of these, how many Slurm's accounts have too."""
+    """Of these, how many Slurm's accounts have too, which were asked now."""
+    extracted: int = 0
+    """Of the others, how many are in the submitter's extract of these accounts, which lies in the run."""
 
     def expect(self, path: Path, digest: str, where: str) -> None:
         """Check one file against a recorded digest and count it as accounted for."""

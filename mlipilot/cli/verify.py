@@ -27,7 +27,11 @@ def verify(run: RunDirectory, as_json: AsJson = False) -> None:
                 "notes": found.notes,
                 "files": len(found.accounted),
                 "records": found.records,
-                "anchors": {"in_ledger": found.anchors, "in_accounts": found.witnessed},
+                "anchors": {
+                    "in_ledger": found.anchors,
+                    "in_accounts": found.witnessed,
+                    "in_extract_only": found.extracted,
+                },
             }
         )
     else:
@@ -36,7 +40,9 @@ def verify(run: RunDirectory, as_json: AsJson = False) -> None:
         for problem in problems:
             stdout.print(f"FAILED {problem}", markup=False, soft_wrap=True, style="red")
         if not problems:
-            names = f"; Slurm's accounts agree on {found.witnessed} of {found.anchors} job names"
+            names = f"; Slurm's accounts, asked now, agree on {found.witnessed} of {found.anchors} job names"
+            if found.extracted:
+                names += f", the run's own extract of them on {found.extracted} more"
             stdout.print(
                 f"verified: {len(found.accounted)} files and {found.records} ledger records; "
                 f"every verdict recomputed{names if found.anchors else ''}",

@@ -139,8 +139,7 @@ def run_in_image(
 ) -> Answer:
     """Run `argv` as a job is run, `attempt/output` being all that it may write."""
     order = _order(attempt, argv, reads, gpu=gpu)
-    container = container_argv(order, attempt, image, network=network, program=find_program())
-    command = [*container, *argv]
+    command = [*_container(order, attempt, image, network), *argv]
     environment = container_environment() | {_VARIABLE: secrets.token_hex(8)}
     return ask(command, timeout_s=_LIMIT_S + 20, environment=environment)
 
@@ -161,6 +160,13 @@ def _order(attempt: Path, argv: Sequence[str], reads: Sequence[Path], *, gpu: bo
         reads=[str(path) for path in reads],
         uses_gpu=gpu,
     )
+
+
+def _container(order: JobOrder, attempt: Path, image: Path, network: Network) -> list[str]:
+    """A job's container without a time limit, which `ask` has: only the host may have its program."""
+    program = find_program()
+    argv = container_argv(order, attempt, image, network=network, program=program)
+    return argv[argv.index(program) :]
 
 
 @contextmanager
@@ -187,8 +193,7 @@ def _probe(image: Path, directory: Path, network: Network) -> Found:
         if said.get("script") != "ended":
             return Found(started=False, words=answer.words, faults=(), reached=True)
         order = _order(attempt, argv, [recipe])
-        container = container_argv(order, attempt, image, network=network, program=find_program())
-        text, words = measure(container, binds_of(order, attempt))
+        text, words = measure(_container(order, attempt, image, network), binds_of(order, attempt))
         measured = read_measured(text)
         isolation = isolation_of(measured, order, attempt, "local", of_host(order, attempt))
         unmeasured = () if measured.complete else (f"what a container shows cannot be measured: {words}",)

@@ -102,7 +102,7 @@ def _site_file() -> dict[str, str]:
 def how_to_get(program: str, site: Site) -> str:
     """What to do when a program of the host is missing."""
     if Path("/.singularity.d").is_dir():
-        return f"an image holds no {program}: run doctor on the host, with MLIPilot in an environment there"
+        return f"an image holds no {program}: where the host has it, `sbatch/mlipilot doctor` asks there"
     if site.modules:
         return f"`module load {site.modules}` (MLIPILOT_MODULES), then run doctor again"
     return f"run doctor where {program} is, such as a login node, or load its module (MLIPILOT_MODULES)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -39,15 +38,15 @@ def this_job(environment: Mapping[str, str] = os.environ) -> Job | None:
 
 
 def fate_of_job(job: Job) -> Fate:
-    """What Slurm says of `job`: by way of `sbatch/campaign.sh`, or of `squeue` where there is one.
+    """What Slurm says of `job`: by way of `sbatch/campaign.sh`, or of `squeue` where that can be asked.
 
     That it is over is believed only of the job's own cluster, and of an answer without an error.
     """
     if os.environ.get("MLIPILOT_ENDED_JOB") == job.id:
         return Fate("over", f"Slurm says that job {job.id} is over")
-    if shutil.which("squeue") is None:
-        return Fate("unknown", f"there is no squeue here to ask about job {job.id}")
     config = ask(["scontrol", "show", "config"], environment=slurm_environment())
+    if config.is_missing:
+        return Fate("unknown", f"there is no Slurm here to ask about job {job.id}")
     cluster = re.search(r"^ClusterName\s*=\s*(\S+)", config.stdout, re.MULTILINE)
     if cluster is None:
         return Fate("unknown", f"Slurm could not be asked about job {job.id}: {config.words}")

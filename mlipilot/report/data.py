@@ -20,6 +20,7 @@ from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
 from mlipilot.jobs.spool import Spool
+from mlipilot.report.billing import load_billing
 from mlipilot.report.training import read_training_curve
 from mlipilot.report.view import (
     Cost,
@@ -99,6 +100,7 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         sealed_cost=costs.pop(_SEALED, Cost()),
         probe_cost=costs.pop(_PROBES, Cost()),
         pending_cost=sum(costs.values(), Cost()),
+        billing=load_billing(run, lineage, records),
         problems=problems,
     )
 

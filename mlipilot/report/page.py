@@ -8,6 +8,7 @@ from typing import Any
 from mlipilot.controller.isolation import LOCAL
 from mlipilot.jobs.machine import Machine
 from mlipilot.report import rows
+from mlipilot.report.billing_rows import billed_notes, billed_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
 from mlipilot.report.lineages import LineagesSection
@@ -87,6 +88,8 @@ def context(
         "revision_lines": rows.revision_lines,
         "spread": _spread(view),
         "costs": rows.cost_rows(view),
+        "billed": billed_rows(view),
+        "billed_notes": billed_notes(view),
         "elapsed": duration(rows.elapsed_s(view)),
         "sealed": rows.sealed_rows(view),
         "improved": view.improved,

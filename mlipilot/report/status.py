@@ -11,6 +11,8 @@ from mlipilot.controller.spending import accounts
 from mlipilot.controller.state import OWN_FAULTS
 from mlipilot.errors import InputError
 from mlipilot.jobs.inflight import InFlight
+from mlipilot.report.billing import Billed
+from mlipilot.report.billing_rows import billed_dict, billed_words, billing_dict
 from mlipilot.report.jobs import in_flight_lines, job_rows
 from mlipilot.report.rows import elapsed_s
 from mlipilot.report.text import count, duration, standard_deviation
@@ -63,6 +65,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "cpu_seconds": round(cost.cpu_s, 3),
         "cpu_unknown_jobs": cost.cpu_unknown,
         "gpu_seconds": round(cost.gpu_s, 3),
+        "accounts": billing_dict(view),
         "elapsed_s": round(elapsed_s(view), 3),
         "pilot": view.spec.pilot.label,
         "problems": view.problems,
@@ -84,6 +87,8 @@ def status_line(found: Mapping[str, Any]) -> str:
     parts.append(f"{duration(found['cpu_seconds'])} of CPU time")
     if found["cpu_unknown_jobs"]:
         parts.append(f"{count(found['cpu_unknown_jobs'], 'job')} of unknown CPU time, wall time counted")
+    if billed := billed_words(found["accounts"]):
+        parts.append(billed)
     if any(found["tokens"].values()):
         parts.append(count(sum(found["tokens"].values()), "token"))
     if found["drafts"]["smoke_failures"]:
@@ -131,7 +136,12 @@ def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
         "weights_digests": {str(s.seed): s.weights_digest for s in iteration.seeds if s.weights_digest},
         "cost": asdict(iteration.cost),
         "jobs": [asdict(row) for row in job_rows(view, number)],
+        "accounts": billed_dict(billed) if (billed := _billed(view, number)) else None,
     }
+
+
+def _billed(view: LineageView, number: int) -> Billed | None:
+    return view.billing.iterations.get(number) if view.billing else None
 
 
 def _metric(iteration: IterationView, name: str) -> dict[str, Any]:

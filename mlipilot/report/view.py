@@ -15,6 +15,7 @@ from mlipilot.controller.accept import mean
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
 from mlipilot.jobs.inflight import InFlight
+from mlipilot.report.billing import Billing
 from mlipilot.report.training import TrainingCurve
 
 Status = Literal["accepted", "reverted", "invalid", "no proposal", "running"]
@@ -215,6 +216,8 @@ class LineageView:
     """Of finding out how the pilot's endpoints call tools."""
     pending_cost: Cost = Cost()
     """Of a turn of the pilot that has led to no iteration yet."""
+    billing: Billing | None = None
+    """What Slurm's accounts say of the jobs; None where they were not asked."""
     problems: list[str] = field(default_factory=list)
     """What could not be read."""
 

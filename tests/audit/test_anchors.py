@@ -115,7 +115,7 @@ def test_a_ledger_that_was_written_anew_is_found_out(campaign: Campaign) -> None
     forged = f"mlp-{campaign.ledger.head[:16]}-l0.0001.s7.t.a1"
     campaign.ledger.append("job_finished", {"job_id": "40", "job_name": forged})
     problems = "\n".join(_verified(campaign.run).problems)
-    assert f"Slurm's accounts name job 40 {names[0]}, the ledger {forged}" in problems
+    assert f"Slurm's accounts say that job 40 was named {names[0]}, the ledger {forged}" in problems
     assert problems.count("a ledger was cut or rewritten") == 3
 
 
@@ -188,6 +188,64 @@ def test_without_an_answer_the_note_says_why(
     assert found.problems == [] and (found.anchors, found.witnessed) == (2, 0)
     (note,) = found.notes
     assert why in note and "2 Slurm jobs were compared with the ledger alone" in note and "\x1b" not in note
+
+
+def _extract(campaign: Campaign) -> None:
+    """The submitter's, of all that the accounts have."""
+    rows = [line.split("|") for line in campaign.rows.read_text().splitlines()]
+    lines = ["time=1796000000 begun=1795000000 accounting=1", "JobIDRaw|JobID|JobName|Submit|WorkDir"]
+    lines += [f"{number}|{number}|{name}|{when}|{at}" for number, when, name, at in rows]
+    (campaign.run.spool / "accounts").write_text("\n".join(lines) + "\n")
+
+
+def test_where_slurm_cannot_be_asked_the_extract_is_and_it_is_said(
+    campaign: Campaign, stand_in: StandIn
+) -> None:
+    _extract(campaign)
+    stand_in("sacct", "echo 'sacct: error: refused' >&2; exit 1")
+    found = _verified(campaign.run)
+    assert (found.problems, found.anchors, found.witnessed, found.extracted) == ([], 2, 0, 2)
+    said = "\n".join(found.notes)
+    assert (
+        "2 of 2 names that Slurm itself did not tell now (sacct: error: refused) are in the extract" in said
+    )
+    assert "whoever can rewrite the ledger can rewrite that, too" in said and "ledger alone" not in said
+
+
+def test_the_extract_shows_a_cut_where_slurm_cannot_be_asked(campaign: Campaign, stand_in: StandIn) -> None:
+    _extract(campaign)
+    stand_in("sacct", "exit 1")
+    campaign.cut(1)
+    (problem,) = _verified(campaign.run).problems
+    assert "the submitter's extracts of Slurm's accounts have job 42" in problem and "was cut" in problem
+
+
+def test_the_extract_stands_in_for_what_slurm_has_forgotten(campaign: Campaign) -> None:
+    _extract(campaign)
+    _, *others = campaign.rows.read_text().splitlines()
+    campaign.rows.write_text("\n".join(others) + "\n")
+    found = _verified(campaign.run)
+    assert (found.problems, found.witnessed, found.extracted) == ([], 1, 1)
+    assert "1 of 1 names that Slurm itself did not tell now (its accounts do not" in "\n".join(found.notes)
+
+
+def test_an_extract_that_knows_nothing_of_a_job_leaves_it_to_the_ledger(
+    campaign: Campaign, stand_in: StandIn
+) -> None:
+    _extract(campaign)
+    text = (campaign.run.spool / "accounts").read_text().splitlines()
+    (campaign.run.spool / "accounts").write_text("\n".join([*text[:2], *text[3:]]) + "\n")
+    stand_in("sacct", "exit 1")
+    found = _verified(campaign.run)
+    assert (found.problems, found.extracted) == ([], 1)
+    assert "the names of 1 Slurm jobs were compared with the ledger alone" in "\n".join(found.notes)
+
+
+def test_one_cut_is_told_once_where_both_know_of_it(campaign: Campaign) -> None:
+    _extract(campaign)
+    campaign.cut(1)
+    (problem,) = _verified(campaign.run).problems
+    assert "Slurm's accounts have job 42" in problem and "extract" not in problem
 
 
 def test_a_request_that_no_ledger_knows_is_a_note_without_slurm_s_word(

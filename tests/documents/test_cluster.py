@@ -79,18 +79,20 @@ def test_a_campaign_as_the_readme_has_it(user: User, checkout: Path) -> None:
         commands.take(made_before)
     with Shell(user, checkout) as shell:
         assert "Submitted batch job" in shell.type(commands.take("sbatch campaigns/cu_emt.sbatch"))
-        shell.type(commands.take("mlipilot() {"))
+        shell.type(commands.take("export PATH="))
         deadline = time.monotonic() + 120
         while not run.lineage(0).ledger.exists():  # the data set is built first
             assert time.monotonic() < deadline, shell.type("squeue; cat mlipilot-cu_emt-*.log")
             time.sleep(1)
         assert "cu_emt" in shell.type(commands.take("mlipilot status runs/cu_emt"))
         await_jobs(shell, lambda _: is_judged(run))
-        # "and show, report, verify, cancel"
+        # "and show, report, verify, cancel, doctor, reproduce"
         assert "force MAE" in shell.type("mlipilot show runs/cu_emt 0")
         shell.type("mlipilot cancel runs/cu_emt", seconds=200)
         assert "report.html" in shell.type("mlipilot report runs/cu_emt")
         assert "every verdict recomputed" in shell.type("mlipilot verify runs/cu_emt")
+        found = shell.type("mlipilot doctor campaigns/cu_emt.yaml --set jobs.backend=slurm")
+        assert "ok    slurm: " in found and "ok    submit: " in found and "ok    isolation: " in found
         assert "job" in shell.type("cat mlipilot-cu_emt-*.log")
     commands.end()
 

@@ -6,9 +6,11 @@ The controller and the submitter are killed first, as by a reboot of the login n
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
-from tests.end_to_end.conftest import command, mlipilot, with_data, write_campaign
+from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
 from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import Submitter, state_of
 
@@ -143,3 +145,31 @@ def test_without_slurm_and_submitter_it_says_at_once_what_to_type(tiny_data: Pat
         assert state_of(run.run).cancelled
         subprocess.run(["bash", "-c", typed], check=True)
         assert {state for name, state in run.states().items() if ".t." in name} == {"CANCELLED"}
+
+
+IN_THE_IMAGE = f"""\
+#!/bin/bash
+until [ "$1" = mlipilot ]; do shift; done
+MLIPILOT_HOST=$APPTAINERENV_MLIPILOT_HOST PATH=/nowhere PYTHONPATH={REPOSITORY} exec {sys.executable} -m "$@"
+"""
+
+
+def test_the_verb_in_the_image_ends_them_by_way_of_the_host(tiny_data: Path, tmp_path: Path) -> None:
+    """What runs in the image has no command of Slurm's; a stand-in starts it."""
+    (tools := tmp_path / "tools").mkdir()
+    (tools / "apptainer").write_text(IN_THE_IMAGE)
+    (tools / "apptainer").chmod(0o755)
+    (image := tmp_path / "an.sif").touch()
+    site = {"PATH": f"{tools}:{os.environ['PATH']}", "MLIPILOT_IMAGE": str(image)}
+    with abandoned(tmp_path, tiny_data, MLIPILOT_SBATCH_EXTRA="--hold") as run:
+        done = subprocess.run(
+            [REPOSITORY / "sbatch" / "mlipilot", "cancel", run.run.root],
+            cwd=tmp_path,
+            env=os.environ | site,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0 and "scancel" in done.stdout + done.stderr, done
+        assert state_of(run.run).cancelled and set(run.states().values()) == {"CANCELLED"}
