@@ -9,7 +9,9 @@ from mlipilot.audit.files import files_below
 
 _STAGED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `audit/files.py` names what is not whole yet
 _CLAIM = "worker.json"
-_OF_SCRIPTS = re.compile(r"(image\.sha256|\.endpoint)\.[0-9]{1,10}")  # as sbatch/ does, by process id
+_OF_SCRIPTS = re.compile(
+    r"(image\.sha256|\.endpoint)\.[0-9]{1,10}|\.\.spool"
+)  # as sbatch/ does, by process id
 _OF_REPORTS = re.compile(r"report\.(html|md)|report-lineage-[0-9]+\.html|(figures|export)/(?!\.\.$)[^/]+")
 
 

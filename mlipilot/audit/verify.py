@@ -217,6 +217,7 @@ def _verify_unlisted(run: RunPaths, over: set[Path], found: Verification, *, has
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
     lineages = run.lineages()
     known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint, run.root / MANIFEST}
+    known |= {run.spool_mark}
     known |= {lineage.cancel for lineage in lineages}
     if not has_report:
         known |= {run.root / name for name in _reports_files(run)}

@@ -109,6 +109,11 @@ class RunPaths:
         return self.root / ".prepare.lock"
 
     @property
+    def spool_mark(self) -> Path:
+        """Which spool the submitter has served: one that somebody deleted is made again."""
+        return self.root / ".spool"
+
+    @property
     def report_lock(self) -> Path:
         """Held by the one of several lineages that writes the report."""
         return self.root / ".report.lock"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mlipilot.audit.files import write_json
+from mlipilot.audit.files import open_up, write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.machine import Machine, this_machine
 from mlipilot.jobs.order import JobOrder
@@ -133,29 +133,19 @@ def _goes_on(attempt: Path, here: Machine) -> Kept:
 
 def _last_change(top: Path) -> float:
     """The newest change below `top`, which itself changes when it is moved."""
-    _open_up(top)
+    open_up(top)  # a candidate could have hidden what lies there; that is a change, too
     newest = 0.0
     for folder, folders, names in os.walk(top):
         for name in (*folders, *names):
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # a start on a node that was given up may go on there
+            # A start on a node that was given up may go on there.
+            with contextlib.suppress(FileNotFoundError):
                 newest = max(newest, (Path(folder) / name).lstat().st_ctime)
     return newest
-
-
-def _open_up(top: Path) -> None:
-    """Make every folder readable: a candidate could have hidden what lies there. That is a change, too."""
-    for folder, folders, _ in os.walk(top):
-        for path in (Path(folder), *(Path(folder) / name for name in folders)):
-            with contextlib.suppress(OSError):  # gone, or another user's
-                if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
-                    path.chmod(0o700)
 
 
 def _remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    _open_up(path)
+    open_up(path)
     shutil.rmtree(path, ignore_errors=True)

@@ -64,6 +64,7 @@ TRAIN = "lineage-0/iterations/0000/seed-1/train"
         f"{TRAIN}/.worker.json.abcdefgh",
         "image.sha256.4711",
         ".endpoint.4711",
+        "..spool",
     ],
 )
 def test_what_a_killed_write_left_is_named_and_no_fault(finished: SyntheticRun, name: str) -> None:
@@ -82,6 +83,7 @@ def test_what_a_killed_write_left_is_named_and_no_fault(finished: SyntheticRun, 
         "protected.json.abcdefgh",
         "lineage-0/.endpoint.4711",
         "image.sha256.x",
+        "lineage-0/..spool",
         "export/.evil.py.abcdefgh",
         "lineage-0/.worker.json.abcdefgh",  # where no attempts are
         f"{TRAIN}/.evil.json.abcdefgh",
