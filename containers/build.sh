@@ -45,7 +45,10 @@ need() { # need COMMAND MEND
 stage_sources() { # into $work/source and $work/share; sets source_digest and git_tree
   local untracked
   git_tree=none
-  if [ "$(git -C "$root" rev-parse --show-toplevel 2>/dev/null)" = "$root" ]; then
+  if [ -e "$root/.git" ] && command -v git >/dev/null; then
+    # Of another user's checkout git says nothing unless it is told that this is one's wish.
+    git() { command git -c "safe.directory=$root" "$@"; }
+    git -C "$root" rev-parse --show-toplevel >/dev/null || die "git says nothing of $root: see its words above"
     git -C "$root" ls-files -cz -- "${sources[@]}" >"$work/listed"
     [ -n "$(git -C "$root" status --porcelain --untracked-files=no)" ] || git_tree=$(git -C "$root" rev-parse 'HEAD^{tree}')
     untracked=$(git -C "$root" ls-files -o --exclude-standard -- "${sources[@]}")

@@ -73,9 +73,22 @@ read_own_job || say "warning: Slurm does not say with which options this job was
 ! is_given Account || (cd "$run" && printf '%s\n' "${own[Account]}" | publish spool/account)
 
 submitter='' submitter_at=0 submitter_step_s=1 submitter_begun=0
+heard='' heard_at=0
+is_stuck() { # whether the heartbeat, ours or that of who serves in our place, stands still; looked at now and then
+  local beat=''
+  ((SECONDS % 30 == 0)) || return 1
+  { IFS= read -r -d '' beat <"$run/spool/submitter"; } 2>/dev/null
+  [ "$beat" = "$heard" ] || heard=$beat heard_at=$SECONDS
+  ((SECONDS - (heard_at > submitter_begun ? heard_at : submitter_begun) > 600))
+}
+
 keep_submitter() { # start it, and again when it has ended
   if [ -n "$submitter" ]; then
-    ! kill -0 "$submitter" 2>/dev/null || return 0
+    if kill -0 "$submitter" 2>/dev/null; then
+      is_stuck || return 0
+      say "warning: the submitter has not shown itself for ten minutes, and is ended"
+      kill -KILL "$submitter" 2>/dev/null
+    fi
     wait "$submitter"
     local ended=$?
     submitter=
@@ -122,6 +135,11 @@ await_child "$controller"
 
 if [ -n "$submitter" ]; then
   kill -TERM "$submitter" 2>/dev/null
+  for ((ticks = 0; ticks < 15; ticks++)); do
+    kill -0 "$submitter" 2>/dev/null || break
+    read -r -t 1 -u "$never"
+  done
+  kill -KILL "$submitter" 2>/dev/null # it hangs: the successor's would wait for it
   wait "$submitter"
 fi
 goes_on=

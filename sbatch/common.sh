@@ -14,14 +14,15 @@ load_modules() { # load_modules NAMES: the site's modules, separated by blanks
   local file module words
   [ -n "$1" ] || return 0
   set +u # the sites' own scripts are not written for it
-  for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do
+  for file in /etc/profile.d/*modules*.sh /etc/profile.d/*lmod*.sh "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash"; do
+    ! command -v module >/dev/null || break
     # shellcheck disable=SC1090  # which of them is there is the site's
     [ ! -r "$file" ] || source "$file"
   done
   for module in $1; do
     # First where it changes nothing, for its words; some releases end well although they failed.
-    words=$(module load "$module" 2>&1 >/dev/null) && [[ $words != *:ERROR:* ]] ||
-      fail "the module $module of MLIPILOT_MODULES was not loaded on $(uname -n): $(tr -cs '[:print:]' ' ' <<<"$words" | head -c 500)"
+    words=$(module load "$module" 2>&1 >/dev/null) && [[ $words != *ERROR:* ]] ||
+      fail "the module $module of MLIPILOT_MODULES was not loaded on $(uname -n): $(printf %s "$words" | tr -cs '[:print:]' ' ' | head -c 500)"
     module load "$module"
   done
   set -u

@@ -21,7 +21,7 @@ ask_slurm() { # sets `state`: the owner's, empty when it is over. Fails unless S
   while IFS= read -r line; do
     [[ $line != "$this|"* ]] || listed=1
     [[ $line != "$owner|"* ]] || state=${line#*|}
-  done <<<"$said"
+  done < <(printf "%s\n" "$said")
   [ -n "$listed" ]
 }
 

@@ -50,24 +50,24 @@ settings=(
   'MLIPILOT_IDLE_GENERATIONS|carried|0|how many controllers in a row got no further'
 )
 
-read_site() { # the first of those files that is there
-  local file line name
-  local -A given=()
+# Read by a shell of its own: whatever else the site does there, this one goes on, and its settings are all that counts.
+read_site() { # of the first of those files that is there
+  local file line name='' whole='' names=()
+  for line in "${settings[@]}"; do names+=("${line%%|*}"); done
   for file in "${BASH_SOURCE[0]%/*}/site.sh" /etc/mlipilot/site.sh; do
     [[ -e $file ]] || continue
-    for line in "${settings[@]}"; do
-      name=${line%%|*}
-      [[ -z ${!name:-} ]] || given[$name]=${!name}
-    done
-    set +u # sites write it for themselves
-    # shellcheck disable=SC1090  # it is the site's
-    source "$file" || {
-      printf '%s: %s\n' "${0##*/}" "$file cannot be read: mend it, or move it away" >&2
-      exit 2
-    }
-    set -u
-    for name in "${!given[@]}"; do printf -v "$name" %s "${given[$name]}"; done
-    return
+    while IFS= read -r -d '' line; do
+      name=${line%%=*} line=${line#*=}
+      if [[ $name == '(read)' ]]; then
+        whole=1
+      elif [[ -z ${!name:-} ]]; then
+        printf -v "$name" %s "${line//$'\r'/}"
+      fi
+    done < <(bash -n "$file" && bash -c 'source "$0" >&2 </dev/null; set +eu
+      for name; do printf "%s=%s\0" "$name" "${!name:-}"; done; printf "(read)=\0"' "$file" "${names[@]}")
+    [[ -n $whole ]] && return
+    printf '%s: %s\n' "${0##*/}" "$file cannot be read to its end: mend it, or move it away" >&2
+    exit 2
   done
 }
 

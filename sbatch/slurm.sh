@@ -1,6 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # who sources this sets `run`, and reads `said`, `complaint`, `job`, `verdict`
 # One command of Slurm, and what its answer means. Sourced by whoever calls sbatch, squeue, sacct, scancel, scontrol.
 
+# Bash keeps what stands after <<< in a file where it is long, or bash old; and /tmp may be full.
+lines_of() { printf '%s\n' "$1"; }
 log() { printf '%(%FT%T%z)T %s\n' -1 "$*"; }
 clock() { printf -v now '%(%s)T' -1; }
 
@@ -52,7 +54,7 @@ call() {
 read_job_number() { # sets `job` from `said`; empty where there is none, or more than one
   local line lines found=''
   job=
-  mapfile -t lines <<<"$said"
+  mapfile -t lines < <(lines_of "$said")
   for line in "${lines[@]}"; do
     line=${line//$'\r'/}
     [[ $line =~ ^[[:space:]]*(Submitted\ batch\ job\ )?([1-9][0-9]{0,9})(\;[A-Za-z0-9._-]+|\ on\ cluster\ [A-Za-z0-9._-]+)?[[:space:]]*$ ]] ||
@@ -65,7 +67,7 @@ read_job_number() { # sets `job` from `said`; empty where there is none, or more
 
 # The words are those of slurm_strerror, which sbatch puts after `Batch job submission failed:`; before them may stand
 # the names of limits (job_state_reason). What is said before slurmctld is asked begins with `fatal:`, or is getopt's.
-limit_pattern='(Assoc|QOS)[A-Za-z]*Submit[A-Za-z]*Limit'
+limit_pattern='(Max|Grp)Submit'
 # slurmctld takes no job now, and will take this one later.
 later_pattern='Slurm temporarily unable to accept job|Resource temporarily unavailable|I/O error writing script/environment|presently disabled|in standby mode|Required partition not available|Maximum job count'
 # The request may have arrived all the same.
@@ -77,10 +79,11 @@ away_pattern='configuration source|configuration file|slurm\.conf|resolve_ctls'
 #   later      slurmctld takes none now      away     there is no slurmctld here to be asked
 #   refused    it will not run like this     unsure   it may have arrived
 classify_answer() {
-  job=''
+  read_job_number
   if [[ $1 -eq 0 ]]; then
-    read_job_number
     if [[ -n $job ]]; then verdict=submitted; else verdict=unsure; fi
+  elif [[ -n $job ]]; then # of a wrapper, which failed after sbatch had not
+    verdict=unsure
   elif [[ $1 -ge 124 && $1 -lt 255 ]]; then # of `timeout`, or ended by a signal; 255 is sbatch's own -1
     verdict=unsure
   elif [[ $complaint =~ $limit_pattern ]]; then

@@ -43,7 +43,8 @@ run=${1%/}
 [[ $run == /* && $run != *[[:cntrl:]\\]* ]] ||
   usage_error "RUN '$1' is no absolute path without backslashes and control characters: give one"
 cd "$run" 2>/dev/null || usage_error "RUN '$run' is no directory that can be entered: give the directory of a run"
-real_run=$(pwd -P)
+run=$(pwd -P) # of several paths of one run jobs name one
+real_run=$run
 sbatch_dir=${MLIPILOT_SBATCH_DIR:-$here}
 [[ $sbatch_dir == /* && -d $sbatch_dir ]] ||
   usage_error "MLIPILOT_SBATCH_DIR='$sbatch_dir' is no absolute path of a directory: give the one of the batch scripts"
@@ -62,7 +63,7 @@ start_ticks() { # sets `ticks` to when that process began (in the kernel's ticks
   local stat=
   ticks=
   { IFS= read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null
-  read -r -a stat <<<"${stat##*) }" # the name in brackets may hold anything
+  read -r -a stat < <(lines_of "${stat##*) }") # the name in brackets may hold anything
   [[ ${#stat[@]} -lt 20 || ${stat[0]} == [ZX] ]] || ticks=${stat[19]}
 }
 

@@ -77,7 +77,7 @@ select_accounts() { # of `said`, what is about this run, into publish_accounts' 
       continue
     fi
     [[ -z $ours ]] || of_now+=("$line") answered[$number]=1
-  done <<<"$said"
+  done < <(lines_of "$said")
   for line in "${kept[@]}"; do
     number=${line%%|*}
     [[ -n ${answered[${number%.batch}]:-} ]] || rows+=("$line")

@@ -61,6 +61,8 @@ load_state() { # what earlier submitters of this run left
   local file line lines
   for file in spool/receipts/*; do
     read_fields "$file"
+    # One that somebody emptied is none: Slurm is asked.
+    [[ ${fields[status]:-} == submitted && ${fields[job_id]:-} =~ ^[0-9]+$ || ${fields[status]:-} == rejected ]] || continue
     settled[${file##*/}]=1 refused[${file##*/}]=${fields[reason]:-}
     [[ ! ${fields[job_id]:-} =~ ^[0-9]+$ ]] || job_of[${file##*/}]=${fields[job_id]}
   done
@@ -74,17 +76,19 @@ load_state() { # what earlier submitters of this run left
 # A spool that somebody deleted comes again, and with it requests of jobs that Slurm has had for long: those that are
 # older than the spool are in doubt, though they have no intent. The file system's clock says what is older.
 mark_spool() { # sets `remade` to when the spool was seen to be another one than the run began with, else to 0
-  local inode
-  inode=$(stat -c %i spool) || return
+  local token=''
+  { IFS= read -r token <spool/.token; } 2>/dev/null
   read_fields .spool
   remade=${fields[remade]:-0}
-  [[ ${fields[inode]:-} != "$inode" ]] || return 0
-  if [[ -n ${fields[inode]:-} ]]; then
+  [[ -z $token || ${fields[token]:-} != "$token" ]] || return 0
+  token=$(od -An -N8 -tx8 /dev/urandom) token=${token// /}
+  lines_of "$token" | publish spool/.token || return
+  if [[ -n ${fields[token]:-} ]]; then
     log "spool/ is not the one that the run began with: Slurm is asked for each job before it is submitted"
     file_clock
     remade=$now
   fi
-  printf '%s\n' "inode=$inode" "remade=$remade" | publish ./.spool
+  printf '%s\n' "token=$token" "remade=$remade" | publish ./.spool
 }
 
 file_clock() { # sets `now` to the time of the run's file system: hosts' clocks differ
@@ -119,6 +123,14 @@ write_receipt() { # write_receipt NAME FIELD…
   unset "open[$1]" "known_none[$1]" "not_before[$1]" "waits_for[$1]"
 }
 
+restore_spool() { # what somebody deleted of it, and jobs or this service need
+  local folder
+  for folder in requests cancel intents receipts started logs; do
+    [[ -d spool/$folder ]] || mkdir -p "spool/$folder"
+  done
+  [[ -f spool/job.sh && -f spool/common.sh ]] || publish_site
+}
+
 restore_receipts() { # those that somebody deleted
   local name
   for name in "${!settled[@]}"; do
@@ -134,7 +146,7 @@ restore_receipts() { # those that somebody deleted
 
 wait_for() { # wait_for NAME WORDS: what a request without a receipt waits for, for spool/queue and the log
   local words
-  words=$(tr -cs '!-{}~' ' ' <<<"$2") words=${words% }
+  words=$(lines_of "$2" | tr -cs '!-{}~' ' ') words=${words% }
   [[ ${why_not[$1]:-} != "$words" ]] || return 0
   clock
   why_not[$1]=$words since_of[$1]=$now unpublished=1

@@ -69,7 +69,7 @@ collect_hits() {
     [[ -n $line ]] || continue
     [[ $line =~ ^([0-9]+)\|([^|]*)(\|(.*))?$ && ${BASH_REMATCH[2]} == "$name" ]] || return 1
     [[ -n ${BASH_REMATCH[3]} && " ${BASH_REMATCH[4]} " != *" $run "* ]] || hits[${BASH_REMATCH[1]}]=1
-  done <<<"$said"
+  done < <(lines_of "$said")
 }
 
 # read_rows: the lines `NUMBER|NAME|STATE|WHY|NODES`, of squeue with `|COMMAND`, of `said` that are about jobs of ours, into poll's `fresh`.
@@ -87,7 +87,7 @@ read_rows() {
     elif [[ -n $line ]]; then
       strange=1
     fi
-  done <<<"$said"
+  done < <(lines_of "$said")
   [[ -n $understood || -z $strange ]] # a text in which no line is about a job is no answer
 }
 
@@ -138,6 +138,7 @@ poll() {
   row_of=()
   for name in "${!fresh[@]}"; do row_of["$name"]=${fresh[$name]}; done
   queue_time=$now polls=$((polls + 1))
+  restore_spool
   publish_queue
   restore_receipts
   news=

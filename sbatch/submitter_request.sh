@@ -71,12 +71,32 @@ plan_endpoint() { # the run's model: what it needs is the site's to say, and not
   wanted+=([minutes]=$MLIPILOT_MAX_MINUTES [cpus]=4 [memory_mib]=16384 [gpus]=0)
 }
 
+merge_exclude() { # of two lists of nodes to leave out sbatch takes the last alone: the site's joins the request's
+  local index word next='' kept=()
+  [[ -n ${wanted[exclude]:-} ]] || return 0
+  for index in "${!words[@]}"; do
+    word=${words[index]}
+    if [[ -n $next ]]; then
+      wanted[exclude]+=,$word next=
+    elif [[ $word == --exclude=* || $word == -x?* ]]; then
+      word=${word#-x} word=${word#--exclude=}
+      wanted[exclude]+=,${word#=}
+    elif [[ $word == --exclude || $word == -x ]]; then
+      next=1
+    else
+      kept+=("$word")
+    fi
+  done
+  words=("${kept[@]}")
+}
+
 build_command() { # build_command NAME: fills `command` from `wanted` and the site's settings
   local extra=MLIPILOT_SBATCH_EXTRA_${wanted[template]^^} words value after='' requeue=--requeue
   # Of a job that is over Slurm may have forgotten the number.
   [[ -z ${wanted[after]:-} ]] || is_over "${row_of[${wanted[after]}]:-}" || after=${job_of[${wanted[after]}]}
   [[ ${wanted[template]} != endpoint ]] || requeue=--no-requeue # its controllers ask for another one
-  read -r -a words <<<"$MLIPILOT_SBATCH_EXTRA ${!extra}"
+  read -r -a words < <(lines_of "$MLIPILOT_SBATCH_EXTRA ${!extra}")
+  merge_exclude
   # In a file name Slurm gives % a meaning of its own.
   command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
     --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}")

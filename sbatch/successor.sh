@@ -24,11 +24,11 @@ read_own_job() { # into `own`, by Slurm's names. In the lines of some fields a v
       JobId=*) own[JobName]=${line#*JobName=} ;;
       Command=* | WorkDir=* | Comment=* | StdErr=* | StdOut=*) own[${line%%=*}]=${line#*=} ;;
       *)
-        read -r -a words <<<"$line"
+        read -r -a words < <(lines_of "$line")
         for word in "${words[@]}"; do [[ $word != *=* ]] || own[${word%%=*}]=${word#*=}; done
         ;;
     esac
-  done <<<"$said"
+  done < <(lines_of "$said")
   [[ -n ${own[JobName]:-} ]]
 }
 
@@ -43,14 +43,17 @@ plan_successor() { # from `own`
     mail-user=MailUser mail-type=MailType chdir=WorkDir cpus-per-task=CPUs/Task mem=MinMemoryNode \
     mem-per-cpu=MinMemoryCPU tmp=MinTmpDiskNode switches=Switches; do
     key=${pair#*=}
-    ! is_given "$key" || successor_options+=("--${pair%%=*}=${own[$key]}")
+    ! is_given "$key" || successor_options+=("--${pair%%=*}=${own[$key]#\*}") # a default account's key is *key
   done
-  for key in TresPerNode=gres TresPerJob=gpus TresPerTask=gpus-per-task TresPerSocket=gpus-per-socket; do
-    is_given "${key%%=*}" || continue
-    pair=${own[${key%%=*}]} # gres:gpu:1, of later releases gres/gpu:1
-    pair=${pair//gres[:\/]/}
-    [[ ${key#*=} == gres ]] || pair=${pair#gpu:}
-    successor_options+=("--${key#*=}=$pair")
+  for key in TresPerNode=gres TresPerJob=gpus TresPerTask=gpus-per-task TresPerSocket=gpus-per-socket \
+    MemPerTres=mem-per-gpu; do
+    pair=$(generic_resources "${own[${key%%=*}]:-}")
+    [[ ${key#*=} == gres ]] || pair=${pair//gpu[:=]/}
+    [[ -z $pair ]] || successor_options+=("--${key#*=}=$pair")
+  done
+  [[ ${own[MinMemoryNode]:-} != 0 ]] || successor_options+=(--mem=0) # all of a node's
+  for key in ntasks=NumTasks nodes=NumNodes; do
+    [[ ! ${own[${key#*=}]:-} =~ ^([2-9]|[1-9][0-9]+)$ ]] || successor_options+=("--${key%%=*}=${own[${key#*=}]}")
   done
   case ${own[OverSubscribe]:-} in
     NO) successor_options+=(--exclusive) ;;
@@ -65,6 +68,15 @@ plan_successor() { # from `own`
   [[ ${own[StdErr]:-} == "${own[StdOut]:-}" ]] || add_log error StdErr
   [[ -z ${SLURM_ARRAY_TASK_ID:-} ]] || successor_options+=("--array=$lineage")
   read_arguments
+}
+
+generic_resources() { # generic_resources TRES: of gres:gpu:1, of later releases gres/gpu=1, cpu=2, what is no cpu
+  local entry entries found=()
+  read -r -a entries < <(lines_of "${1//,/ }")
+  for entry in "${entries[@]}"; do
+    [[ ! $entry =~ ^gres[:/](.+)$ && ! $entry =~ ^(gpu[:=/].+)$ ]] || found+=("${BASH_REMATCH[1]/=/:}")
+  done
+  (IFS=, && printf '%s' "${found[*]}")
 }
 
 add_log() { # add_log OPTION KEY: the pattern of a log's name, in whose end this job's numbers stand
@@ -94,7 +106,7 @@ read_arguments() { # sets `submitted_as` to the path in Slurm's Command=, whatev
     [[ $submitted_as == *' '* ]] || submitted_as=' '
     submitted_as=${submitted_as% *}
   done
-  [[ -z $submitted_as ]] || read -r -a successor_arguments <<<"${command#"$submitted_as"}"
+  [[ -z $submitted_as ]] || read -r -a successor_arguments < <(lines_of "${command#"$submitted_as"}")
 }
 
 shown_script() { # the user's name of it, for messages
@@ -177,7 +189,7 @@ find_successor() { # sets `successor`, empty where there is none; fails where Sl
   successor=
   while IFS= read -r line; do
     [[ ! $line =~ ^([0-9]+)\|(.*,)?afterany:"$this"(\(|,|$) ]] || successor=${BASH_REMATCH[1]}
-  done <<<"$said"
+  done < <(lines_of "$said")
 }
 
 note_successor() {

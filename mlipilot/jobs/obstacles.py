@@ -26,10 +26,10 @@ _NOT_STARTED = "the node could not start it: see `scontrol show job JOB`, then `
 _USED_UP = "the account's allocation is used up: ask for more, or set MLIPILOT_ACCOUNT"
 # The first that matches counts.
 _OBSTACLES = (
-    (r"launch.failed.requeued.held", Obstacle("person", _NOT_STARTED)),
+    (r"requeued.held", Obstacle("person", _NOT_STARTED)),
     (r"JobHoldMaxRequeue", Obstacle("person", "it was requeued too often: `scontrol release JOB`")),
     (r"JobHeld(User|Admin)|requeued.in.held.state", Obstacle("person", "`scontrol release JOB` lets it run")),
-    (r"Reservation(Deleted)?$", Obstacle("person", "name a reservation that is there, or none")),
+    (r"ReservationDeleted", Obstacle("person", "name a reservation that is there, or none")),
     (r"BadConstraints", Obstacle("never", _NO_NODE)),
     (r"DependencyNeverSatisfied|DeadLine", Obstacle("never", "it is submitted anew")),
     (
@@ -43,7 +43,8 @@ _OBSTACLES = (
         Obstacle("never", _SMALLER),
     ),
     (r"QOSMin\w+|QOSUsageThreshold", Obstacle("never", _LARGER)),
-    (r"(Assoc|QOS)\w*(Minutes|RunMins|Billing)\w*|AccountingPolicy", Obstacle("person", _USED_UP)),
+    (r"RunM(in|inute)s", Obstacle("wait", "it runs when other jobs have ended")),
+    (r"(Assoc|QOS)\w*Minutes\w*|AccountingPolicy", Obstacle("person", _USED_UP)),
     (r"Partition(Down|Inactive)", Obstacle("wait", "the partition takes no jobs now: `sinfo` says more")),
     (
         r"ReqNodeNotAvail|NodeDown",

@@ -173,7 +173,10 @@ class SlurmBackend:
         if not receipt.submitted:
             if self.spool.is_cancelled(name):
                 return Standing("ended", "cancelled", "cancelled before it was submitted")
-            raise PausedError(f"the submitter refused job {name}: {one_line(receipt.reason)}")
+            self.spool.ask_to_cancel(name)  # after the mend it is submitted anew, as another attempt
+            raise PausedError(
+                f"the submitter refused job {name}: {one_line(receipt.reason)}; mend it and resume"
+            )
         return self._by_queue(attempt, name, receipt, row, where)
 
     def _by_queue(

@@ -103,8 +103,8 @@ class Spool:
     def receipt(self, name: str) -> Receipt | None:
         """The submitter's answer to a request, or None."""
         fields = _fields(self.root / "receipts" / name)
-        if fields is None:
-            return None
+        if fields is None or fields.get("status") not in ("submitted", "rejected"):
+            return None  # one that was emptied is none
         return Receipt(
             submitted=fields.get("status") == "submitted",
             job_id=fields.get("job_id"),

@@ -259,6 +259,10 @@ def refused_forever(cluster: Cluster, name: str, state: str, reason: str, minute
         ("PENDING", "ReqNodeNotAvail, UnavailableNodes:n[1-9]"),
         ("PENDING", "PartitionDown"),
         ("PENDING", "BeginTime"),
+        ("PENDING", "Reservation"),
+        ("PENDING", "AssocGrpCPURunMinutesLimit"),
+        ("PENDING", "AssocGrpBilling"),
+        ("PENDING", "QOSMaxBillingPerUser"),
         ("PENDING", "a_reason_of_tomorrow"),
         ("CONFIGURING", "None"),
     ],
@@ -275,6 +279,7 @@ def test_what_time_mends_is_waited_for(cluster: Cluster, submitted: str, state: 
         ("PENDING", "launch failed requeued held", "the node could not start it"),
         ("PENDING", "launch_failed_requeued_held", "the node could not start it"),
         ("PENDING", "job requeued in held state", "`scontrol release 42` lets it run"),
+        ("PENDING", "user env retrieval failed requeued held", "the node could not start it"),
         ("REQUEUE_HOLD", "None", "`scontrol release 42` lets it run"),
         ("SPECIAL_EXIT", "None", "`scontrol release 42` lets it run"),
         ("PENDING", "AssocGrpCPUMinutesLimit", "the account's allocation is used up"),
@@ -384,3 +389,12 @@ def test_waiting_ends_when_something_is_said_and_costs_little(cluster: Cluster, 
     threading.Timer(0.2, (cluster.spool / "news").touch).start()
     backend.wait(lambda: False)
     assert 0.6 < time.monotonic() - began + 0.5 < 2
+
+
+def test_what_was_refused_is_submitted_anew_after_the_mend(cluster: Cluster, submitted: str) -> None:
+    cluster.receive(submitted, status="rejected", reason="Invalid partition name specified")
+    with pytest.raises(PausedError, match="Invalid partition name specified; mend it and resume"):
+        cluster.backend.standing(cluster.attempt("train"))
+    again = SlurmBackend(cluster.run, cluster.spool, cluster.backend.settings)
+    found = again.standing(cluster.attempt("train"))
+    assert (found.phase, found.outcome) == ("ended", "cancelled")

@@ -139,12 +139,32 @@ def test_the_sites_file_stands_for_what_the_users_environment_does_not_say(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("if\n", "site.sh"), ("MLIPILOT_POLL_S=soon\n", "MLIPILOT_POLL_S='soon'")]
+    ("text", "words"),
+    [
+        ("if\n", "site.sh"),
+        ("exit 0\n", "site.sh"),
+        ("set -e\nfalse\n", "site.sh"),
+        ("MLIPILOT_POLL_S=soon\n", "MLIPILOT_POLL_S='soon'"),
+    ],
 )
 def test_a_sites_file_that_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     settings = site_file(tmp_path, text)
     done = subprocess.run(["bash", "-u", str(settings)], env={}, capture_output=True, text=True)
     assert done.returncode == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MLIPILOT_QOS=long\n[ -d /no-such ] && MLIPILOT_QOS=other\n",
+        "declare -x MLIPILOT_QOS=long\ncd /\n",
+        "MLIPILOT_QOS=long\r\n",
+        "echo hello; set -e; IFS=,; trap 'echo bye' EXIT; MLIPILOT_QOS=long\n",
+        "set -u; export MLIPILOT_QOS=long; unset HOME\n",
+    ],
+)
+def test_whatever_else_a_sites_file_does_its_settings_count(tmp_path: Path, text: str) -> None:
+    assert value_of(site_file(tmp_path, text), "MLIPILOT_QOS", HOME="/") == "long"
 
 
 def test_the_doctor_reads_the_sites_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,6 +345,25 @@ def test_a_full_queue_is_waited_for_and_costs_no_try(run: Run, standin_slurm: St
     assert read_fields(run.spool / "intents" / TRAINING)["tries"] == "1"
 
 
+def test_a_limit_by_its_other_name_is_waited_for(run: Run, standin_slurm: StandinSlurm) -> None:
+    standin_slurm.tell("sbatch", *["max_account"] * 6, "")
+    run.request()
+    run.serve()
+    wait_until(run.receipt, 25)
+    assert run.receipt()["job_id"] == "1"
+
+
+@pytest.mark.parametrize("site", ["--exclude=n[1-3]", "-x n[1-3]", "--exclude n[1-3]"])
+def test_nodes_that_failed_and_those_that_the_site_leaves_out_are_one_list(
+    run: Run, standin_slurm: StandinSlurm, site: str
+) -> None:
+    run.request(exclude="bad7")
+    run.once(MLIPILOT_SBATCH_EXTRA=f"--nice=1 {site}")
+    (call,) = standin_slurm.calls("sbatch")
+    assert [word for word in call if "n[1-3]" in word or "bad7" in word] == ["--exclude=bad7,n[1-3]"]
+    assert "--nice=1" in call and "-x" not in call and "--exclude" not in call
+
+
 def test_a_full_queue_holds_the_other_requests_too(run: Run, standin_slurm: StandinSlurm) -> None:
     standin_slurm.tell("sbatch", "max_submit")
     for number in range(3, 9):

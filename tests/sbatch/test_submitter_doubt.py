@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 
-from tests.sbatch.conftest import Run, StandinSlurm, job_name, read_fields, wait_until
+from tests.sbatch.conftest import (
+    ATTEMPT,
+    SUBMITTER,
+    Run,
+    StandinSlurm,
+    job_name,
+    read_fields,
+    wait_until,
+)
 
 NAME = job_name()
 
@@ -23,7 +32,7 @@ def intend(run: Run, age_s: int, tries: int = 1) -> None:
     os.utime(run.spool / "intents" / NAME, (written, written))
 
 
-@pytest.mark.parametrize("mode", ["timeout_queued", "hang_queued", "mute"])
+@pytest.mark.parametrize("mode", ["timeout_queued", "hang_queued", "mute", "audit"])
 def test_a_submission_that_arrived_in_spite_of_the_error_is_found(
     run: Run, standin_slurm: StandinSlurm, mode: str
 ) -> None:
@@ -192,3 +201,49 @@ def test_killed_at_any_moment_each_request_is_one_job(run: Run, standin_slurm: S
     for name in names:
         job = (standin_slurm.root / "jobs" / run.receipt(name)["job_id"]).read_text()
         assert job.split("|")[1] == name
+
+
+def test_a_receipt_that_was_emptied_is_asked_for_anew(run: Run, standin_slurm: StandinSlurm) -> None:
+    run.request()
+    run.once()
+    (run.spool / "receipts" / NAME).write_text("")
+    run.once()
+    assert run.receipt()["job_id"] == "1" and len(standin_slurm.calls("sbatch")) == 1
+
+
+def test_another_path_of_the_run_names_the_same_jobs(run: Run, standin_slurm: StandinSlurm) -> None:
+    run.request()
+    run.once()
+    (run.spool / "receipts" / NAME).unlink()
+    link = run.path.with_name("link")
+    link.symlink_to(run.path)
+    command = ["bash", str(SUBMITTER), "--once", str(link)]
+    assert subprocess.run(command, env=run.env, capture_output=True, check=True)
+    assert run.receipt()["job_id"] == "1" and len(standin_slurm.calls("sbatch")) == 1
+
+
+def test_a_spool_that_was_made_anew_is_told_by_its_token(run: Run, standin_slurm: StandinSlurm) -> None:
+    run.attempt()
+    (run.path / ATTEMPT / "slurm.json").touch()
+    run.request()
+    run.once()
+    for path in [*run.spool.rglob("*")]:
+        if path.is_file():
+            path.unlink()  # the folder, and its inode, stay
+    standin_slurm.tell("squeue", "empty")  # it was long ago
+    standin_slurm.tell("sacct", "on")
+    run.request()
+    done = run.once()
+    assert "is not the one that the run began with" in done.stdout
+    assert run.receipt()["job_id"] == "1" and len(standin_slurm.calls("sbatch")) == 1
+
+
+def test_what_somebody_deletes_of_the_spool_comes_again(run: Run, standin_slurm: StandinSlurm) -> None:
+    run.serve(MLIPILOT_POLL_S="1")
+    wait_until((run.spool / "queue").exists)
+    for folder in ("receipts", "started", "logs"):
+        shutil.rmtree(run.spool / folder)
+    (run.spool / "job.sh").unlink()
+    run.request()
+    wait_until(run.receipt, 30)
+    wait_until(lambda: (run.spool / "job.sh").exists() and (run.spool / "logs").is_dir(), 30)

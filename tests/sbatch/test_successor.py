@@ -66,7 +66,7 @@ def test_it_has_the_options_of_the_job_that_runs(site: Checkout) -> None:
     (call,) = site.slurm.calls("sbatch")
     assert call == [
         *("--parsable", "--job-name=my own  job", "--open-mode=append", "--account=projA", "--qos=long"),
-        *("--partition=long", "--reservation=school", "--wckey=*alpha", "--time=2-00:00:00"),
+        *("--partition=long", "--reservation=school", "--wckey=alpha", "--time=2-00:00:00"),
         *("--constraint=ib&a100", "--licenses=vasp:1", "--nodelist=n[1-4]", "--exclude=n2", "--nice=5"),
         *("--comment=of the group = A b", "--mail-user=ada@example.org", "--mail-type=END,FAIL"),
         *(f"--chdir={site.root}", "--cpus-per-task=2", "--mem-per-cpu=3G", "--tmp=10M", "--gres=gpu:1"),
@@ -74,6 +74,26 @@ def test_it_has_the_options_of_the_job_that_runs(site: Checkout) -> None:
         *(f"--error={site.root}/100%% logs/e-%A_%a.err", "--array=0", "--dependency=afterany:17_0"),
         *("tiny.sbatch",),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("TresPerTask=cpu=1", []),
+        ("TresPerTask=cpu=7,gres/gpu=1 NumTasks=2", ["--gpus-per-task=1", "--ntasks=2"]),
+        ("TresPerNode=gres/gpu:a100:2", ["--gres=gpu:a100:2"]),
+        ("TresPerJob=gres:gpu:4", ["--gpus=4"]),
+        ("MemPerTres=gres:gpu:4096", ["--mem-per-gpu=4096"]),
+        ("MinMemoryNode=0 NumNodes=2", ["--mem=0", "--nodes=2"]),
+        ("NumNodes=1 NumTasks=1 CPUs/Task=N/A", []),
+    ],
+)
+def test_what_newer_and_older_slurms_say_of_resources(site: Checkout, line: str, words: list[str]) -> None:
+    record(site, f"JobId=18 JobName=x\n   {line}\n")
+    site.start()
+    fixed = {"--parsable", "--job-name=x", "--open-mode=append", "--array=0", "tiny.sbatch"}
+    (call,) = site.slurm.calls("sbatch")
+    assert [word for word in call if word not in fixed and "--dependency" not in word] == words
 
 
 def test_the_jobs_of_a_lineage_are_charged_as_its_controller(site: Checkout) -> None:
@@ -122,7 +142,7 @@ def test_one_that_slurm_does_not_know_any_more_is_followed_by_another(site: Chec
     assert len(site.slurm.calls("sbatch")) == 1
 
 
-@pytest.mark.parametrize("mode", ["timeout_queued", "mute", "numbers"])
+@pytest.mark.parametrize("mode", ["timeout_queued", "mute", "numbers", "audit"])
 def test_one_that_was_queued_in_spite_of_the_answer_is_found(site: Checkout, mode: str) -> None:
     site.slurm.tell("sbatch", mode)
     site.write_program("mlipilot", "sleep 8")
@@ -246,3 +266,12 @@ def test_the_receipt_names_job_and_name(site: Checkout) -> None:
     site.write_program("mlipilot", "kill -9 $$")
     site.start()
     assert read_fields(site.run / "spool/successors/lineage-0.17_0") == {"job_id": "1", "name": "my own  job"}
+
+
+def test_a_submitter_that_hangs_at_the_end_is_not_waited_for(site: Checkout) -> None:
+    site.submitter = 'echo $$ >"$1/served"; kill -STOP $$; sleep 600\n'
+    site.write_program("mlipilot", "sleep 2")
+    began = time.monotonic()
+    assert site.start().returncode == 0
+    assert time.monotonic() - began < 28
+    assert not Path(f"/proc/{(site.run / 'served').read_text().strip()}").exists()
