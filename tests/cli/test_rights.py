@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -86,6 +87,11 @@ def run(pair: Pair, request: pytest.FixtureRequest) -> RunPaths:
     return made.run
 
 
+def _few_at_once(cases: Iterable[str]) -> list[Any]:
+    """All cases: the first two with each run of the tests, the others in the sweep."""
+    return [pytest.param(case, marks=pytest.mark.sweep if n > 1 else ()) for n, case in enumerate(cases)]
+
+
 Answer = tuple[int, str, str]  # exit status and both streams
 
 
@@ -147,7 +153,7 @@ NOT_WRITABLE: dict[str, Callable[[RunPaths], list[Path]]] = {
 }
 
 
-@pytest.mark.parametrize("what", NOT_WRITABLE)
+@pytest.mark.parametrize("what", _few_at_once(NOT_WRITABLE))
 def test_who_may_not_write_is_told_what_and_by_whom_it_is_mended(
     pair: Pair, run: RunPaths, what: str
 ) -> None:
@@ -199,7 +205,7 @@ UNREADABLE: dict[str, Callable[[RunPaths], Path]] = {
 }
 
 
-@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.parametrize("what", _few_at_once(UNREADABLE))
 def test_what_cannot_be_read_is_one_clear_error(pair: Pair, run: RunPaths, what: str) -> None:
     shut = UNREADABLE[what](run)
     shut.chmod(0o711 if what == "the run's list" else shut.stat().st_mode & ~0o077)

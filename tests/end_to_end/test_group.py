@@ -137,6 +137,7 @@ def test_a_controller_heeds_another_users_wish_to_cancel(tiny_data: Path, pair: 
     assert state_of(run).cancelled and not state_of(run).in_flight()
 
 
+@pytest.mark.sweep
 def test_the_process_of_another_user_is_named_and_left_to_them(tiny_data: Path, pair: Pair) -> None:
     folder = _shared(pair, "orphaned", by_acl=False)
     run = _place_data(pair, folder, tiny_data, _LONG, "002")
@@ -197,6 +198,7 @@ def test_the_slurm_job_of_another_user_is_named_and_left_to_them(pair: Pair) -> 
         subprocess.run(["scancel", "--quiet", number], check=False)
 
 
+@pytest.mark.sweep
 def test_what_is_told_to_type_opens_the_run(pair: Pair) -> None:
     """A run that was begun under the usual umask, outside of any folder of the group's."""
     folder = _shared(pair, "shut", by_acl=False)

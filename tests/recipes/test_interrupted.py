@@ -89,7 +89,7 @@ def _rows(events: Events) -> Events:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", RECIPES)
+@pytest.mark.parametrize("kind", ["float32", pytest.param("float64", marks=pytest.mark.sweep)])
 def test_it_ends_with_the_weights_and_the_log_of_an_undisturbed_training(
     tmp_path: Path, data: Path, kind: str
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_mount_that_a_site_adds_pauses_the_run_with_its_name(
         assert f"mount {secret.parent} (" in text.replace("\n", "") and "paused" in text, text
 
 
+@pytest.mark.sweep
 def test_what_is_only_recorded_is_told_where_people_look(
     thief: MakeThief, secret: Path, wrapper: Callable[[str], str], login: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_jobs_that_die_before_the_seal_on_a_node_without_room_lose_nothing(
     assert (site.root / "in the way of evaluate" / "failed").exists()
 
 
+@pytest.mark.sweep
 def test_a_job_that_is_requeued_when_it_would_seal_is_trained_once(
     make_site: MakeSite, two_lineages: Site
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_job_that_is_requeued_when_it_would_seal_is_trained_once(
     assert str(trained.sealed_by).startswith(f"job {trained.job_id} (start 1) on ")
 
 
+@pytest.mark.sweep
 def test_a_disk_that_is_full_before_and_after_a_training_costs_no_training(
     make_site: MakeSite, two_lineages: Site, tmp_path: Path
 ) -> None:
