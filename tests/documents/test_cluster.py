@@ -104,7 +104,7 @@ def test_where_only_a_login_node_may_submit(user: User, checkout: Path) -> None:
     crontab.end()
     shorten(user, checkout)
     with Shell(user, checkout) as shell:
-        shell.type("sed -i 's/MLIPILOT_SUBMIT:-here/MLIPILOT_SUBMIT:-login/' campaigns/cu_emt.sbatch")
+        shell.type("sed -i 's/MLIPILOT_SUBMIT:-}/MLIPILOT_SUBMIT:-login}/' campaigns/cu_emt.sbatch")
         shell.type("sbatch campaigns/cu_emt.sbatch")
         shell.type(block("README.md", "git clone").lines[-2])
         run = RunPaths(checkout / "runs" / "cu_emt")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -136,7 +135,7 @@ def test_without_slurm_and_submitter_it_says_at_once_what_to_type(tiny_data: Pat
     (programs / "git").symlink_to(shutil.which("git") or "/bin/true")
     with abandoned(tmp_path / "run", tiny_data, MLIPILOT_SBATCH_EXTRA="--hold") as run:
         beat = run.run.spool / "submitter"
-        beat.write_text(re.sub("^time=.*", f"time={time.time() - 120:.0f}", beat.read_text()))
+        os.utime(beat, (time.time() - 120, time.time() - 120))
         said = run.cancel(status=75, seconds=SECONDS, PATH=str(programs))
         assert "a submitter that serves the run ends it" in said
         typed = said.partition("can do so at once")[2].partition("`")[2].partition("`")[0]

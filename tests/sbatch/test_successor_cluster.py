@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,7 +202,8 @@ def test_a_pause_that_time_mends_is_gone_on_with_later(site: Site) -> None:
     site.sbatch()
     wait_until(lambda: "goes on in 1 min" in site.log(), 60)
     (waiting,) = site.waiting()
-    said = subprocess.run(
-        ["squeue", "-h", "-r", "-j", waiting, "-o", "%r"], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.strip() in ("BeginTime", "Dependency")
+    told = subprocess.run(
+        ["scontrol", "show", "job", waiting], capture_output=True, text=True, check=True
+    ).stdout
+    begins = re.search(r"StartTime=(\S+)", told)
+    assert begins is not None and begins[1] > time.strftime("%Y-%m-%dT%H:%M:%S"), told
