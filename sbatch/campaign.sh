@@ -139,7 +139,10 @@ if [ -n "$submitter" ]; then
     kill -0 "$submitter" 2>/dev/null || break
     read -r -t 1 -u "$never"
   done
-  kill -KILL "$submitter" 2>/dev/null # it hangs: the successor's would wait for it
+  if kill -KILL "$submitter" 2>/dev/null; then # it hangs: the successor's would wait for it, and for its lock
+    { IFS= read -r holder <"$run/spool/submitter.lock/owner"; } 2>/dev/null
+    [[ ${holder:-} != *"host=$(uname -n) pid=$submitter "* ]] || rm -rf "$run/spool/submitter.lock"
+  fi
   wait "$submitter"
 fi
 goes_on=

@@ -135,6 +135,7 @@ done
 trap release EXIT
 
 read_fields spool/submitter
+last_host=${fields[host]:-}
 generation=${fields[generation]:-0}
 [[ $generation =~ ^[0-9]{1,9}$ ]] || generation=0
 generation=$((10#$generation + 1))

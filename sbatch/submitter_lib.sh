@@ -67,9 +67,12 @@ load_state() { # what earlier submitters of this run left
     [[ ! ${fields[job_id]:-} =~ ^[0-9]+$ ]] || job_of[${file##*/}]=${fields[job_id]}
   done
   { mapfile -t -s 1 lines <spool/queue; } 2>/dev/null || return 0
+  clock
   for line in "${lines[@]}"; do
     [[ $line =~ ^($name_pattern)\|[0-9]+\|[^|]*\|[^|]*\|[^|]*(\|([0-9]+))?$ ]] || continue
-    since_of[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]:-} row_of[${BASH_REMATCH[1]}]=${line%"${BASH_REMATCH[2]}"}
+    since_of[${BASH_REMATCH[1]}]=$now # what another host's clock said means nothing here
+    [[ $last_host != "$host" ]] || since_of[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]:-}
+    row_of[${BASH_REMATCH[1]}]=${line%"${BASH_REMATCH[2]}"}
   done
 }
 

@@ -37,13 +37,15 @@ is_given() { [[ ! ${own[$1]:-} =~ ^(|0|N/A|NONE|None|Unknown|Partition_Limit|\(n
 plan_successor() { # from `own`
   local pair key
   local of_name=${own[JobName]:-${SLURM_JOB_NAME:-}}
+  own[WCKey]=${own[WCKey]:-}
+  own[WCKey]=${own[WCKey]#\*} # so Slurm marks that it is the default one
   successor_options=(${of_name:+"--job-name=$of_name"} --open-mode=append)
   for pair in account=Account qos=QOS partition=Partition reservation=Reservation wckey=WCKey time=TimeLimit \
     constraint=Features licenses=Licenses nodelist=ReqNodeList exclude=ExcNodeList nice=Nice comment=Comment \
     mail-user=MailUser mail-type=MailType chdir=WorkDir cpus-per-task=CPUs/Task mem=MinMemoryNode \
     mem-per-cpu=MinMemoryCPU tmp=MinTmpDiskNode switches=Switches; do
     key=${pair#*=}
-    ! is_given "$key" || successor_options+=("--${pair%%=*}=${own[$key]#\*}") # a default account's key is *key
+    ! is_given "$key" || successor_options+=("--${pair%%=*}=${own[$key]}")
   done
   for key in TresPerNode=gres TresPerJob=gpus TresPerTask=gpus-per-task TresPerSocket=gpus-per-socket \
     MemPerTres=mem-per-gpu; do

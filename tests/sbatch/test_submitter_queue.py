@@ -169,3 +169,18 @@ def test_the_queue_is_asked_less_often_while_nothing_changes(run: Run, standin_s
     assert len(standin_slurm.calls("squeue")) <= 6  # after 1, 1, 2, 4 s, and then 6
     run.request(second := job_name(2))
     wait_until(lambda: run.state(second) == "PENDING", 4)
+
+
+def test_since_when_is_by_the_clock_of_who_serves_now(run: Run, standin_slurm: StandinSlurm) -> None:
+    run.request()
+    run.once()
+    row = (run.spool / "queue").read_text()
+    old = run.since()
+    (run.spool / "queue").write_text(row.replace(f"|{old}", "|1000"))
+    run.once()
+    assert run.since() == 1000, "of this host"
+    beat = (run.spool / "submitter").read_text().splitlines()
+    moved = ["host=elsewhere" if line.startswith("host=") else line for line in beat]
+    (run.spool / "submitter").write_text("\n".join(moved) + "\n")
+    run.once()
+    assert run.since() >= old, "of another"
