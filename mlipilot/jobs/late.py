@@ -6,6 +6,7 @@ what its start noted; where and how it ran is read from there, and protected fil
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,13 +29,7 @@ def seal_found(attempt: Path, finder: str) -> bool:
         return False
     order = read_order(attempt)
     if notes.begun.job_id is None:  # of a worker on this machine, whose end is certain
-        seal(
-            attempt,
-            order,
-            ending_of(notes.ended, order, read_kept(attempt).kept_s),
-            notes.begun,
-            sealed_by=finder,
-        )
+        _seal(attempt, order, notes, finder)
         return True
     theirs = claimant(attempt)
     if theirs is None or theirs.job_id != notes.begun.job_id:
@@ -50,11 +45,15 @@ def seal_found(attempt: Path, finder: str) -> bool:
 def seal_noted(attempt: Path, order: JobOrder, notes: Notes, claimed: JobStart, finder: str) -> None:
     """The same, for who holds the claim."""
     why_not = partial(claimed.why_not_to_seal, attempt, cancelled=notes.ended.cancelled)
-    seal(
-        attempt,
-        order,
-        ending_of(notes.ended, order, read_kept(attempt).kept_s),
-        notes.begun,
-        why_not=why_not,
-        sealed_by=finder,
-    )
+    _seal(attempt, order, notes, finder, why_not)
+
+
+def _seal(
+    attempt: Path,
+    order: JobOrder,
+    notes: Notes,
+    finder: str,
+    why_not: Callable[[], str | None] = lambda: None,
+) -> None:
+    ending = ending_of(notes.ended, order, read_kept(attempt).kept_s)
+    seal(attempt, order, ending, notes.begun, why_not=why_not, sealed_by=finder)
