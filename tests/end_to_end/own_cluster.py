@@ -10,11 +10,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "ci" / "cluster"
 has_accounting = all(map(shutil.which, ("slurmdbd", "mariadbd")))
@@ -89,10 +91,3 @@ def _four_ports() -> int:
 needs_accounting = pytest.mark.skipif(
     not has_accounting, reason="slurmdbd or MariaDB is missing: ci/cluster/install.sh"
 )
-
-
-def wait_until(what: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.1)

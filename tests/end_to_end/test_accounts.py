@@ -13,8 +13,9 @@ from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.report.billing import load_billing
-from tests.end_to_end.own_cluster import OwnCluster, needs_accounting, needs_daemons, wait_until
+from tests.end_to_end.own_cluster import OwnCluster, needs_accounting, needs_daemons
 from tests.sbatch.conftest import ATTEMPT, BATCH_SCRIPT, Run, make_run
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_cluster"), needs_daemons, needs_accounting]
 # A second or so of one of the two cores, and some memory, at each start.

@@ -20,8 +20,8 @@ from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
-from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import Submitter, state_of
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, needs_slurm]
 

@@ -12,8 +12,8 @@ import pytest
 from mlipilot.campaign.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import mlipilot, with_data, write_campaign
-from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import Submitter, state_of
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, needs_slurm]
 STAND_IN = Path(__file__).with_name("stand_in_server.py")

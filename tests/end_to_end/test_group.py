@@ -24,10 +24,10 @@ from mlipilot.jobs.processes import read_claim
 from tests.documents.user import User
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import write_campaign
-from tests.end_to_end.own_cluster import wait_until
 from tests.end_to_end.slurm_runs import state_of
 from tests.pair import GROUP, Pair, needs_root, two_users
 from tests.report.synthetic import SyntheticRun, make_spec
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("users of a group"), needs_root]
 

@@ -26,8 +26,9 @@ from mlipilot.jobs.order import JobOrder, read_result
 from mlipilot.jobs.settings import JobSettings, Resources
 from mlipilot.jobs.slurm import SlurmBackend
 from mlipilot.jobs.starts import CLAIM
-from tests.end_to_end.own_cluster import OwnCluster, needs_daemons, wait_until
+from tests.end_to_end.own_cluster import OwnCluster, needs_daemons
 from tests.end_to_end.slurm_runs import Submitter
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_cluster"), needs_daemons]
 

@@ -18,7 +18,8 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.jobs.order import JobOrder, read_result
-from tests.sbatch.conftest import REPOSITORY, wait_until
+from tests.sbatch.conftest import REPOSITORY
+from tests.waiting import wait_until
 
 MakeOrder = Callable[..., JobOrder]
 ATTEMPT = "lineage-0/iterations/0001/seed-7/train/attempt-1"

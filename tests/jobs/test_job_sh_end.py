@@ -14,7 +14,8 @@ import pytest
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.order import read_result
 from tests.jobs.test_job_sh import ATTEMPT, Node, node
-from tests.sbatch.conftest import REPOSITORY, wait_until
+from tests.sbatch.conftest import REPOSITORY
+from tests.waiting import wait_until
 
 __all__ = ["node"]  # the fixture
 

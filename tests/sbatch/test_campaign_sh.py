@@ -14,7 +14,8 @@ import pytest
 from mlipilot.campaign.pilots import NAMED
 from mlipilot.yaml_io import load_yaml
 from tests.sbatch.checkout import IMAGE, Checkout
-from tests.sbatch.conftest import StandinSlurm, wait_until
+from tests.sbatch.conftest import StandinSlurm
+from tests.waiting import wait_until
 
 PathWithout = Callable[..., str]
 

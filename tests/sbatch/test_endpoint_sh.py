@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sbatch.conftest import REPOSITORY, read_fields, wait_until
+from tests.sbatch.conftest import REPOSITORY, read_fields
+from tests.waiting import wait_until
 
 JOB = "mlp-0123456789abcdef-endpoint.a1"
 CONTAINED = ["--silent", "exec", "--containall", "--cleanenv", "--no-eval"]

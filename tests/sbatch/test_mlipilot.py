@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StandIn
-from tests.sbatch.conftest import REPOSITORY, wait_until
+from tests.sbatch.conftest import REPOSITORY
+from tests.waiting import wait_until
 
 NO_SLURM = {"PATH": "/nowhere"}
 

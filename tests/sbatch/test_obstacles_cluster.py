@@ -14,7 +14,8 @@ from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.slurm import SlurmBackend
 from mlipilot.report.jobs import in_flight_lines
-from tests.sbatch.conftest import ATTEMPT, Run, job_name, wait_until
+from tests.sbatch.conftest import ATTEMPT, Run, job_name
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 

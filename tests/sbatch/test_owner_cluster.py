@@ -14,7 +14,8 @@ from mlipilot.audit.claims import Job
 from mlipilot.audit.lock import controller_lock, examine
 from mlipilot.jobs.slurm_job import fate_of_job
 from tests.claims import OTHER_HOST
-from tests.sbatch.conftest import REPOSITORY, wait_until
+from tests.sbatch.conftest import REPOSITORY
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 HOLD = """

@@ -9,7 +9,8 @@ import pytest
 
 from mlipilot.doctor.site import Site as DoctorSite
 from mlipilot.jobs.settings import Resources
-from tests.sbatch.conftest import ATTEMPT, Run, StandinSlurm, job_name, make_run, read_fields, wait_until
+from tests.sbatch.conftest import ATTEMPT, Run, StandinSlurm, job_name, make_run, read_fields
+from tests.waiting import wait_until
 
 EVALUATION = "lineage-0/iterations/0001/seed-11/evaluate/attempt-1"
 TRAINING, AFTER = job_name(1), job_name(2)

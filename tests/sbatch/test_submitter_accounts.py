@@ -11,7 +11,8 @@ import pytest
 
 from mlipilot.audit.accounts import read_extract
 from mlipilot.campaign.paths import RunPaths
-from tests.sbatch.conftest import Run, StandinSlurm, job_name, wait_until
+from tests.sbatch.conftest import Run, StandinSlurm, job_name
+from tests.waiting import wait_until
 
 COLUMNS = (
     "JobIDRaw|JobID|JobName|State|Submit|Eligible|Start|End|ElapsedRaw|AllocCPUS|CPUTimeRAW|TotalCPU|MaxRSS"

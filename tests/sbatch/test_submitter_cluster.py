@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sbatch.conftest import ATTEMPT, Run, job_name, read_fields, wait_until
+from tests.sbatch.conftest import ATTEMPT, Run, job_name, read_fields
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 EVALUATION = "lineage-0/iterations/0001/seed-11/evaluate/attempt-1"

@@ -18,8 +18,8 @@ from tests.sbatch.conftest import (
     StandinSlurm,
     job_name,
     read_fields,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 NAME = job_name()
 

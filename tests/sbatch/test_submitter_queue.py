@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from tests.sbatch.conftest import Run, StandinSlurm, job_name, wait_until
+from tests.sbatch.conftest import Run, StandinSlurm, job_name
+from tests.waiting import wait_until
 
 NAME = job_name()
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sbatch.conftest import Run, StandinSlurm, job_name, read_fields, wait_until
+from tests.sbatch.conftest import Run, StandinSlurm, job_name, read_fields
+from tests.waiting import wait_until
 
 NAME = job_name()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.sbatch.checkout import Checkout
-from tests.sbatch.conftest import StandinSlurm, read_fields, wait_until
+from tests.sbatch.conftest import StandinSlurm, read_fields
+from tests.waiting import wait_until
 
 RECORD = """\
 JobId=18 ArrayJobId=17 ArrayTaskId=0 ArrayTaskThrottle=1 JobName=my own  job

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.sbatch.checkout import Checkout
-from tests.sbatch.conftest import StandinSlurm, wait_until
+from tests.sbatch.conftest import StandinSlurm
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 # Numbers, times, what it waits for, where it runs: these may differ between a job and the next of its kind.
