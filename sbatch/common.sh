@@ -52,22 +52,26 @@ no_proxies() { # nor what Apptainer hands on whatever it is told
 
 # Slurm signals before a time limit and at scancel: the work in hand is asked to end, what follows it still happens.
 early= # set once such a signal came
-child= # the work in hand
+child= # the work in hand: a process, or several
 end_early() {
   early=1
-  [ -z "$child" ] || kill -TERM "$child" 2>/dev/null
+  # shellcheck disable=SC2086  # each is a word
+  [ -z "$child" ] || kill -TERM $child 2>/dev/null
 }
 trap end_early TERM USR2 INT
 
-await_child() { # await_child PID: to its end, though signals interrupt the wait; sets `status`
-  child=$1
-  [ -z "$early" ] || kill -TERM "$child" 2>/dev/null # the signal was quicker than the child
-  wait "$child"
-  while kill -0 "$child" 2>/dev/null; do
-    wait "$child"
+await_child() { # await_child PID…: to their ends, though signals interrupt the wait; sets `status`, the last one's
+  local pid
+  child=$*
+  [ -z "$early" ] || end_early # the signal was quicker than the child
+  for pid in "$@"; do
+    wait "$pid"
+    while kill -0 "$pid" 2>/dev/null; do
+      wait "$pid"
+    done
+    wait "$pid" # bash keeps the child's status; an interrupted wait gave the signal's
+    status=$?
   done
-  wait "$child" # bash keeps the child's status; an interrupted wait gave the signal's
-  status=$?
   child=
 }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What every job does: job.sh RUN ATTEMPT [ATTEMPT]. On the host it needs bash, coreutils and Apptainer or SingularityCE.
+# What every job does: job.sh RUN STAGE [STAGE…]. On the host it needs bash, coreutils and Apptainer or SingularityCE.
+# A stage is an attempt, or several that run side by side: A+B+C. The next stage begins when all of them are over.
 #
 # For each attempt: the toolkit claims it and writes the command line of a container (phases begin), such a container
 # is measured from inside, the toolkit says whether it keeps enough apart (phases judge), the candidate's code runs
@@ -8,7 +9,7 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
-run=${1:?the submitter starts it: job.sh RUN ATTEMPT}
+run=${1:?the submitter starts it: job.sh RUN STAGE}
 shift
 export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
 name_job
@@ -53,7 +54,7 @@ ticks_s=$(getconf CLK_TCK 2>/dev/null) # how many of what the kernel counts in m
 cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below this shell; empty: unknown
   local stat
   spent_ms=
-  read -r stat 2>/dev/null </proc/$$/stat || return 0
+  read -r stat 2>/dev/null </proc/$BASHPID/stat || return 0
   # shellcheck disable=SC2206  # after the command's name there are but numbers
   stat=(${stat##*) })
   [[ ${stat[13]:-} =~ ^[0-9]+$ && ${stat[14]:-} =~ ^[0-9]+$ ]] || return 0
@@ -148,6 +149,35 @@ ring() { # something of this job can be looked at: the controllers look at this 
   { : >"$run/spool/news"; } 2>/dev/null
 }
 
+run_stage() { # run_stage ATTEMPT…: fails where none of them could be run
+  local attempt pid pids=() failed=0
+  if [ $# -eq 1 ]; then
+    run_attempt "$1"
+    return
+  fi
+  for attempt in "$@"; do
+    (
+      child=
+      trap end_early TERM USR2 INT # a shell within a shell forgets it
+      run_attempt "$attempt" || left=2
+      ring
+      exit "${left:-0}"
+    ) &
+    pids+=($!)
+  done
+  await_child "${pids[@]}"
+  for pid in "${pids[@]}"; do
+    wait "$pid" # again: for its own status
+    case $? in
+      0) ;;
+      2) failed=$((failed + 1)) ;;
+      *) left=1 ;;
+    esac
+  done
+  [ $failed -eq 0 ] || left=1
+  [ $failed -lt $# ]
+}
+
 trap ring EXIT
 left= # set where an attempt ended and is not sealed
 mark_started
@@ -162,9 +192,10 @@ if [ -n "$image" ]; then
   no_proxies
 fi
 say "job $job_id (start $restart) on $node"
-for attempt in "$@"; do
+for stage in "$@"; do
   [ -z "$early" ] || break
-  run_attempt "$attempt" || exit
+  read -r -a attempts < <(printf '%s\n' "${stage//+/ }")
+  run_stage "${attempts[@]}" || exit
   ring
 done
 exit "${left:-0}"

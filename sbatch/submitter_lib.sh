@@ -99,9 +99,9 @@ file_clock() { # sets `now` to the time of the run's file system: hosts' clocks 
 }
 
 may_have_been_submitted() { # may_have_been_submitted NAME: though there is neither receipt nor intent
-  local begun
+  local begun first=${wanted[attempt]:-spool}
   [[ -z ${seen[$1]:-} ]] || return 0
-  [[ $remade != 0 ]] && begun=$(stat -c %Y "${wanted[attempt]:-spool}/slurm.json" 2>/dev/null) && ((begun <= remade))
+  [[ $remade != 0 ]] && begun=$(stat -c %Y "${first%%[+,]*}/slurm.json" 2>/dev/null) && ((begun <= remade))
 }
 
 # ---- From a request to its receipt --------------------------------------------------------------------------

@@ -10,12 +10,19 @@ refuse() { # refuse REASON: what read_request finds wrong
   return 1
 }
 
-check_attempt() { # check_attempt KEY: the path below RUN of a directory that holds an order
-  local value=${wanted[$1]} real
-  [[ $value =~ $attempt_pattern ]] || refuse "$1=${value:0:100} is not the path of an attempt below the run" || return
-  real=$(realpath -e -- "$real_run/$value" 2>/dev/null) && [[ -d $real && $real == "$real_run"/* ]] ||
-    refuse "$1=$value is not a directory below the run" || return
-  [[ -f $real/job.json && ! -L $real/job.json ]] || refuse "$1=$value holds no file job.json"
+check_attempts() { # stages that a job runs one after the other, A+B,C: paths below RUN of directories that hold orders
+  local value=${wanted[attempt]} path paths real
+  local -A named=()
+  [[ $value =~ ^[^+,\ ]+([+,][^+,\ ]+)*$ ]] || refuse "attempt=${value:0:100} is no list of attempts" || return
+  read -r -a paths < <(lines_of "${value//[+,]/ }")
+  for path in "${paths[@]}"; do
+    [[ $path =~ $attempt_pattern ]] || refuse "attempt=${path:0:100} is not the path of an attempt below the run" || return
+    [[ -z ${named[$path]:-} ]] || refuse "attempt=$path is there twice" || return
+    named[$path]=1
+    real=$(realpath -e -- "$real_run/$path" 2>/dev/null) && [[ -d $real && $real == "$real_run"/* ]] ||
+      refuse "attempt=$path is not a directory below the run" || return
+    [[ -f $real/job.json && ! -L $real/job.json ]] || refuse "attempt=$path holds no file job.json" || return
+  done
 }
 
 check_number() { # check_number KEY LEAST MOST-VARIABLE
@@ -32,7 +39,7 @@ read_request() { # read_request NAME: fills `wanted`, or says the `reason` why n
   [[ $(tr -d '\n -~' <"$file" | wc -c) -eq 0 ]] || refuse "the request holds other than printable ASCII" || return
   mapfile -t lines <"$file"
   for line in "${lines[@]}"; do
-    [[ $line =~ ^(template|attempt|then|minutes|cpus|memory_mib|gpus|after|exclude)=(.*)$ ]] ||
+    [[ $line =~ ^(template|attempt|minutes|cpus|memory_mib|gpus|after|exclude)=(.*)$ ]] ||
       refuse "the line '${line:0:60}' begins with no known key" || return
     key=${BASH_REMATCH[1]}
     [[ -z ${wanted[$key]+set} ]] || refuse "the key $key is there twice" || return
@@ -49,14 +56,7 @@ read_request() { # read_request NAME: fills `wanted`, or says the `reason` why n
     refuse "template=${wanted[template]:0:60} is not train, evaluate, fused or endpoint" || return
   [[ -f $sbatch_dir/${wanted[template]}.sbatch ]] ||
     refuse "the submitter has no $sbatch_dir/${wanted[template]}.sbatch" || return
-  if [[ ${wanted[template]} == fused ]]; then
-    [[ -n ${wanted[then]+set} ]] || refuse "the key then is missing: template=fused needs it" || return
-    [[ ${wanted[then]} != "${wanted[attempt]}" ]] || refuse "then=${wanted[then]} is the attempt itself" || return
-    check_attempt "then" || return
-  else
-    [[ -z ${wanted[then]+set} ]] || refuse "the key then is for template=fused only" || return
-  fi
-  check_attempt attempt && check_number minutes 1 MLIPILOT_MAX_MINUTES && check_number cpus 1 MLIPILOT_MAX_CPUS &&
+  check_attempts && check_number minutes 1 MLIPILOT_MAX_MINUTES && check_number cpus 1 MLIPILOT_MAX_CPUS &&
     check_number memory_mib 1 MLIPILOT_MAX_MEMORY_MIB && check_number gpus 0 MLIPILOT_MAX_GPUS || return
   [[ -z ${wanted[after]+set} || ${wanted[after]} =~ ^$name_pattern$ && ${wanted[after]} != "$1" ]] ||
     refuse "after=${wanted[after]:0:60} is not the name of another request" || return
@@ -92,11 +92,13 @@ merge_exclude() { # of two lists of nodes to leave out sbatch takes the last alo
 
 build_command() { # build_command NAME: fills `command` from `wanted` and the site's settings
   local extra=MLIPILOT_SBATCH_EXTRA_${wanted[template]^^} words value after='' requeue=--requeue
+  local stages=${wanted[attempt]:-}
   # Of a job that is over Slurm may have forgotten the number.
   [[ -z ${wanted[after]:-} ]] || is_over "${row_of[${wanted[after]}]:-}" || after=${job_of[${wanted[after]}]}
   [[ ${wanted[template]} != endpoint ]] || requeue=--no-requeue # its controllers ask for another one
   read -r -a words < <(lines_of "$MLIPILOT_SBATCH_EXTRA ${!extra}")
   merge_exclude
+  read -r -a stages < <(lines_of "${stages//,/ }")
   # In a file name Slurm gives % a meaning of its own.
   command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
     --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}")
@@ -112,5 +114,5 @@ build_command() { # build_command NAME: fills `command` from `wanted` and the si
     ${MLIPILOT_CONSTRAINT:+"--constraint=$MLIPILOT_CONSTRAINT"})
   command+=("${words[@]}" ${after:+"--dependency=afterany:$after"}
     ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 "$requeue"
-    "$sbatch_dir/${wanted[template]}.sbatch" "$run" ${wanted[attempt]:+"${wanted[attempt]}"} ${wanted[then]:+"${wanted[then]}"})
+    "$sbatch_dir/${wanted[template]}.sbatch" "$run" ${stages[@]+"${stages[@]}"})
 }

@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +92,11 @@ class Attempts:
             on_leak=self.spec.jobs.on_leak,
         )
 
-    def ensure_started(self, state: State, key: JobKey, number: int, anchor: str) -> None:
-        """Have an attempt run unless it does. `anchor`: the ledger's head, for the job's name in a queue."""
+    def ensure_started(self, state: State, jobs: Iterable[tuple[JobKey, int]], anchor: str) -> None:
+        """Have attempts run unless they do. `anchor`: the ledger's head, for their jobs' names in a queue."""
+        self.backend.ensure_started(*(self._work(state, key, number, anchor) for key, number in jobs))
+
+    def _work(self, state: State, key: JobKey, number: int, anchor: str) -> Submission:
         trained = number
         if key.kind in ("evaluate", "sealed"):
             training = state.last(JobKey(key.iteration, key.seed, "train"))
@@ -99,12 +104,12 @@ class Attempts:
                 raise AssertionError(f"{key.text} is due before its training")
             trained = training.number
         work = self._submission(state, key, number, trained, anchor)
-        then = None
-        if key.kind == "train":
-            evaluate = JobKey(key.iteration, key.seed, "evaluate")
-            last = state.last(evaluate)
-            then = self._submission(state, evaluate, last.number + 1 if last else 1, number, anchor)
-        self.backend.ensure_started(work, then)
+        if key.kind != "train":
+            return work
+        evaluate = JobKey(key.iteration, key.seed, "evaluate")
+        last = state.last(evaluate)
+        behind = self._submission(state, evaluate, last.number + 1 if last else 1, number, anchor)
+        return replace(work, then=behind)
 
     def _submission(self, state: State, key: JobKey, number: int, trained: int, anchor: str) -> Submission:
         ends = [attempt.ended for attempt in state.jobs.get(key, []) if attempt.ended is not None]

@@ -208,9 +208,8 @@ class Controller:
                 self.observer.event(f"iteration {iteration}: {self.proposals.drop(iteration, reason)}")
             case steps.SubmitJob(key, attempt):
                 self._check_protected()
-                # The intent comes first: after a kill the attempt is found not started, and is started.
+                # The intent alone: what is in flight is started, all together, before it is waited for.
                 self.ledger.append("job_submitted", key.body | {"attempt": attempt})
-                self.attempts.ensure_started(self.state(), key, attempt, self.ledger.head)
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self.observer.event(f"job {key.text} starts{again}")
             case steps.AwaitJobs():
@@ -244,8 +243,9 @@ class Controller:
         while not self.lineage.cancel.exists():
             self.ledger.fence()  # nothing may be written for hours
             over = False
-            for key, attempt in state.in_flight():
-                self.attempts.ensure_started(state, key, attempt.number, self.ledger.head)
+            in_flight = state.in_flight()
+            self.attempts.ensure_started(state, [(key, a.number) for key, a in in_flight], self.ledger.head)
+            for key, attempt in in_flight:
                 body = self.attempts.collect(key, attempt.number)
                 if body is not None:
                     known = {LOCAL, *doors_of(self.ledger.records)}

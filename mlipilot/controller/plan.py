@@ -29,7 +29,7 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     turns = max(1, smokes) + (spec.pilot.endpoint("reviewer") is not None)
     train_s, evaluate_s = spec.jobs.train_wall_limit_s, spec.jobs.evaluate_wall_limit_s
     smoke_s = smokes * spec.jobs.smoke_wall_limit_s  # one after the other
-    side_by_side = min(spec.jobs.max_in_flight, seeds)
+    side_by_side = min(spec.jobs.attempts_in_flight, seeds)
     job_s = trainings * train_s + evaluations * evaluate_s + spec.budget.iterations * smoke_s
     if spec.budget.cpu_seconds is not None:
         # The budget is checked before each hypothesis: one candidate may still run past it.

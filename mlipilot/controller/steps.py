@@ -54,7 +54,7 @@ class DropDraft:
 
 @dataclass(frozen=True)
 class SubmitJob:
-    """Start one attempt of a job."""
+    """Put one attempt of a job on record as in flight; it is started with all others that are."""
 
     key: JobKey
     attempt: int
@@ -214,7 +214,7 @@ def _iteration_jobs(state: State, spec: CampaignSpec, iteration: Iteration) -> l
 def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> Step:
     """Start what is due, else wait for what runs, else go on with `then`."""
     in_flight = state.in_flight()
-    if len(in_flight) < spec.jobs.max_in_flight:
+    if len(in_flight) < spec.jobs.attempts_in_flight:
         for key in keys:
             last = state.last(key)
             if last is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlipilot.errors import InputError
-from mlipilot.jobs.settings import Resources
 from mlipilot.programs import ask
 
 _DEFAULT_IMAGE = "containers/mlipilot-cpu.sif"
@@ -77,15 +76,15 @@ class Site:
             most=most,
         )
 
-    def sbatch_options(self, template: str, minutes: int, resources: Resources) -> list[str]:
+    def sbatch_options(self, template: str, asked: Mapping[str, int]) -> list[str]:
         """The words with which the submitter asks for a job's place and size."""
-        words = [f"--time={minutes}", f"--cpus-per-task={resources.cpus}"]
+        words = [f"--time={asked['minutes']}", f"--cpus-per-task={asked['cpus']}"]
         # Slurm takes one way of asking for memory, and the site's goes first.
         if not any(word.startswith("--mem-per-") for word in self.extra[template]):
-            words.append(f"--mem={resources.memory_mib}")
-        if resources.gpus:
+            words.append(f"--mem={asked['memory_mib']}")
+        if asked["gpus"]:
             gres = self.gres if self.gres.startswith("--") else f"--gres={self.gres}:%N"
-            words.append(gres.replace("%N", str(resources.gpus)))
+            words.append(gres.replace("%N", str(asked["gpus"])))
         return [*words, *self.options, *self.extra[template]]
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.limits import check_limits
 from mlipilot.doctor.site import Site, how_to_get
+from mlipilot.jobs.requests import resources_by_template
 from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.slurm import minutes_asked
 from mlipilot.programs import ask, slurm_environment
 
 _MENDS = {
@@ -56,7 +56,7 @@ class Partition:
 class Wanted:
     """What the campaign's jobs of one kind ask for."""
 
-    minutes: int
+    asked: tuple[tuple[str, int], ...]
     options: tuple[str, ...]
 
     @property
@@ -89,18 +89,15 @@ def check_slurm(site: Site, jobs: JobSettings | None) -> Iterator[Check]:
     if accounting.status == "ok":
         yield from check_limits(site, asked)
     for job in wanted:
-        yield _check_submit(job, site, asked)
+        yield _check_submit(job, site)
 
 
 def wanted_by(jobs: JobSettings, site: Site) -> list[Wanted]:
     """The campaign's jobs as the submitter would ask for them, each kind once."""
-    limits_s = {"train": jobs.train_wall_limit_s, "evaluate": jobs.evaluate_wall_limit_s}
-    if jobs.chain == "fused":
-        limits_s = {"fused": sum(limits_s.values())}
-    found = []
-    for template, limit_s in limits_s.items():
-        minutes = minutes_asked(limit_s)
-        found.append(Wanted(minutes, tuple(site.sbatch_options(template, minutes, jobs.resources))))
+    found = [
+        Wanted(tuple(asked.items()), tuple(site.sbatch_options(template, asked)))
+        for template, asked in resources_by_template(jobs).items()
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -162,10 +159,10 @@ def _check_accounting() -> Check:
     )
 
 
-def _check_submit(job: Wanted, site: Site, jobs: JobSettings) -> Check:
+def _check_submit(job: Wanted, site: Site) -> Check:
     """What submitter and Slurm would say to such a job; nothing is submitted."""
     shown = " ".join(job.options)
-    for name, value in (("minutes", job.minutes), *jobs.resources.model_dump().items()):
+    for name, value in job.asked:
         if value > site.most[name]:
             variable = f"MLIPILOT_MAX_{name.upper()}"
             mend = f"export {variable}={value} for the submitter, or ask for less under jobs:"

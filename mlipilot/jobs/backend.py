@@ -33,13 +33,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Submission:
-    """One attempt to be started; `anchor` is the ledger's head, for the job's name in the queue."""
+    """One attempt to be started; `anchor` is the ledger's head, for the job's name in the queue.
+
+    `then` is the attempt that will follow if this one ends well; a backend may queue it at once.
+    """
 
     attempt: Path
     order: JobOrder
     anchor: str
     kind: Literal["train", "evaluate"]
     avoid_nodes: Sequence[str] = ()
+    then: Submission | None = None
 
 
 class Backend(Protocol):
@@ -50,11 +54,8 @@ class Backend(Protocol):
     def wait(self, stop: Callable[[], bool]) -> None:
         """Return when an attempt may have got on, and when `stop` says so; within a minute anyhow."""
 
-    def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
-        """Start an attempt unless it has been; harmless when called again after a kill.
-
-        `then` is the attempt that will follow if this one ends well; a backend may queue it at once.
-        """
+    def ensure_started(self, *works: Submission) -> None:
+        """Start attempts of one candidate unless they have been; harmless when called again after a kill."""
 
     def standing(self, attempt: Path) -> Standing:
         """Where an attempt stands. Raises PausedError when that cannot be known for too long."""

@@ -43,12 +43,12 @@ class LocalBackend:
         if not stop():
             time.sleep(self.poll_s)
 
-    def ensure_started(
-        self,
-        work: Submission,
-        then: Submission | None = None,  # noqa: ARG002 (there is no queue to put it in)
-    ) -> None:
-        """Write the order, unless it is there, and start a worker. Of several workers only one runs it."""
+    def ensure_started(self, *works: Submission) -> None:
+        """Write the orders, unless they are there, and start workers. Of several workers only one runs it."""
+        for work in works:
+            self._start(work)
+
+    def _start(self, work: Submission) -> None:
         attempt = work.attempt
         if attempt in self._workers or is_finished(attempt) or (attempt / CLAIM).exists():
             return

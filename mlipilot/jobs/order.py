@@ -36,6 +36,7 @@ class JobOrder(BaseModel):
         default=None, description="an attempt that must have ended well before this one"
     )
     uses_gpu: bool = False
+    gpus: float = Field(default=1.0, description="held where it uses one; a part of one where jobs share it")
     require_no_network: bool = False
     min_free_mib: int = Field(default=64, description="room without which it does not begin")
     on_leak: Literal["refuse", "record"] = "refuse"

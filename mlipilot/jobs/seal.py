@@ -109,7 +109,7 @@ def seal(
         reason=reason,
         wall_s=round(ending.wall_s, 3),
         cpu_s=None if ending.cpu_s is None else round(ending.cpu_s, 3),
-        gpu_s=round(ending.wall_s, 3) if order.uses_gpu else 0.0,
+        gpu_s=round(ending.wall_s * order.gpus, 3) if order.uses_gpu else 0.0,
         peak_memory_mib=ending.peak_memory_mib,
         changed=changed,
         isolation=begun.isolation,

@@ -10,7 +10,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class Resources(BaseModel):
-    """What one Slurm job asks for; the site's own bounds are the submitter's."""
+    """What one training or evaluation needs; the site's own bounds are the submitter's."""
 
     model_config = _STRICT
 
@@ -26,7 +26,7 @@ class JobSettings(BaseModel):
 
     backend: Literal["local", "slurm"] = "local"
     device: Literal["cpu", "cuda"] = "cpu"
-    max_in_flight: int = Field(default=2, ge=1, description="jobs at a time, one thread each")
+    max_in_flight: int = Field(default=2, ge=1, description="jobs of a lineage at a time")
     smoke: bool = Field(
         default=True,
         description="train each draft for two steps before its training proper; off where queues are long",
@@ -48,6 +48,9 @@ class JobSettings(BaseModel):
         default="dependent",
         description="an evaluation waits in the queue, or shares its training's allocation",
     )
+    pack: int = Field(
+        default=1, ge=1, le=32, description="how many seeds of a candidate run side by side in one job"
+    )
     resources: Resources = Resources()
     require_no_network: bool = Field(
         default=False, description="refuse to run a job that could reach a network"
@@ -57,6 +60,11 @@ class JobSettings(BaseModel):
         description="of a job whose container shows more of the host than it may, or cannot be measured",
     )
     patience_s: float = Field(default=900, gt=0, description="silence of the submitter or the queue to bear")
+
+    @property
+    def attempts_in_flight(self) -> int:
+        """How many trainings and evaluations of a lineage may run at a time."""
+        return self.max_in_flight * (self.pack if self.backend == "slurm" else 1)
 
     @model_validator(mode="after")
     def _gpus_fit_the_device(self) -> JobSettings:

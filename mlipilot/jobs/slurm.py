@@ -1,13 +1,11 @@
 """The Slurm backend: attempts become requests in the spool, and the queue's answers become standings.
 
-An attempt's `slurm.json` holds the name of its job, which is written before the request: after a kill the
-same request is made again or found. An evaluation is queued together with its training, to start when that
-is over; the loop finds it there when it is due, so the ledger is that of a local run.
+Requests are made in `requests`. An evaluation is queued together with its training, to start when that is
+over; the loop finds it there when it is due, so the ledger is that of a local run.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import socket
@@ -16,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing, Submission
@@ -24,6 +21,7 @@ from mlipilot.jobs.ending import Ending, Tell, is_served, silently
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
+from mlipilot.jobs.requests import Requests, read_note
 from mlipilot.jobs.seal import NotSealedError
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.space import NOT_STORABLE, why_not_storable
@@ -44,18 +42,12 @@ _NODE_FAULTS = {"NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"}
 _TAKEN_AWAY = {"PREEMPTED", "REVOKED"}
 # In the log of the job, where only Slurm and our own script write; some Slurms then say FAILED.
 _OVER_MEMORY = re.compile(r"slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE)
-_MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
 _SETTLE_S = 65.0  # for a manifest to be seen here after Slurm says that a job is over: NFS looks after 60 s
 _CANCEL_SETTLE_S = 5.0  # the same for who asked for that end: what comes later is not missed
 _CANCEL_PATIENCE_S = 90.0
 _LOOK_S = 60.0  # between two looks at everything while nothing is known to have changed
 _NEVER_PATIENCE_S = 60.0  # nodes that come back may change Slurm's mind
 _TELLING = re.compile("BadConstraints|Launch|Hold|Dead")  # reasons that say more than the state does
-
-
-def minutes_asked(limit_s: float) -> int:
-    """The time limit that Slurm is given for a job that may run `limit_s` seconds."""
-    return math.ceil(limit_s / 60) + _MARGIN_MINUTES
 
 
 def is_over(state: str) -> bool:
@@ -71,6 +63,7 @@ class SlurmBackend:
     def __init__(self, run: Path, spool: Path, settings: JobSettings) -> None:
         self.run, self.settings = run, settings
         self.spool = Spool(spool)
+        self._requests = Requests(run, self.spool, settings)
         self._missing_since: dict[str, float] = {}
         self._over_since: dict[str, float] = {}
         self._ended: set[str] = set()  # by Slurm's own word, which `cancel` asked for
@@ -87,72 +80,13 @@ class SlurmBackend:
             time.sleep(2 * self.poll_s)
             self._news = self.spool.news()
 
-    def ensure_started(self, work: Submission, then: Submission | None = None) -> None:
-        """Publish the attempt's request, and that of the evaluation that follows it."""
-        fused = then is not None and self.settings.chain == "fused"
-        name = self._name(work, fused_with=then if fused else None)
-        if then is not None and not fused:
-            self._name(then, after=name)
-
-    def _name(self, work: Submission, after: str | None = None, fused_with: Submission | None = None) -> str:
-        """The name of the attempt's job, whose order and request are there when this returns."""
-        attempt = work.attempt
-        attempt.mkdir(parents=True, exist_ok=True)
-        known = _read(attempt / "slurm.json")
-        if known is not None and known["needs"] != work.order.needs:
-            self.spool.ask_to_cancel(known["name"])  # it waits behind a training that was lost
-            known = None
-        if known is None:
-            known = {"name": self._new_name(work), "needs": work.order.needs, "after": after, "then": None}
-            if fused_with is not None:
-                known["then"] = str(fused_with.attempt.relative_to(self.run))
-            write_json(attempt / "slurm.json", known)
-        name = str(known["name"])
-        if self.spool.is_requested(name):
-            return name
-        write_json(attempt / "job.json", work.order.model_dump())
-        if fused_with is not None:
-            fused_with.attempt.mkdir(parents=True, exist_ok=True)
-            write_json(fused_with.attempt / "job.json", fused_with.order.model_dump())
-            write_json(fused_with.attempt / "slurm.json", known | {"needs": fused_with.order.needs})
-        self.spool.request(name, self._fields(work, known, fused_with))
-        return name
-
-    def _new_name(self, work: Submission) -> str:
-        """Unique for all time: the ledger's head, then where in the run, then a number if it is taken."""
-        parts = work.attempt.relative_to(self.run).parts
-        short = {"iterations": "", "drafts": "", "sealed-check": "sealed", "train": "t", "evaluate": "e"}
-        words = [short.get(part, part.replace("attempt-", "a").replace("seed-", "s")) for part in parts]
-        base = f"mlp-{work.anchor[:16]}-" + ".".join(word for word in words if word).replace("lineage-", "l")
-        number = 1
-        while self.spool.is_requested(name := base if number == 1 else f"{base}.{number}"):
-            number += 1
-        return name
-
-    def _fields(
-        self, work: Submission, known: dict[str, Any], fused_with: Submission | None
-    ) -> dict[str, str | int]:
-        resources = self.settings.resources
-        limit_s = work.order.wall_limit_s + (fused_with.order.wall_limit_s if fused_with else 0.0)
-        fields: dict[str, str | int] = {
-            "template": "fused" if fused_with else work.kind,
-            "attempt": str(work.attempt.relative_to(self.run)),
-            "minutes": minutes_asked(limit_s),
-            "cpus": resources.cpus,
-            "memory_mib": resources.memory_mib,
-            "gpus": resources.gpus,
-        }
-        if known["then"]:
-            fields["then"] = known["then"]
-        if known["after"]:
-            fields["after"] = known["after"]
-        if work.avoid_nodes:
-            fields["exclude"] = ",".join(sorted(set(work.avoid_nodes)))
-        return fields
+    def ensure_started(self, *works: Submission) -> None:
+        """Publish the requests of attempts, and of the evaluations that follow them."""
+        self._requests.ensure(works)
 
     def standing(self, attempt: Path) -> Standing:
         """What manifest, receipt and queue say together. Raises PausedError as `Backend` says."""
-        known = _read(attempt / "slurm.json")
+        known = read_note(attempt)
         receipt = self.spool.receipt(known["name"]) if known else None
         row = self.spool.queue().rows.get(known["name"]) if known else None
         where: dict[str, Any] = {
@@ -205,7 +139,7 @@ class SlurmBackend:
             return Standing("ended", "lost", said, free=True, **where)
         lines = [line for line in tail_lines(self.spool.root / "logs" / f"{name}.log") if line.strip()]
         if state == "OUT_OF_MEMORY" or any(_OVER_MEMORY.search(line) for line in lines):
-            wanted = self.settings.resources.memory_mib
+            wanted = ((read_note(attempt) or {}).get("request") or {}).get("memory_mib", "its")
             return Standing("ended", "failed", f"{said}: more than {wanted} MiB were needed", **where)
         if state == "CANCELLED" and self.spool.is_cancelled(name):
             return Standing("ended", "cancelled", "cancelled", **where)
@@ -292,7 +226,7 @@ class SlurmBackend:
         By Slurm itself where its commands are here, by the submitter where one serves. Without either nothing
         is waited for.
         """
-        known = {attempt: _read(attempt / "slurm.json") for attempt in attempts}
+        known = {attempt: read_note(attempt) for attempt in attempts}
         names = {attempt: str(found["name"]) for attempt, found in known.items() if found is not None}
         behind = [other for name in names.values() for other in self.spool.queued_behind(name)]
         ending, waiting = Ending(self.spool, [*names.values(), *behind], tell), names
@@ -320,11 +254,3 @@ class SlurmBackend:
                 self._ended.add(name)
             return settled
         return is_served(self.spool) and self.standing(attempt).phase in ("sealed", "ended")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return dict(found)

@@ -68,10 +68,10 @@ def run_jobs(attempts: Attempts, iteration: int, seeds: Sequence[int], observer:
     due = [JobKey(iteration, seed, "train") for seed in seeds]
     with ExitStack() as ends:  # leaves no job behind, for nobody would collect it
         while due or state.in_flight():
-            while due and len(state.in_flight()) < attempts.spec.jobs.max_in_flight:
+            while due and len(state.in_flight()) < attempts.spec.jobs.attempts_in_flight:
                 key = due.pop(0)
                 ends.callback(attempts.backend.cancel, attempts.lineage.attempt(key, 1))
-                attempts.ensure_started(state, key, 1, GENESIS)
+                attempts.ensure_started(state, [(key, 1)], GENESIS)
                 state.jobs[key] = [Attempt(1)]
                 observer.event(f"job {key.text} starts")
             time.sleep(attempts.backend.poll_s)

@@ -126,7 +126,7 @@ def test_it_is_kept_apart_exactly_as_a_training_is(attempts: Callable[[str], Att
 
 
 def _run(attempts: Attempts) -> dict[str, object]:
-    attempts.ensure_started(State(), KEY, 1, GENESIS)
+    attempts.ensure_started(State(), [(KEY, 1)], GENESIS)
     deadline = time.monotonic() + 60
     while (body := attempts.collect(KEY, 1)) is None:
         assert time.monotonic() < deadline
@@ -150,7 +150,7 @@ def test_a_job_that_ends_well_without_a_loss_has_failed(attempts: Callable[[str]
 
 def test_a_smoke_step_in_flight_can_be_cancelled(attempts: Callable[[str], Attempts]) -> None:
     made = attempts("import time\nprint('on', flush=True)\ntime.sleep(60)\n")
-    made.ensure_started(State(), KEY, 1, GENESIS)
+    made.ensure_started(State(), [(KEY, 1)], GENESIS)
     place = made.lineage.attempt(KEY, 1)
     deadline = time.monotonic() + 30
     while not (place / "stdout.log").exists() or not (place / "stdout.log").read_text():

@@ -10,6 +10,7 @@ from mlipilot.doctor import slurm
 from mlipilot.doctor.check import Check
 from mlipilot.doctor.site import Site
 from mlipilot.errors import InputError
+from mlipilot.jobs.requests import resources_by_template
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.programs import ask
 from tests.conftest import StandIn
@@ -77,7 +78,9 @@ def test_the_trial_submission_is_a_trial_and_asks_as_the_submitter_does(
 
 
 def test_a_gres_of_another_form_is_passed_as_it_is(site_of: SiteOf) -> None:
-    words = site_of(GPU_GRES="--gpus-per-node=%N").sbatch_options("train", 5, _gpu_jobs(3).resources)
+    words = site_of(GPU_GRES="--gpus-per-node=%N").sbatch_options(
+        "train", resources_by_template(_gpu_jobs(3))["train"]
+    )
     assert "--gpus-per-node=3" in words and not any("gres" in word for word in words)
 
 

@@ -40,14 +40,14 @@ def test_slurm_without_an_image_gives_the_ledger_of_local_processes(
 
 
 @needs_slurm
-def test_cron_may_start_the_submitter_and_a_fused_job_trains_and_evaluates(
+def test_cron_may_start_the_submitter_and_one_job_trains_and_evaluates_a_candidate(
     tiny_data: Path, tmp_path: Path
 ) -> None:
     with_data(tiny_data, tmp_path)
-    campaign = write_campaign(tmp_path, seeds=[1], budget={"iterations": 0, "optimizer_steps": 8})
+    campaign = write_campaign(tmp_path, seeds=[1, 2], budget={"iterations": 0, "optimizer_steps": 8})
     run = RunPaths(tmp_path / "runs" / "tiny")
     once = ["bash", str(REPOSITORY / "sbatch" / "submitter.sh"), "--once", str(run.root)]
-    settings = ["--set", "jobs.backend=slurm", "--set", "jobs.chain=fused"]
+    settings = ["--set", "jobs.backend=slurm", "--set", "jobs.chain=fused", "--set", "jobs.pack=2"]
     controller = subprocess.Popen(
         command(["run", campaign, *settings]), cwd=tmp_path, stdout=subprocess.DEVNULL
     )
@@ -60,8 +60,12 @@ def test_cron_may_start_the_submitter_and_a_fused_job_trains_and_evaluates(
     state = state_of(run)
     assert controller.returncode == 0 and state.finished and state.incumbent == 0
     assert all([attempt.number for attempt in found] == [1] for found in state.jobs.values()), state.jobs
-    ids = {key.kind: read_result(run.lineage(0).attempt(key, 1)).job_id for key in state.jobs}
-    assert ids["train"] == ids["evaluate"] != ids["sealed"]
+    jobs: dict[str, set[str | None]] = {}
+    for key in state.jobs:
+        jobs.setdefault(key.kind, set()).add(read_result(run.lineage(0).attempt(key, 1)).job_id)
+    assert jobs["train"] == jobs["evaluate"] != jobs["sealed"]
+    assert [len(numbers) for numbers in jobs.values()] == [1, 1, 1] and len(state.jobs) == 6
+    assert len(list((run.spool / "receipts").iterdir())) == 2
 
 
 @pytest.mark.sweep

@@ -231,7 +231,7 @@ def test_a_cpu_time_that_cannot_be_read_is_unknown_and_fatal_to_nobody(stat: str
     text = (REPOSITORY / "sbatch" / "job.sh").read_text()
     (tmp_path / "stat").write_text(stat and stat + "\n")
     function = text[text.index("cpu_ms() {") : text.index("seconds() {")].replace(
-        "/proc/$$/stat", str(tmp_path / "stat")
+        "/proc/$BASHPID/stat", str(tmp_path / "stat")
     )
     script = f'set -uo pipefail; ticks_s=100\n{function}\ncpu_ms; echo "<$spent_ms>"'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_kill_between_name_and_request_keeps_the_name(cluster: Cluster) -> Non
 def test_an_evaluation_is_queued_behind_its_training_and_found_when_it_is_due(cluster: Cluster) -> None:
     train = cluster.submission()
     evaluate = cluster.submission("evaluate", needs=train.attempt)
-    cluster.backend.ensure_started(train, evaluate)
+    cluster.backend.ensure_started(replace(train, then=evaluate))
     found = cluster.requests()
     training, evaluation = sorted(found, key=lambda name: found[name]["template"], reverse=True)
     assert found[evaluation]["after"] == training and "after" not in found[training]
@@ -87,8 +88,8 @@ def test_an_evaluation_is_queued_behind_its_training_and_found_when_it_is_due(cl
 
 def test_a_training_that_is_repeated_queues_a_new_evaluation(cluster: Cluster) -> None:
     first, second = cluster.submission(), cluster.submission(number=2)
-    cluster.backend.ensure_started(first, cluster.submission("evaluate", needs=first.attempt))
-    cluster.backend.ensure_started(second, cluster.submission("evaluate", needs=second.attempt))
+    cluster.backend.ensure_started(replace(first, then=cluster.submission("evaluate", needs=first.attempt)))
+    cluster.backend.ensure_started(replace(second, then=cluster.submission("evaluate", needs=second.attempt)))
     evaluations = [name for name, fields in cluster.requests().items() if fields["template"] == "evaluate"]
     assert len(evaluations) == 2
     order = json.loads((cluster.attempt("evaluate") / "job.json").read_text())
@@ -101,11 +102,12 @@ def test_a_fused_job_is_one_request_with_both_attempts(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "run", chain="fused")
     train = cluster.submission()
     evaluate = cluster.submission("evaluate", needs=train.attempt)
-    cluster.backend.ensure_started(train, evaluate)
+    cluster.backend.ensure_started(replace(train, then=evaluate))
     cluster.backend.ensure_started(evaluate)
     (fields,) = cluster.requests().values()
     assert (fields["template"], fields["minutes"]) == ("fused", "23")
-    assert fields["then"].endswith("evaluate/attempt-1")
+    training, evaluation = fields["attempt"].split(",")
+    assert training.endswith("train/attempt-1") and evaluation.endswith("evaluate/attempt-1")
     assert all((work.attempt / "job.json").is_file() for work in (train, evaluate))
 
 
@@ -354,7 +356,7 @@ def test_a_refusal_pauses_the_run_with_its_reason(cluster: Cluster, submitted: s
 
 def test_what_waits_for_a_cancelled_training_is_cancelled_with_it(cluster: Cluster) -> None:
     train, other = cluster.submission(), cluster.submission(number=2)
-    cluster.backend.ensure_started(train, cluster.submission("evaluate", needs=train.attempt))
+    cluster.backend.ensure_started(replace(train, then=cluster.submission("evaluate", needs=train.attempt)))
     cluster.backend.ensure_started(other)
     for name in cluster.requests():
         cluster.receive(name, status="rejected", reason="cancelled")

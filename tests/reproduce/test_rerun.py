@@ -111,10 +111,10 @@ def test_a_job_that_cannot_be_started_leaves_none_behind(
     made = attempts("import time; time.sleep(60)")
     start = made.backend.ensure_started
 
-    def once(work: Submission, then: Submission | None = None) -> None:
-        if "seed-2" in work.order.name:
+    def once(*works: Submission) -> None:
+        if "seed-2" in works[0].order.name:
             raise PausedError("no worker process could be started")
-        start(work, then)
+        start(*works)
 
     monkeypatch.setattr(made.backend, "ensure_started", once)
     with pytest.raises(PausedError, match="no worker process"):

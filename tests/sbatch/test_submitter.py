@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mlipilot.doctor.site import Site as DoctorSite
-from mlipilot.jobs.settings import Resources
 from tests.sbatch.conftest import ATTEMPT, Run, StandinSlurm, job_name, make_run, read_fields
 from tests.waiting import wait_until
 
@@ -51,9 +50,22 @@ def test_the_smoke_step_of_a_draft_is_an_attempt(run: Run, standin_slurm: Standi
 
 def test_fused_requests_name_both_attempts(run: Run, standin_slurm: StandinSlurm) -> None:
     run.attempt(EVALUATION)
-    run.request(template="fused", then=EVALUATION)
+    run.request(template="fused", attempt=f"{ATTEMPT},{EVALUATION}")
     run.once()
     assert standin_slurm.calls("sbatch") == [[*golden(run, TRAINING, template="fused"), EVALUATION]]
+
+
+def test_seeds_that_share_a_job_are_one_word_of_a_stage(run: Run, standin_slurm: StandinSlurm) -> None:
+    paths = [
+        path.replace("seed-11", seed) for path in (ATTEMPT, EVALUATION) for seed in ("seed-11", "seed-12")
+    ]
+    for path in paths:
+        run.attempt(path)
+    trainings, evaluations = "+".join(paths[:2]), "+".join(paths[2:])
+    run.request(template="fused", attempt=f"{trainings},{evaluations}")
+    run.once()
+    (call,) = standin_slurm.calls("sbatch")
+    assert call[-3:] == [str(run.path), trainings, evaluations]
 
 
 def test_what_the_models_job_may_use_is_the_sites_to_say(run: Run, standin_slurm: StandinSlurm) -> None:
@@ -125,7 +137,9 @@ def test_slurm_is_told_of_memory_in_one_way(
     run.once(**site)
     (call,) = standin_slurm.calls("sbatch")
     assert not [word for word in call if word.startswith("--mem=")]
-    words = DoctorSite.from_environment(site).sbatch_options("train", 30, Resources(gpus=1))
+    words = DoctorSite.from_environment(site).sbatch_options(
+        "train", {"minutes": 30, "cpus": 1, "memory_mib": 8000, "gpus": 1}
+    )
     assert not [word for word in words if word.startswith("--mem=")]
 
 
@@ -172,11 +186,15 @@ def test_a_request_after_a_rejected_one_is_rejected(run: Run, standin_slurm: Sta
         ({"attempt": f"{ATTEMPT}/../attempt-1"}, "is not the path of an attempt"),
         ({"attempt": ATTEMPT.replace("0001", "001")}, "is not the path of an attempt"),
         ({"attempt": ATTEMPT.replace("attempt-1", "attempt-2")}, "is not a directory below the run"),
-        ({"then": EVALUATION}, "key then is for template=fused only"),
-        ({"template": "fused"}, "key then is missing"),
+        ({"then": EVALUATION}, f"the line 'then={EVALUATION[:55]}' begins with no known key"),
         ({"template": "endpoint"}, "template=endpoint takes no other key"),
-        ({"template": "fused", "then": ATTEMPT}, "is the attempt itself"),
-        ({"template": "fused", "then": EVALUATION}, f"then={EVALUATION} is not a directory"),
+        ({"attempt": f"{ATTEMPT},{ATTEMPT}"}, f"attempt={ATTEMPT} is there twice"),
+        ({"attempt": f"{ATTEMPT}+{EVALUATION}"}, f"attempt={EVALUATION} is not a directory"),
+        ({"attempt": f"{ATTEMPT},,{EVALUATION}"}, "is no list of attempts"),
+        ({"attempt": f"{ATTEMPT}+"}, "is no list of attempts"),
+        ({"attempt": f"{ATTEMPT} {EVALUATION}"}, "is no list of attempts"),
+        ({"attempt": f"{ATTEMPT[:-1]}*"}, "is not the path of an attempt"),
+        ({"attempt": ""}, "is no list of attempts"),
         ({"minutes": "0"}, "minutes=0 is not a whole number from 1 to 1440 (MLIPILOT_MAX_MINUTES"),
         ({"minutes": "1441"}, "minutes=1441"),
         ({"minutes": "1e2"}, "minutes=1e2"),

@@ -58,7 +58,15 @@ def test_a_request_runs_as_a_job_with_its_arguments_resources_and_no_leaks(
 ) -> None:
     run = cluster_run
     run.attempt(EVALUATION)
-    run.request(name, template="fused", then=EVALUATION, cpus="2", memory_mib="600", gpus="1", minutes="7")
+    run.request(
+        name,
+        template="fused",
+        attempt=f"{ATTEMPT},{EVALUATION}",
+        cpus="2",
+        memory_mib="600",
+        gpus="1",
+        minutes="7",
+    )
     run.serve(
         SLURM_JOB_NAME="outer", SLURM_CPU_BIND="quiet", SBATCH_EXCLUSIVE="1", MLIPILOT_GPU_PARTITION="gpu"
     )
