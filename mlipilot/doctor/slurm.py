@@ -29,6 +29,8 @@ _MENDS = {
     ),
 }
 
+_LISTED = "%P|%G|%a|%D|%h|%c"  # name, gres, state, nodes, how nodes are shared, cores of a node
+
 
 @dataclass
 class Partition:
@@ -39,6 +41,8 @@ class Partition:
     is_up: bool
     nodes: int = 0
     gres: list[str] = field(default_factory=list)
+    whole_cores: int = 0
+    """The fewest cores that a job is given where it gets whole nodes; 0 where it gets what it asks for."""
 
     def holds(self, wanted: str, count: int) -> bool:
         """Whether a node of it has `count` of a gres such as `gpu` or `gpu:a100`."""
@@ -72,7 +76,7 @@ def check_slurm(site: Site, jobs: JobSettings | None) -> Iterator[Check]:
     if version.is_missing:
         yield failed("slurm", version.words, how_to_get("Slurm", site))
         return
-    listing = ask(["sinfo", "--noheader", "--format=%P|%G|%a|%D"], environment=slurm_environment())
+    listing = ask(["sinfo", "--noheader", f"--format={_LISTED}"], environment=slurm_environment())
     number = version.stdout.split()[-1] if version.ok and version.stdout.split() else "installed"
     if not listing.ok:
         mend = "`sinfo` must answer on this node: SLURM_CONF, slurmctld, munge; ask the site where it does"
@@ -84,6 +88,7 @@ def check_slurm(site: Site, jobs: JobSettings | None) -> Iterator[Check]:
     wanted = wanted_by(asked, site)
     for name in dict.fromkeys(job.partition for job in wanted):
         yield _check_partition(partitions, name, site, asked.resources.gpus)
+        yield from _check_whole_nodes(partitions, name, asked)
     accounting = _check_accounting()
     yield accounting
     if accounting.status == "ok":
@@ -102,15 +107,17 @@ def wanted_by(jobs: JobSettings, site: Site) -> list[Wanted]:
 
 
 def parse_partitions(listing: str) -> list[Partition]:
-    """The partitions by `sinfo --format=%P|%G|%a|%D`, which has a line for each kind of node."""
+    """The partitions by `sinfo --format` as above, which has a line for each kind of node."""
     found: dict[str, Partition] = {}
     for line in listing.splitlines():
-        if line.count("|") != 3:
+        if line.count("|") != 5:
             continue
-        name, gres, state, nodes = (part.strip() for part in line.split("|"))
+        name, gres, state, nodes, shared, cores = (part.strip() for part in line.split("|"))
         plain = name.rstrip("*")
         partition = found.setdefault(plain, Partition(plain, name.endswith("*"), state == "up"))
         partition.nodes += int(nodes) if nodes.isdigit() else 0
+        if shared.startswith("EXCLUSIVE") and (least := re.match("[0-9]+", cores)):
+            partition.whole_cores = min(int(least[0]), partition.whole_cores or int(least[0]))
         # gpu:a100:4(S:0,1): the sockets are of no interest, and hold commas.
         partition.gres += [entry for entry in re.sub(r"\([^)]*\)", "", gres).split(",") if entry]
     return list(found.values())
@@ -139,6 +146,21 @@ def _check_partition(partitions: list[Partition], wanted: str, site: Site, gpus:
         mend = f"set MLIPILOT_GPU_PARTITION to one of: {able}" if able else mend
         return failed("partition", f"no node with {gres}:{gpus} in {where}", mend)
     return ok("partition", f"jobs go to {where}")
+
+
+def _check_whole_nodes(partitions: list[Partition], wanted: str, jobs: JobSettings) -> Iterator[Check]:
+    """Whether most of a node that a job is given whole would stand idle."""
+    used = jobs.pack * jobs.resources.cpus
+    for partition in partitions:
+        chosen = partition.name in wanted.split(",") if wanted else partition.is_default
+        if chosen and not jobs.resources.gpus and partition.whole_cores >= 2 * used:
+            yield warning(
+                "nodes",
+                f"partition {partition.name} gives whole nodes, of {partition.whole_cores} cores and more, "
+                f"and a job of this campaign uses {used}",
+                "take a partition whose nodes are shared, or have one allocation run the jobs of all "
+                "lineages: MLIPILOT_ENGINE=hq",
+            )
 
 
 def _check_accounting() -> Check:

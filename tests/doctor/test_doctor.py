@@ -92,7 +92,9 @@ def test_a_good_cluster_is_status_0_with_its_warnings(
     stand_in: StandIn, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm is a stand-in, Apptainer and the image are real."""
-    stand_in("sinfo", 'if [ "$1" = --version ]; then echo slurm 23.11.1; else echo "cpu*|(null)|up|4"; fi')
+    stand_in(
+        "sinfo", 'if [ "$1" = --version ]; then echo slurm 23.11.1; else echo "cpu*|(null)|up|4|NO|8"; fi'
+    )
     stand_in("sacct", "echo Slurm accounting storage is disabled >&2; exit 1")
     stand_in("sbatch", "exit 0")
     monkeypatch.setenv("MLIPILOT_IMAGE", str(image))

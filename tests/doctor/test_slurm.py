@@ -18,7 +18,8 @@ from tests.doctor.conftest import SiteOf
 
 SINFO = 'if [ "$1" = --version ]; then echo "slurm-wlm 22.05.8"; else printf "{listing}"; fi'
 LISTING = (
-    "controller*|(null)|up|2\\ngpu|gpu:a100:4(S:0,1),nvme:1|up|8\\ngpu|gpu:h100:8|up|1\\nold|gpu:2|down|3\\n"
+    "controller*|(null)|up|2|NO|8\\ngpu|gpu:a100:4(S:0,1),nvme:1|up|8|NO|64\\n"
+    "gpu|gpu:h100:8|up|1|NO|96+\\nold|gpu:2|down|3|NO|16\\n"
 )
 ACCEPTS = 'cat >/dev/null; echo "sbatch: Job 7 to start at 2026-01-02T03:04:05 using 1 processors" >&2'
 NO_ACCOUNTS = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
@@ -113,8 +114,23 @@ def test_gpus_of_any_kind_of_node_in_the_partition_count(cluster: StandIn, site_
     assert _checks(site_of(GPU_PARTITION="controller,gpu"), _gpu_jobs(4))["partition"].status == "ok"
 
 
+@pytest.mark.parametrize(
+    ("shared", "pack", "warned"),
+    [("EXCLUSIVE", 3, True), ("EXCLUSIVE", 32, False), ("NO", 3, False), ("YES:4", 3, False)],
+)
+def test_whole_nodes_for_a_few_cores_are_told(
+    cluster: StandIn, site_of: SiteOf, shared: str, pack: int, warned: bool
+) -> None:
+    cluster("sinfo", SINFO.format(listing=f"all*|(null)|up|2|{shared}|48+\\n"))
+    found = _checks(site_of(), JobSettings(backend="slurm", pack=pack))
+    assert ("nodes" in found) == warned
+    if warned:
+        assert "of 48 cores and more, and a job of this campaign uses 3" in found["nodes"].found
+        assert "MLIPILOT_ENGINE=hq" in found["nodes"].mend
+
+
 def test_no_default_partition(cluster: StandIn, site_of: SiteOf) -> None:
-    cluster("sinfo", SINFO.format(listing="gpu|gpu:2|up|1\\n"))
+    cluster("sinfo", SINFO.format(listing="gpu|gpu:2|up|1|NO|16\\n"))
     found = _checks(site_of(), JobSettings(backend="slurm"))["partition"]
     assert found.status == "failed" and "MLIPILOT_GPU_PARTITION" in found.mend
 
