@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import write_json
-from mlipilot.audit.manifest import check_manifest
+from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import slurm
 from mlipilot.jobs.backend import Standing, Submission
@@ -32,12 +32,15 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_cluster"), needs_daemons]
 
-MEMORY_MIB = 300
+MEMORY_MIB = 600  # of two seeds
 HEAD = "0123456789abcdef" * 4
 
 
 class SleepyRun:
-    """A run with one attempt, whose command is a line of Python; `place` there is its checkpoint's."""
+    """A run with one attempt, whose command is a line of Python; `place` there is its checkpoint's.
+
+    In the same job runs another seed, which has done what it has to almost at once.
+    """
 
     def __init__(self, root: Path, code: str, limit_s: float = 600) -> None:
         root.mkdir()
@@ -45,7 +48,8 @@ class SleepyRun:
             (root / name).write_text("x: 1\n")
         write_json(root / "protected.json", hash_protected(root))
         self.attempt = root / "lineage-0/iterations/0000/seed-1/train/attempt-1"
-        settings = JobSettings(backend="slurm", resources=Resources(memory_mib=MEMORY_MIB))
+        self.beside = root / "lineage-0/iterations/0000/seed-2/train/attempt-1"
+        settings = JobSettings(backend="slurm", pack=2, resources=Resources(memory_mib=MEMORY_MIB // 2))
         self.root, self.backend = root, SlurmBackend(root, root / "spool", settings)
         place = str(checkpoint_of(self.attempt))
         order = JobOrder(
@@ -58,11 +62,14 @@ class SleepyRun:
             protected=str(root / "protected.json"),
             read_only={},
         )
-        self.backend.ensure_started(Submission(self.attempt, order, HEAD, "train"))
+        quick = order.model_copy(update={"argv": [sys.executable, "-c", "pass"]})
+        self.backend.ensure_started(
+            Submission(self.attempt, order, HEAD, "train"), Submission(self.beside, quick, HEAD, "train")
+        )
 
     @property
     def runs(self) -> bool:
-        return (self.attempt / "stdout.log").exists()
+        return (self.attempt / "stdout.log").exists() and is_finished(self.beside)
 
     @property
     def job(self) -> str:
@@ -78,7 +85,7 @@ class SleepyRun:
 
 SLEEP = "time.sleep(300)"
 SLEEP_ONCE = f"place.exists() or (place.mkdir(), (place / 'state').touch(), {SLEEP})"
-HOG = "x = bytearray(600 << 20); x[::4096] = b'1' * len(x[::4096]); time.sleep(300)"
+HOG = "x = bytearray(900 << 20); x[::4096] = b'1' * len(x[::4096]); time.sleep(300)"
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +151,13 @@ def test_a_job_that_gives_way_and_is_requeued_goes_on_with_the_same_attempt(
     result = read_result(run.attempt)
     assert (result.outcome, result.job_id) == ("ok", run.job)
     assert check_manifest(run.attempt) == [] and not checkpoint_of(run.attempt).exists()
+
+
+def test_a_seed_that_was_done_is_not_touched_by_the_end_of_another_in_its_job(
+    runs: dict[str, SleepyRun],
+) -> None:
+    for run in runs.values():
+        result = read_result(run.beside)
+        assert result.outcome == "ok" and check_manifest(run.beside) == []
+        assert json.loads((run.beside / CLAIM).read_text())["restart"] == 0
+        assert result.job_id == str(json.loads((run.attempt / CLAIM).read_text())["job_id"])
