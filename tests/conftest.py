@@ -14,7 +14,9 @@ import pytest
 StandIn = Callable[[str, str], None]
 # Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
 WITH_MACE = ("tests/evaluation/", "tests/recipes/", "tests/reproduce/", "tests/report/test_export.py")
-# Groups that take a worker long; begun last, they would leave the others idle at the end.
+# Who mostly waits for a shell, and shares nothing with the other tests of its file.
+ALONE = ("tests/jobs/", "tests/sbatch/")
+# Groups, and tests without one, that take long; begun last, they would leave other workers idle at the end.
 LONGEST_FIRST = (
     "installed",
     "image campaigns",
@@ -23,24 +25,29 @@ LONGEST_FIRST = (
     "own_cluster",
     "replay",
     "MACE",
+    "test_a_submitter_that_hangs_at_the_end_is_not_waited_for",
+    "tests/report/test_write.py",
+    "test_the_queue_is_asked_less_often_while_nothing_changes",
+    "test_a_submitter_that_dies_is_started_again_with_growing_steps",
 )
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks for groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests go to the workers file by file; slow ones group themselves. Long groups come first."""
+    """Unit tests go to workers by file or one by one; slow ones group themselves. Long ones come first."""
     for item in items:
         if any(item.get_closest_marker(name) for name in ("slow", "cluster", "sweep", "xdist_group")):
             continue
         file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("MACE" if file.startswith(WITH_MACE) else file))
+        if not file.startswith(ALONE) or "shell_image" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("MACE" if file.startswith(WITH_MACE) else file))
     items.sort(key=_turn)
 
 
 def _turn(item: pytest.Item) -> int:
     mark = item.get_closest_marker("xdist_group")
-    group = mark.args[0] if mark else None
-    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+    name = mark.args[0] if mark else item.name
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture

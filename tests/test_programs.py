@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -19,9 +21,9 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(stand_in: StandIn, tm
     answer = ask(["sinfo"], timeout_s=0.5)
     assert (answer.hung, answer.ok, answer.is_missing) == (True, False, False)
     assert answer.words == "sinfo did not answer within 0.5 s"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     child = (tmp_path / "child").read_text().strip()
-    wait_until(lambda: _is_gone(child), 5)  # it was killed; on a full machine it dies when it is its turn
+    wait_until(lambda: _is_gone(child))  # it was killed; on a full machine it dies when it is its turn
 
 
 def _is_gone(pid: str) -> bool:
@@ -31,12 +33,13 @@ def _is_gone(pid: str) -> bool:
         return True
 
 
-def test_a_descendant_that_keeps_the_output_open_holds_nobody_up(stand_in: StandIn) -> None:
-    stand_in("sinfo", "setsid sleep 3 & echo done")
+def test_a_descendant_that_keeps_the_output_open_holds_nobody_up(stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in("sinfo", f"setsid sleep 60 & echo $! >{tmp_path}/child; echo done")
     began = time.monotonic()
-    answer = ask(["sinfo"], timeout_s=10)
+    answer = ask(["sinfo"], timeout_s=20)
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
     assert answer.ok and answer.stdout == "done\n"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_a_missing_program_is_named(no_programs: None) -> None:

@@ -1,9 +1,7 @@
-"""A ledger against the names of its jobs, as a stand-in for Slurm's accounts or a real one has them."""
+"""A ledger against the names of its jobs, as a stand-in for Slurm's accounts has them."""
 
 from __future__ import annotations
 
-import subprocess
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -276,28 +274,3 @@ def test_local_processes_leave_no_names(tmp_path: Path, stand_in: StandIn) -> No
     made.begin("local")
     found = _verified(made.run)
     assert "the jobs were local processes" in found.notes[0] and not (tmp_path / "asked").exists()
-
-
-@pytest.mark.cluster
-def test_real_accounts_show_a_cut(tmp_path: Path) -> None:
-    try:
-        asked = subprocess.run(["sacct", "-n", "-X"], capture_output=True, timeout=30, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no sacct here: ci/cluster/install.sh and up.sh --accounting give one")
-    if asked.returncode:
-        pytest.skip("this Slurm keeps no accounts: ci/cluster/up.sh --accounting")
-    made = Campaign(RunPaths(tmp_path / "run"), tmp_path / "rows")
-    made.begin()
-    for _ in range(2):
-        name = made.submit()
-        command = ["sbatch", "--parsable", f"--job-name={name}", "--output=/dev/null", "--wrap=true"]
-        answer = subprocess.run(command, cwd=made.run.root, capture_output=True, text=True, check=True)
-        made.numbers[name] = answer.stdout.strip().partition(";")[0]
-        made.finish(name)
-    deadline = time.monotonic() + 60
-    while _verified(made.run).witnessed < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    assert _verified(made.run).problems == []
-    made.cut(2)
-    assert "a ledger was cut or rewritten" in "\n".join(_verified(made.run).problems)

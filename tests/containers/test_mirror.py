@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 from tests.conftest import StandIn
 from tests.containers.image import CONTAINERS, REPOSITORY
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mirrors")]  # six real pips, one environment
 NAME = "mlipilot_mirror_probe"  # which no index has
 WHEEL = f"{NAME}-1.0-py3-none-any.whl"
 
@@ -66,7 +68,7 @@ class Mirror:
     def make_wheelhouse(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """`build.sh wheelhouse` by a user who has nothing but `environment`; the base is a stand-in."""
         told = {"HOME": str(self.home), "PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull}
-        told["MLIPILOT_PYTHON"] = getattr(sys, "_base_executable", sys.executable)
+        told |= {"MLIPILOT_PYTHON": "standin-python", "PIP_RETRIES": "0"}
         return subprocess.run(
             ["bash", str(self.root / "containers" / "build.sh"), "wheelhouse", "cpu"],
             env=told | environment,
@@ -86,10 +88,20 @@ def _handler(asked: list[str]) -> type[http.server.SimpleHTTPRequestHandler]:
     return Handler
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with a real pip, which takes seconds to make."""
+    venv.create(made := tmp_path_factory.mktemp("python") / "venv", with_pip=True)
+    return made
+
+
 @pytest.fixture
-def base(stand_in: StandIn) -> None:
-    """Debian is not what is asked for here."""
+def base(stand_in: StandIn, environment: Path) -> None:
+    """Debian is not what is asked for here, nor is how a Python makes an environment."""
     stand_in("mmdebstrap", 'for word; do case $word in *.tar.gz) tar -czf "$word" -T /dev/null ;; esac; done')
+    python = getattr(sys, "_base_executable", sys.executable)
+    copies = f'if [ "$1 $2" = "-m venv" ]; then exec cp -a "{environment}" "$3"; fi'
+    stand_in("standin-python", f'{copies}\nexec "{python}" "$@"')
 
 
 @pytest.fixture
@@ -101,7 +113,8 @@ def mirror(tmp_path: Path, base: None) -> Iterator[Mirror]:
 
 @pytest.mark.parametrize("variable", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"])
 def test_a_mirror_of_the_environment(mirror: Mirror, variable: str) -> None:
-    done = mirror.make_wheelhouse(**{variable: mirror.address}, PIP_NO_INDEX="")
+    indices = {"PIP_INDEX_URL": "http://127.0.0.1:9/nobody", variable: mirror.address}
+    done = mirror.make_wheelhouse(**indices, PIP_NO_INDEX="")
     assert done.returncode == 0, done.stderr
     assert mirror.has_served() and (mirror.root / "containers" / "wheelhouse-cpu" / WHEEL).is_file()
 
@@ -135,7 +148,7 @@ def test_a_mirror_with_a_certificate_of_the_sites_own(tmp_path: Path, base: None
     both.write_text(key.read_text() + site.read_text())
     mirror = Mirror(tmp_path, certificate=both)
     try:
-        refused = mirror.make_wheelhouse(PIP_INDEX_URL=mirror.address, PIP_RETRIES="0")
+        refused = mirror.make_wheelhouse(PIP_INDEX_URL=mirror.address)
         assert refused.returncode == 2 and "PIP_CERT" in refused.stderr and not mirror.has_served()
         done = mirror.make_wheelhouse(PIP_INDEX_URL=mirror.address, PIP_CERT=str(site))
         assert done.returncode == 0, done.stderr

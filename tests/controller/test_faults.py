@@ -63,7 +63,7 @@ def server() -> Iterator[FaultyServer]:
 def _asked(desk: Desk, server: FaultyServer, *behaviours: Behaviour) -> str:
     """What the ledger or the pause says of a turn."""
     server.answers(*behaviours)
-    settings = {"request_timeout_s": 0.5, "loading_patience_s": 0.05, "max_retries": 1, "backoff_s": 0.01}
+    settings = {"request_timeout_s": 1.0, "loading_patience_s": 0.05, "max_retries": 1, "backoff_s": 0.01}
     endpoint = Endpoint(server.base_url, "m", None, PilotSettings.model_validate(settings))
     desk.monkeypatch.setattr("mlipilot.controller.proposals.open_pilot", lambda *_: nullcontext(endpoint))
     desk.open()

@@ -42,7 +42,7 @@ class Submitter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
 
     def kill_and_start_again(self) -> None:
         """What it had in hand, such as an sbatch that has not answered, goes on without it."""

@@ -13,6 +13,7 @@ from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.report.billing import load_billing
+from tests.audit.test_anchors import Campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_accounting, needs_daemons
 from tests.sbatch.conftest import ATTEMPT, BATCH_SCRIPT, Run, make_run
 from tests.waiting import wait_until
@@ -33,7 +34,8 @@ def run(accounting_cluster: OwnCluster, tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv(name, value)
     scripts = tmp_path / "scripts"
     scripts.mkdir()
-    (scripts / "train.sbatch").write_text(BATCH_SCRIPT)
+    for template in ("train", "evaluate"):
+        (scripts / f"{template}.sbatch").write_text(BATCH_SCRIPT)
     run = make_run(tmp_path / "run", MLIPILOT_SBATCH_DIR=str(scripts), **accounting_cluster.environment)
     (run.path / "campaign.lock.yaml").write_text("a spec")
     yield run
@@ -87,4 +89,19 @@ def test_a_real_job_that_was_requeued_is_billed_witnessed_and_kept(
     assert (untold.problems, untold.witnessed, untold.extracted) == ([], 0, 1)
     lines = paths.lineage(0).ledger.read_bytes().splitlines(keepends=True)
     paths.lineage(0).ledger.write_bytes(lines[0])
+    assert "a ledger was cut or rewritten" in "\n".join(verified(run).problems)
+
+
+def test_real_accounts_show_a_cut(run: Run, accounting_cluster: OwnCluster) -> None:
+    made = Campaign(RunPaths(run.path), run.path / "rows")
+    made.begin()
+    for _ in range(2):
+        name = made.submit()
+        command = ["sbatch", "--parsable", f"--job-name={name}", "--output=/dev/null", "--wrap=true"]
+        answer = accounting_cluster.says("env", f"--chdir={run.path}", *command)
+        made.numbers[name] = answer.partition(";")[0]
+        made.finish(name)
+    wait_until(lambda: verified(run).witnessed == 2)
+    assert verified(run).problems == []
+    made.cut(2)
     assert "a ledger was cut or rewritten" in "\n".join(verified(run).problems)

@@ -93,7 +93,7 @@ def test_a_second_controller_is_refused_and_cancel_ends_the_first(tiny_data: Pat
         refused = mlipilot("resume", run.root, cwd=tmp_path, check=2)
         assert f"process {first.pid}" in refused.stderr
         mlipilot("cancel", run.root, cwd=tmp_path)
-        assert first.wait(timeout=30) == 1
+        assert first.wait(timeout=60) == 1
     finally:
         if first.poll() is None:
             first.kill()
@@ -112,7 +112,7 @@ def test_cancel_after_an_interruption_ends_the_jobs_left_behind(tiny_data: Path,
     for _ in range(2):  # Slurm's way of asking, which may come again
         os.kill(first.pid, signal.SIGTERM)
         time.sleep(0.2)
-    assert first.wait(timeout=30) == 130
+    assert first.wait(timeout=60) == 130
     assert claim_in_force(run.lineage(0).controller) == (1, None), "it let the lineage go"
     mlipilot("cancel", run.root, cwd=tmp_path)
     assert _state(run).cancelled
@@ -133,7 +133,7 @@ def test_a_controller_that_was_taken_over_stops_and_writes_nothing(tiny_data: Pa
         assert f"process {stale.pid} on" in refused.stderr
         before = run.lineage(0).ledger.read_bytes()
         leave_claim(run.lineage(0).root, **OTHER_HOST)
-        assert stale.wait(timeout=30) == 1
+        assert stale.wait(timeout=60) == 1
     finally:
         if stale.poll() is None:
             stale.kill()

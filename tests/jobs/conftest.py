@@ -59,7 +59,7 @@ def submit(attempt: Path, order: JobOrder, container: Container | None = None) -
     return backend
 
 
-def wait(attempt: Path, patience_s: float = 30) -> Standing:
+def wait(attempt: Path, patience_s: float = 60) -> Standing:
     """Where an attempt comes to rest, as a controller that came later sees it."""
     backend, deadline = LocalBackend(), time.monotonic() + patience_s
     while (found := backend.standing(attempt)).phase in ("running", "not_started"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import read_claim
 from tests.jobs.conftest import submit, wait
 from tests.sbatch.conftest import REPOSITORY
+from tests.waiting import wait_until
 
 Start = Callable[..., Path]
 
@@ -42,10 +42,7 @@ def _ended(attempt: Path) -> JobResult:
 
 
 def _wait_for_output(attempt: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not (attempt / "output" / "on").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until((attempt / "output" / "on").exists)
 
 
 def _sleepers(seconds: str) -> list[str]:
@@ -80,14 +77,15 @@ def test_a_signal_inside_is_told_apart_from_a_status(start: Start) -> None:
 def test_the_time_limit_ends_the_container(start: Start) -> None:
     attempt = start("trap '' TERM; sleep 4321", limit_s=2)
     assert _ended(attempt).outcome == "time_limit"
-    assert _sleepers("4321") == []
+    wait_until(lambda: not _sleepers("4321"))
 
 
 def test_cancel_ends_the_container(start: Start, run: Path) -> None:
     attempt = start(f"echo >'{run}/attempt/output/on'; sleep 4322")
     _wait_for_output(attempt)
     LocalBackend().cancel(attempt)
-    assert _ended(attempt).outcome == "cancelled" and _sleepers("4322") == []
+    assert _ended(attempt).outcome == "cancelled"
+    wait_until(lambda: not _sleepers("4322"))
 
 
 def test_a_killed_worker_takes_its_container_along(start: Start, run: Path) -> None:
@@ -97,10 +95,7 @@ def test_a_killed_worker_takes_its_container_along(start: Start, run: Path) -> N
     assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)
     assert wait(attempt).outcome == "lost"
-    deadline = time.monotonic() + 10
-    while _sleepers("4323"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not _sleepers("4323"))
 
 
 def test_code_in_a_container_does_not_reach_what_is_remembered_of_images(

@@ -222,7 +222,7 @@ def test_a_job_that_is_cancelled_ends_its_work_and_the_attempt_is_sealed(node: C
     wait_until(lambda: log.exists() and log.read_text())
     here.cancel()
     job.send_signal(signal.SIGUSR2)
-    job.communicate(timeout=30)
+    job.communicate(timeout=60)
     assert read_result(here.attempt).outcome == "cancelled"
 
 
@@ -234,7 +234,7 @@ def test_a_signal_that_nobody_here_asked_for_ends_the_work_and_leaves_the_word_t
     log = here.attempt / "stdout.log"
     wait_until(lambda: log.exists() and log.read_text())
     job.send_signal(signal.SIGUSR2)
-    said, _ = job.communicate(timeout=30)
+    said, _ = job.communicate(timeout=60)
     assert "ended from outside" in said
     assert not (here.attempt / "result.json").exists()
 
@@ -246,6 +246,6 @@ def test_a_signal_before_the_work_ends_it_too(node: Callable[..., Node]) -> None
     wait_until((here.standin / "begun").exists)
     here.cancel()
     job.send_signal(signal.SIGUSR2)
-    job.communicate(timeout=30)
+    job.communicate(timeout=60)
     assert read_result(here.attempt).outcome == "cancelled"
     assert json.loads((here.attempt / "result.json").read_text())["wall_s"] < 10

@@ -26,18 +26,22 @@ attempt = pathlib.Path(sys.argv[1])
 with (attempt.parent / "trainings").open("a") as counted:
     counted.write("x")
 (attempt / "output" / "weights").write_text("learnt")
+"""
+BUSY = """
 t = time.process_time()
 while time.process_time() - t < 0.3: pass
 """
-# Counts the commands of job.sh from the end of the attempt's own on, and kills it at one.
+# Counts the commands of job.sh from the end of the attempt's own on, and kills it at one. With KILL_AT=0 it
+# writes them down, each with a checksum of the run's files before it.
 KILLER = """
 set -T
 count_down() {
   [[ $BASHPID == $$ && $0 == */job.sh ]] || return 0
   [[ $1 == 'note_end '* || -n ${counting:-} ]] || return 0
   counting=$((${counting:-0} + 1))
-  printf '%s\\t%s\\n' "$counting" "$1" >>"$STEPS"
   [[ $counting != "$KILL_AT" ]] || kill -KILL $$
+  [[ $KILL_AT == 0 ]] || return 0
+  printf '%s\\t%s\\n' "$(find "$run" -type f -exec cksum {} + | cksum)" "$1" >>"$STEPS"
 }
 trap 'count_down "$BASH_COMMAND"' DEBUG
 """
@@ -85,7 +89,8 @@ fi
 exec {program} "$@" """
 
 
-def test_a_node_without_a_temporary_directory_costs_nothing(here: Node) -> None:
+def test_a_node_without_a_temporary_directory_costs_nothing(here: Node, tmp_path: Path) -> None:
+    (tmp_path / "training.py").write_text(TRAINING + BUSY)
     status, said = here.work(TMPDIR="/nowhere/at/all")
     assert status == 0, said
     _assert_kept(here)
@@ -190,17 +195,25 @@ def test_logs_that_cannot_be_written_are_no_failure_of_the_candidate(here: Node)
     assert _trainings(here) == 0 and not is_finished(here.attempt)
 
 
-def test_killed_anywhere_after_the_end_was_noted_it_was_trained_once(here: Node, tmp_path: Path) -> None:
-    """Each command of job.sh from the note on is the last of a start, and the next finds what that left."""
+@pytest.mark.parametrize(
+    "every", ["change of the files", pytest.param("command", marks=[pytest.mark.slow, pytest.mark.sweep])]
+)
+def test_killed_anywhere_after_the_end_was_noted_it_was_trained_once(
+    here: Node, tmp_path: Path, every: str
+) -> None:
+    """A command of job.sh from the note on is the last of a start, and the next finds what that left."""
     (tmp_path / "killer").write_text(KILLER)
     steps = tmp_path / "steps"
     told = {"BASH_ENV": str(tmp_path / "killer"), "STEPS": str(steps)}
     pristine = {path.name: path.read_bytes() for path in here.attempt.iterdir()}
     assert here.work(**told, KILL_AT="0")[0] == 0
-    commands = [line.split("\t", 1)[1] for line in steps.read_text().splitlines()]
-    first = next(n for n, command in enumerate(commands, 1) if command.startswith("mv ")) + 1
-    assert len(commands) - first > 5, commands
-    for kill_at in range(first, len(commands) + 1):
+    files, commands = zip(*(line.split("\t", 1) for line in steps.read_text().splitlines()), strict=True)
+    noted = next(n for n, command in enumerate(commands, 1) if command.startswith("mv "))
+    kills = list(range(noted + 1, len(commands) + 1))
+    if every == "change of the files":
+        kills = [n for n in kills if n == noted + 1 or files[n - 1] != files[n - 2]]
+    assert len(kills) >= 3, commands
+    for kill_at in kills:
         subprocess.run(["rm", "-rf", here.attempt, here.attempt.parent / "trainings"], check=True)
         here.attempt.mkdir()
         for name, text in pristine.items():
@@ -260,6 +273,6 @@ def test_a_signal_while_it_waits_for_room_ends_the_waiting(here: Node) -> None:
     job = here.start()
     wait_until((here.standin / "bin" / "python.failed").exists)
     job.send_signal(signal.SIGUSR2)
-    job.communicate(timeout=30)
+    job.communicate(timeout=60)
     assert job.returncode == 1
     assert (here.attempt / "ended.json").exists()

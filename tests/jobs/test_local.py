@@ -98,20 +98,20 @@ sys.exit(worker.main())
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome", "reason"),
+    ("code", "limit_s", "outcome", "reason"),
     [
-        ("pass", "ok", None),
-        ("import sys; sys.exit(3)", "failed", "exit status 3"),
-        ("import time; time.sleep(60)", "time_limit", "the job ran past its limit of 1 s"),
+        ("pass", 60, "ok", None),
+        ("import sys; sys.exit(3)", 60, "failed", "exit status 3"),
+        ("import time; time.sleep(60)", 1, "time_limit", "the job ran past its limit of 1 s"),
     ],
 )
 def test_a_worker_that_died_between_its_jobs_end_and_the_seal_loses_nothing(
-    run: Path, make_order: MakeOrder, code: str, outcome: str, reason: str | None
+    run: Path, make_order: MakeOrder, code: str, limit_s: float, outcome: str, reason: str | None
 ) -> None:
     attempt = run / "attempt"
     attempt.mkdir()
     count = "open('../trainings', 'a').write('x'); "
-    write_json(attempt / "job.json", make_order(count + code, limit_s=1).model_dump())
+    write_json(attempt / "job.json", make_order(count + code, limit_s).model_dump())
     subprocess.run([sys.executable, "-c", _KILLED, str(attempt)], check=False)
     assert not (attempt / "result.json").exists()
     assert LocalBackend().standing(attempt).phase == "sealed"

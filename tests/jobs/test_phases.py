@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.measured import of_host
 from mlipilot.jobs.order import JobOrder, JobResult, read_order, read_result
-from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN
+from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN, main
 from mlipilot.jobs.space import NO_ROOM
 from mlipilot.jobs.spool import Spool
 
@@ -30,8 +29,9 @@ def _phase(verb: str, attempt: Path, **options: object) -> int:
     else:
         words = start | ({"image": "/m.sif"} if verb == "begin" else {}) | options
         flags = [str(part) for name in words for part in (f"--{name.replace('_', '-')}", words[name])]
-    argv = [sys.executable, "-m", "mlipilot.jobs.phases", verb, str(attempt), *flags]
-    return subprocess.run(argv, check=False).returncode
+    with pytest.MonkeyPatch.context() as patched:  # test_job_sh.py has them as processes of their own
+        patched.setattr(sys, "argv", ["phases", verb, str(attempt), *flags])
+        return main()
 
 
 @pytest.fixture

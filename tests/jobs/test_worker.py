@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import claim, read_claim
 from tests.jobs.conftest import submit, wait
+from tests.waiting import wait_until
 
 MakeOrder = Callable[..., JobOrder]
 
@@ -67,9 +68,10 @@ child = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
 print(child.pid, flush=True)
 time.sleep(60)
 """
-    result = _finish(run, make_order(code, limit_s=1.0))
-    assert result.outcome == "time_limit" and "limit of 1 s" in (result.reason or "")
-    assert identify(int((run / "attempt" / "stdout.log").read_text())) is None
+    result = _finish(run, make_order(code, limit_s=3.0))
+    assert result.outcome == "time_limit" and "limit of 3 s" in (result.reason or "")
+    child = int((run / "attempt" / "stdout.log").read_text())
+    wait_until(lambda: identify(child) is None)
 
 
 def test_a_daemon_does_not_outlive_its_job(run: Path, make_order: MakeOrder) -> None:
@@ -79,7 +81,8 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], 
 print(child.pid, flush=True)
 """
     assert _finish(run, make_order(code)).outcome == "ok"
-    assert identify(int((run / "attempt" / "stdout.log").read_text())) is None
+    child = int((run / "attempt" / "stdout.log").read_text())
+    wait_until(lambda: identify(child) is None)
 
 
 def test_the_environment_holds_no_secret_and_one_thread(run: Path, make_order: MakeOrder) -> None:
@@ -119,21 +122,28 @@ def test_what_cannot_be_sealed_is_dropped(run: Path, make_order: MakeOrder) -> N
     assert not (run / "attempt" / "output").exists()
 
 
+def _workers_of(attempt: Path) -> list[str]:
+    """The processes of this machine with that attempt on their command line."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [entry.parent.name] if os.fsencode(attempt) in entry.read_bytes().split(b"\0") else []
+    return found
+
+
 def test_of_two_workers_one_runs_the_job(run: Path, make_order: MakeOrder) -> None:
     order = make_order("open('../attempt/output/count', 'a').write('x')")
     for _ in range(4):
         submit(run / "attempt", order)
     assert wait(run / "attempt").phase == "sealed"
-    time.sleep(1.0)  # for the workers that came second
+    wait_until(lambda: not _workers_of(run / "attempt"))  # those that came second
     assert (run / "attempt" / "output" / "count").read_text() == "x"
 
 
 def test_cancel_ends_the_job_and_seals_what_there_is(run: Path, make_order: MakeOrder) -> None:
     submit(run / "attempt", make_order("import time; print('on', flush=True); time.sleep(60)"))
     log = run / "attempt" / "stdout.log"
-    deadline = time.monotonic() + 20
-    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and log.read_text())
     LocalBackend().cancel(run / "attempt")
     assert LocalBackend().standing(run / "attempt").phase == "sealed"
     assert read_result(run / "attempt").outcome == "cancelled"
@@ -151,9 +161,7 @@ def test_a_slurm_job_that_was_taken_away_runs_again_under_its_number(
     argv = [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt)]
     slurm = {"SLURM_JOB_ID": "42", "SLURMD_NODENAME": "n1"}
     first = subprocess.Popen(argv, env=os.environ | slurm, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 20
-    while not (run / "gone").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until((run / "gone").exists)
     first.terminate()
     assert b"ended from outside" in first.communicate()[1]
     assert first.returncode == 1 and not is_finished(attempt)
@@ -166,16 +174,13 @@ def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: 
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     backend = submit(run / "attempt", make_order(code))
     log = run / "attempt" / "stdout.log"
-    deadline = time.monotonic() + 20
-    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and log.read_text())
     worker = read_claim(run / "attempt" / "worker.json")
     assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)
     assert wait(run / "attempt").outcome == "lost"
     assert backend.standing(run / "attempt").outcome == "lost"
-    time.sleep(0.2)
-    assert identify(int(log.read_text())) is None
+    wait_until(lambda: identify(int(log.read_text())) is None)
 
 
 def test_what_follows_a_killed_worker_goes_on_from_its_checkpoint(run: Path, make_order: MakeOrder) -> None:
@@ -190,9 +195,7 @@ time.sleep(1.0); place.mkdir(); (place / "state").write_text("step 7"); time.sle
     told = {"MLIPILOT_CHECKPOINT": str(first / "output/checkpoint")}
     order = make_order(code)
     submit(first, order.model_copy(update={"environment": order.environment | told}))
-    deadline = time.monotonic() + 20
-    while not (first / "output/checkpoint/state").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until((first / "output/checkpoint/state").exists)
     worker = read_claim(first / "worker.json")
     assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)

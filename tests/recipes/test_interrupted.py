@@ -110,6 +110,7 @@ def test_it_ends_with_the_weights_and_the_log_of_an_undisturbed_training(
     assert elapsed == sorted(elapsed)
 
 
+@pytest.mark.slow  # tests/test_checkpoint.py refuses them without a training
 def test_a_broken_checkpoint_or_that_of_another_seed_costs_time_only(
     tmp_path: Path,
     data: Path,
@@ -120,8 +121,8 @@ def test_a_broken_checkpoint_or_that_of_another_seed_costs_time_only(
     _, undisturbed = train_here(folder, data, tmp_path / "undisturbed")
     monkeypatch.setenv(DIRECTORY, str(place))
     monkeypatch.setenv(INTERVAL_S, "0")
+    train_here(folder, data, tmp_path / "other", seed=2)
     for fault in ("of another seed", "cut off"):
-        train_here(folder, data, tmp_path / "other", seed=2 if fault == "of another seed" else 1)
         for path in place.glob("*.safetensors"):
             if fault == "cut off":
                 path.write_bytes(path.read_bytes()[:1000])

@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from mlipilot.controller.prepare import copy_recipe, starting_body
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG
-from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.order import Isolation
 
@@ -76,6 +77,12 @@ def make_spec(**changes: Any) -> CampaignSpec:
     return CampaignSpec.model_validate(content | changes)
 
 
+@cache
+def shipped_scorecard() -> Scorecard:
+    """That of each synthetic run; reading YAML takes a while."""
+    return load_scorecard(SCORECARD)
+
+
 class SyntheticRun:
     """Writes a run as the controller would; each method takes the lineage one event further.
 
@@ -89,7 +96,7 @@ class SyntheticRun:
         if not self.run.spec.exists():
             self._begin(whole)
         self.spec = whole.for_lineage(number)
-        self.card = load_scorecard(self.run.scorecard)
+        self.card = shipped_scorecard()
         self.lineage.root.mkdir()
         self.ledger = Ledger(self.lineage.ledger)
         self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))

@@ -22,6 +22,7 @@ from mlipilot.jobs.processes import children
 from mlipilot.reproduce.record import read_record
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
 from tests.conftest import StandIn
+from tests.waiting import wait_until
 
 MakeAttempts = Callable[..., Attempts]
 STANDIN = Path(__file__).resolve().parents[1] / "sbatch" / "standin_apptainer"
@@ -101,8 +102,8 @@ def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:
     others = set(children(os.getpid()))  # of other tests, multiprocessing's own tracker say
     with pytest.raises(KeyboardInterrupt):
         run_jobs(made, 0, [1, 2], Interrupted())
-    assert identify(int(log.read_text())) is None
-    assert all(identify(pid) is None for pid in set(children(os.getpid())) - others)
+    wait_until(lambda: identify(int(log.read_text())) is None)
+    wait_until(lambda: all(identify(pid) is None for pid in set(children(os.getpid())) - others))
 
 
 def test_a_job_that_cannot_be_started_leaves_none_behind(

@@ -83,7 +83,7 @@ class Checkout:
     ) -> subprocess.CompletedProcess[str]:
         """What came of the batch script."""
         campaign = self.begin(run, *options, **environment)
-        said, _ = campaign.communicate(timeout=30)
+        said, _ = campaign.communicate(timeout=60)
         return subprocess.CompletedProcess(campaign.args, campaign.returncode, said)
 
     def told(self) -> dict[str, str]:

@@ -138,7 +138,7 @@ def test_a_signal_ends_the_controller_and_leaves_the_successor(site: Checkout) -
     campaign = site.begin()
     wait_until((site.apptainer / "begun").exists)
     campaign.send_signal(signal.SIGUSR2)
-    said, _ = campaign.communicate(timeout=30)
+    said, _ = campaign.communicate(timeout=60)
     assert campaign.returncode == 143 and "before its time: job 1 goes on" in said
     assert site.slurm.calls("scancel") == []
 
@@ -149,7 +149,7 @@ def test_a_signal_before_there_is_a_controller_leaves_nothing(site: Checkout) ->
     campaign = site.begin()
     wait_until((site.apptainer / "hashing").exists)
     campaign.send_signal(signal.SIGTERM)
-    campaign.communicate(timeout=30)
+    campaign.communicate(timeout=60)
     assert campaign.returncode == 143
     assert site.slurm.calls("sbatch") == [] and not (site.apptainer / "calls").exists()
 

@@ -101,7 +101,7 @@ class Node:
         return self.said(process)
 
     def said(self, process: subprocess.Popen[str]) -> str:
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=60)
         assert not self.published.exists() and list(self.scratch.iterdir()) == [], said
         return said
 
@@ -232,7 +232,7 @@ def test_what_a_successor_has_published_outlives_a_job_whose_node_came_back(node
     theirs = '{"base_url": "http://n9:1/v1", "token": "of the successor"}\n'
     node.published.write_text(theirs)
     job.send_signal(signal.SIGTERM)
-    said, _ = job.communicate(timeout=20)
+    said, _ = job.communicate(timeout=60)
     assert node.published.read_text() == theirs
     assert own not in said and not [word for word in node.call() if own in word]
 
@@ -267,7 +267,7 @@ def test_a_model_that_no_controller_asks_any_more_ends_by_itself(node: Node) -> 
 
 def test_a_model_that_is_not_there_is_named(node: Node) -> None:
     job = node.begin(node.root / "no-such.gguf")
-    said, _ = job.communicate(timeout=20)
+    said, _ = job.communicate(timeout=60)
     assert job.returncode == 2 and f"there is no model at {node.root}/no-such.gguf" in said
 
 

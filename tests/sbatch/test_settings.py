@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,14 +186,21 @@ def serve_once(run: Run, env: dict[str, str]) -> None:
     assert run.receipt(name)["status"] == "submitted", done.stdout
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS))
-def test_the_submitter_serves_without(name: str, run: Run, tmp_path: Path) -> None:
+def left_out(names: Iterable[str], together: int) -> list[Any]:
+    """Each setting is left out with a few others, no neighbours in the alphabet; in the sweep alone."""
+    listed = sorted(names)
+    step = -(-len(listed) // together)
+    groups = [pytest.param(listed[n::step], id=f"{listed[n]} and others") for n in range(step)]
+    sweep = [pytest.mark.slow, pytest.mark.sweep]
+    return groups + [pytest.param([name], id=name, marks=sweep) for name in listed]
+
+
+@pytest.mark.parametrize("names", left_out(SETTINGS, 4))
+def test_the_submitter_serves_without(names: list[str], run: Run, tmp_path: Path) -> None:
     (image := tmp_path / "containers" / "mlipilot-cpu.sif").parent.mkdir()
     image.touch()
     (run.path / "image.sha256").write_text("cd" * 32 + "\n")
-    env = all_set(tmp_path)
-    del env[name]
-    serve_once(run, env)
+    serve_once(run, {name: value for name, value in all_set(tmp_path).items() if name not in names})
 
 
 def test_the_submitter_serves_where_nothing_but_the_image_is_set(run: Run, tmp_path: Path) -> None:
@@ -232,10 +241,9 @@ def test_a_campaign_as_it_is_shipped_has_its_jobs_submitted(script: str, site: C
     assert any(f"--job-name={job_name()}" in call for call in site.slurm.calls("sbatch")[1:])
 
 
-@pytest.mark.parametrize("name", sorted(OF_CONTROLLERS))
-def test_a_campaign_has_its_jobs_submitted_without(name: str, site: Checkout) -> None:
-    env = all_set(site.root)
-    del env[name]
+@pytest.mark.parametrize("names", left_out(OF_CONTROLLERS, 3))
+def test_a_campaign_has_its_jobs_submitted_without(names: list[str], site: Checkout) -> None:
+    env = {name: value for name, value in all_set(site.root).items() if name not in names}
     done = site.submit("cu_emt.sbatch", USER | env)
     assert done.returncode == 0, done.stdout
 

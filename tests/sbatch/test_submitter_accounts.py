@@ -98,7 +98,7 @@ def test_the_end_of_the_service_has_the_last_word(run: Run, accounts: Path) -> N
     wait_until(lambda: extract(run))
     accounts.write_text(row("1", NAME, run.path) + "\n" + batch("1") + "\n")
     service.terminate()
-    service.wait(timeout=20)
+    service.wait(timeout=60)
     assert extract(run)[2:] == [row("1", NAME, run.path), batch("1")]
 
 
@@ -172,5 +172,5 @@ def test_a_slurm_that_is_silent_is_not_asked_at_the_end(
     wait_until(lambda: run.queue()[0].get("ok") == "0")
     asked = len(questions(standin_slurm))
     service.terminate()
-    service.wait(timeout=20)
+    service.wait(timeout=60)
     assert len(questions(standin_slurm)) == asked

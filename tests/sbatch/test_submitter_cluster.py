@@ -49,10 +49,6 @@ def todo(run: Run, script: str, attempt: str = ATTEMPT) -> Path:
     return directory
 
 
-def keeps_accounts() -> bool:
-    return subprocess.run(["sacct", "-n"], capture_output=True, timeout=30).returncode == 0
-
-
 def test_a_request_runs_as_a_job_with_its_arguments_resources_and_no_leaks(
     cluster_run: Run, name: str
 ) -> None:
@@ -193,27 +189,6 @@ def test_a_controller_that_does_not_answer_is_told_apart_from_an_empty_queue(
     assert run.receipt(name) == {}
     assert run.once().returncode == 0
     assert len(jobs_named(name)) == 1
-
-
-def test_the_limit_of_submitted_jobs_is_waited_for(cluster_run: Run, name: str, after: str) -> None:
-    if not keeps_accounts():
-        pytest.skip("limits need accounting: ci/cluster/up.sh --accounting")
-    run = cluster_run
-    todo(run, "sleep 300")
-    run.attempt(EVALUATION)
-    limit = ["sacctmgr", "-i", "-Q", "modify", "user", "root", "set"]
-    subprocess.run([*limit, "MaxSubmitJobs=1"], check=True, capture_output=True)
-    try:
-        run.request(name)
-        run.request(after, template="evaluate", attempt=EVALUATION)
-        run.serve()
-        wait_until(lambda: f"{after}: waits: the site's limit" in run.log())
-        assert run.receipt(after) == {}
-        run.cancel(name)
-        wait_until(lambda: run.receipt(after), 30)
-        assert read_fields(run.spool / "intents" / after)["tries"] == "1"
-    finally:
-        subprocess.run([*limit, "MaxSubmitJobs=-1"], check=True, capture_output=True)
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.morse import MorsePotential
 
 from mlipilot.datasets.qm7_b3lyp import embedded, sampling
+from mlipilot.datasets.qm7_b3lyp.method import one_thread
 from mlipilot.datasets.qm7_b3lyp.options import Sampling
 from mlipilot.datasets.qm7_b3lyp.records import Molecule, NoGeometryError
 from mlipilot.datasets.qm7_b3lyp.sampling import NormalModes, _drawn, geometries, hessian_ev_per_a2, is_sound
@@ -88,11 +91,16 @@ def test_a_geometry_is_given_up_after_a_hundred_clashes() -> None:
 
 
 @needs_tblite
-def test_geometries_follow_the_seed_and_say_how_they_were_drawn() -> None:
+def test_geometries_follow_the_seed_and_say_how_they_were_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     water = embedded.molecules({"water"})[0]
     options = Sampling(temperatures_k=(300.0, 900.0), normal_mode=2, rattled=1, seed=5)
-    made, again = geometries(water, options), geometries(water, options)
-    assert made == again != geometries(water, options.model_copy(update={"seed": 6}))
+    # In a new process, as labels are made: a library that is loaded has its number of threads for good.
+    for name, value in one_thread().items():
+        monkeypatch.setenv(name, value)
+    wanted = (options, options, options.model_copy(update={"seed": 6}))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        made, again, other = fresh.map(geometries, [water] * 3, wanted)
+    assert made == again != other
     assert [g.kind for g in made] == ["equilibrium", *["normal_mode"] * 4, "rattled"]
     assert [g.sampling.get("temperature_k") for g in made] == [None, 300.0, 300.0, 900.0, 900.0, None]
     assert made[1].sampling["seed"] == 5

@@ -114,8 +114,11 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.close()
 
 
+SILENCE_S = 30.0
+
+
 def silence(handler: BaseHTTPRequestHandler) -> None:
-    owner_of(handler).stop.wait(30)
+    owner_of(handler).stop.wait(SILENCE_S)
 
 
 def trickle(head: bytes, drop: bytes) -> Behaviour:

@@ -90,8 +90,8 @@ def test_an_endpoint_that_cannot_say_whether_it_loads_is_tried_as_often_as_any(
 def test_nothing_is_asked_any_more_once_the_time_for_it_is_used_up(faulty_server: FaultyServer) -> None:
     faulty_server.answers(faulty.silence)
     settings = PilotSettings(trust_env=False, max_retries=0)
-    endpoint = Endpoint(faulty_server.base_url, "m", None, settings, until=time.monotonic() + 0.2)
-    with pytest.raises(PausedError, match="no complete reply within 0"):
+    endpoint = Endpoint(faulty_server.base_url, "m", None, settings, until=time.monotonic() + 1.0)
+    with pytest.raises(PausedError, match=r"no complete reply within [01]"):
         endpoint.complete(MESSAGES, [])
     with pytest.raises(PausedError, match="time for asking it is used up"):
         endpoint.complete(MESSAGES, [])
@@ -144,7 +144,7 @@ def test_retry_after_is_honoured(faulty_server: FaultyServer, as_date: bool) -> 
     faulty_server.answers(faulty.error(429, Retry_After=wait), GOOD)
     started = time.monotonic()
     endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert 0.9 <= time.monotonic() - started < 4
+    assert 0.9 <= time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "Mon, 99 Foo"])
