@@ -67,6 +67,8 @@ judge_owner # before anything is queued: another job may carry the lineage
 [ -z "$early" ] || exit 143 # asked to end before there was anything to take over
 # shellcheck source-path=SCRIPTDIR source=successor.sh
 source "${BASH_SOURCE[0]%/*}/successor.sh"
+# shellcheck source-path=SCRIPTDIR source=hand_back.sh
+source "${BASH_SOURCE[0]%/*}/hand_back.sh"
 mkdir -p "$run/spool"
 read_own_job || say "warning: Slurm does not say with which options this job was submitted: $complaint"
 # The lineage's jobs are charged as this one, unless the site's block says otherwise.
@@ -110,28 +112,46 @@ else
   say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $(shown_script) again"
 fi
 
-(
-  mapfile -t of_campaign < <(own_variables "$@")
-  # shellcheck disable=SC2086  # several names are several words
-  pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES "${of_endpoints[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
-  tell_controller
-  exec "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
-    --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
-    mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
-    --lineage "$lineage" --go-on "${unattended[@]}"
-) &
-controller=$!
-child=$controller
-[ -z "$early" ] || kill -TERM "$controller" 2>/dev/null # the signal was quicker
+hand_back_s=$MLIPILOT_HAND_BACK_S
+[ "$MLIPILOT_SUBMIT" = here ] || hand_back_s=0 # there is no successor
+start_controller() { # start_controller OPTION…
+  (
+    mapfile -t of_campaign < <(own_variables "$@")
+    # shellcheck disable=SC2086  # several names are several words
+    pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES "${of_endpoints[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
+    give_inside MLIPILOT_HAND_BACK_S "$hand_back_s"
+    tell_controller
+    exec "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+      --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
+      mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
+      --lineage "$lineage" --go-on "${unattended[@]}"
+  ) &
+  controller=$!
+  child=$controller
+  [ -z "$early" ] || kill -TERM "$controller" 2>/dev/null # the signal was quicker
+}
+
 exec {never}<> <(:)
-while kill -0 "$controller" 2>/dev/null; do
-  if [ "$MLIPILOT_SUBMIT" = here ] && [ -z "$early" ]; then
-    keep_submitter
-    keep_successor
+waits= # set once the successor waits for the jobs instead
+while :; do
+  start_controller "$@"
+  while kill -0 "$controller" 2>/dev/null; do
+    if [ "$MLIPILOT_SUBMIT" = here ] && [ -z "$early" ]; then
+      keep_submitter
+      keep_successor
+    fi
+    read -r -t 1 -u "$never"
+  done
+  await_child "$controller"
+  [ "$status" -eq "$handed_back" ] && [ -z "$early" ] || break
+  if hand_back; then
+    waits=1
+    break
   fi
-  read -r -t 1 -u "$never"
+  [ -z "$early" ] || break
+  # This job goes on as if there were no handing back; somebody may have cancelled the lineage meanwhile.
+  hand_back_s=0 unattended=(--unattended)
 done
-await_child "$controller"
 
 if [ -n "$submitter" ]; then
   kill -TERM "$submitter" 2>/dev/null
@@ -146,7 +166,11 @@ if [ -n "$submitter" ]; then
   wait "$submitter"
 fi
 goes_on=
-if [ -n "$early" ]; then
+if [ -n "$waits" ]; then
+  say "handed back: job $successor goes on with lineage $lineage when one of its jobs (${awaited[*]}) ends"
+  rm -f "$scratch"
+  exit 0
+elif [ -n "$early" ]; then
   replace_successor
   goes_on=$successor
 elif [ -n "$successor" ]; then

@@ -37,6 +37,7 @@ settings=(
   'MLIPILOT_POLL_S|1|30|seconds between two looks at the queue, up to six times that while nothing changes'
   'MLIPILOT_SLURM_TIMEOUT_S|1|30|patience with one command of Slurm; sbatch gets at most MLIPILOT_DOUBT_S'
   'MLIPILOT_DOUBT_S|1|60|age at which a submission that Slurm knows nothing of is held for lost'
+  'MLIPILOT_HAND_BACK_S|0|1800|how long a controller waits for jobs alone before it hands its core back; 0: it never does'
   # The model of a campaign: endpoint.sh
   'MLIPILOT_ENDPOINT|text||what to serve: a GGUF file, or the directory of a model, by the image below'
   'MLIPILOT_ENDPOINT_IMAGE|text||the image of vLLM, for such a directory'

@@ -140,7 +140,11 @@ check_generations() { # a lineage that does not get on is not carried on for eve
 record=spool/successors/lineage-$lineage.$this
 
 begin_successor() { # before any work
+  local file
   mkdir -p "$run/spool/successors"
+  for file in "$run/spool/successors/lineage-$lineage".*; do # this job waits no more
+    ! is_this_job "$file" || rm -f "$file"
+  done
   check_generations
   plan_successor
   queue_successor
@@ -185,13 +189,25 @@ queue_successor() { # one try
 }
 
 find_successor() { # sets `successor`, empty where there is none; fails where Slurm does not say
-  local line
-  call 60 "$scratch" env -u SQUEUE_FORMAT -u SQUEUE_STATES squeue -h --me -r -o '%A|%E' || return
+  local line recorded others=
+  read_fields "$run/$record"
+  recorded=${fields[job_id]:-}
+  call 60 "$scratch" env -u SQUEUE_FORMAT -u SQUEUE_STATES squeue -h --me -r -o '%A|%T|%E' || return
   [[ -n $said ]] || return # this job itself has to be listed
   successor=
   while IFS= read -r line; do
-    [[ ! $line =~ ^([0-9]+)\|(.*,)?afterany:"$this"(\(|,|$) ]] || successor=${BASH_REMATCH[1]}
+    [[ ! $line =~ ^([0-9]+)\|[A-Z_]+\|(.*,)?afterany:"$this"(\(|,|$) ]] || successor=${BASH_REMATCH[1]}
+    [[ $line != "$recorded|PENDING|"* ]] || others=$recorded
   done < <(lines_of "$said")
+  if [[ -z $successor && -n $others ]]; then # it was told to wait for jobs, and then Slurm started this one again
+    successor=$others
+    wait_for_this_job
+  fi
+}
+
+wait_for_this_job() { # of the successor
+  call 60 "$scratch" scontrol update "jobid=$successor" "dependency=afterany:$this" ||
+    say "warning: job $successor does not wait for this one: $complaint"
 }
 
 note_successor() {
@@ -229,13 +245,16 @@ replace_successor() {
   }
 }
 
+is_this_job() { # is_this_job RECEIPT: the array that this task belongs to was such a job once
+  read_fields "$1" && [[ ${fields[job_id]:-} == "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" ]]
+}
+
 cancel_successors() { # all that the lineage's controllers have queued and that wait still
   local file job
   for file in "$run/spool/successors/lineage-$lineage".*; do
     read_fields "$file" || continue
     job=${fields[job_id]:-}
-    # The array that this task belongs to was such a job once.
-    if [[ -n $job && $job != "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" ]]; then
+    if [[ -n $job ]] && ! is_this_job "$file"; then
       call 60 "$scratch" scancel --state=PENDING ${fields[name]:+"--name=${fields[name]}"} "$job" ||
         say "warning: job $job, a successor, could not be cancelled: $complaint"
     fi

@@ -1,6 +1,7 @@
 """The `mlipilot` command: its verbs, and the one place where failures become exit statuses.
 
 0 good · 1 a check failed · 2 the input is wrong · 75 paused, resume later · 130 interrupted
+(79: a controller of `sbatch/campaign.sh` hands its core back)
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def status(
 
 
 def _goes_on(paths: RunPaths, lineage: LineagePaths) -> bool:
-    return load_lineage(paths, lineage).phase in ("preparing", "running")
+    return load_lineage(paths, lineage).phase in ("preparing", "running", "waiting")
 
 
 def _draw(paths: RunPaths, lineages: list[LineagePaths]) -> Group:

@@ -18,6 +18,7 @@ from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
+from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation import LOCAL, doors_of
 from mlipilot.controller.leftovers import drop_unrecorded
 from mlipilot.controller.observer import Observer
@@ -55,7 +56,8 @@ def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: b
 
     `unattended`: nobody asked for this start, so a lineage that somebody cancelled stays cancelled.
     Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, InputError when
-    another controller holds the lineage, TakenOverError when another has taken it over meanwhile.
+    another controller holds the lineage, TakenOverError when another has taken it over meanwhile,
+    HandedBackError where its successor is to wait for the jobs.
     KeyboardInterrupt leaves running jobs to their workers.
     """
     hide_from_same_user()
@@ -120,6 +122,7 @@ class Controller:
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.ledger = Ledger(lineage.ledger, hold.check)
         self.attempts = Attempts(run, lineage, self.spec)
+        self.hand_back = HandBack(run, lineage.number)
         self.resources, self.epoch = resources, hold.epoch
 
     def work(self, number: int, *, unattended: bool = False) -> State:
@@ -240,6 +243,8 @@ class Controller:
 
     def _await_jobs(self, state: State) -> None:
         """Return after at least one attempt in flight has ended (or a cancel request came)."""
+        self.hand_back.wait_begins()
+        attempts = [self.lineage.attempt(key, attempt.number) for key, attempt in state.in_flight()]
         while not self.lineage.cancel.exists():
             self.ledger.fence()  # nothing may be written for hours
             over = False
@@ -259,6 +264,7 @@ class Controller:
                     over = True
             if over:
                 return
+            self.hand_back.consider(lambda: map(self.attempts.backend.standing, attempts))
             if self.observer.is_live:
                 self.observer.jobs(self.attempts.running(state))
             self.attempts.backend.wait(self.lineage.cancel.exists)

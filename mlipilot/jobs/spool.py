@@ -87,6 +87,10 @@ class Spool:
         found = sorted((self.root / "requests").glob(f"mlp-*-l{lineage}.*"))
         return [path.name for path in found if NAME.fullmatch(path.name)]
 
+    def requests_of_the_run(self) -> list[str]:
+        """The names of those that belong to no lineage: of jobs that serve the run's model."""
+        return sorted(path.name for path in (self.root / "requests").glob("mlp-*-endpoint.a*"))
+
     def has_started(self, name: str) -> bool:
         """Whether a job of this name has begun to run on a node."""
         return any((self.root / "started").glob(f"{name}.[0-9]*"))

@@ -20,6 +20,7 @@ from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
 from mlipilot.jobs.spool import Spool
+from mlipilot.jobs.successors import read_waiting
 from mlipilot.report.billing import load_billing
 from mlipilot.report.training import read_training_curve
 from mlipilot.report.view import (
@@ -84,6 +85,8 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     reader = _Reader(lineage, spec, card, state, problems)
     costs = _costs(records)
     iterations = [reader.iteration(i, costs.pop(i.number, Cost())) for i in state.iterations]
+    controller = _controller(lineage)
+    is_open = controller is None and state.phase == "open"
     return LineageView(
         run=run,
         lineage=lineage,
@@ -95,7 +98,8 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         isolation=_kinds(records, "isolation"),
         open_doors=doors_of(records),
         machines=_kinds(records, "machine"),
-        controller=_controller(lineage),
+        controller=controller,
+        handed_back=read_waiting(run.spool, lineage.number) if is_open else None,
         in_flight=_in_flight(run, lineage, state),
         sealed_cost=costs.pop(_SEALED, Cost()),
         probe_cost=costs.pop(_PROBES, Cost()),

@@ -30,6 +30,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "phase": view.phase,
         "reason": state.finished or state.paused,
         "controller": view.controller,
+        "handed_back": _handed_back(view),
         "iteration": max(len(view.iterations) - 1, 0),
         "iterations_budget": view.spec.budget.iterations,
         "incumbent": state.incumbent,
@@ -72,6 +73,27 @@ def status_dict(view: LineageView) -> dict[str, Any]:
     }
 
 
+def _handed_back(view: LineageView) -> dict[str, Any] | None:
+    """Who goes on with a lineage whose controller handed its core back, and in `words` when."""
+    waiting = view.handed_back
+    if waiting is None:
+        return None
+    jobs, number = ", ".join(waiting.awaited), waiting.successor
+    match waiting.fate:
+        case "waits":
+            words = f"no core is held: job {number} goes on when one of its jobs ({jobs}) ends"
+        case "due":
+            words = f"one of its jobs ({jobs}) has ended: job {number} goes on when Slurm starts it"
+        case "lost":
+            resuming = view.run.resuming(view.lineage.number)
+            words = (
+                f"nobody carries it: job {number}, which was to go on when one of its jobs ({jobs}) ends, "
+                f"is not in Slurm's queue any more\n  mend: {resuming} goes on"
+            )
+    held = [f"job {job} does not run by itself: {mend}" for job, mend in waiting.held.items()]
+    return asdict(waiting) | {"words": [words, *held]}
+
+
 def _violation(iteration: IterationView | None) -> float | None:
     return mean(iteration.violations) if iteration and iteration.measured else None
 
@@ -98,6 +120,7 @@ def status_line(found: Mapping[str, Any]) -> str:
     for name, budget in found["budgets"].items():
         parts.append(f"{budget['spent'] / budget['limit']:.0%} of {name}")
     lines = [" · ".join(parts)]
+    lines += found["handed_back"]["words"] if found["handed_back"] else []
     lines += in_flight_lines([InFlight(**job) for job in found["jobs_in_flight"]])
     lines += [found["reason"]] if found["reason"] else []
     lines += [f"warning: {door}" for door in found["isolation"]["open_doors"]]

@@ -15,6 +15,7 @@ from mlipilot.controller.accept import mean
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
 from mlipilot.jobs.inflight import InFlight
+from mlipilot.jobs.successors import Waiting
 from mlipilot.report.billing import Billing
 from mlipilot.report.training import TrainingCurve
 
@@ -209,6 +210,8 @@ class LineageView:
     """Each kind of machine that jobs ran on."""
     controller: str | None = None
     """Who holds the lineage now."""
+    handed_back: Waiting | None = None
+    """Who goes on, and when, where the last controller handed its core back and nobody holds the lineage."""
     in_flight: list[InFlight] = field(default_factory=list)
     """Jobs of which the ledger has no end yet."""
     sealed_cost: Cost = Cost()
@@ -253,9 +256,11 @@ class LineageView:
 
     @property
     def phase(self) -> str:
-        """One word: preparing, running, interrupted, paused, cancelled or finished."""
+        """One word: preparing, running, waiting, interrupted, paused, cancelled or finished."""
         phase = self.state.phase
         if phase in ("open", "preparing") and self.controller is None:
+            if self.handed_back is not None and self.handed_back.fate != "lost":
+                return "waiting"
             return "interrupted" if self.state.started else "preparing"
         return "running" if phase == "open" else phase
 

@@ -160,7 +160,10 @@ class StandinSlurm:
 
 @pytest.fixture
 def standin_slurm(tmp_path: Path) -> StandinSlurm:
-    root = tmp_path / "standin"
+    return make_standin(tmp_path / "standin")
+
+
+def make_standin(root: Path) -> StandinSlurm:
     for folder in ("bin", "jobs", "numbers"):
         (root / folder).mkdir(parents=True)
     for command in ("sbatch", "squeue", "sacct", "scancel", "scontrol"):

@@ -44,7 +44,9 @@ def read_in(*files: Path) -> set[str]:
 SETTINGS = declared()
 # The site block of a campaign gives these a meaning; nothing below sbatch/ knows them.
 OF_CAMPAIGNS = {"MLIPILOT_RUN", "MLIPILOT_PROFILE"}
-OF_CONTROLLERS = read_in(*(SBATCH / f"{name}.sh" for name in ("campaign", "owner", "successor")), *CAMPAIGNS)
+OF_CONTROLLERS = read_in(
+    *(SBATCH / f"{name}.sh" for name in ("campaign", "hand_back", "owner", "successor")), *CAMPAIGNS
+)
 
 
 def all_set(root: Path) -> dict[str, str]:
