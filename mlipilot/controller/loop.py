@@ -162,8 +162,8 @@ class Controller:
         else:
             self.ledger.append("resumed", {"epoch": self.epoch})
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
-        # The model is loaded while the baseline is trained.
-        if self.job is not None and not self.lineage.cancel.exists():
+        # The model is loaded while the baseline is trained. Who takes over a wait for jobs needs none yet.
+        if self.job is not None and not (self.lineage.cancel.exists() or self.state().in_flight()):
             self.job.ensure_requested(self.ledger.head)
         self.colleagues.share_lessons()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
@@ -191,6 +191,7 @@ class Controller:
 
     def _take(self, step: steps.Step, state: State) -> None:
         if self.job is not None and isinstance(step, steps.AskPilot | steps.AskReviewer | steps.DrawLesson):
+            self.job.ensure_requested(self.ledger.head)
             self.job.wait(self.lineage.cancel.exists)
             self.cancel_if_asked()
         match step:

@@ -13,6 +13,7 @@ from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller import loop, steps
 from mlipilot.controller.hand_back import HandBack, HandedBackError
 from mlipilot.controller.observer import Silent
+from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing
 from tests.jobs.standin_cluster import Cluster
 from tests.report.synthetic import SyntheticRun, make_spec
@@ -195,3 +196,41 @@ def test_the_loop_ends_only_while_it_awaits_jobs(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(controller.attempts.backend, "wait", lambda _: made.lineage.cancel.touch())
         controller._take(steps.AwaitJobs(), controller.state())
     assert asked == [1]
+
+
+def test_who_takes_over_a_wait_asks_for_the_model_when_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Job:
+        """What serves the run's model."""
+
+        def ensure_requested(self, _: str) -> None:
+            asked.append("requested")
+
+        def wait(self, _: object) -> None:
+            asked.append("awaited")
+
+    class Colleagues:
+        def review(self, *_: object) -> str:
+            return "no objection"
+
+    def stop(*_: object) -> None:
+        raise PausedError("enough")
+
+    made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.start(JobKey(0, 1, "train"))
+    for name in ("check_image", "prepare_data"):
+        monkeypatch.setattr(loop, name, lambda *_: None)
+    monkeypatch.setattr(loop.Controller, "_check_protected", lambda _: None)
+    with controller_lock(made.lineage.root) as hold, ExitStack() as resources:
+        controller = loop.Controller(made.run, made.lineage, Silent(), resources, hold, Job())  # type: ignore[arg-type]
+        with monkeypatch.context() as patch, pytest.raises(PausedError):
+            patch.setattr(controller, "_take", stop)
+            controller.work(0)
+        assert asked == []
+        controller.colleagues = Colleagues()  # type: ignore[assignment]
+        controller._take(steps.AskReviewer(1, 1), controller.state())
+    assert asked == ["requested", "awaited"]
