@@ -10,12 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
+from mlipilot.audit.files import read_regular
 from mlipilot.campaign.paths import RunPaths
 from mlipilot.programs import ask, slurm_environment
 
 _PATIENCE_S = 120
-_MOST_BYTES = 64 * 1024**2  # some 400,000 jobs
+EXTRACT = "accounts"
+MOST_BYTES = 64 * 1024**2  # some 400,000 jobs
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
 
@@ -61,19 +64,32 @@ def ask_accounts(*which: str) -> list[AccountedJob]:
     argv = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates"]
     argv += ["--format=JobIDRaw,Submit,JobName,WorkDir", *which]
     environment = slurm_environment() | {"TZ": "UTC"}
-    answer = ask(argv, timeout_s=_PATIENCE_S, environment=environment, most_bytes=_MOST_BYTES)
+    answer = ask(argv, timeout_s=_PATIENCE_S, environment=environment, most_bytes=MOST_BYTES)
     if not answer.is_answer:
         raise NoAnswerError(answer.words)
     rows = [line.split("|", 3) for line in answer.stdout.split("\n")]
     return [AccountedJob(row[0], slurm_time(row[1]), row[2], row[3]) for row in rows if len(row) == 4]
 
 
+def this_cluster() -> str | None:
+    """The cluster whose accounts are asked here; None where that cannot be known."""
+    config = ask(["scontrol", "show", "config"], environment=slurm_environment())
+    told = re.search(r"^ClusterName\s*=\s*(\S+)", config.stdout, re.MULTILINE)
+    return told[1] if told else None
+
+
 def read_extract(run: RunPaths) -> Extract | None:
-    """What the submitter left in the spool; None where there is nothing of the kind."""
+    """What the run's submitter left in the spool; None where there is nothing of the kind."""
+    return extract_in(run.spool)
+
+
+def extract_in(spool: Path) -> Extract | None:
+    """The same of any submitter's folder."""
     try:
-        head, *lines = (run.spool / "accounts").read_text(encoding="utf-8", errors="replace").split("\n")
+        text = read_regular(spool / EXTRACT, MOST_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return None
+    head, *lines = text.split("\n")
     told = re.fullmatch(r"time=([0-9]{1,12}) begun=[0-9]{1,12} accounting=([01])", head)
     if told is None:
         return None

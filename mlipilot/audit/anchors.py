@@ -6,22 +6,35 @@ name speaks of what was written after the last submission.
 
 Slurm itself is asked first. What it does not say is compared with the submitter's extract of its accounts,
 which lies in the run, so that its word is less: a note says of how many names.
+
+The lineages of a run may be of several clusters, which count their jobs each for itself: a number means
+something only together with the cluster whose controller was given it, as its ledger says.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mlipilot.audit.accounts import AccountedJob, NoAnswerError, ask_accounts, read_extract, slurm_time
+from mlipilot.audit.accounts import (
+    EXTRACT,
+    AccountedJob,
+    NoAnswerError,
+    ask_accounts,
+    slurm_time,
+    this_cluster,
+)
+from mlipilot.audit.evidence import NAME as NAME
+from mlipilot.audit.evidence import extracts, requested_names, spools
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.places import clusters_by_record
 from mlipilot.audit.verification import Verification
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
-NAME = re.compile(r"mlp-([0-9a-f]{16})-[a-z0-9][a-z0-9.-]{0,80}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _CLOCKS = timedelta(minutes=10)  # by which those of two machines may differ
 _SLURM, _EXTRACT = "Slurm's accounts", "the submitter's extracts of Slurm's accounts"
@@ -30,7 +43,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 Ledgers = Mapping[LineagePaths, Sequence[Record]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anchor:
     """A Slurm job that the ledger says is over; it was submitted after `head` and before `end`."""
 
@@ -39,6 +52,8 @@ class Anchor:
     name: str
     head: Record
     end: Record
+    cluster: str | None = None
+    """Whose number it is, as far as the ledger says it."""
 
 
 def verify_anchors(run: RunPaths, found: Verification) -> None:
@@ -47,7 +62,7 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
         ledgers = _ledgers(run)
         anchors = [a for lineage, records in ledgers.items() for a in _anchors(lineage, records, found)]
         found.anchors = len(anchors)
-        requested = {path.name for path in run.spool.glob("requests/mlp-*") if NAME.fullmatch(path.name)}
+        requested = {name for spool in spools(run) for name in requested_names(spool)}
         if anchors or requested or any(_is_on_slurm(records) for records in ledgers.values()):
             begun = _begun(ledgers)
             listed = _compare_with_accounts(run, begun, anchors, found)
@@ -78,13 +93,14 @@ def _is_on_slurm(records: Sequence[Record]) -> bool:
 def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verification) -> Iterator[Anchor]:
     """What the ledger says of its jobs; a name that holds the hash of no earlier record is a problem."""
     earlier: dict[str, Record] = {}
+    clusters = clusters_by_record(records)
     for record in records:
         if record.kind == "job_finished" and record.body.get("job_id") is not None:
             job_id, name = str(record.body["job_id"]), str(record.body.get("job_name"))
             match = NAME.fullmatch(name)
             head = earlier.get(match[1]) if match else None
             if head is not None and _NUMBER.fullmatch(job_id):
-                yield Anchor(lineage, job_id, name, head, record)
+                yield Anchor(lineage, job_id, name, head, record, clusters[head.seq])
             else:
                 found.problems.append(
                     f"{lineage.ledger}:{record.seq + 1}: the name of Slurm's job {one_line(job_id, 20)}, "
@@ -98,45 +114,70 @@ def _compare_with_accounts(
 ) -> tuple[list[AccountedJob], list[AccountedJob]]:
     """Look up each anchor by its number.
 
-    Returns the jobs of all who carried the run since it began, by Slurm's own word and by the extract's.
+    Returns the jobs of all who carried the run since it began, by Slurm's own word and by the extracts'.
     """
     listed: list[AccountedJob] = []
     missing, silence = list(anchors), ""
+    here = this_cluster() if any(anchor.cluster for anchor in anchors) else None
+    ours = [a for a in anchors if here is None or a.cluster in (None, here)]
     try:
-        numbers = ",".join(sorted({anchor.job_id for anchor in anchors}))
-        known = ask_accounts(f"--jobs={numbers}") if anchors else []
+        known = ask_accounts(f"--jobs={','.join(sorted({a.job_id for a in ours}))}") if ours else []
         owners = ",".join(map(str, _owners(run)))
         listed = ask_accounts(f"--uid={owners}", f"--starttime={begun:%Y-%m-%dT%H:%M:%S}")
-        found.witnessed, missing = _compare(anchors, known, _SLURM, found)
+        reached = ours if here else _within_reach(ours, anchors, known)
+        found.witnessed, missing = _compare(anchors, reached, known, _SLURM, found)
     except NoAnswerError as reason:
         silence = str(reason)
-    extract = read_extract(run)
-    if extract is None or not extract.jobs:
-        found.notes += _on_the_ledger_alone(anchors, missing, silence)
-        return listed, []
-    found.extracted, left = _compare(missing, extract.jobs, _EXTRACT, found)
-    if missing:
-        why = silence or "its accounts do not have them any more, or hide them"
-        found.notes.append(
-            f"{found.extracted} of {len(missing)} names that Slurm itself did not tell now ({why}) are in "
-            f"the extract of its accounts that the submitter made at {extract.time:%Y-%m-%d %H:%M} UTC, "
-            f"{run.spool / 'accounts'}: whoever can rewrite the ledger can rewrite that, too"
+    written = {spool: extract for spool, extract in extracts(run).items() if extract.jobs}
+    for spool, extract in written.items():
+        untold = missing
+        agreed, missing = _compare(
+            untold, _within_reach(untold, anchors, extract.jobs), extract.jobs, _EXTRACT, found
         )
-    found.notes += _on_the_ledger_alone(anchors, left, silence) if left else []
-    return listed, extract.jobs
+        found.extracted += agreed
+        if untold and (agreed or spool == run.spool):
+            why = silence or "its accounts do not have them any more, or hide them"
+            found.notes.append(
+                f"{agreed} of {len(untold)} names that Slurm itself did not tell now ({why}) are in "
+                f"the extract of its accounts that the submitter made at {extract.time:%Y-%m-%d %H:%M} UTC, "
+                f"{spool / EXTRACT}: whoever can rewrite the ledger can rewrite that, too"
+            )
+    found.notes += _on_the_ledger_alone(anchors, missing, silence, here) if missing or not written else []
+    return listed, [job for extract in written.values() for job in extract.jobs]
 
 
-def _on_the_ledger_alone(anchors: Sequence[Anchor], missing: Sequence[Anchor], silence: str) -> Iterator[str]:
+def _within_reach(
+    anchors: Sequence[Anchor], everyone: Sequence[Anchor], jobs: Sequence[AccountedJob]
+) -> Sequence[Anchor]:
+    """Those of `anchors` whose numbers mean something in one cluster's accounts, which its names show."""
+    if len({anchor.cluster for anchor in everyone}) < 2:
+        return anchors
+    named = {(job.job_id, job.name) for job in jobs}
+    clusters = {anchor.cluster for anchor in everyone if (anchor.job_id, anchor.name) in named}
+    return [anchor for anchor in anchors if anchor.cluster in clusters]
+
+
+def _on_the_ledger_alone(
+    anchors: Sequence[Anchor], missing: Sequence[Anchor], silence: str, here: str | None
+) -> Iterator[str]:
     if silence:
         yield (
             f"the names of {len(missing)} Slurm jobs were compared with the ledger alone: {silence}; only "
             "Slurm's accounts can show that a ledger was cut at a record's end or rewritten"
         )
-    elif missing:
+        return
+    elsewhere = [one_line(a.cluster, 60) for a in missing if here and a.cluster and a.cluster != here]
+    for name, number in sorted(Counter(elsewhere).items()):
         yield (
-            f"{len(missing)} of {len(anchors)} Slurm jobs are not in its accounts (another cluster's, hidden "
-            f"from this user, or older than what is kept): {', '.join(a.job_id for a in missing[:5])}"
-            + (", ..." if len(missing) > 5 else "")
+            f"{number} of {len(anchors)} Slurm jobs are of cluster {name}, and these are the accounts of "
+            f"{here}: only {name}'s can confirm them; `mlipilot verify` there asks them"
+        )
+    rest = [anchor for anchor in missing if not here or anchor.cluster in (None, here)]
+    if rest:
+        yield (
+            f"{len(rest)} of {len(anchors)} Slurm jobs are not in its accounts (another cluster's, hidden "
+            f"from this user, or older than what is kept): {', '.join(a.job_id for a in rest[:5])}"
+            + (", ..." if len(rest) > 5 else "")
         )
 
 
@@ -155,9 +196,13 @@ def _is_of(run: RunPaths, begun: datetime, job: AccountedJob) -> bool:
 
 
 def _compare(
-    anchors: Sequence[Anchor], jobs: Iterable[AccountedJob], witness: str, found: Verification
+    anchors: Sequence[Anchor],
+    within_reach: Sequence[Anchor],
+    jobs: Iterable[AccountedJob],
+    witness: str,
+    found: Verification,
 ) -> tuple[int, list[Anchor]]:
-    """How many names `witness` agrees on, and those that it does not know.
+    """How many names `witness` agrees on, and those that it does not know or that are not `within_reach`.
 
     Numbers are used again one day: only number, name and time together tell a job.
     """
@@ -166,7 +211,11 @@ def _compare(
         by_number.setdefault(job.job_id, []).append(job)
     agreed, missing = 0, []
     last: dict[LineagePaths, int] = {}
+    reached = set(within_reach)
     for anchor in anchors:
+        if anchor not in reached:
+            missing.append(anchor)
+            continue
         same_number = by_number.get(anchor.job_id, [])
         others = [job.name for job in same_number if _is_of_then(job, anchor)]
         if any(job.name == anchor.name for job in same_number):

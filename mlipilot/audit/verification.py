@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import sha256_file
+from mlipilot.audit.ledger import Record
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
 from mlipilot.audit.protected import read_protected
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.paths import LineagePaths, RunPaths
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Verification:
     accounted: set[Path] = field(default_factory=set)
     """Every file that a record or a manifest speaks of."""
     records: int = 0
+    begun: dict[LineagePaths, Record] = field(default_factory=dict)
+    """What each lineage that has begun says of its beginning."""
     lessons: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the lessons that the ledgers hold."""
     anchors: int = 0

@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlipilot.audit.anchors import verify_anchors
+from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
+from mlipilot.audit.evidence import spools
 from mlipilot.audit.files import files_below, sha256_bytes
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
 from mlipilot.audit.leftovers import is_left_by_a_script, is_of_reports, is_staged_claim, staged_for
@@ -36,7 +38,9 @@ def verify_run(run: RunPaths) -> Verification:
     if not lineages:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
     for lineage in lineages:
-        _verify_lineage(run, lineage, found, is_over=lineage.root in over)
+        verify_lineage(run, lineage, found, is_over=lineage.root in over)
+    verify_campaign(run, found)
+    verify_images(run, found)
     verify_anchors(run, found)
     _verify_findings(run, told, over, found)
     _verify_unlisted(run, over, found, has_report=_verify_report(run, found))
@@ -44,7 +48,8 @@ def verify_run(run: RunPaths) -> Verification:
     return found
 
 
-def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *, is_over: bool) -> None:
+def verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *, is_over: bool) -> None:
+    """Check the files of `lineage`, wherever they lie, against its ledger, and the ledger against `run`."""
     found.accounted.add(lineage.ledger)
     try:
         records = read_ledger(lineage.ledger)
@@ -57,12 +62,26 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
     if started is None:
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
         return
+    found.begun[lineage] = started
     _verify_protected(run, lineage, started, found)
     _verify_transcript(lineage, records, found, is_over=is_over)
     _verify_drafts(lineage, records, found)
     judged = _verify_iterations(lineage, records, found)
     _verify_attempts(lineage, records, judged, found)
     _verify_incumbent(lineage, records, found, is_over=is_over)
+
+
+def verify_copy(run: RunPaths, lineage: LineagePaths) -> list[str]:
+    """What is wrong with a copy of a lineage that is to become one of `run`, wherever it lies by now."""
+    found, is_over = Verification(), _is_over(lineage)
+    verify_lineage(run, lineage, found, is_over=is_over)
+    verify_campaign(run, found)
+    known = found.accounted | {lineage.cancel}
+    for path in files_below(lineage.root) if is_over else ():
+        control = path.parent == lineage.controller and is_control_file(path.name)
+        if path not in known and not control and not _is_left_by_a_kill(run, path, known):
+            found.problems.append(f"{path}: no record speaks of this file")
+    return found.problems
 
 
 def _of_kind(records: list[Record], kind: str) -> Iterator[Record]:
@@ -76,9 +95,6 @@ def _where(lineage: LineagePaths, record: Record) -> str:
 def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found: Verification) -> None:
     """Spec, scorecard, recipe and data against the digests that the run began with."""
     where = _where(lineage, first)
-    image = first.body.get("image_sha256")
-    if image is not None:
-        found.expect(run.image_digest, sha256_bytes(f"{image}\n".encode()), where)
     recorded = found.expect_protected(run, first.body, where)
     changed = differing_toolkit(recorded) if recorded else []
     if changed:
@@ -176,16 +192,20 @@ def _verify_findings(run: RunPaths, told: bytes, over: set[Path], found: Verific
     *lines, torn = told.split(b"\n")
     if torn:
         found.notes.append(f"{run.findings}: the last line is torn; a controller that goes on cuts it off")
-    missing = list(found.lessons)
+    missing, told_by = list(found.lessons), set[int]()
     for number, line in enumerate(lines, start=1):
         try:
-            missing.remove(json.loads(line))
+            missing.remove(lesson := json.loads(line))
+            told_by.add(lesson["lineage"])
         except ValueError:
             found.problems.append(
                 f"{run.findings}:{number}: no ledger holds this lesson, or it is there twice"
             )
+    copied = copied_without_lessons(run, told_by, found)
     for lesson in missing:
         lineage = run.lineage(lesson["lineage"])
+        if lineage in copied:
+            continue
         said = (
             f"{run.findings}: the lesson of iteration {lesson['iteration']} of {lineage.root.name} is missing"
         )
@@ -218,12 +238,13 @@ def _verify_unlisted(run: RunPaths, over: set[Path], found: Verification, *, has
     lineages = run.lineages()
     known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint, run.root / MANIFEST}
     known |= {run.spool_mark}
+    half = [run.merging] if run.merging.is_dir() and not run.merging.is_symlink() else []
     known |= {lineage.cancel for lineage in lineages}
     if not has_report:
         known |= {run.root / name for name in _reports_files(run)}
     pages = {run.report_html, run.report_md, *(run.lineage_html(lineage.number) for lineage in lineages)}
     _note_what_is_no_record(run, has_report, found)
-    apart = (run.spool, _labels(run))
+    apart = (*spools(run), _labels(run), *half)
     control = {lineage.controller for lineage in lineages}
     open_lineages = [lineage.root for lineage in lineages if lineage.root not in over]
     for path in files_below(run.root):
@@ -244,6 +265,12 @@ def _note_what_is_no_record(run: RunPaths, has_report: bool, found: Verification
         found.notes.append(
             f"{run.spool}: requests to Slurm and its answers, no part of the record: no digest holds them, "
             "and a request's name is evidence only where Slurm's accounts have it too"
+        )
+    for folder in spools(run)[1:]:
+        found.notes.append(f"{folder}: what another run's submitter left, no part of the record either")
+    if run.merging.is_dir():
+        found.notes.append(
+            f"{run.merging}: left by a killed `mlipilot merge`, which the next one clears away"
         )
     if _labels(run).is_dir():
         found.notes.append(

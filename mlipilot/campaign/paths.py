@@ -114,6 +114,16 @@ class RunPaths:
         return self.root / ".spool"
 
     @property
+    def merged(self) -> Path:
+        """What the submitters of other runs left, whose lineages were copied here: a folder for each run."""
+        return self.root / "merged"
+
+    @property
+    def merging(self) -> Path:
+        """Where lineages that are being copied lie until they are whole."""
+        return self.root / ".merging"
+
+    @property
     def report_lock(self) -> Path:
         """Held by the one of several lineages that writes the report."""
         return self.root / ".report.lock"

@@ -18,6 +18,7 @@ from mlipilot.cli import (
     endpoint,
     evaluate,
     init,
+    merge,
     plan,
     report,
     reproduce,
@@ -44,6 +45,7 @@ app.command("status")(status.status)
 app.command("show")(show.show)
 app.command("report")(report.report)
 app.command("verify")(verify.verify)
+app.command("merge")(merge.merge)
 app.command("reproduce")(reproduce.reproduce)
 app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)

@@ -16,6 +16,7 @@ from mlipilot.cli.types import AsJson, RunDirectory, begun_lineage, existing_run
 from mlipilot.report.data import load_lineage
 from mlipilot.report.status import status_dict, status_line
 from mlipilot.report.tables import iteration_table
+from mlipilot.report.text import joined
 
 
 def status(
@@ -44,8 +45,10 @@ def _goes_on(paths: RunPaths, lineage: LineagePaths) -> bool:
 
 def _draw(paths: RunPaths, lineages: list[LineagePaths]) -> Group:
     parts: list[RenderableType] = []
-    for lineage in lineages:
-        view = load_lineage(paths, lineage)
-        name = f"{lineage.root.name}: " if len(lineages) > 1 else ""
+    views = [load_lineage(paths, lineage) for lineage in lineages]
+    several = len({cluster for view in views for cluster in view.clusters}) > 1
+    for view in views:
+        where = f" on {joined(view.clusters)}" if several and view.clusters else ""
+        name = f"{view.lineage.root.name}{where}: " if len(lineages) > 1 else ""
         parts += [Text(name + status_line(status_dict(view))), iteration_table(view)]
     return Group(*parts)

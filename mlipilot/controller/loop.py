@@ -10,6 +10,7 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.leftovers import drop_staged_claims
 from mlipilot.audit.lock import Hold, controller_lock
 from mlipilot.audit.manifest import drop_unsealable, write_manifest
+from mlipilot.audit.places import Place
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.campaign.paths import LineagePaths, RunPaths
@@ -123,7 +124,10 @@ class Controller:
         self.ledger = Ledger(lineage.ledger, hold.check)
         self.attempts = Attempts(run, lineage, self.spec)
         self.hand_back = HandBack(run, lineage.number)
-        self.resources, self.epoch = resources, hold.epoch
+        self.resources = resources
+        mine = this_job()
+        place = Place(mine.cluster if mine else None, str(run.root))
+        self.session = {"epoch": hold.epoch} | place.body
 
     def work(self, number: int, *, unattended: bool = False) -> State:
         """Take steps until the lineage is over; one that is over is left as it is."""
@@ -150,7 +154,7 @@ class Controller:
         self._check_protected()
         transcript.recover()  # before this session is on record: what is found belongs to the one before
         if self.state().started is None:  # a pause while preparing may be on record already
-            body = starting_body(self.run, self.spec, number) | {"epoch": self.epoch}
+            body = starting_body(self.run, self.spec, number) | self.session
             self.ledger.append("campaign_started", body)
             self.observer.event(
                 f"campaign {self.spec.name} begins: profile {self.spec.profile}, "
@@ -160,7 +164,7 @@ class Controller:
             if self.spec.jobs.backend == "local":
                 self.observer.event(f"warning: {LOCAL}")
         else:
-            self.ledger.append("resumed", {"epoch": self.epoch})
+            self.ledger.append("resumed", self.session)
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         # The model is loaded while the baseline is trained. Who takes over a wait for jobs needs none yet.
         if self.job is not None and not (self.lineage.cancel.exists() or self.state().in_flight()):

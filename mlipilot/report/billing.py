@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mlipilot.audit.accounts import AccountedJob, read_extract
-from mlipilot.audit.anchors import NAME
+from mlipilot.audit.accounts import EXTRACT, AccountedJob
+from mlipilot.audit.evidence import NAME, extracts
 from mlipilot.audit.ledger import Record
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 
@@ -46,7 +46,7 @@ class Billing:
     """The accounts' word on one lineage."""
 
     time: datetime
-    """When Slurm was asked."""
+    """When Slurm was asked; of several clusters, the earliest."""
     keeps_accounts: bool
     iterations: dict[int, Billed] = field(default_factory=dict)
     sealed: Billed = Billed()
@@ -55,29 +55,53 @@ class Billing:
     """Of all these."""
     endpoint: Billed = Billed()
     """Of the model that the run's lineages share: in no lineage's total."""
+    files: list[str] = field(default_factory=list)
+    """The extracts, seen from the run: one for each cluster that had jobs of the lineage."""
 
 
 def load_billing(run: RunPaths, lineage: LineagePaths, records: Iterable[Record]) -> Billing | None:
     """None where no submitter has left an extract, as for jobs that are local processes."""
-    extract = read_extract(run)
-    if extract is None:
-        return None
+    found = extracts(run)
     heads = {record.hash[:16] for record in records}
-    sorted_jobs = list(_sorted(extract.jobs, lineage.number, heads))
+    jobs = {spool: list(_sorted(extract.jobs, lineage.number, heads)) for spool, extract in found.items()}
+    if len(found) > 1:  # a controller's number means something only where the lineage was carried
+        carried = {spool: of_one for spool, of_one in jobs.items() if any(map(_is_own, of_one))}
+        jobs = carried or {spool: of_one for spool, of_one in jobs.items() if spool == run.spool}
+    if not jobs:
+        return None
+    sorted_jobs = list(_each_once(jobs.values()))
 
     def of(*wanted: str) -> Billed:
         return add_up(job for what, job in sorted_jobs if what in wanted)
 
     numbers = sorted({what for what, _ in sorted_jobs if what.isdigit()})
     return Billing(
-        time=extract.time,
-        keeps_accounts=extract.keeps_accounts,
+        time=min(found[spool].time for spool in jobs),
+        keeps_accounts=any(found[spool].keeps_accounts for spool in jobs),
+        files=[str((spool / EXTRACT).relative_to(run.root)) for spool in jobs],
         iterations={int(number): of(number) for number in numbers},
         sealed=of("sealed"),
         controllers=of("controller"),
         total=of(*numbers, "sealed", "controller"),
         endpoint=of("endpoint"),
     )
+
+
+def _is_own(job: tuple[str, AccountedJob]) -> bool:
+    """Whether the job's name holds the hash of a record of the lineage."""
+    return job[0] not in ("controller", "endpoint")
+
+
+def _each_once(extracts: Iterable[list[tuple[str, AccountedJob]]]) -> Iterator[tuple[str, AccountedJob]]:
+    """All starts of jobs; one that a later extract has once more is left out there."""
+    earlier: set[tuple[object, ...]] = set()
+    for jobs in extracts:
+        known = set(earlier)
+        for what, job in jobs:
+            same = (job.job_id, job.name, job.submitted)
+            earlier.add(same)
+            if same not in known:
+                yield what, job
 
 
 def add_up(jobs: Iterable[AccountedJob]) -> Billed:
@@ -91,7 +115,7 @@ def add_up(jobs: Iterable[AccountedJob]) -> Billed:
         if start.most_memory_bytes and start.memory_bytes
     ]
     return Billed(
-        jobs=len({start.job_id for start in starts}),
+        jobs=len({(start.job_id, start.name) for start in starts}),
         starts=len(starts),
         core_s=sum(start.billed_core_s for start in starts),
         gpu_s=sum(start.billed_gpu_s for start in starts),

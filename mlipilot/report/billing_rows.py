@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlipilot.report.billing import Billed, Billing
-from mlipilot.report.text import duration, number
+from mlipilot.report.text import duration, joined, number
 from mlipilot.report.view import Cost, LineageView
 
 NO_ACCOUNTS = "Slurm keeps no accounts here."
@@ -82,7 +82,7 @@ def _reading(billing: Billing) -> Iterator[str]:
     )
     yield (
         f"Slurm's accounts as of {billing.time:%Y-%m-%d %H:%M} UTC, by the submitter's extract of them in "
-        "spool/accounts; `mlipilot report` once more has the newest."
+        f"{joined(billing.files)}; `mlipilot report` once more has the newest."
     )
     if total.core_fraction is None:
         yield "Slurm does not tell here what of the cores was used."

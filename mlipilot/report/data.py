@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import Record, read_open_ledger
 from mlipilot.audit.lock import holder
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
@@ -82,6 +83,10 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     card = load_scorecard(run.scorecard)
     records, problems = read_records(lineage.ledger)
     state = replay(records)
+    if (state.started or {}).get("spec_sha256") not in (None, sha256_file(run.spec)):
+        problems.append(
+            f"its ledger speaks of another {run.spec.name} than that of the run: `mlipilot verify`"
+        )
     reader = _Reader(lineage, spec, card, state, problems)
     costs = _costs(records)
     iterations = [reader.iteration(i, costs.pop(i.number, Cost())) for i in state.iterations]

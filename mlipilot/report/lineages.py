@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlipilot.controller.accept import mean
+from mlipilot.report.apart import apart
 from mlipilot.report.rows import objective_text, sealed_force_row
 from mlipilot.report.run import RunView, compare, incumbent_scores
 from mlipilot.report.summary import pilot_name
@@ -75,6 +76,8 @@ class LineagesSection:
     cpu_h: str
     sealed_unit: str
     statistics: list[StatisticsRow]
+    apart: list[str] = field(default_factory=list)
+    """Where lineages ran on different clusters, machines, images or versions, and what that means."""
 
 
 def lineages_section(run: RunView) -> LineagesSection:
@@ -92,6 +95,7 @@ def lineages_section(run: RunView) -> LineagesSection:
         cpu_h=_hours(sum(view.total_cost.cpu_s for view in run.lineages)),
         sealed_unit=sealed[0].unit if sealed else "",
         statistics=_statistics(run),
+        apart=apart(run.lineages),
     )
 
 

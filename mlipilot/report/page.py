@@ -177,6 +177,7 @@ def _digests(view: LineageView) -> list[Fact]:
         "protected files": "protected_sha256",
         "starting recipe (tree)": "recipe_digest",
         "prompts": "prompts_digest",
+        "image": "image_sha256",
     }
     facts = [Fact(name, str(started[key])) for name, key in named.items() if started.get(key)]
     if view.incumbent is not None and view.incumbent.recipe_digest:
@@ -195,7 +196,7 @@ def _versions(view: LineageView) -> list[Fact]:
     versions = (view.state.started or {}).get("versions") or {}
     facts = [Fact(name, str(value)) for name, value in sorted(versions.items())]
     facts += [Fact("machine", one_line(str(Machine.model_validate(kind)), 120)) for kind in view.machines]
-    return facts
+    return facts + [Fact("cluster", name) for name in view.clusters]
 
 
 def _times(view: LineageView) -> list[Fact]:

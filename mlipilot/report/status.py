@@ -31,6 +31,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
         "reason": state.finished or state.paused,
         "controller": view.controller,
         "handed_back": _handed_back(view),
+        "clusters": view.clusters,
         "iteration": max(len(view.iterations) - 1, 0),
         "iterations_budget": view.spec.budget.iterations,
         "incumbent": state.incumbent,
@@ -158,6 +159,7 @@ def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
         "faults": {str(seed.seed): seed.faults for seed in iteration.seeds if seed.faults},
         "weights_digests": {str(s.seed): s.weights_digest for s in iteration.seeds if s.weights_digest},
         "cost": asdict(iteration.cost),
+        "clusters": view.clusters,
         "jobs": [asdict(row) for row in job_rows(view, number)],
         "accounts": billed_dict(billed) if (billed := _billed(view, number)) else None,
     }

@@ -20,7 +20,7 @@ from mlipilot.report.rows import (
     revision_lines,
 )
 from mlipilot.report.status import find_iteration, iteration_dict, status_dict, status_line
-from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
+from mlipilot.report.text import joined, mean_sd, metric_label, metric_unit, number
 from mlipilot.report.view import EffectView, IterationView, LineageView
 
 __all__ = [
@@ -156,7 +156,8 @@ def _parts(view: LineageView, iteration: IterationView) -> list[RenderableType]:
         parts += [_heading("Gates"), _gates(view, iteration)]
         parts += [_heading("Metrics by seed"), _metrics(iteration)]
     if rows := job_rows(view, iteration.number):
-        parts += [_heading("Jobs"), _jobs(rows)]
+        where = f", on cluster {joined(view.clusters)}" if view.clusters else ""
+        parts += [_heading(f"Jobs{where}"), _jobs(rows)]
     return parts
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlipilot.audit.ledger import Record
+from mlipilot.audit.places import clusters_of
 from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
@@ -248,6 +249,11 @@ class LineageView:
     def improved(self) -> bool:
         """Whether some hypothesis was accepted."""
         return bool(self.state.incumbent)
+
+    @property
+    def clusters(self) -> list[str]:
+        """Those on which its controllers ran, in order; none for local processes."""
+        return clusters_of(self.records)
 
     @property
     def gates(self) -> list[Gate]:

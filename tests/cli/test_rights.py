@@ -44,6 +44,7 @@ OTHERS = {  # these need nothing of the run, or only what they are told here to 
     "doctor": "doctor --run-dir RUN/..",
     "reproduce": "reproduce RUN --seed 99 --output OUT/again",
     "evaluate": "evaluate RUN/lineage-0 --scorecard RUN/scorecard.yaml --data RUN/data",
+    "merge": "merge OUT/merged RUN",
     "init": "init mine --data RUN/data",
     "data build": "data build cu_emt --output RUN/built",
     "data plan": "data plan qm7_b3lyp --qm7 RUN/ledger.mat",

@@ -85,6 +85,20 @@ def controller(made: SyntheticRun) -> Iterator[Controller]:
         yield controller
 
 
+@pytest.mark.parametrize("cluster", [None, "alpha"])
+def test_each_session_says_where_it_is(
+    made: SyntheticRun, monkeypatch: pytest.MonkeyPatch, cluster: str | None
+) -> None:
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "MLIPILOT_CONTROLLER_JOB", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    if cluster:
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_CLUSTER_NAME", cluster)
+    with controller_lock(made.lineage.root) as hold, ExitStack() as resources:
+        said = Controller(made.run, made.lineage, Silent(), resources, hold).session
+    assert said == {"epoch": 1, "cluster": cluster, "run": str(made.run.root)}
+
+
 def test_a_late_workers_claim_is_not_sealed_with_an_iteration(
     made: SyntheticRun, controller: Controller
 ) -> None:

@@ -22,6 +22,7 @@ TYPED = {
     ("README.md", "export OPENAI_BASE_URL=http://localhost:8000/v1"): (2, "test_readme.py"),
     ("README.md", "git clone"): (6, "test_cluster.py"),
     ("README.md", "* * * * *"): (1, "test_cluster.py"),
+    ("README.md", "sbatch --array=0-3"): (6, "test_merge.py"),
     ("containers/README.md", "containers/build.sh image cpu"): (2, "test_containers.py"),
     ("containers/README.md", "containers/build.sh wheelhouse cpu"): (4, "test_containers.py"),
     ("containers/README.md", "openssl genpkey"): (3, "test_containers.py"),

@@ -16,6 +16,7 @@ import numpy as np
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import MANIFEST, write_manifest
+from mlipilot.audit.places import Place
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
@@ -30,6 +31,7 @@ from mlipilot.jobs.order import Isolation
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
+NOWHERE = Place()
 
 # Plausible metrics of a candidate of quality 0 (the baseline) to 1; the values in between are geometric.
 _RANGES = {
@@ -89,7 +91,9 @@ class SyntheticRun:
     A second one for the same `root` writes another lineage of the run.
     """
 
-    def __init__(self, root: Path, spec: CampaignSpec | None = None, number: int = 0) -> None:
+    def __init__(
+        self, root: Path, spec: CampaignSpec | None = None, number: int = 0, place: Place = NOWHERE
+    ) -> None:
         self.run = RunPaths(root)
         self.lineage: LineagePaths = self.run.lineage(number)
         whole = spec or make_spec()
@@ -99,7 +103,8 @@ class SyntheticRun:
         self.card = shipped_scorecard()
         self.lineage.root.mkdir()
         self.ledger = Ledger(self.lineage.ledger)
-        self.ledger.append("campaign_started", starting_body(self.run, self.spec, number))
+        body = starting_body(self.run, self.spec, number)
+        self.ledger.append("campaign_started", body if place is NOWHERE else body | place.body)
 
     def _begin(self, spec: CampaignSpec) -> None:
         """What the lineages share."""

@@ -1,0 +1,28 @@
+"""`mlipilot merge`: the lineages of several clusters in one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from mlipilot.campaign.paths import RunPaths
+from mlipilot.cli.console import stdout
+from mlipilot.cli.types import existing_run, path_argument
+from mlipilot.merge.merging import merge_runs
+
+
+def merge(
+    into: Annotated[Path, path_argument(metavar="INTO", help="A run, or a directory that is to become one.")],
+    sources: Annotated[
+        list[Path], path_argument(metavar="FROM...", help="Runs of the same campaign with other lineages.")
+    ],
+) -> None:
+    """Copy the lineages of other runs of one campaign, such as another cluster's, into one run."""
+
+    def tell(text: str) -> None:
+        stdout.print(text, markup=False, soft_wrap=True)
+
+    target = RunPaths(into.resolve())
+    merge_runs(target, [existing_run(source) for source in sources], tell)
+    numbers = ", ".join(str(lineage.number) for lineage in target.lineages())
+    tell(f"{target.root} has lineages {numbers}; `mlipilot verify {target.root}` checks it")

@@ -1,0 +1,1 @@
+"""Lineages of several clusters in one run: `mlipilot merge`."""
