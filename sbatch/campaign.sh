@@ -56,8 +56,8 @@ if [ -n "$MLIPILOT_ENDPOINT" ]; then # the submitter queues it when the first li
   export MLIPILOT_ENDPOINT=$model
   [ -z "$MLIPILOT_ENDPOINT_IMAGE" ] || MLIPILOT_ENDPOINT_IMAGE=$(realpath -- "$MLIPILOT_ENDPOINT_IMAGE")
 fi
-# How many lineages the campaign has: a successor, an array of one task, has it from the environment.
-export MLIPILOT_LINEAGES=${MLIPILOT_LINEAGES:-$((${SLURM_ARRAY_TASK_MAX:-0} + 1))}
+# Which lineages were submitted together: a successor, an array of one task, has it from the environment.
+export MLIPILOT_LINEAGES=${MLIPILOT_LINEAGES:-${SLURM_ARRAY_TASK_MIN:-$lineage}-${SLURM_ARRAY_TASK_MAX:-$lineage}}
 
 # Nobody asked for a successor, or for a job that Slurm started again: they leave a cancelled lineage alone.
 unattended=()

@@ -46,7 +46,7 @@ settings=(
   'MLIPILOT_ENDPOINT_IDLE_S|1|900|how long the model of a campaign outlives the last of its controllers'
   # From a controller to its successor
   'MLIPILOT_CAMPAIGN_FILE|carried||the sbatch file that the first of them was submitted as'
-  'MLIPILOT_LINEAGES|carried||how many lineages the campaign has'
+  'MLIPILOT_LINEAGES|carried||the first and the last of the lineages that were submitted together, as in 0-3'
   'MLIPILOT_LEDGER_RECORDS|carried||how many records told of progress when the controller before this one began'
   'MLIPILOT_IDLE_GENERATIONS|carried|0|how many controllers in a row got no further'
 )

@@ -29,10 +29,15 @@ def end_if_last(job: EndpointJob | None, run: RunPaths, number: int) -> None:
     if job is None:
         return
     spec = load_locked(run.spec)
-    campaign = range(int(os.environ.get("MLIPILOT_LINEAGES") or 1))
-    others = {*campaign, *(lineage.number for lineage in run.lineages())} - {number}
+    others = {*_submitted_together(number), *(lineage.number for lineage in run.lineages())} - {number}
     if not any(_asks_a_job(spec, other) and not _is_over(run, other) for other in others):
         job.end()
+
+
+def _submitted_together(number: int) -> range:
+    """The lineages that `sbatch/campaign.sh` says were submitted with lineage `number`."""
+    first, _, last = (os.environ.get("MLIPILOT_LINEAGES") or f"{number}-{number}").partition("-")
+    return range(int(first), int(last) + 1)
 
 
 def _asks_a_job(spec: CampaignSpec, number: int) -> bool:

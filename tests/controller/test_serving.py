@@ -21,7 +21,7 @@ ON_SLURM = {"backend": "slurm"}
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
     """The run of a campaign of three lineages whose site has a model."""
     monkeypatch.setenv("MLIPILOT_ENDPOINT", "/models/tiny.gguf")
-    monkeypatch.setenv("MLIPILOT_LINEAGES", "3")
+    monkeypatch.setenv("MLIPILOT_LINEAGES", "0-2")
     monkeypatch.delenv("OWN_URL", raising=False)
     return RunPaths(tmp_path)
 
@@ -96,3 +96,13 @@ def test_a_lineage_that_asks_another_endpoint_is_not_waited_for(run: RunPaths) -
     assert not _ends(run, 0), "lineage 2 asks the model again"
     _record(run, 2, "finished")
     assert _ends(run, 0)
+
+
+def test_lineages_of_another_cluster_are_not_waited_for(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(run)
+    monkeypatch.setenv("MLIPILOT_LINEAGES", "4-5")
+    assert not _ends(run, 4), "lineage 5 is still to come"
+    _record(run, 5, "finished")
+    assert _ends(run, 4), "0 to 3 never begin here"

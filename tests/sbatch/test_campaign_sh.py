@@ -211,12 +211,14 @@ def test_what_a_site_sets_for_containers_does_not_reach_the_controllers(site: Ch
 def test_the_model_of_a_campaign_is_named_to_submitter_and_controller(site: Checkout) -> None:
     site.submitter = 'env >"$1/served"\n'
     (site.root / "tiny.gguf").touch()
-    done = site.start(MLIPILOT_ENDPOINT="tiny.gguf", SLURM_ARRAY_TASK_MAX="3")
+    done = site.start(MLIPILOT_ENDPOINT="tiny.gguf", SLURM_ARRAY_TASK_MIN="0", SLURM_ARRAY_TASK_MAX="3")
     assert done.returncode == 0, done.stdout
     told = site.told()
-    assert (told["MLIPILOT_ENDPOINT"], told["MLIPILOT_LINEAGES"]) == (str(site.root / "tiny.gguf"), "4")
+    assert (told["MLIPILOT_ENDPOINT"], told["MLIPILOT_LINEAGES"]) == (str(site.root / "tiny.gguf"), "0-3")
     assert f"MLIPILOT_ENDPOINT={site.root / 'tiny.gguf'}\n" in (site.run / "served").read_text()
-    assert site.slurm.environment("sbatch")["MLIPILOT_LINEAGES"] == "4", "the successor's array has one task"
+    assert site.slurm.environment("sbatch")["MLIPILOT_LINEAGES"] == "0-3", (
+        "the successor's array has one task"
+    )
 
 
 def test_a_model_that_is_not_there_ends_a_campaign_before_it_begins(site: Checkout) -> None:

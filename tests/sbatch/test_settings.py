@@ -65,7 +65,7 @@ def all_set(root: Path) -> dict[str, str]:
         "MLIPILOT_PASS": "HOME",
         "MLIPILOT_RUN": "runs/tiny",
         "MLIPILOT_PROFILE": "full",
-        "MLIPILOT_LINEAGES": "2",
+        "MLIPILOT_LINEAGES": "0-1",
         "MLIPILOT_LEDGER_RECORDS": "12",
         "MLIPILOT_CAMPAIGN_FILE": "campaigns/mine.sbatch",
         "MLIPILOT_IDLE_GENERATIONS": "1",
