@@ -1,10 +1,12 @@
 """What one submitter costs with 1 to 1000 lineages: calls of Slurm's commands, the share of a core at rest.
 
-    python ci/benchmark_submitter.py [LINEAGES …]
+    python ci/benchmark_submitter.py [--each] [LINEAGES …]
 
 Slurm's commands are stubs that answer at once, so the times are the submitter's own. Each lineage has one
-candidate of three seeds under way: three trainings, and three evaluations queued behind them. After all are
-submitted the queue does not change any more, and the submitter is watched at rest for a minute.
+candidate of three seeds under way, which share a job as in the shipped campaigns; with `--each` every
+training is a job, and every evaluation one that is queued behind it. After all are submitted the queue does
+not change any more, and the submitter is watched at rest for a minute. Then all jobs are over and their
+attempts sealed, and what the spool holds of them is folded into one file.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -47,19 +50,33 @@ esac
 """
 
 
-def request(run: Path, lineage: int, seed: int) -> list[str]:
-    """Ask for a training and for the evaluation behind it; their names."""
-    names: list[str] = []
-    for kind in ("train", "evaluate"):
-        attempt = run / f"lineage-{lineage}/iterations/0001/seed-{seed}/{kind}/attempt-1"
-        attempt.mkdir(parents=True)
-        (attempt / "job.json").write_text("{}")
-        name = f"mlp-{lineage:016x}-l{lineage}.0001.s{seed}.{kind[0]}.a1"
-        fields = {"template": kind, "attempt": attempt.relative_to(run), "minutes": 30, "cpus": 1}
-        fields |= {"memory_mib": 500, "gpus": 0} | ({"after": names[0]} if names else {})
-        (run / "spool/requests" / name).write_text("".join(f"{k}={v}\n" for k, v in fields.items()))
-        names.append(name)
+def request(run: Path, lineage: int, packed: bool) -> list[str]:
+    """Ask for the jobs of a candidate; their names."""
+    paths = {
+        (kind, seed): f"lineage-{lineage}/iterations/0001/seed-{seed}/{kind}/attempt-1"
+        for kind in ("train", "evaluate")
+        for seed in range(SEEDS)
+    }
+    for path in paths.values():
+        (run / path).mkdir(parents=True)
+        (run / path / "job.json").write_text("{}")
+    head = f"mlp-{lineage:016x}-l{lineage}.0001"
+    if packed:
+        stages = ("+".join(paths[kind, seed] for seed in range(SEEDS)) for kind in ("train", "evaluate"))
+        return [publish(run, f"{head}.t.a1", "fused", ",".join(stages), SEEDS)]
+    names = []
+    for seed in range(SEEDS):
+        training = publish(run, f"{head}.s{seed}.t.a1", "train", paths["train", seed])
+        evaluation = f"{head}.s{seed}.e.a1"
+        names += [training, publish(run, evaluation, "evaluate", paths["evaluate", seed], after=training)]
     return names
+
+
+def publish(run: Path, name: str, template: str, attempt: str, width: int = 1, **others: str) -> str:
+    fields: dict[str, object] = {"template": template, "attempt": attempt, "minutes": 30, "cpus": width}
+    fields |= {"memory_mib": 500 * width, "gpus": 0, **others}
+    (run / "spool/requests" / name).write_text("".join(f"{k}={v}\n" for k, v in fields.items()))
+    return name
 
 
 def cpu_s(pid: int) -> float:
@@ -73,7 +90,45 @@ def count(slurm: Path) -> dict[str, int]:
     return {name: calls.count(name) for name in ("sbatch", "squeue", "sacct")}
 
 
-def measure(root: Path, lineages: int) -> None:
+def files_in(spool: Path) -> int:
+    return sum(1 for path in spool.rglob("*") if path.is_file())
+
+
+def serve(root: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """A submitter of the run, whose words go into a log."""
+    environment = {"PATH": f"{root / 'slurm/bin'}:{os.environ['PATH']}", "STUB_SLURM": str(root / "slurm")}
+    environment |= {"MLIPILOT_PYTHON": sys.executable} | settings
+    command = ["bash", str(REPOSITORY / "sbatch/submitter.sh"), str(root / "run")]
+    with (root / "log").open("a") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def wait_until(submitter: subprocess.Popen[bytes], root: Path, what: Callable[[], bool]) -> None:
+    while not what():
+        if submitter.poll() is not None:
+            sys.exit((root / "log").read_text())
+        time.sleep(0.2)
+
+
+def end(submitter: subprocess.Popen[bytes]) -> None:
+    submitter.send_signal(signal.SIGTERM)
+    submitter.wait()
+
+
+def settle(root: Path) -> None:
+    """Have all jobs over and their attempts sealed, and wait until the submitter has folded them."""
+    jobs, spool = root / "slurm/jobs", root / "run/spool"
+    jobs.write_text(jobs.read_text().replace("|PENDING|Priority|", "|COMPLETED|None|"))
+    for order in (root / "run").glob("lineage-*/iterations/*/*/*/*/job.json"):
+        order.with_name("manifest-sha256.txt").touch()
+    submitter = serve(root, MLIPILOT_POLL_S="1", MLIPILOT_FOLD_S="1")
+    try:
+        wait_until(submitter, root, lambda: not any((spool / "requests").iterdir()))
+    finally:
+        end(submitter)
+
+
+def measure(root: Path, lineages: int, packed: bool) -> None:
     """One line of the table."""
     run, slurm = root / "run", root / "slurm"
     for folder in (run / "spool/requests", slurm / "bin"):
@@ -82,25 +137,12 @@ def measure(root: Path, lineages: int) -> None:
     for command in ("sbatch", "squeue", "sacct", "scancel"):
         (slurm / "bin" / command).write_text(STUB)
         (slurm / "bin" / command).chmod(0o755)
-    names = [n for lineage in range(lineages) for seed in range(SEEDS) for n in request(run, lineage, seed)]
-    environment = {"PATH": f"{slurm / 'bin'}:{os.environ['PATH']}", "STUB_SLURM": str(slurm)}
-    environment["MLIPILOT_PYTHON"] = sys.executable
-    with (root / "log").open("w") as log:
-        submitter = subprocess.Popen(
-            ["bash", str(REPOSITORY / "sbatch/submitter.sh"), str(run)],
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+    names = [name for lineage in range(lineages) for name in request(run, lineage, packed)]
+    spool = run / "spool"
+    submitter = serve(root)
     try:
         began = time.monotonic()
-        receipts = run / "spool/receipts"
-        while not receipts.is_dir() or sum(1 for name in receipts.iterdir() if name.name[0] == "m") < len(
-            names
-        ):
-            if submitter.poll() is not None:
-                sys.exit((root / "log").read_text())
-            time.sleep(0.2)
+        wait_until(submitter, root, lambda: len(list(spool.glob("receipts/mlp-*"))) == len(names))
         took_s, submitting = time.monotonic() - began, count(slurm)
         time.sleep(5)
         cpu_before, calls_before = cpu_s(submitter.pid), count(slurm)
@@ -108,23 +150,26 @@ def measure(root: Path, lineages: int) -> None:
         share = (cpu_s(submitter.pid) - cpu_before) / AT_REST_S
         queries = sum(count(slurm).values()) - sum(calls_before.values())
     finally:
-        submitter.send_signal(signal.SIGTERM)
-        submitter.wait()
+        end(submitter)
+    files = files_in(spool)
+    settle(root)
     per_minute = 60 * len(names) / took_s
     print(
         f"| {lineages} | {submitting['sbatch']} | {submitting['squeue']} | {took_s:.0f} | {per_minute:.0f} "
-        f"| {queries * 60 / AT_REST_S:.0f} | {100 * share:.2f} |",
+        f"| {queries * 60 / AT_REST_S:.0f} | {100 * share:.2f} | {files} | {files_in(spool)} |",
         flush=True,
     )
 
 
 def main() -> None:
     """Print the table."""
-    print("| lineages | `sbatch` | `squeue` meanwhile | s | jobs a minute | queries/min at rest | core (%) |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
-    for lineages in [int(word) for word in sys.argv[1:]] or [1, 16, 256, 1000]:
+    columns = ["lineages", "`sbatch`", "`squeue` meanwhile", "s", "jobs a minute", "queries/min at rest"]
+    columns += ["core (%)", "files", "files, folded"]
+    print(f"| {' | '.join(columns)} |\n|{'---:|' * len(columns)}")
+    packed = "--each" not in sys.argv
+    for lineages in [int(word) for word in sys.argv[1:] if word != "--each"] or [1, 16, 256, 1000]:
         with tempfile.TemporaryDirectory() as directory:
-            measure(Path(directory), lineages)
+            measure(Path(directory), lineages, packed)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ settings=(
   'MLIPILOT_SLURM_TIMEOUT_S|1|30|patience with one command of Slurm; sbatch gets at most MLIPILOT_DOUBT_S'
   'MLIPILOT_DOUBT_S|1|60|age at which a submission that Slurm knows nothing of is held for lost'
   'MLIPILOT_HAND_BACK_S|0|1800|how long a controller waits for jobs alone before it hands its core back; 0: it never does'
+  'MLIPILOT_FOLD_S|1|600|how long a job has been over when what the spool holds of it is folded into one line'
   # The model of a campaign: endpoint.sh
   'MLIPILOT_ENDPOINT|text||what to serve: a GGUF file, or the directory of a model, by the image below'
   'MLIPILOT_ENDPOINT_IMAGE|text||the image of vLLM, for such a directory'

@@ -25,6 +25,8 @@ source "$here/submitter_lib.sh"
 source "$here/submitter_request.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_queue.sh
 source "$here/submitter_queue.sh"
+# shellcheck source-path=SCRIPTDIR source=submitter_settled.sh
+source "$here/submitter_settled.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_accounts.sh
 source "$here/submitter_accounts.sh"
 
@@ -172,7 +174,7 @@ looked=0 again=
 look() {
   clock
   if [[ spool/requests -nt spool/.looked || spool/cancel -nt spool/.looked ]]; then
-    : >spool/.looked
+    [[ -L spool/.looked ]] || : >spool/.looked
     again=1
   elif [[ -z $again ]] && ((now - looked < 30)); then
     return 0

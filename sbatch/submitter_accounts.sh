@@ -20,7 +20,7 @@ publish_accounts() { # publish_accounts [now]: asks at once, or when it is time
     [[ $accounts_time = 0 ]] || accounts_every_s=300
     next_accounts=$((accounts_time <= now ? accounts_time + accounts_every_s : now))
   fi
-  [[ ${#job_of[@]} -gt 0 ]] || return 0
+  ((${#job_of[@]} + ${#folded[@]} > 0)) || return 0
   ((now >= next_accounts)) || [[ -n ${1-} ]] || return 0
   is_mine || return 0
   [[ -z $silent ]] || return 0 # who does not answer is not asked for more
@@ -68,8 +68,8 @@ select_accounts() { # of `said`, what is about this run, into publish_accounts' 
   while IFS= read -r line; do
     if [[ $line =~ ^([0-9]+)\|([0-9_]+)\|([^|]*)\| ]]; then
       number=${BASH_REMATCH[1]} task=${BASH_REMATCH[2]} name=${BASH_REMATCH[3]} ours=
-      if [[ $name =~ ^$name_pattern$ ]]; then
-        [[ $line != *"|$real_run" && -z ${job_of[$name]:-} ]] || ours=1
+      if is_name "$name"; then
+        [[ $line != *"|$real_run" && -z ${job_of[$name]:-}${folded[$name]:-} ]] || ours=1
       else
         ours=${controllers[$task]:-}
       fi

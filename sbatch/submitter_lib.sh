@@ -6,10 +6,17 @@
 
 name_pattern='mlp-[0-9a-f]{16}-[a-z0-9][a-z0-9.-]{0,80}'
 
+hex4='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+is_name() { # is_name WORD: the same, many times faster
+  # shellcheck disable=SC2053  # it is a pattern
+  [[ ${#1} -le 102 && $1 == mlp-$hex4$hex4$hex4$hex4-[a-z0-9]* && ${1:21} != *[!a-z0-9.-]* ]]
+}
+
 declare -A settled=()    # requests with a receipt
 declare -A job_of=()     # the job's number, of those submitted
 declare -A row_of=()     # the job's last known line of spool/queue, and since when it is so:
 declare -A since_of=()
+declare -A told_of=()    # the line of Slurm's answer that it was made of
 declare -A seen=()       # jobs of all names that a request may have, in the queue's last answer
 declare -A known_none=() # requests of which it is certain that no job exists, though there is an intent
 declare -A not_before=() # when to look at a request again
@@ -58,40 +65,52 @@ publish_site() {
 }
 
 load_state() { # what earlier submitters of this run left
-  local file line lines
+  local file line lines name
+  load_settled
   for file in spool/receipts/*; do
+    [[ -z ${folded[${file##*/}]:-} ]] || continue
     read_fields "$file"
     # One that somebody emptied is none: Slurm is asked.
     [[ ${fields[status]:-} == submitted && ${fields[job_id]:-} =~ ^[0-9]+$ || ${fields[status]:-} == rejected ]] || continue
-    settled[${file##*/}]=1 refused[${file##*/}]=${fields[reason]:-}
-    [[ ! ${fields[job_id]:-} =~ ^[0-9]+$ ]] || job_of[${file##*/}]=${fields[job_id]}
+    settled[${file##*/}]=1
+    if [[ ${fields[status]} == rejected ]]; then
+      refused[${file##*/}]=${fields[reason]:-}
+    else
+      job_of[${file##*/}]=${fields[job_id]}
+    fi
   done
   { mapfile -t -s 1 lines <spool/queue; } 2>/dev/null || return 0
   clock
   for line in "${lines[@]}"; do
-    [[ $line =~ ^($name_pattern)\|[0-9]+\|[^|]*\|[^|]*\|[^|]*(\|([0-9]+))?$ ]] || continue
-    since_of[${BASH_REMATCH[1]}]=$now # what another host's clock said means nothing here
-    [[ $last_host != "$host" ]] || since_of[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]:-}
-    row_of[${BASH_REMATCH[1]}]=${line%"${BASH_REMATCH[2]}"}
+    [[ $line =~ ^([^|]+)\|[0-9]+\|[^|]*\|[^|]*\|[^|]*(\|([0-9]+))?$ ]] || continue
+    name=${BASH_REMATCH[1]}
+    is_name "$name" && [[ -z ${folded[$name]:-} ]] || continue
+    since_of[$name]=$now # what another host's clock said means nothing here
+    [[ $last_host != "$host" ]] || since_of[$name]=${BASH_REMATCH[3]:-}
+    row_of[$name]=${line%"${BASH_REMATCH[2]}"}
+    ! is_over "$line" || over["$name"]=1
   done
 }
 
 # A spool that somebody deleted comes again, and with it requests of jobs that Slurm has had for long: those that are
 # older than the spool are in doubt, though they have no intent. The file system's clock says what is older.
-mark_spool() { # sets `remade` to when the spool was seen to be another one than the run began with, else to 0
-  local token=''
+mark_spool() { # sets `remade` to when the spool was seen to be another one than the run began with, or cut; else to 0
+  local token='' size noted_size
   { IFS= read -r token <spool/.token; } 2>/dev/null
   read_fields .spool
-  remade=${fields[remade]:-0}
-  [[ -z $token || ${fields[token]:-} != "$token" ]] || return 0
+  remade=${fields[remade]:-0} noted_size=${fields[settled]:-0}
+  [[ $remade =~ ^[1-9][0-9]{0,14}$ ]] || remade=0 # arithmetic would carry out what is no number
+  [[ $noted_size =~ ^[1-9][0-9]{0,14}$ ]] || noted_size=0
+  settled_size
+  [[ -z $token || ${fields[token]:-} != "$token" || $size -lt $noted_size ]] || return 0
   token=$(od -An -N8 -tx8 /dev/urandom) token=${token// /}
   lines_of "$token" | publish spool/.token || return
   if [[ -n ${fields[token]:-} ]]; then
-    log "spool/ is not the one that the run began with: Slurm is asked for each job before it is submitted"
+    log "spool/ is not the one that the run began with, or not whole: Slurm is asked for each job before it is submitted"
     file_clock
     remade=$now
   fi
-  printf '%s\n' "token=$token" "remade=$remade" | publish ./.spool
+  printf '%s\n' "token=$token" "remade=$remade" "settled=$size" | publish ./.spool
 }
 
 file_clock() { # sets `now` to the time of the run's file system: hosts' clocks differ
@@ -120,7 +139,7 @@ reject() { # reject NAME REASON
 }
 
 write_receipt() { # write_receipt NAME FIELD…
-  printf '%s\n' "${@:2}" | publish "spool/receipts/$1" || return
+  note "spool/receipts/$1" "${@:2}" || return # an empty one is none, and Slurm is asked
   settled[$1]=1 unpublished=1
   wait_for "$1" ''
   unset "open[$1]" "known_none[$1]" "not_before[$1]" "waits_for[$1]"
@@ -148,8 +167,9 @@ restore_receipts() { # those that somebody deleted
 }
 
 wait_for() { # wait_for NAME WORDS: what a request without a receipt waits for, for spool/queue and the log
-  local words
-  words=$(lines_of "$2" | tr -cs '!-{}~' ' ') words=${words% }
+  local words=${2//[!!-{\}~]/ }
+  while [[ $words == *'  '* ]]; do words=${words//'  '/ }; done
+  words=${words% }
   [[ ${why_not[$1]:-} != "$words" ]] || return 0
   clock
   why_not[$1]=$words since_of[$1]=$now unpublished=1
@@ -158,7 +178,7 @@ wait_for() { # wait_for NAME WORDS: what a request without a receipt waits for, 
 
 note_intent() { # note_intent NAME TRIES
   clock
-  printf '%s\n' "time=$now" "tries=$2" | publish "spool/intents/$1"
+  note "spool/intents/$1" "time=$now" "tries=$2" # what counts is that it is there
 }
 
 submit() { # submit NAME TRIES: calls sbatch once; the answer decides between receipt, waiting and doubt
@@ -230,7 +250,7 @@ consider() { # consider NAME: the next step on a request's way to its receipt
   ((now >= ${not_before[$name]:-0})) || return 0
   if [[ ! -e spool/cancel/$name ]]; then
     may_ask || return 0
-    [[ -z ${waits_for[$name]:-} || -n ${settled[${waits_for[$name]}]:-} ]] || return 0
+    [[ -z ${waits_for[$name]:-} ]] || is_settled "${waits_for[$name]}" || return 0
   fi
   read_request "$name" || is_good=
   if [[ -z ${known_none[$name]:-} ]] && { [[ -e spool/intents/$name ]] || may_have_been_submitted "$name"; }; then
@@ -257,10 +277,10 @@ consider() { # consider NAME: the next step on a request's way to its receipt
     reject "$name" "$reason"
   elif ((tries >= 5)); then
     reject "$name" "sbatch failed 5 times${why_not[$name]:+: ${why_not[$name]}}; the submitter's log says how"
-  elif [[ -n ${wanted[after]:-} && -z ${settled[${wanted[after]}]:-} ]]; then
+  elif [[ -n ${wanted[after]:-} ]] && ! is_settled "${wanted[after]}"; then
     waits_for[$name]=${wanted[after]}
     wait_for "$name" "${wanted[after]} is to be submitted first"
-  elif [[ -n ${wanted[after]:-} && -z ${job_of[${wanted[after]}]:-} ]]; then
+  elif [[ -n ${wanted[after]:-} ]] && ! was_submitted "${wanted[after]}"; then
     reject "$name" "after=${wanted[after]} was rejected"
   else
     submit "$name" "$tries"
@@ -271,10 +291,11 @@ list_requests() { # those without a receipt, into `open`
   local file name
   for file in spool/requests/*; do
     name=${file##*/}
-    if [[ ! $name =~ ^$name_pattern$ ]]; then
-      log_once "${name//[!a-zA-Z0-9._-]/?}" "ignored: this is no name of a request"
-    elif [[ -z ${settled[$name]:-} ]]; then
+    [[ -z ${settled[$name]:-}${folded[$name]:-} ]] || continue
+    if is_name "$name"; then
       open[$name]=1
+    else
+      log_once "${name//[!a-zA-Z0-9._-]/?}" "ignored: this is no name of a request"
     fi
   done
 }

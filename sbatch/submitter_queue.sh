@@ -75,19 +75,24 @@ collect_hits() {
 # read_rows: the lines `NUMBER|NAME|STATE|WHY|NODES`, of squeue with `|COMMAND`, of `said` that are about jobs of ours, into poll's `fresh`.
 # Slurm uses numbers again one day, so a line counts only where number and name agree.
 read_rows() {
-  local line nodes understood='' strange=''
+  local line name nodes lines understood='' strange=''
   local row='^([0-9]+)\|([^|]*)\|([A-Z_]+)( by [0-9]+)?\|([^|]*)\|([^|]*)(\|.*)?$'
-  while IFS= read -r line; do
-    if [[ $line =~ $row ]]; then
+  split_lines "$said"
+  for line in "${lines[@]}"; do
+    name=${line#*|} name=${name%%|*}
+    if [[ -n $name && ${told_of[$name]:-} == "$line" && -n ${row_of[$name]:-} ]]; then # as most of them
+      understood=1 fresh[$name]=${row_of[$name]}
+    elif [[ $line =~ $row ]]; then
       understood=1
       set -- "${BASH_REMATCH[@]:1}"
       nodes=${6#None assigned}
-      [[ ! $2 =~ ^$name_pattern$ || " ${7#|} " != *" $run "* ]] || seen[$2]=$1
-      [[ ! $2 =~ ^$name_pattern$ || ${job_of[$2]:-} != "$1" ]] || fresh[$2]="$2|$1|$3|$5|$nodes"
-    elif [[ -n $line ]]; then
+      is_name "$2" || continue
+      [[ " ${7#|} " != *" $run "* ]] || seen[$2]=$1
+      [[ ${job_of[$2]:-} != "$1" ]] || fresh[$2]="$2|$1|$3|$5|$nodes" told_of[$2]=$line
+    else
       strange=1
     fi
-  done < <(lines_of "$said")
+  done
   [[ -n $understood || -z $strange ]] # a text in which no line is about a job is no answer
 }
 
@@ -133,16 +138,19 @@ poll() {
     [[ ${fresh[$name]:-} != "$old" ]] || continue
     changed=1 since_of["$name"]=$now
     state_of "${fresh[$name]:-}"
+    if [[ $state =~ $over_pattern ]]; then over["$name"]=1; else unset "over[$name]"; fi
     log_once "$name" "job ${job_of[$name]} is ${state:-unknown to Slurm}"
   done
   row_of=()
   for name in "${!fresh[@]}"; do row_of["$name"]=${fresh[$name]}; done
   queue_time=$now polls=$((polls + 1))
   restore_spool
-  publish_queue
   restore_receipts
+  restore_settled
+  [[ -z $answered ]] || fold_settled
+  publish_queue
   news=
-  [[ -n $answered && -z $changed ]] || poll_s=$MLIPILOT_POLL_S
+  [[ -n $answered && -z $changed$more_to_fold ]] || poll_s=$MLIPILOT_POLL_S
   next_poll=$((now + poll_s))
   poll_s=$((poll_s < 3 * MLIPILOT_POLL_S ? poll_s * 2 : 6 * MLIPILOT_POLL_S))
   if [[ -z $answered ]]; then
@@ -166,7 +174,7 @@ publish_queue() {
       [[ -z ${why_not[$name]} ]] || printf '%s||UNSUBMITTED|%s||%s\n' "$name" "${why_not[$name]:0:600}" "${since_of[$name]:-}"
     done
   } | publish spool/queue && unpublished=
-  { : >spool/news; } 2>/dev/null # for the controllers, which look at this one file
+  [[ -L spool/news ]] || { : >spool/news; } 2>/dev/null # for the controllers, which look at this one file
 }
 queue_time=0 queue_ok=0 polls=0
 
@@ -191,7 +199,7 @@ notice_cancels() { # a new wish to cancel does not wait for the next look at the
   local file name
   for file in spool/cancel/*; do
     name=${file##*/}
-    [[ $name =~ ^$name_pattern$ && -n ${job_of[$name]:-} && -z ${noted["cancel $name"]:-} ]] || continue
+    [[ -n $name && -n ${job_of[$name]:-} && -z ${noted["cancel $name"]:-} ]] || continue
     noted["cancel $name"]=1 next_poll=0
   done
 }

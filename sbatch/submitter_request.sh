@@ -10,17 +10,38 @@ refuse() { # refuse REASON: what read_request finds wrong
   return 1
 }
 
+find_place() { # find_place PATH: where a directory below the run really is, into `real`
+  local left=$1 place=$real_run
+  while [[ -n $left ]]; do
+    place+=/${left%%/*}
+    [[ ! -L $place ]] || break
+    if [[ $left == */* ]]; then left=${left#*/}; else left=''; fi
+  done
+  real=$place
+  # A process only where a link leads away.
+  [[ -z $left && $place == "$real_run/$1" ]] || real=$(realpath -e -- "$real_run/$1" 2>/dev/null)
+  [[ -d $real && $real == "$real_run"/* ]]
+}
+
+not_text=$'*[!\n -~]*'
+check_text() { # check_text FILE: that it is short, and printable ASCII
+  local text stopped=''
+  ! IFS= read -r -d '' -n 4097 text <"$1" || stopped=1 # at a NUL, or where it is too long
+  [[ ${#text} -le 4096 ]] || refuse "the request is longer than 4096 bytes" || return
+  # shellcheck disable=SC2053  # it is a pattern
+  [[ -z $stopped && $text != $not_text ]] || refuse "the request holds other than printable ASCII"
+}
+
 check_attempts() { # stages that a job runs one after the other, A+B,C: paths below RUN of directories that hold orders
-  local value=${wanted[attempt]} path paths real
+  local value=${wanted[attempt]} path words real
   local -A named=()
   [[ $value =~ ^[^+,\ ]+([+,][^+,\ ]+)*$ ]] || refuse "attempt=${value:0:100} is no list of attempts" || return
-  read -r -a paths < <(lines_of "${value//[+,]/ }")
-  for path in "${paths[@]}"; do
+  split_words "${value//[+,]/ }"
+  for path in "${words[@]}"; do
     [[ $path =~ $attempt_pattern ]] || refuse "attempt=${path:0:100} is not the path of an attempt below the run" || return
     [[ -z ${named[$path]:-} ]] || refuse "attempt=$path is there twice" || return
     named[$path]=1
-    real=$(realpath -e -- "$real_run/$path" 2>/dev/null) && [[ -d $real && $real == "$real_run"/* ]] ||
-      refuse "attempt=$path is not a directory below the run" || return
+    find_place "$path" || refuse "attempt=$path is not a directory below the run" || return
     [[ -f $real/job.json && ! -L $real/job.json ]] || refuse "attempt=$path holds no file job.json" || return
   done
 }
@@ -35,8 +56,7 @@ read_request() { # read_request NAME: fills `wanted`, or says the `reason` why n
   local file=spool/requests/$1 line lines key
   wanted=()
   [[ -f $file && ! -L $file ]] || refuse "the request is no regular file" || return
-  [[ $(stat -c %s -- "$file") -le 4096 ]] || refuse "the request is longer than 4096 bytes" || return
-  [[ $(tr -d '\n -~' <"$file" | wc -c) -eq 0 ]] || refuse "the request holds other than printable ASCII" || return
+  check_text "$file" || return
   mapfile -t lines <"$file"
   for line in "${lines[@]}"; do
     [[ $line =~ ^(template|attempt|minutes|cpus|memory_mib|gpus|after|exclude)=(.*)$ ]] ||
@@ -92,13 +112,11 @@ merge_exclude() { # of two lists of nodes to leave out sbatch takes the last alo
 
 build_command() { # build_command NAME: fills `command` from `wanted` and the site's settings
   local extra=MLIPILOT_SBATCH_EXTRA_${wanted[template]^^} words value after='' requeue=--requeue
-  local stages=${wanted[attempt]:-}
   # Of a job that is over Slurm may have forgotten the number.
-  [[ -z ${wanted[after]:-} ]] || is_over "${row_of[${wanted[after]}]:-}" || after=${job_of[${wanted[after]}]}
+  [[ -z ${wanted[after]:-} || -n ${folded[${wanted[after]}]:-} ]] || is_over "${row_of[${wanted[after]}]:-}" || after=${job_of[${wanted[after]}]}
   [[ ${wanted[template]} != endpoint ]] || requeue=--no-requeue # its controllers ask for another one
-  read -r -a words < <(lines_of "$MLIPILOT_SBATCH_EXTRA ${!extra}")
+  split_words "$MLIPILOT_SBATCH_EXTRA ${!extra}"
   merge_exclude
-  read -r -a stages < <(lines_of "${stages//,/ }")
   # In a file name Slurm gives % a meaning of its own.
   command=(sbatch --parsable --export=NONE "--job-name=$1" "--output=${run//'%'/%%}/spool/logs/$1.log"
     --open-mode=append "--time=${wanted[minutes]}" "--cpus-per-task=${wanted[cpus]}")
@@ -114,5 +132,7 @@ build_command() { # build_command NAME: fills `command` from `wanted` and the si
     ${MLIPILOT_CONSTRAINT:+"--constraint=$MLIPILOT_CONSTRAINT"})
   command+=("${words[@]}" ${after:+"--dependency=afterany:$after"}
     ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 "$requeue"
-    "$sbatch_dir/${wanted[template]}.sbatch" "$run" ${stages[@]+"${stages[@]}"})
+    "$sbatch_dir/${wanted[template]}.sbatch" "$run")
+  split_words "${wanted[attempt]:+${wanted[attempt]//,/ }}" # a stage each
+  command+=("${words[@]}")
 }

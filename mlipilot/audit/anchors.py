@@ -253,7 +253,7 @@ def _find_unknown_heads(
     for name in sorted(requested - unknown):
         if name[4:20] not in heads:
             found.notes.append(
-                f"{run.spool / 'requests' / name}: no ledger has a record with this hash, but Slurm's "
+                f"{run.spool}, request {name}: no ledger has a record with this hash, but Slurm's "
                 "accounts do not vouch for the job, and the spool is no part of the record"
             )
 

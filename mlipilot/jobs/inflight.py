@@ -38,7 +38,7 @@ class InFlight:
     mend: str = ""
 
 
-def read_in_flight(spool: Path, attempt: Path, job: str, number: int, queue: Queue) -> InFlight:
+def read_in_flight(spool: Spool, attempt: Path, job: str, number: int, queue: Queue) -> InFlight:
     """How an attempt stands; `queue` is the spool's, read once for all of them."""
     found = InFlight(job, number, "running")
     if is_finished(attempt):
@@ -46,7 +46,7 @@ def read_in_flight(spool: Path, attempt: Path, job: str, number: int, queue: Que
     name = _job_name(attempt)
     if name is None:  # a local process
         return found if (attempt / CLAIM).exists() else replace(found, phase="pending")
-    receipt = Spool(spool).receipt(name)
+    receipt = spool.receipt(name)
     row = queue.rows.get(name)
     found = replace(found, job_name=name, job_id=receipt.job_id if receipt else None)
     if receipt is not None and not receipt.submitted:

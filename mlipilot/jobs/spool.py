@@ -1,7 +1,8 @@
 """The controller's side of the spool: requests to the host's submitter, and what it answers.
 
 The controller runs in a container without Slurm; `sbatch/submitter.sh` on the host reads `requests/` and
-`cancel/`, submits, and writes `receipts/` and `queue`. Each file has one writer and is published whole.
+`cancel/`, submits, and writes `receipts/` and `queue`. Each file has one writer and is published whole. What
+is settled it folds into one file: to whoever asks here, a request that was folded reads as it did before.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.identity import ProcessIdentity
+from mlipilot.audit.settled import SettledRequests
 
+_ANSWERS = ("submitted", "rejected")
 _FOLDERS = ("requests", "cancel", "intents", "receipts", "started")
 
 
@@ -59,6 +62,7 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._settled = SettledRequests(root)
         self._heard: tuple[str, float] | None = None
 
     def request(self, name: str, fields: Mapping[str, str | int]) -> None:
@@ -71,7 +75,7 @@ class Spool:
 
     def is_requested(self, name: str) -> bool:
         """Whether a request of this name has been published."""
-        return (self.root / "requests" / name).exists()
+        return (self.root / "requests" / name).exists() or self._settled.get(name) is not None
 
     def ask_to_cancel(self, name: str) -> None:
         """Have the submitter end a job."""
@@ -80,12 +84,17 @@ class Spool:
 
     def may_be_submitted(self, name: str) -> bool:
         """Whether a submitter has called sbatch for a request, or was about to."""
-        return any((self.root / folder / name).exists() for folder in ("intents", "receipts", "started"))
+        folders = ("intents", "receipts", "started")
+        return (
+            any((self.root / folder / name).exists() for folder in folders)
+            or self._settled.get(name) is not None
+        )
 
     def requests_of(self, lineage: int) -> list[str]:
         """The names of all requests of a lineage."""
-        found = sorted((self.root / "requests").glob(f"mlp-*-l{lineage}.*"))
-        return [path.name for path in found if NAME.fullmatch(path.name)]
+        found = {path.name for path in (self.root / "requests").glob(f"mlp-*-l{lineage}.*")}
+        found |= {name for name in self._settled.names() if name[20:].startswith(f"-l{lineage}.")}
+        return sorted(filter(NAME.fullmatch, found))
 
     def requests_of_the_run(self) -> list[str]:
         """The names of those that belong to no lineage: of jobs that serve the run's model."""
@@ -93,7 +102,11 @@ class Spool:
 
     def has_started(self, name: str) -> bool:
         """Whether a job of this name has begun to run on a node."""
-        return any((self.root / "started").glob(f"{name}.[0-9]*"))
+        marks = (self.root / "started").glob(f"{name}.[0-9]*")
+        # A name may begin with another one and a number.
+        return any(mark.name[len(name) + 1 :].isdigit() for mark in marks) or self._settled_says(
+            name, "started"
+        )
 
     def queued_behind(self, name: str) -> list[str]:
         """The requests that are to start after that one."""
@@ -102,19 +115,24 @@ class Spool:
 
     def is_cancelled(self, name: str) -> bool:
         """Whether that was asked for."""
-        return (self.root / "cancel" / name).exists()
+        return (self.root / "cancel" / name).exists() or self._settled_says(name, "cancelled")
 
     def receipt(self, name: str) -> Receipt | None:
         """The submitter's answer to a request, or None."""
-        fields = _fields(self.root / "receipts" / name)
-        if fields is None or fields.get("status") not in ("submitted", "rejected"):
-            return None  # one that was emptied is none
+        fields: Mapping[str, str] | None = _fields(self.root / "receipts" / name)
+        if fields is None or fields.get("status") not in _ANSWERS:  # one that was emptied is none
+            fields = self._settled.get(name)
+        if fields is None or fields.get("status") not in _ANSWERS:
+            return None
         return Receipt(
             submitted=fields.get("status") == "submitted",
-            job_id=fields.get("job_id"),
+            job_id=fields.get("job_id") or None,
             reason=fields.get("reason", ""),
             time=_number(fields.get("time")),
         )
+
+    def _settled_says(self, name: str, what: str) -> bool:
+        return (self._settled.get(name) or {}).get(what) == "1"
 
     def queue(self) -> Queue:
         """The last answer of the queue; an old, failed one when there is none."""
@@ -123,7 +141,7 @@ class Spool:
         except PermissionError:
             raise  # an answer that may not be read is not a missing one
         except (OSError, ValueError):
-            return Queue(0.0, ok=False, rows={})
+            return Queue(0.0, ok=False, rows=_Rows({}, self._settled))
         said = dict(word.partition("=")[::2] for word in head.split())
         rows = {}
         for line in lines:
@@ -131,7 +149,8 @@ class Spool:
             if len(parts) in (5, 6):
                 name, job_id, state, reason, node, *since = parts
                 rows[name] = QueueRow(job_id, state, reason, node, _number(*since) or None)
-        return Queue(_number(said.get("time")), said.get("ok") == "1", rows, said.get("poll", ""))
+        found = _Rows(rows, self._settled)
+        return Queue(_number(said.get("time")), said.get("ok") == "1", found, said.get("poll", ""))
 
     def news(self) -> int:
         """Changes with every answer of the submitter's, and when a job has done with an attempt."""
@@ -177,6 +196,28 @@ class Spool:
         if self._heard is None or self._heard[0] != beat:
             self._heard = beat, now
         return now - self._heard[1]
+
+
+class _Rows(Mapping[str, QueueRow]):
+    """The queue's rows, and behind them the last ones of what has been folded since."""
+
+    def __init__(self, live: Mapping[str, QueueRow], settled: SettledRequests) -> None:
+        self._live, self._settled = live, settled
+
+    def __getitem__(self, name: str) -> QueueRow:
+        if name in self._live:
+            return self._live[name]
+        said = self._settled.get(name)
+        if said is None or not said.get("job_id") or not said.get("state"):
+            raise KeyError(name)
+        since = _number(said.get("since")) or None
+        return QueueRow(said["job_id"], said["state"], said.get("why", ""), said.get("nodes", ""), since)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._live.keys() | {name for name in self._settled.names() if name in self}
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _fields(path: Path) -> dict[str, str] | None:

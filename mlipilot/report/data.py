@@ -308,9 +308,10 @@ def _said(kind: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _in_flight(run: RunPaths, lineage: LineagePaths, state: State) -> list[InFlight]:
-    queue = Spool(run.spool).queue()
+    spool = Spool(run.spool)
+    queue = spool.queue()
     return [
-        read_in_flight(run.spool, lineage.attempt(key, attempt.number), key.text, attempt.number, queue)
+        read_in_flight(spool, lineage.attempt(key, attempt.number), key.text, attempt.number, queue)
         for key, attempt in state.in_flight()
     ]
 

@@ -258,11 +258,17 @@ def test_a_request_that_no_ledger_knows_is_a_note_without_slurm_s_word(
     assert "sacct is not on the PATH" in found.notes[0] and "the spool is no part" in found.notes[1]
 
 
-def test_a_moved_run_s_requests_still_name_its_jobs(campaign: Campaign, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_moved_run_s_requests_still_name_its_jobs(campaign: Campaign, tmp_path: Path, folded: bool) -> None:
     requests = {path.name for path in campaign.run.spool.glob("requests/*")}
     campaign.cut(1)
     for name in requests:
-        (campaign.run.spool / "requests" / name).touch()
+        if folded:
+            (campaign.run.spool / "requests" / name).unlink(missing_ok=True)
+            with (campaign.run.spool / "settled").open("a") as stream:
+                stream.write(f"{name}\tstatus=submitted\tjob_id={campaign.numbers[name]}\tend\n")
+        else:
+            (campaign.run.spool / "requests" / name).touch()
     moved = RunPaths(campaign.run.root.rename(tmp_path / "moved"))
     (problem,) = _verified(moved).problems
     assert "a ledger was cut or rewritten" in problem

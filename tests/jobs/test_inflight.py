@@ -20,7 +20,9 @@ def cluster(tmp_path: Path) -> Cluster:
 
 def stands(cluster: Cluster) -> InFlight:
     attempt = cluster.attempt("train")
-    return read_in_flight(cluster.spool, attempt, "0001/seed-7/train", 1, cluster.backend.spool.queue())
+    return read_in_flight(
+        cluster.backend.spool, attempt, "0001/seed-7/train", 1, cluster.backend.spool.queue()
+    )
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ def test_at_rest_a_submitter_asks_seldom_and_takes_hardly_any_of_a_core(
     spec.loader.exec_module(benchmark)
     monkeypatch.setattr(benchmark, "AT_REST_S", 40)
     benchmark.measure(tmp_path, 4)
-    lineages, sbatch, squeue, _, _, queries, percent = map(float, capsys.readouterr().out.split("|")[1:-1])
+    row = map(float, capsys.readouterr().out.split("|")[1:-1])
+    lineages, sbatch, squeue, _, _, queries, percent, files, folded = row
     assert (lineages, sbatch) == (4, 24), "one call a job"
     assert squeue <= 2 and queries <= 2 and percent <= 1
+    assert files >= 3 * sbatch and folded == files - 3 * sbatch + 1, (
+        "requests, intents and receipts are one file"
+    )

@@ -41,7 +41,7 @@ def served(run: Run, *options: str) -> tuple[SlurmBackend, InFlight]:
 
 
 def stands(run: Run, backend: SlurmBackend) -> InFlight:
-    return read_in_flight(run.spool, run.path / ATTEMPT, "0001/seed-11/train", 1, backend.spool.queue())
+    return read_in_flight(backend.spool, run.path / ATTEMPT, "0001/seed-11/train", 1, backend.spool.queue())
 
 
 def paused(run: Run, backend: SlurmBackend) -> str:

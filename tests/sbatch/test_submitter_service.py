@@ -207,3 +207,19 @@ def test_a_lock_taken_in_the_middle_of_a_pass_ends_the_pass(run: Run, standin_sl
     put_lock(run, "host=elsewhere pid=1 ticks=1 boot=b", 0)
     assert service.wait(timeout=60) == 1
     assert standin_slurm.job_names() == [NAME]
+
+
+def test_a_link_in_place_of_a_mark_is_not_written_through(
+    run: Run, standin_slurm: StandinSlurm, tmp_path: Path
+) -> None:
+    (victim := tmp_path / "victim").write_text("mine\n")
+    run.spool.mkdir(exist_ok=True)
+    for mark in ("news", ".looked"):
+        (run.spool / mark).symlink_to(victim)
+    service = run.serve()
+    run.request()
+    wait_until(lambda: run.receipt())
+    wait_until((run.spool / "queue").exists)
+    service.terminate()
+    service.wait()
+    assert victim.read_text() == "mine\n"
