@@ -21,6 +21,11 @@ case $MLIPILOT_SUBMIT in
   *) fail "MLIPILOT_SUBMIT='$MLIPILOT_SUBMIT' in $script: jobs are submitted from \`here\` or from a \`login\` node" ;;
 esac
 
+case $MLIPILOT_ENGINE in
+  slurm | hq) ;;
+  *) fail "MLIPILOT_ENGINE='$MLIPILOT_ENGINE' in $script: jobs are run by slurm, or by hq (HyperQueue)" ;;
+esac
+
 lineage=${SLURM_ARRAY_TASK_ID:-$MLIPILOT_LINEAGE} # where arrays are not to be had, each lineage is submitted by itself
 warned= # set by Slurm's signal before the time limit
 trap 'warned=1; end_early' USR2
@@ -30,6 +35,8 @@ run=$(cd "$run" && pwd -P)
 [[ $root$run != *[:,\\]* ]] || fail "a container cannot be given $root and $run: no colon, comma or backslash may be in them"
 
 load_modules "$MLIPILOT_MODULES"
+[ "$MLIPILOT_ENGINE" != hq ] || [ "$MLIPILOT_SUBMIT" != here ] || command -v hq >/dev/null ||
+  fail "MLIPILOT_ENGINE=hq, but HyperQueue's program hq is not on the PATH: put it there, or its module into MLIPILOT_MODULES"
 need_container
 only_own_containers
 
@@ -106,14 +113,20 @@ keep_submitter() { # start it, and again when it has ended
   submitter=$!
 }
 
+workers=
 if [ "$MLIPILOT_SUBMIT" = here ]; then
   begin_successor
+  if [ "$MLIPILOT_ENGINE" = hq ]; then # the nodes of this very job
+    bash sbatch/hyperqueue.sh "$run" &
+    workers=$!
+  fi
 else
   say "jobs are submitted where \`sbatch/submitter.sh --once $run\` runs; after the time limit, sbatch $(shown_script) again"
 fi
 
 hand_back_s=$MLIPILOT_HAND_BACK_S
-[ "$MLIPILOT_SUBMIT" = here ] || hand_back_s=0 # there is no successor
+# Without a successor there is nobody to take over; and HyperQueue's jobs run within this very job.
+[[ $MLIPILOT_SUBMIT == here && $MLIPILOT_ENGINE == slurm ]] || hand_back_s=0
 start_controller() { # start_controller OPTION…
   (
     mapfile -t of_campaign < <(own_variables "$@")
@@ -165,6 +178,7 @@ if [ -n "$submitter" ]; then
   fi
   wait "$submitter"
 fi
+[ -z "$workers" ] || { kill -TERM "$workers" 2>/dev/null && wait "$workers"; }
 goes_on=
 if [ -n "$waits" ]; then
   say "handed back: job $successor goes on with lineage $lineage when one of its jobs (${awaited[*]}) ends"

@@ -30,7 +30,9 @@ settings=(
   'MLIPILOT_MODULES|text||modules to load on the host, separated by blanks'
   'MLIPILOT_PYTHON|text||without an image, the Python that jobs run with'
   'MLIPILOT_PASS|text||names of further variables that the controller is given, separated by blanks'
-  # How Slurm is asked
+  # How Slurm is asked, or HyperQueue in its place
+  'MLIPILOT_ENGINE|text|slurm|who runs the jobs: slurm, or hq, HyperQueue within the allocation of the controller or of hyperqueue.sbatch'
+  'MLIPILOT_HQ_IDLE_S|1|900|how long the nodes of hyperqueue.sbatch wait for a job before they are given back'
   'MLIPILOT_SUBMIT|text|here|here: the controller has a submitter beside it; login: submitter.sh --once runs elsewhere'
   'MLIPILOT_LINEAGE|0|0|which lineage a controller carries that is no task of an array'
   'MLIPILOT_SBATCH_DIR|text||where the batch scripts lie (none: beside submitter.sh)'

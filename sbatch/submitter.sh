@@ -6,7 +6,7 @@
 #                             what runs there for long; every minute or so. 0: done, or another submitter serves
 #
 # Exit status: 2 what was given is wrong, 75 Slurm does not answer (--once), 1 another submitter took over.
-# It needs bash 4.4, coreutils and Slurm's commands. RUN is an absolute path on a filesystem that jobs see.
+# It needs bash 4.4, coreutils and Slurm's commands; with MLIPILOT_ENGINE=hq it serves within an allocation: engine_hq.sh. RUN is an absolute path on a filesystem that jobs see.
 #
 # The site's settings are in settings.sh.
 #
@@ -29,6 +29,10 @@ source "$here/submitter_queue.sh"
 source "$here/submitter_settled.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_accounts.sh
 source "$here/submitter_accounts.sh"
+# shellcheck source-path=SCRIPTDIR source=engine_slurm.sh
+source "$here/engine_slurm.sh"
+# shellcheck source-path=SCRIPTDIR source=engine_hq.sh
+source "$here/engine_hq.sh"
 
 usage_error() {
   printf 'submitter.sh: %s\n' "$*" >&2
@@ -53,6 +57,11 @@ sbatch_dir=${MLIPILOT_SBATCH_DIR:-$here}
 for tool in sbatch squeue scancel; do
   command -v "$tool" >/dev/null || usage_error "'$tool' is not on the PATH: load the site's Slurm"
 done
+case $MLIPILOT_ENGINE in
+  slurm) ;;
+  hq) check_hq ;;
+  *) usage_error "MLIPILOT_ENGINE='$MLIPILOT_ENGINE' is no engine: set it to slurm or hq" ;;
+esac
 scrub_environment
 mkdir -p spool/{requests,cancel,intents,receipts,started,logs} || usage_error "cannot write in '$run/spool'"
 
@@ -134,7 +143,7 @@ until claim; do
   waiting=1
   sleep 1
 done
-trap release EXIT
+trap '"finish_$MLIPILOT_ENGINE"; release' EXIT
 
 read_fields spool/submitter
 last_host=${fields[host]:-}
@@ -155,6 +164,7 @@ log "serving $run as generation $generation on $host, pid $$"
 publish_site || exit 2
 mark_spool
 load_state
+"begin_$MLIPILOT_ENGINE" || exit 75
 account=$MLIPILOT_ACCOUNT # of whoever pays for the controllers, where the site's block names nobody
 [[ -n $account ]] || { IFS= read -r account <spool/account; } 2>/dev/null
 

@@ -4,6 +4,8 @@
 # intent without a receipt is a doubt, and only Slurm's own word that it has no job of that name ends it.
 # shellcheck shell=bash disable=SC2034,SC2154  # the three files share their variables
 
+job_pattern='([0-9]+|hq-[0-9]+(\.[0-9]+)?-[0-9]+)' # of Slurm's, or of HyperQueue's: engine_hq.sh
+declare -A engine_name=([slurm]=Slurm [hq]=HyperQueue) of_queue=([slurm]=squeue [hq]=hq)
 name_pattern='mlp-[0-9a-f]{16}-[a-z0-9][a-z0-9.-]{0,80}'
 
 hex4='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
@@ -35,6 +37,9 @@ next_poll=0 poll_s=$MLIPILOT_POLL_S
 log_once() { # log_once NAME WORDS: not again until something else is said of it
   [[ ${noted[$1]:-} == "$2" ]] || log "$1: $2"
   noted[$1]=$2
+}
+end_job() { # end_job NAME: whoever has the job
+  if [[ ${job_of[$1]} != hq-* ]]; then end_slurm "$1"; else end_hq "$1"; fi
 }
 ask() { # ask SECONDS COMMAND…: one Slurm command, into `said` and `complaint`
   beat
@@ -71,7 +76,7 @@ load_state() { # what earlier submitters of this run left
     [[ -z ${folded[${file##*/}]:-} ]] || continue
     read_fields "$file"
     # One that somebody emptied is none: Slurm is asked.
-    [[ ${fields[status]:-} == submitted && ${fields[job_id]:-} =~ ^[0-9]+$ || ${fields[status]:-} == rejected ]] || continue
+    [[ ${fields[status]:-} == submitted && ${fields[job_id]:-} =~ ^$job_pattern$ || ${fields[status]:-} == rejected ]] || continue
     settled[${file##*/}]=1
     if [[ ${fields[status]} == rejected ]]; then
       refused[${file##*/}]=${fields[reason]:-}
@@ -82,7 +87,7 @@ load_state() { # what earlier submitters of this run left
   { mapfile -t -s 1 lines <spool/queue; } 2>/dev/null || return 0
   clock
   for line in "${lines[@]}"; do
-    [[ $line =~ ^([^|]+)\|[0-9]+\|[^|]*\|[^|]*\|[^|]*(\|([0-9]+))?$ ]] || continue
+    [[ $line =~ ^([^|]+)\|[^|]+\|[^|]*\|[^|]*\|[^|]*(\|([0-9]+))?$ ]] || continue
     name=${BASH_REMATCH[1]}
     is_name "$name" && [[ -z ${folded[$name]:-} ]] || continue
     since_of[$name]=$now # what another host's clock said means nothing here
@@ -181,17 +186,18 @@ note_intent() { # note_intent NAME TRIES
   note "spool/intents/$1" "time=$now" "tries=$2" # what counts is that it is there
 }
 
-submit() { # submit NAME TRIES: calls sbatch once; the answer decides between receipt, waiting and doubt
-  local status job verdict patience=$MLIPILOT_SLURM_TIMEOUT_S tries=$(($2 + 1))
+submit() { # submit NAME TRIES: asks the engine once; the answer decides between receipt, waiting and doubt
+  local status job verdict patience=$MLIPILOT_SLURM_TIMEOUT_S tries=$(($2 + 1)) engine=$MLIPILOT_ENGINE
+  [[ ${wanted[template]} != endpoint ]] || engine=slurm # the model may outlive an allocation
   # Whatever becomes of us, our sbatch is over when the intent has reached the age that lets others try again.
   ((patience <= MLIPILOT_DOUBT_S)) || patience=$MLIPILOT_DOUBT_S
-  build_command "$1"
+  "build_$engine" "$1"
   is_mine || return
   note_intent "$1" "$tries" || return
   unset "known_none[$1]"
   ask "$patience" "${command[@]}"
   status=$?
-  classify_answer "$status"
+  "classify_$engine" "$status"
   clock
   [[ $verdict == submitted || $verdict == unsure ]] || known_none[$1]=1
   case $verdict in
@@ -212,12 +218,12 @@ submit() { # submit NAME TRIES: calls sbatch once; the answer decides between re
         return
       fi
       not_before[$1]=$((now + (MLIPILOT_POLL_S < 1 << tries ? MLIPILOT_POLL_S : 1 << tries)))
-      wait_for "$1" "sbatch refused it, try $tries of 5: $complaint"
+      wait_for "$1" "${command[0]} refused it, try $tries of 5: $complaint"
       ((tries < 5)) || reject "$1" "$complaint"
       ;;
     unsure)
       not_before[$1]=$((now + 1))
-      wait_for "$1" "in doubt: sbatch ended with status $status, and its words do not say whether it was submitted: $said $complaint"
+      wait_for "$1" "in doubt: ${command[0]} ended with status $status, and its words do not say whether it was submitted: $said $complaint"
       ;;
   esac
 }
@@ -225,8 +231,8 @@ submit() { # submit NAME TRIES: calls sbatch once; the answer decides between re
 why_held() { # why_held VERDICT: in words
   case $1 in
     limit) echo "the site's limit of submitted jobs is reached: $complaint" ;;
-    later) echo "Slurm takes no job now: $complaint" ;;
-    away) echo "Slurm cannot be asked here: $complaint" ;;
+    later) echo "${engine_name[$engine]} takes no job now: $complaint" ;;
+    away) echo "${engine_name[$engine]} cannot be asked here: $complaint" ;;
   esac
 }
 
@@ -266,7 +272,7 @@ consider() { # consider NAME: the next step on a request's way to its receipt
         return
         ;;
     esac
-    log "$name: the submission in doubt did not reach Slurm"
+    log "$name: the submission in doubt was not received"
     known_none[$name]=1
   fi
   read_fields "spool/intents/$name"
@@ -276,13 +282,13 @@ consider() { # consider NAME: the next step on a request's way to its receipt
   elif [[ -z $is_good ]]; then
     reject "$name" "$reason"
   elif ((tries >= 5)); then
-    reject "$name" "sbatch failed 5 times${why_not[$name]:+: ${why_not[$name]}}; the submitter's log says how"
+    reject "$name" "its submission failed 5 times${why_not[$name]:+: ${why_not[$name]}}; the submitter's log says how"
   elif [[ -n ${wanted[after]:-} ]] && ! is_settled "${wanted[after]}"; then
     waits_for[$name]=${wanted[after]}
     wait_for "$name" "${wanted[after]} is to be submitted first"
   elif [[ -n ${wanted[after]:-} ]] && ! was_submitted "${wanted[after]}"; then
     reject "$name" "after=${wanted[after]} was rejected"
-  else
+  elif ! "hold_$MLIPILOT_ENGINE" "$name"; then
     submit "$name" "$tries"
   fi
 }

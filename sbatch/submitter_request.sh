@@ -133,6 +133,11 @@ build_command() { # build_command NAME: fills `command` from `wanted` and the si
   command+=("${words[@]}" ${after:+"--dependency=afterany:$after"}
     ${wanted[exclude]:+"--exclude=${wanted[exclude]}"} --signal=B:USR2@60 "$requeue"
     "$sbatch_dir/${wanted[template]}.sbatch" "$run")
-  split_words "${wanted[attempt]:+${wanted[attempt]//,/ }}" # a stage each
+  add_stages
+}
+
+add_stages() { # of `wanted`, as the batch script's words, to `command`
+  local words
+  split_words "${wanted[attempt]:+${wanted[attempt]//,/ }}"
   command+=("${words[@]}")
 }

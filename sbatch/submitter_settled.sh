@@ -122,7 +122,7 @@ may_go() { # may_go LOG: an empty one, or that of a job that ended well and whos
 fold_settled() { # what is settled becomes lines of the file, and its own files go
   local index name line asked attempts names=() lines=() left=()
   local -A awaited=()
-  for name in "${waits_for[@]}"; do awaited[$name]=1; done
+  for name in "${waits_for[@]}" "${behind[@]}"; do awaited[$name]=1; done
   more_to_fold=
   clock
   for name in "${!over[@]}" "${!refused[@]}"; do

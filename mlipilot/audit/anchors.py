@@ -36,6 +36,8 @@ from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
+# HyperQueue's, within a Slurm job: sbatch/engine_hq.sh. The point parts one server there from the next.
+_OF_HYPERQUEUE = re.compile(r"hq-([0-9]{1,10})(\.[0-9]{1,3})?-[0-9]{1,10}")
 _CLOCKS = timedelta(minutes=10)  # by which those of two machines may differ
 _SLURM, _EXTRACT = "Slurm's accounts", "the submitter's extracts of Slurm's accounts"
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -45,7 +47,7 @@ Ledgers = Mapping[LineagePaths, Sequence[Record]]
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """A Slurm job that the ledger says is over; it was submitted after `head` and before `end`."""
+    """A job that the ledger says is over; it was submitted after `head` and before `end`."""
 
     lineage: LineagePaths
     job_id: str
@@ -55,6 +57,12 @@ class Anchor:
     cluster: str | None = None
     """Whose number it is, as far as the ledger says it."""
 
+    @property
+    def allocation(self) -> str:
+        """The Slurm job within which HyperQueue first had the job; empty of a job of Slurm's own."""
+        match = _OF_HYPERQUEUE.fullmatch(self.job_id)
+        return match[1] if match else ""
+
 
 def verify_anchors(run: RunPaths, found: Verification) -> None:
     """Compare the names of a run's Slurm jobs with its ledgers, and both with Slurm's accounts."""
@@ -62,6 +70,8 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
         ledgers = _ledgers(run)
         anchors = [a for lineage, records in ledgers.items() for a in _anchors(lineage, records, found)]
         found.anchors = len(anchors)
+        found.notes += _without_witness([a for a in anchors if a.allocation])
+        anchors = [a for a in anchors if not a.allocation]
         requested = {name for spool in spools(run) for name in requested_names(spool)}
         if anchors or requested or any(_is_on_slurm(records) for records in ledgers.values()):
             begun = _begun(ledgers)
@@ -99,14 +109,30 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verificati
             job_id, name = str(record.body["job_id"]), str(record.body.get("job_name"))
             match = NAME.fullmatch(name)
             head = earlier.get(match[1]) if match else None
-            if head is not None and _NUMBER.fullmatch(job_id):
+            if head is not None and (_NUMBER.fullmatch(job_id) or _OF_HYPERQUEUE.fullmatch(job_id)):
                 yield Anchor(lineage, job_id, name, head, record, clusters[head.seq])
             else:
                 found.problems.append(
-                    f"{lineage.ledger}:{record.seq + 1}: the name of Slurm's job {one_line(job_id, 20)}, "
-                    f"{one_line(name, 120)}, holds the hash of no record before its end"
+                    f"{lineage.ledger}:{record.seq + 1}: the name of {_whose(job_id)} job "
+                    f"{one_line(job_id, 20)}, {one_line(name, 120)}, holds the hash of no record "
+                    "before its end"
                 )
         earlier[record.hash[:16]] = record
+
+
+def _whose(job_id: str) -> str:
+    return "HyperQueue's" if job_id.startswith("hq-") else "Slurm's"
+
+
+def _without_witness(anchors: Sequence[Anchor]) -> Iterator[str]:
+    """Of HyperQueue's jobs the names are in the ledger and in the spool, which have one owner."""
+    if anchors:
+        allocations = sorted({anchor.allocation for anchor in anchors}, key=int)
+        shown = ", ".join(allocations[:5]) + (", ..." if len(allocations) > 5 else "")
+        yield (
+            f"{len(anchors)} jobs were HyperQueue's, within the Slurm jobs {shown}: their names were "
+            "compared with the ledger alone, for Slurm's accounts know such allocations, not what ran there"
+        )
 
 
 def _compare_with_accounts(

@@ -81,7 +81,7 @@ class Ending:
             was_alive = found is not None and self._alive.pop(name, None) is not None
             if going_on:
                 self._alive[name] = going_on
-            elif jobs or was_alive or self._never_submitted(name):
+            elif jobs or was_alive or self._never_submitted(name) or self._ended_with_its_server(name):
                 self.over.add(name)
         self._scancel([job for jobs in self._alive.values() for job in jobs])
 
@@ -130,9 +130,9 @@ class Ending:
             if name not in self.over:
                 receipt = self._spool.receipt(name)
                 known = [job.id for job in self._alive.get(name, [])]
-                numbers += known or ([receipt.job_id] if receipt and receipt.job_id else [])
+                numbers += known or ([self._number(receipt.job_id)] if receipt and receipt.job_id else [])
                 names += [] if known or (receipt and receipt.job_id) else [name]
-        by_number = [f"scancel {' '.join(numbers)}"] if numbers else []
+        by_number = [f"scancel {' '.join(dict.fromkeys(numbers))}"] if numbers else []
         return by_number + [f"scancel --name={name}" for name in names]
 
     def _never_submitted(self, name: str) -> bool:
@@ -140,6 +140,15 @@ class Ending:
         if receipt is not None:
             return not receipt.submitted
         return not is_served(self._spool) and not self._spool.may_be_submitted(name)
+
+    def _number(self, job_id: str) -> str:
+        """What Slurm can end: of a job of HyperQueue's, which only its submitter can, the allocation."""
+        return (self._spool.allocation() or job_id) if job_id.startswith("hq-") else job_id
+
+    def _ended_with_its_server(self, name: str) -> bool:
+        receipt = self._spool.receipt(name)
+        of_hyperqueue = receipt is not None and (receipt.job_id or "").startswith("hq-")
+        return of_hyperqueue and self._spool.allocation() is None and not is_served(self._spool)
 
     def _scancel(self, jobs: list[_Job]) -> None:
         """At once for all that are this user's; for each of another's by itself, which Slurm may refuse."""

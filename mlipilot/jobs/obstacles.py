@@ -1,4 +1,4 @@
-"""What keeps a job of Slurm's from running, by Slurm's own word: does time mend it, or does a person have to?
+"""What keeps a job from running, by Slurm's own word: does time mend it, or does a person have to?
 
 The words are those of `squeue`'s REASON (`job_state_reason` in Slurm's slurm.h), where most limits are named
 by whose they are and what they limit.
@@ -26,6 +26,7 @@ _NOT_STARTED = "the node could not start it: see `scontrol show job JOB`, then `
 _USED_UP = "the account's allocation is used up: ask for more, or set MLIPILOT_ACCOUNT"
 # The first that matches counts.
 _OBSTACLES = (
+    (r"HyperQueue:NeverFits", Obstacle("never", "`sbatch` again with a larger allocation, or ask for less")),
     (r"requeued.held", Obstacle("person", _NOT_STARTED)),
     (r"JobHoldMaxRequeue", Obstacle("person", "it was requeued too often: `scontrol release JOB`")),
     (r"JobHeld(User|Admin)|requeued.in.held.state", Obstacle("person", "`scontrol release JOB` lets it run")),

@@ -47,7 +47,14 @@ _CANCEL_SETTLE_S = 5.0  # the same for who asked for that end: what comes later 
 _CANCEL_PATIENCE_S = 90.0
 _LOOK_S = 60.0  # between two looks at everything while nothing is known to have changed
 _NEVER_PATIENCE_S = 60.0  # nodes that come back may change Slurm's mind
-_TELLING = re.compile("BadConstraints|Launch|Hold|Dead")  # reasons that say more than the state does
+_TELLING = re.compile(
+    "BadConstraints|Launch|Hold|Dead|limit (was )?reached"
+)  # reasons that say more than the state does
+
+
+def scheduler(job_id: str) -> str:
+    """Who runs the job of that id: Slurm, or HyperQueue within an allocation (sbatch/engine_hq.sh)."""
+    return "HyperQueue" if job_id.startswith("hq-") else "Slurm"
 
 
 def is_over(state: str) -> bool:
@@ -131,7 +138,7 @@ class SlurmBackend:
             return Standing("running", **where)
         if (now := self._sealed_at_last(attempt)) is not None:
             return Standing(now, **where)
-        said = f"Slurm says {state}" + (f" on {row.node}" if row.node else "")
+        said = f"{scheduler(row.job_id)} says {state}" + (f" on {row.node}" if row.node else "")
         said += f" ({one_line(row.reason, 100)})" if state == "FAILED" and _TELLING.search(row.reason) else ""
         if state in _NODE_FAULTS:
             return Standing("ended", "lost", said, free=True, bad_node=row.node or None, **where)
@@ -172,8 +179,9 @@ class SlurmBackend:
             self.spool.ask_to_cancel(name)
         what = "can never start as it was submitted" if met.kind == "never" else "is not let run"
         raise PausedError(
-            f"job {row.job_id} ({name}) {what}: Slurm says {row.state}, {one_line(row.reason, 100)}, for "
-            f"{waited_s / 60:.0f} min; {met.mend.replace('JOB', row.job_id)}, then resume"
+            f"job {row.job_id} ({name}) {what}: {scheduler(row.job_id)} says {row.state}, "
+            f"{one_line(row.reason, 100)}, for {waited_s / 60:.0f} min; "
+            f"{met.mend.replace('JOB', row.job_id)}, then resume"
         )
 
     def _not_in_queue(self, attempt: Path, name: str, receipt: Receipt, where: dict[str, Any]) -> Standing:

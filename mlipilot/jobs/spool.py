@@ -131,6 +131,11 @@ class Spool:
             time=_number(fields.get("time")),
         )
 
+    def allocation(self) -> str | None:
+        """The Slurm job in which HyperQueue serves now (sbatch/engine_hq.sh), if there is one."""
+        server = (_fields(self.root / "hq") or {}).get("server", "")
+        return server.partition(".")[0] or None
+
     def _settled_says(self, name: str, what: str) -> bool:
         return (self._settled.get(name) or {}).get(what) == "1"
 

@@ -274,6 +274,27 @@ def test_a_moved_run_s_requests_still_name_its_jobs(campaign: Campaign, tmp_path
     assert "a ledger was cut or rewritten" in problem
 
 
+def test_names_of_hyperqueues_jobs_are_compared_with_the_ledger_and_it_is_said(campaign: Campaign) -> None:
+    for job_id in ("hq-4711-1", "hq-4711.2-1", "hq-98-3"):
+        name = campaign.submit()
+        campaign.rows.write_text("".join(campaign.rows.read_text().splitlines(keepends=True)[:-1]))
+        campaign.finish(name, job_id=job_id)
+    found = _verified(campaign.run)
+    assert found.problems == [] and (found.anchors, found.witnessed) == (5, 2)
+    (note,) = [note for note in found.notes if "HyperQueue" in note]
+    assert note.startswith("3 jobs were HyperQueue's, within the Slurm jobs 98, 4711: their names were")
+
+
+@pytest.mark.parametrize("job_id", ["hq-4711", "hq-x-1", "hq-4711-1;2"])
+def test_an_id_that_is_nobodys_or_a_name_of_hyperqueues_without_a_record_is_a_problem(
+    campaign: Campaign, job_id: str
+) -> None:
+    campaign.finish(campaign.submit(), job_id=job_id)
+    campaign.finish(campaign.submit(), job_id="hq-4711-1", job_name=f"mlp-{'0' * 16}-l0.0001.s7.t.a1")
+    first, second = _verified(campaign.run).problems
+    assert f"the name of HyperQueue's job {job_id}" in first and "HyperQueue's job hq-4711-1" in second
+
+
 def test_local_processes_leave_no_names(tmp_path: Path, stand_in: StandIn) -> None:
     stand_in("sacct", f"touch {tmp_path}/asked")
     made = Campaign(RunPaths(tmp_path / "run"), tmp_path / "rows")

@@ -38,6 +38,7 @@ TYPED = {
 }
 NOT_TYPED = {
     ("docs/benchmarks.md", "python ci/benchmark_submitter.py"): "minutes; its lines are made by test_load.py",
+    ("docs/benchmarks.md", "python ci/benchmark_hyperqueue.py"): "minutes; test_hq_cluster.py runs such jobs",
     ("docs/benchmarks.md", "python ci/benchmark_labels.py"): "a quarter of an hour of PySCF",
     ("docs/pilots-search.md", "sbatch --array=0-11"): "twelve lineages, three of them with a language model",
 }

@@ -218,6 +218,6 @@ def cluster_run(slurm: None, tmp_path: Path) -> Iterator[Run]:
     run = make_run(tmp_path / 'it\'s 100% a "run" $HOME', MLIPILOT_SBATCH_DIR=str(scripts))
     yield run
     run.end_all()
-    numbers = [read_fields(path).get("job_id", "") for path in run.spool.glob("receipts/mlp-*")]
-    if any(numbers):
-        subprocess.run(["scancel", *filter(None, numbers)], check=False)
+    ids = [read_fields(path).get("job_id", "") for path in run.spool.glob("receipts/mlp-*")]
+    if numbers := [number for number in ids if number.isdigit()]:
+        subprocess.run(["scancel", *numbers], check=False)

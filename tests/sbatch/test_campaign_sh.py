@@ -25,9 +25,9 @@ def site(tmp_path: Path, standin_slurm: StandinSlurm) -> Checkout:
     return Checkout(tmp_path / "site", standin_slurm)
 
 
-def refused(site: Checkout, run: str = "runs/tiny") -> str:
+def refused(site: Checkout, run: str = "runs/tiny", **environment: str) -> str:
     """The last line of a campaign that ends before anything was asked of Slurm or run in the image."""
-    done = site.start(run)
+    done = site.start(run, **environment)
     assert done.returncode == 2, done.stdout
     assert site.slurm.calls("sbatch") == [] and not (site.apptainer / "calls").exists()
     return str(done.stdout).splitlines()[-1]
@@ -165,6 +165,30 @@ def test_where_jobs_are_submitted_elsewhere_this_node_asks_slurm_for_none(site: 
     assert done.returncode == 0, done.stdout
     assert f"sbatch/submitter.sh --once {site.run}" in done.stdout and "--go-on" in site.words()
     assert site.slurm.calls("sbatch") == [] and not (site.run / "served").exists()
+
+
+def test_with_hyperqueue_the_jobs_nodes_are_its_workers_for_as_long_as_the_campaign(site: Checkout) -> None:
+    site.submitter = 'env >"$1/served"\n'
+    keeper = (
+        'trap "echo ended >>\'$1/joined\'; exit" TERM\necho "$@" >"$1/joined"\nwhile :; do sleep 0.1; done\n'
+    )
+    (site.root / "sbatch" / "hyperqueue.sh").write_text(keeper)
+    site.write_program(
+        "mlipilot", f"until [ -e {site.run}/joined ] && [ -e {site.run}/served ]; do sleep 0.1; done"
+    )
+    site.write_program("hq", "exit 1")
+    done = site.start(MLIPILOT_ENGINE="hq")
+    assert done.returncode == 0, done.stdout
+    assert (site.run / "joined").read_text().splitlines() == [str(site.run), "ended"]
+    assert "MLIPILOT_ENGINE=hq\n" in (site.run / "served").read_text()
+
+
+def test_an_engine_that_is_not_there_ends_a_campaign_before_it_begins(
+    site: Checkout, path_without: PathWithout
+) -> None:
+    path = f"{site.slurm.root / 'bin'}:{site.apptainer / 'bin'}:{path_without('hq')}"
+    assert "hq is not on the PATH" in refused(site, MLIPILOT_ENGINE="hq", PATH=path)
+    assert "MLIPILOT_ENGINE='pbs' in tiny.sbatch" in refused(site, MLIPILOT_ENGINE="pbs")
 
 
 def test_where_jobs_are_submitted_has_two_answers(site: Checkout) -> None:

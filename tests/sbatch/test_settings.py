@@ -59,6 +59,7 @@ def all_set(root: Path) -> dict[str, str]:
         "MLIPILOT_IMAGE": str(root / "containers" / "mlipilot-cpu.sif"),
         "MLIPILOT_IMAGE_SHA256": "ab" * 32,
         "MLIPILOT_SUBMIT": "here",
+        "MLIPILOT_ENGINE": "slurm",
         "MLIPILOT_SBATCH_DIR": str(SBATCH),
         "MLIPILOT_ENDPOINT": str(model),
         "MLIPILOT_ENDPOINT_IMAGE": str(model),
@@ -97,7 +98,7 @@ def test_the_documents_tell_the_same_defaults() -> None:
 
 
 def test_scripts_read_their_settings_before_anything_else() -> None:
-    for name in ("submitter.sh", "campaign.sh", "endpoint.sh"):
+    for name in ("submitter.sh", "campaign.sh", "endpoint.sh", "hyperqueue.sh"):
         sourced = re.findall(r'^source ".*/([a-z_]+\.sh)"$', (SBATCH / name).read_text(), re.MULTILINE)
         assert sourced[0] == "settings.sh", name
 
