@@ -94,8 +94,7 @@ def test_one_that_cannot_begin_keeps_nobody_else_from_it(
     node: Callable[..., Node], make_order: MakeOrder
 ) -> None:
     here = node("pass")
-    other = add(here, seed_8(ATTEMPT), make_order("pass"))
-    (other / "job.json").write_text("{")
+    other = add(here, seed_8(ATTEMPT), make_order("pass\npass"))  # which no command line can hold
     evaluation = add(here, EVALUATION, make_order("pass"), needs=str(here.attempt))
     here.attempts = [f"{ATTEMPT}+{seed_8(ATTEMPT)}", EVALUATION]
     status, said = here.work()
