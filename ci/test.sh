@@ -79,4 +79,5 @@ fi
 say "end-to-end tests"
 marks="(slow or cluster) and not sweep"
 [ "${1:-}" != sweep ] || marks=sweep
-"$venv/bin/pytest" -n 2 --dist loadgroup -m "$marks" --durations=15 -rs
+# Three workers on two cores: most of the time is waiting for Slurm.
+"$venv/bin/pytest" -n 3 --dist loadgroup -m "$marks" --durations=15 -rs

@@ -195,7 +195,8 @@ class Controller:
 
     def _take(self, step: steps.Step, state: State) -> None:
         if self.job is not None and isinstance(step, steps.AskPilot | steps.AskReviewer | steps.DrawLesson):
-            self.job.ensure_requested(self.ledger.head)
+            if not self.job.is_requested:
+                self.job.ensure_requested(self.ledger.head)
             self.job.wait(self.lineage.cancel.exists)
             self.cancel_if_asked()
         match step:

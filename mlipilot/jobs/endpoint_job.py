@@ -60,6 +60,11 @@ class EndpointJob:
             self._backend.spool.request(name, {"template": "endpoint"})
             self._tell(f"the model's job is asked for: {name}")
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether this controller has asked for it."""
+        return self._first is not None
+
     def wait(self, stop: Callable[[], bool]) -> None:
         """Return once the model answers, or `stop` says so. Raises PausedError when its job is over."""
         number, told_at, told = self._newest(), 0.0, ""

@@ -69,8 +69,8 @@ class LoopbackServer:
 def serve_until_interrupted(decider: Decider, port: int, announce: Callable[[str], None]) -> None:
     """Serve in this thread until Ctrl-C; `announce` is given the base URL once requests are answered."""
     server = _bound(decider, port)
-    announce(f"http://{HOST}:{server.server_address[1]}/v1")
     try:
+        announce(f"http://{HOST}:{server.server_address[1]}/v1")
         server.serve_forever()
     except KeyboardInterrupt:
         return

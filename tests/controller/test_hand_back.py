@@ -206,7 +206,10 @@ def test_who_takes_over_a_wait_asks_for_the_model_when_it_is_needed(
     class Job:
         """What serves the run's model."""
 
+        is_requested = False
+
         def ensure_requested(self, _: str) -> None:
+            self.is_requested = True
             asked.append("requested")
 
         def wait(self, _: object) -> None:
@@ -232,5 +235,6 @@ def test_who_takes_over_a_wait_asks_for_the_model_when_it_is_needed(
             controller.work(0)
         assert asked == []
         controller.colleagues = Colleagues()  # type: ignore[assignment]
-        controller._take(steps.AskReviewer(1, 1), controller.state())
-    assert asked == ["requested", "awaited"]
+        for _ in range(2):
+            controller._take(steps.AskReviewer(1, 1), controller.state())
+    assert asked == ["requested", "awaited", "awaited"]

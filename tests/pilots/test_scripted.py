@@ -298,3 +298,10 @@ def test_open_pilot_takes_key_and_model_from_where_the_settings_say(
     pages["/v1/models"] = faulty.json_body({"data": [3]})
     with pytest.raises(PausedError, match="no list of models"), open_pilot(settings):
         pass
+
+
+def test_an_interrupt_that_comes_as_soon_as_the_address_is_told_ends_it_well() -> None:
+    def announce(_: str) -> None:
+        raise KeyboardInterrupt
+
+    serve_forever(0, announce)
