@@ -6,7 +6,8 @@
 #                             what runs there for long; every minute or so. 0: done, or another submitter serves
 #
 # Exit status: 2 what was given is wrong, 75 Slurm does not answer (--once), 1 another submitter took over.
-# It needs bash 4.4, coreutils and Slurm's commands; with MLIPILOT_ENGINE=hq it serves within an allocation: engine_hq.sh. RUN is an absolute path on a filesystem that jobs see.
+# It needs bash 4.4, coreutils and Slurm's commands; with MLIPILOT_ENGINE=hq it serves within an allocation:
+# engine_hq.sh. RUN is an absolute path on a filesystem that jobs see.
 #
 # The site's settings are in settings.sh.
 #
