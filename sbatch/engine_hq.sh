@@ -62,7 +62,8 @@ server_runs_here() { # by what the process itself says: others can write in the 
 
 start_server() { # only its owner may read the keys that it leaves in its directory
   local number=1 old tries
-  ! server_runs_here || kill -TERM "$server_pid" # its workers end with it, and join the new one
+  ! server_runs_here || kill -KILL "$server_pid" # it may hang; its workers end with it, and join the new one
+  [[ -f spool/hq || ! -e spool/hq ]] || rm -rf spool/hq
   server=$allocation
   until mkdir -m 700 "spool/hq-$server" 2>/dev/null; do
     number=$((number + 1)) server=$allocation.$number

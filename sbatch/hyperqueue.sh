@@ -34,6 +34,11 @@ join_server() { # join_server SERVER SECONDS MEMORY_MIB IDLE_S: this node's work
   cd / && exec env -i "${clean[@]}" hq --server-dir="$run/spool/hq-$1" worker start "${words[@]}"
 }
 
+served_by() { # the server that serves the run now
+  read_fields "$run/spool/hq"
+  printf '%s' "${fields[server]:-}"
+}
+
 keep_joined() { # until asked to end: the nodes join whichever server serves the run
   local server joined='' left_s step=() began
   read_allocation "$SLURM_JOB_ID" /dev/stderr || fail "Slurm does not say what job $SLURM_JOB_ID is: $complaint"
@@ -52,7 +57,12 @@ keep_joined() { # until asked to end: the nodes join whichever server serves the
       [ "$server" = "$joined" ] || say "$nodes node(s) join HyperQueue's server $server${left_s:+ for $left_s s}"
       joined=$server began=$SECONDS
       "${step[@]}" bash "$here/hyperqueue.sh" --join "$run" "$server" "$left_s" "$memory_mib" "${idle_s:-}" &
-      await_child $!
+      child=$!
+      while kill -0 "$child" 2>/dev/null && [[ ! -f $run/spool/hq || $server == "$(served_by)" ]]; do
+        sleep 2
+      done
+      [ "$server" = "$(served_by)" ] || kill -TERM "$child" 2>/dev/null # its server is not the run's any more
+      await_child "$child"
       say "HyperQueue's workers have ended with status $status"
       [ -z "${idle_s:-}" ] || [ "$status" != 0 ] || ((SECONDS - began < idle_s)) || return 0 # nothing was to do
     fi

@@ -26,8 +26,8 @@ find_place() { # find_place PATH: where a directory below the run really is, int
 not_text=$'*[!\n -~]*'
 check_text() { # check_text FILE: that it is short, and printable ASCII
   local text stopped=''
-  ! IFS= read -r -d '' -n 4097 text <"$1" || stopped=1 # at a NUL, or where it is too long
-  [[ ${#text} -le 4096 ]] || refuse "the request is longer than 4096 bytes" || return
+  ! IFS= read -r -d '' -n 16385 text <"$1" || stopped=1 # at a NUL, or where it is too long
+  [[ ${#text} -le 16384 ]] || refuse "the request is longer than 16384 bytes" || return
   # shellcheck disable=SC2053  # it is a pattern
   [[ -z $stopped && $text != $not_text ]] || refuse "the request holds other than printable ASCII"
 }

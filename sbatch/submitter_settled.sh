@@ -65,7 +65,7 @@ read_asked() { # read_asked NAME: what its request says, as one line, into `aske
   local word words file=spool/requests/$1
   asked='' attempts=()
   [[ -f $file && ! -L $file ]] || return 0
-  { IFS= read -r -d '' -n 4096 asked <"$file"; } 2>/dev/null
+  { IFS= read -r -d '' -n 16384 asked <"$file"; } 2>/dev/null
   asked=${asked//[! -~]/ } asked=${asked% }
   split_words "${asked//[^a-z0-9\/-]/ }"
   for word in "${words[@]}"; do
@@ -143,11 +143,14 @@ fold_settled() { # what is settled becomes lines of the file, and its own files 
   log "folded ${#names[@]} of the requests that are settled: spool/settled has ${#folded[@]}"
 }
 
+drop_impostor() { # what stands in the file's place and is none
+  [[ ! -L spool/settled ]] && [[ -f spool/settled || ! -e spool/settled ]] || rm -rf -- spool/settled
+}
+
 append_settled() { # append_settled LINE…: on disk when this returns
   local size
-  if [[ -L spool/settled || -e spool/settled && ! -f spool/settled ]]; then
-    rm -rf -- spool/settled # nobody's: it is ours to write
-  fi
+  drop_impostor
+  restore_settled # what is appended to is whole
   if ! { printf '%s' "$settled_tail" && printf '%s\n' "$@"; } >>spool/settled || ! sync -- spool/settled; then
     settled_tail=$'\n'
     log_once settled "cannot write $run/spool/settled: see the filesystem's space and rights"
@@ -168,6 +171,7 @@ note_settled() { # how long the file is, beside the spool: who opens the run aft
 restore_settled() { # the file, where somebody deleted or cut it
   local size
   [[ ${#folded[@]} -gt 0 ]] || return 0
+  drop_impostor
   settled_size
   ((size < settled_bytes)) || return 0
   log "spool/settled is gone, or shorter than it was, and written again"

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controller": {"audit", "campaign", "datasets", "evaluation", "jobs", "pilots"},
     "report": {"audit", "campaign", "controller", "datasets", "evaluation", "jobs", "pilots"},
     "doctor": {"audit", "campaign", "jobs", "pilots"},
-    "merge": {"audit", "campaign.paths", "controller.findings", "jobs.slurm_job"},
+    "merge": {"audit", "campaign.paths", "controller.findings", "controller.state", "jobs.slurm_job"},
     "reproduce": {"audit", "campaign", "controller", "datasets", "evaluation", "jobs"},
     "cli": {
         *("audit", "campaign", "controller", "datasets", "doctor", "evaluation", "jobs", "pilots", "report"),

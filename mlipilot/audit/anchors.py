@@ -69,6 +69,8 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
     try:
         ledgers = _ledgers(run)
         anchors = [a for lineage, records in ledgers.items() for a in _anchors(lineage, records, found)]
+        # Seeds of a candidate share a job: the first end is the bound.
+        anchors = list({(a.cluster, a.job_id, a.name): a for a in reversed(anchors)}.values())[::-1]
         found.anchors = len(anchors)
         found.notes += _without_witness([a for a in anchors if a.allocation])
         anchors = [a for a in anchors if not a.allocation]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,11 +41,16 @@ class SettledRequests:
         The file is opened each time: only that makes a file server's client look for news.
         """
         try:
-            stream = self._path.open("rb")
-        except (FileNotFoundError, NotADirectoryError):
+            number = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would hang
+        except PermissionError:
+            raise
+        except OSError:
             return
-        with stream:
-            about = os.fstat(stream.fileno())
+        about = os.fstat(number)
+        if not stat.S_ISREG(about.st_mode):
+            os.close(number)
+            return  # the submitter puts the file in its place
+        with os.fdopen(number, "rb") as stream:
             file = about.st_dev, about.st_ino
             if file != self._file or about.st_size < self._read_bytes:
                 self._file, self._read_bytes = file, 0

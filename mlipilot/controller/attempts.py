@@ -157,8 +157,11 @@ class Attempts:
                 result = self._sealed_result(attempt)
                 if key.kind == "smoke" and result["outcome"] == "ok" and (fault := smoke_fault(attempt)):
                     result |= {"outcome": "failed", "reason": fault}
+                if body["job_id"] is None:  # the submitter's answer is not to be had; the seal names it, too
+                    body["job_id"] = read_result(attempt).job_id
                 return body | result
             case "ended":
+                self.backend.give_up(attempt)
                 how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
                 return body | how | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}
             case _:

@@ -60,6 +60,9 @@ class Backend(Protocol):
     def standing(self, attempt: Path) -> Standing:
         """Where an attempt stands. Raises PausedError when that cannot be known for too long."""
 
+    def give_up(self, attempt: Path) -> None:
+        """Have nothing begin or seal an attempt any more that `ended`: that is about to be recorded."""
+
     def cancel(self, *attempts: Path, tell: Callable[[str], None] = silently) -> str:
         """End attempts and wait until they are over; `tell` hears what is waited for.
 

@@ -69,6 +69,8 @@ def read_in_flight(spool: Spool, attempt: Path, job: str, number: int, queue: Qu
     if is_over(row.state):
         return replace(found, phase="ending")
     if row.state not in WAITING:
+        if row.state == "RUNNING" and not (attempt / CLAIM).exists():
+            return replace(found, phase="pending", reason="its job has not come to it yet")
         return found
     met = obstacle(row.state, row.reason)
     phase: Phase = "pending" if met.kind == "wait" else "held"

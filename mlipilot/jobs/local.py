@@ -21,6 +21,7 @@ from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.ending import silently
 from mlipilot.jobs.late import seal_found
+from mlipilot.jobs.order import read_order
 from mlipilot.jobs.processes import is_withdrawn, read_claim, withdraw
 from mlipilot.jobs.space import why_not_storable
 from mlipilot.jobs.starts import CLAIM
@@ -55,7 +56,7 @@ class LocalBackend:
         attempt.mkdir(parents=True, exist_ok=True)
         if (problem := why_not_storable(attempt, work.order.min_free_mib)) is not None:
             raise PausedError(f"the job of {attempt} is not begun: {problem}")
-        if not (attempt / "job.json").exists():
+        if not (attempt / "job.json").exists() or read_order(attempt).run != work.order.run:
             write_json(attempt / "job.json", work.order.model_dump())
         try:
             self._workers[attempt] = subprocess.Popen(
@@ -74,6 +75,9 @@ class LocalBackend:
         if self._container is None:
             return []
         return ["--image", str(self._container.image), "--network", self._container.network]
+
+    def give_up(self, attempt: Path) -> None:
+        """See `Backend`: a worker that is gone does not come back."""
 
     def standing(self, attempt: Path) -> Standing:
         """From the attempt's directory and, for a worker of our own, from whether it still runs.

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlipilot.audit.files import write_json
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.order import read_order
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.spool import Spool
 
@@ -31,6 +32,16 @@ def read_note(attempt: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return dict(found)
+
+
+def give_up(attempt: Path) -> None:
+    """Have no start of its job begin or seal an attempt any more: the ledger has its end.
+
+    Somebody may requeue a job that is over, and what it would leave is no part of the record.
+    """
+    note = read_note(attempt)
+    if note is not None:
+        write_json(attempt / NOTE, note | {"given_up": True})
 
 
 def resources_asked(settings: JobSettings, width: int, limits_s: Sequence[float]) -> dict[str, int]:
@@ -98,9 +109,13 @@ class Requests:
             return None
         if self.spool.is_requested(name):
             return name
-        first = read_note(self.run / _attempts(request)[0]) if request else None
-        if request is None or first is None or first["name"] != name:
+        if request is None:
+            return None
+        first = self.run / _attempts(request)[0]
+        if (read_note(first) or {}).get("name") != name:
             return None  # a kill came before it was published
+        if read_order(first).run != str(self.run):
+            return None  # it is of the run that this one was copied from
         self.spool.request(name, request)
         return name
 

@@ -21,7 +21,7 @@ from mlipilot.jobs.ending import Ending, Tell, is_served, silently
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
-from mlipilot.jobs.requests import Requests, read_note
+from mlipilot.jobs.requests import Requests, give_up, read_note
 from mlipilot.jobs.seal import NotSealedError
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.space import NOT_STORABLE, why_not_storable
@@ -90,6 +90,10 @@ class SlurmBackend:
     def ensure_started(self, *works: Submission) -> None:
         """Publish the requests of attempts, and of the evaluations that follow them."""
         self._requests.ensure(works)
+
+    def give_up(self, attempt: Path) -> None:
+        """See `Backend`: whoever requeues its job finds nothing to run."""
+        give_up(attempt)
 
     def standing(self, attempt: Path) -> Standing:
         """What manifest, receipt and queue say together. Raises PausedError as `Backend` says."""

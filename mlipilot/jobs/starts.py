@@ -104,9 +104,10 @@ class JobStart:
         return begun is not None and begun.start == (self.job_id, self.restart, self.node)
 
     def _is_asked_for(self, attempt: Path) -> bool:
-        """Whether the attempt is this job's: when a training was lost, the evaluation that was fused with it
-        is asked of the next training's job."""
-        return not self.name or _name_of_job(attempt) == self.name
+        """Whether the attempt is this job's: the ledger may have its end already, and when a training was
+        lost, the evaluation that was fused with it is asked of the next training's job."""
+        note = _note(attempt)
+        return not note.get("given_up") and (not self.name or note.get("name") == self.name)
 
 
 def may_be_sealed(attempt: Path) -> bool:
@@ -116,15 +117,15 @@ def may_be_sealed(attempt: Path) -> bool:
 
 
 def _cancel_was_asked(attempt: Path) -> bool:
-    name = _name_of_job(attempt)
+    name = _note(attempt).get("name")
     return name is not None and Spool(RunPaths(Path(read_order(attempt).run)).spool).is_cancelled(name)
 
 
-def _name_of_job(attempt: Path) -> str | None:
+def _note(attempt: Path) -> dict[str, Any]:
     try:
-        return str(json.loads((attempt / "slurm.json").read_text(encoding="utf-8"))["name"])
-    except (OSError, ValueError, KeyError):
-        return None
+        return dict(json.loads((attempt / "slurm.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def claimant(attempt: Path) -> JobStart | None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import read_regular
+from mlipilot.audit.ledger import LedgerError, read_ledger
 from mlipilot.audit.lock import holder
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.controller.state import replay
 from mlipilot.errors import InputError
 from mlipilot.jobs.slurm_job import fate_of_job
 from mlipilot.merge.copying import files_of
@@ -69,7 +71,7 @@ def check_same_campaign(first: RunPaths, other: RunPaths) -> None:
 
 
 def check_idle(run: RunPaths) -> None:
-    """Whether no controller holds a lineage. Raises InputError naming whose it may be."""
+    """Whether no controller holds a lineage, and no job of one is under way. Raises InputError."""
     for lineage in run.lineages():
         words = holder(lineage.root, fate_of_job)
         if words is not None:
@@ -79,6 +81,22 @@ def check_idle(run: RunPaths) -> None:
                 mend="let it end, or `mlipilot cancel` the run where it is carried, and copy it again; if it "
                 f"is certainly over, `mlipilot unlock {run.root} --lineage {lineage.number}`",
             )
+        under_way = _jobs_under_way(lineage)
+        if under_way:
+            raise InputError(
+                f"jobs of this lineage are under way: {', '.join(under_way)}",
+                file=lineage.root,
+                mend="let it come to its end, or `mlipilot cancel` the run where it is carried, and copy it "
+                "again: the jobs write where it was begun",
+            )
+
+
+def _jobs_under_way(lineage: LineagePaths) -> list[str]:
+    """Those that its ledger has begun and not ended, such as of a controller that handed its core back."""
+    try:
+        return [key.text for key, _ in replay(read_ledger(lineage.ledger)).in_flight()]
+    except (OSError, LedgerError):
+        return []  # there is none, or whoever looks at the record names what is wrong with it
 
 
 def _read(path: Path) -> bytes:

@@ -122,7 +122,10 @@ def status_line(found: Mapping[str, Any]) -> str:
         parts.append(f"{budget['spent'] / budget['limit']:.0%} of {name}")
     lines = [" · ".join(parts)]
     lines += found["handed_back"]["words"] if found["handed_back"] else []
-    lines += in_flight_lines([InFlight(**job) for job in found["jobs_in_flight"]])
+    in_flight = in_flight_lines([InFlight(**job) for job in found["jobs_in_flight"]])
+    if in_flight and found["handed_back"]:
+        lines.append("when the core was handed back:")
+    lines += in_flight
     lines += [found["reason"]] if found["reason"] else []
     lines += [f"warning: {door}" for door in found["isolation"]["open_doors"]]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,3 +67,20 @@ def test_a_job_that_does_not_end_pauses_before_anything_is_sealed(
     with pytest.raises(PausedError, match="does not end"):
         attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
     assert made.lineage.attempt(JobKey(0, 2, "evaluate"), 1).exists()
+
+
+class Sealed(Queue):
+    """Jobs whose numbers the submitter does not tell, as somebody deleted what it had said."""
+
+    def standing(self, attempt: Path) -> Standing:
+        return Standing("sealed", job_name="mlp-x")
+
+
+def test_a_sealed_attempt_names_its_job_where_the_submitter_does_not(
+    made: SyntheticRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = _attempts(made, Sealed(), monkeypatch)
+    monkeypatch.setattr(attempts, "_sealed_result", lambda _: {"outcome": "ok"})
+    monkeypatch.setattr("mlipilot.controller.attempts.read_result", lambda _: SimpleNamespace(job_id="19"))
+    body = attempts.collect(JobKey(0, 2, "train"), 1)
+    assert body is not None and (body["job_id"], body["job_name"]) == ("19", "mlp-x")

@@ -9,6 +9,7 @@ import pytest
 
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.obstacles import obstacle
+from mlipilot.jobs.starts import CLAIM
 from mlipilot.report.jobs import in_flight_lines
 from tests.jobs.standin_cluster import Cluster
 
@@ -82,7 +83,13 @@ def test_what_keeps_a_job_has_its_mend_in_a_line_of_its_own(
     assert help_line.startswith(f"0001/seed-7/train ({reason}): ") and mend in help_line
 
 
+def test_what_waits_for_its_turn_in_a_job_does_not_run_yet(cluster: Cluster, name: str) -> None:
+    line = shown(cluster, name, "RUNNING", "None", "n7")[0]
+    assert line.startswith("pending: 0001/seed-7/train (job 42, on n7, its job has not come to it yet")
+
+
 def test_a_job_that_runs_names_its_node(cluster: Cluster, name: str) -> None:
+    (cluster.attempt("train") / CLAIM).touch()
     assert shown(cluster, name, "RUNNING", "None", "n7")[0].startswith(
         "running: 0001/seed-7/train (job 42, on n7, for 12"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -194,3 +195,27 @@ def test_a_request_that_somebody_deleted_is_published_as_it_was(tmp_path: Path) 
     third = replace(works(cluster)[2], anchor="f" * 64)
     cluster.backend.ensure_started(third)  # of the others the ledger has the end
     assert cluster.requests() == before
+
+
+def test_in_a_copy_of_the_run_orders_are_made_anew_for_its_place(tmp_path: Path) -> None:
+    """What was asked for and not begun when the run was copied must not write where it was begun."""
+    old = Cluster(tmp_path / "old", chain="fused", pack=3)
+    old.backend.ensure_started(*works(old))
+    shutil.copytree(old.run / "lineage-0", tmp_path / "new" / "lineage-0")
+    new = Cluster(tmp_path / "new", chain="fused", pack=3)
+    later = [replace(work, anchor="f" * 64) for work in works(new)]
+    new.backend.ensure_started(*later)
+    ((name, fields),) = new.requests().items()
+    assert name not in old.requests()
+    for path in fields["attempt"].replace("+", ",").split(","):
+        assert json.loads((new.run / path / "job.json").read_text())["run"] == str(new.run)
+        assert json.loads((new.run / path / "slurm.json").read_text())["name"] == name
+
+
+def test_the_largest_pack_fits_into_a_request(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "run", chain="fused", pack=32)
+    seeds = [20261130043000 + number for number in range(32)]
+    group = [replace(work, avoid_nodes=["n" * 300]) for work in works(cluster, *seeds)]
+    cluster.backend.ensure_started(*group)
+    (path,) = (cluster.spool / "requests").iterdir()
+    assert 4096 < path.stat().st_size < 16384

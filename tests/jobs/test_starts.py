@@ -14,6 +14,7 @@ from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
 from mlipilot.jobs import starts
 from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.order import Isolation, JobOrder
+from mlipilot.jobs.requests import give_up
 from mlipilot.jobs.seal import Ending, NotSealedError, seal
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.starts import CLAIM, JobStart
@@ -113,3 +114,15 @@ def test_whose_attempt_it_is_is_asked_again_just_before_the_manifest(
 def test_a_claim_that_cannot_be_read_is_somebody_elses(attempt: Path) -> None:
     (attempt / CLAIM).write_text("{")
     assert not dataclasses.replace(AGAIN, restart=9).claim(attempt)
+
+
+def test_an_attempt_whose_end_is_on_record_is_nobodys(attempt: Path) -> None:
+    """Somebody requeues its job, or starts it by hand."""
+    mine = JobStart("42", 0, "n1", NAME)
+    assert mine.claim(attempt)
+    give_up(attempt)
+    before = {path.name: path.stat().st_mtime_ns for path in attempt.iterdir()}
+    for start in (mine, JobStart("42", 1, "n2", NAME), JobStart("42", 1, "n2")):
+        assert not start.claim(attempt)
+        assert "not of this start" in (start.why_not_to_seal(attempt, cancelled=False) or "")
+    assert {path.name: path.stat().st_mtime_ns for path in attempt.iterdir()} == before

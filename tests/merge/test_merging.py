@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.files import files_below, sha256_file
+from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.recheck import recheck_verdicts
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge import merging
@@ -258,6 +259,15 @@ def test_who_carries_a_lineage_is_left_alone(clusters: Clusters, where: str) -> 
     leave_claim(held.lineages()[0].root)
     said = refused(clusters.alpha, clusters.beta)
     assert "a controller may hold this lineage (process" in said and "mlipilot unlock" in said
+
+
+def test_a_lineage_whose_jobs_are_under_way_stays_where_it_is(clusters: Clusters) -> None:
+    """Such as one whose controller handed its core back: nobody holds it, and its jobs write there."""
+    lineage = clusters.beta.lineages()[0]
+    key = JobKey(0, 1, "train")
+    Ledger(lineage.ledger).append("job_submitted", key.body | {"attempt": 2})
+    said = refused(clusters.alpha, clusters.beta)
+    assert "jobs of this lineage are under way: 0000/seed-1/train" in said and "mlipilot cancel" in said
 
 
 def test_what_is_no_run_is_refused(clusters: Clusters, tmp_path: Path) -> None:

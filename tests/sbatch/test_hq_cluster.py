@@ -134,16 +134,19 @@ def test_a_job_whose_worker_is_killed_starts_again_under_its_id(hq_run: HqRun, n
     assert int(told["SLURM_RESTART_COUNT"]) >= 1
 
 
-def test_a_server_that_is_killed_is_followed_by_another_and_jobs_go_on_as_they_were(
-    hq_run: HqRun, name: str, after: str
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.sweep)], ids=["killed", "hangs"]
+)
+def test_a_server_that_is_dead_is_followed_by_another_and_jobs_go_on_as_they_were(
+    hq_run: HqRun, name: str, after: str, how: signal.Signals
 ) -> None:
     run = hq_run.run
     attempt = todo(run, '[ "$SLURM_RESTART_COUNT" != 0 ] || sleep 300')
     run.request(name)
     allocation = hq_run.allocate()
     wait_until(lambda: hq_run.begun(name), PATIENCE_S)
-    os.kill(int(hq_run.server()["pid"]), signal.SIGKILL)
-    wait_until(lambda: run.state(name) == "COMPLETED", PATIENCE_S)
+    os.kill(int(hq_run.server()["pid"]), how)
+    wait_until(lambda: run.state(name) == "COMPLETED", 3 * PATIENCE_S)
     told = read_fields(attempt / "environment")
     assert (told["SLURM_JOB_ID"], told["SLURM_RESTART_COUNT"]) == (f"hq-{allocation}-1", "1")
     run.request(after, attempt=EVALUATION) if run.attempt(EVALUATION) else None

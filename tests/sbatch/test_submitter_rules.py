@@ -59,7 +59,7 @@ OUTSIDE: list[tuple[dict[str, str | None], str]] = [
     ({"text": GOOD + "exclude=n1\x00n2\n"}, "other than printable ASCII"),
     ({"text": GOOD + "exclude=\u00e9\n"}, "other than printable ASCII"),
     ({"text": GOOD + "\r\n"}, "other than printable ASCII"),
-    ({"text": GOOD + "x" * 4096}, "longer than 4096 bytes"),
+    ({"text": GOOD + "x" * 16384}, "longer than 16384 bytes"),
     ({"text": ""}, "key template is missing"),
 ]
 

@@ -6,12 +6,14 @@ Slurm is a stand-in here.
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.settled import SettledRequests
 from mlipilot.jobs.spool import Spool
 from tests.sbatch.conftest import Run, StandinSlurm, job_name, read_fields
 from tests.sbatch.settled import NAME, end, files_of, fold, let_time_pass, lines, seal
@@ -113,14 +115,23 @@ def test_who_opens_a_run_whose_file_was_deleted_asks_slurm_first(
     assert "Slurm is asked" not in run.once().stdout, "only once"
 
 
-@pytest.mark.parametrize("how", ["deleted", "emptied"])
+@pytest.mark.parametrize("how", ["deleted", "emptied", "a folder", "a pipe"])
 def test_who_serves_writes_it_again(run: Run, standin_slurm: StandinSlurm, how: str) -> None:
     fold(run, standin_slurm)
     before = lines(run)
     run.serve(MLIPILOT_POLL_S="1")
     wait_until(lambda: run.queue()[0]["poll"].endswith(".2"))
-    (run.spool / "settled").unlink() if how == "deleted" else (run.spool / "settled").write_text("")
-    wait_until(lambda: lines(run) == before)
+    settled = run.spool / "settled"
+    if how == "emptied":
+        settled.write_text("")
+    else:
+        settled.unlink()
+    if how == "a folder":
+        settled.mkdir()
+    elif how == "a pipe":
+        os.mkfifo(settled)
+    SettledRequests(run.spool).names()  # whoever reads it meanwhile is not held up
+    wait_until(lambda: settled.is_file() and lines(run) == before)
     run.request()
     run.request(other := job_name(2))
     wait_until(lambda: run.receipt(other))
