@@ -34,13 +34,17 @@ join_server() { # join_server SERVER SECONDS MEMORY_MIB IDLE_S: this node's work
   cd / && exec env -i "${clean[@]}" hq --server-dir="$run/spool/hq-$1" worker start "${words[@]}"
 }
 
-served_by() { # the server that serves the run now
-  read_fields "$run/spool/hq"
-  printf '%s' "${fields[server]:-}"
+leave_another_server() { # leave_another_server SERVER PID: end the workers when it is not the run's any more: it may hang
+  trap - TERM USR2 INT
+  while sleep 2; do
+    read_fields "$run/spool/hq" || continue
+    [ "${fields[server]:-}" = "$1" ] || break
+  done
+  kill -TERM "$2" 2>/dev/null
 }
 
 keep_joined() { # until asked to end: the nodes join whichever server serves the run
-  local server joined='' left_s step=() began
+  local server joined='' left_s step=() began worker watch
   read_allocation "$SLURM_JOB_ID" /dev/stderr || fail "Slurm does not say what job $SLURM_JOB_ID is: $complaint"
   if [ "$memory_mib" != 0 ]; then
     memory_mib=$((memory_mib - controller_mib))
@@ -57,12 +61,11 @@ keep_joined() { # until asked to end: the nodes join whichever server serves the
       [ "$server" = "$joined" ] || say "$nodes node(s) join HyperQueue's server $server${left_s:+ for $left_s s}"
       joined=$server began=$SECONDS
       "${step[@]}" bash "$here/hyperqueue.sh" --join "$run" "$server" "$left_s" "$memory_mib" "${idle_s:-}" &
-      child=$!
-      while kill -0 "$child" 2>/dev/null && [[ ! -f $run/spool/hq || $server == "$(served_by)" ]]; do
-        sleep 2
-      done
-      [ "$server" = "$(served_by)" ] || kill -TERM "$child" 2>/dev/null # its server is not the run's any more
-      await_child "$child"
+      worker=$!
+      leave_another_server "$server" "$worker" &
+      watch=$!
+      await_child "$worker"
+      kill "$watch" 2>/dev/null && wait "$watch"
       say "HyperQueue's workers have ended with status $status"
       [ -z "${idle_s:-}" ] || [ "$status" != 0 ] || ((SECONDS - began < idle_s)) || return 0 # nothing was to do
     fi
