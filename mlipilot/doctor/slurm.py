@@ -21,7 +21,9 @@ _MENDS = {
     r"partition": "set MLIPILOT_GPU_PARTITION to one that `sinfo` lists for you",
     r"qos": "set MLIPILOT_QOS to one that `sacctmgr show associations user=$USER` lists",
     r"gres": "set MLIPILOT_GPU_GRES to a name that `sinfo -o '%P %G'` shows, such as gpu or gpu:a100",
-    r"node configuration": "no node there is so large: lower jobs.resources or jobs.pack, or set MLIPILOT_GPU_PARTITION",
+    r"node configuration": (
+        "no node there is so large: lower jobs.resources or jobs.pack, or set MLIPILOT_GPU_PARTITION"
+    ),
     r"time limit": "lower jobs.train_wall_limit_s and jobs.evaluate_wall_limit_s, or take another partition",
     r"permission|denied|not allowed|not permitted": (
         "where this node may not submit, set MLIPILOT_SUBMIT=login in the campaign's sbatch file, and run "
