@@ -11,7 +11,7 @@ from tests.sbatch.conftest import REPOSITORY
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("packed", "calls"), [(True, 4), (False, 24)])
+@pytest.mark.parametrize(("packed", "calls"), [pytest.param(True, 4, marks=pytest.mark.sweep), (False, 24)])
 def test_at_rest_a_submitter_asks_seldom_and_takes_hardly_any_of_a_core(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
