@@ -150,7 +150,7 @@ drop_impostor() { # what stands in the file's place and is none
 append_settled() { # append_settled LINE…: on disk when this returns
   local size
   drop_impostor
-  restore_settled # what is appended to is whole
+  restore_settled || return # what is appended to is whole, or nothing is folded
   if ! { printf '%s' "$settled_tail" && printf '%s\n' "$@"; } >>spool/settled || ! sync -- spool/settled; then
     settled_tail=$'\n'
     log_once settled "cannot write $run/spool/settled: see the filesystem's space and rights"

@@ -91,6 +91,13 @@ def test_names_that_ledger_and_accounts_agree_on(campaign: Campaign, tmp_path: P
     assert asked.count("UTC") == 2 and "--jobs=40,41" in asked  # two questions for all jobs
 
 
+def test_a_job_that_seeds_share_counts_once(campaign: Campaign) -> None:
+    for name in campaign.numbers:
+        campaign.finish(name)
+    found = _verified(campaign.run)
+    assert (found.problems, found.anchors, found.witnessed) == ([], 2, 2)
+
+
 def test_a_ledger_that_was_cut_at_a_record_s_end_is_found_out(campaign: Campaign) -> None:
     """All that the files had of the last job is gone: nothing but the accounts knows of it."""
     campaign.cut(1)
