@@ -92,7 +92,7 @@ def test_names_that_ledger_and_accounts_agree_on(campaign: Campaign, tmp_path: P
 
 
 def test_a_job_that_seeds_share_counts_once(campaign: Campaign) -> None:
-    for name in campaign.numbers:
+    for name in list(campaign.numbers)[:2]:  # another seed's end in the jobs that are over
         campaign.finish(name)
     found = _verified(campaign.run)
     assert (found.problems, found.anchors, found.witnessed) == ([], 2, 2)
