@@ -21,7 +21,7 @@ from mlipilot.controller.state import State
 from mlipilot.jobs.order import JobOrder
 from tests.evaluation.conftest import config_json
 from tests.report.synthetic import make_spec
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text
 
 LOSS = '{"event": "progress", "step": 2, "steps_total": 2, "train_loss": 0.5}\n'
 HAND_OVER = """
@@ -153,7 +153,7 @@ def test_a_smoke_step_in_flight_can_be_cancelled(attempts: Callable[[str], Attem
     made = attempts("import time\nprint('on', flush=True)\ntime.sleep(60)\n")
     made.ensure_started(State(), [(KEY, 1)], GENESIS)
     place = made.lineage.attempt(KEY, 1)
-    wait_until(lambda: (place / "stdout.log").exists() and (place / "stdout.log").read_text())
+    wait_for_text(place / "stdout.log")
     made.backend.cancel(place)
     body = made.collect(KEY, 1)
     assert body is not None and body["outcome"] == "cancelled"

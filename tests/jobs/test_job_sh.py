@@ -19,7 +19,7 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.jobs.order import JobOrder, read_result
 from tests.sbatch.conftest import REPOSITORY
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text, wait_until
 
 MakeOrder = Callable[..., JobOrder]
 ATTEMPT = "lineage-0/iterations/0001/seed-7/train/attempt-1"
@@ -219,7 +219,7 @@ def test_a_job_that_is_cancelled_ends_its_work_and_the_attempt_is_sealed(node: C
     here = node("import time; print('up', flush=True); time.sleep(60)")
     job = here.start()
     log = here.attempt / "stdout.log"
-    wait_until(lambda: log.exists() and log.read_text())
+    wait_for_text(log)
     here.cancel()
     job.send_signal(signal.SIGUSR2)
     job.communicate(timeout=60)
@@ -232,7 +232,7 @@ def test_a_signal_that_nobody_here_asked_for_ends_the_work_and_leaves_the_word_t
     here = node("import time; print('up', flush=True); time.sleep(60)")
     job = here.start()
     log = here.attempt / "stdout.log"
-    wait_until(lambda: log.exists() and log.read_text())
+    wait_for_text(log)
     job.send_signal(signal.SIGUSR2)
     said, _ = job.communicate(timeout=60)
     assert "ended from outside" in said

@@ -10,7 +10,7 @@ from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.order import JobOrder, read_result
 from tests.jobs.test_job_sh import ATTEMPT, MakeOrder, Node, node
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text
 
 __all__ = ["node"]
 EVALUATION = ATTEMPT.replace("/train/", "/evaluate/")
@@ -82,7 +82,8 @@ def test_a_cancel_ends_all_of_them(node: Callable[..., Node], make_order: MakeOr
     here.attempts = [f"{ATTEMPT}+{seed_8(ATTEMPT)}", EVALUATION]
     job = here.start()
     logs = [attempt / "stdout.log" for attempt in (here.attempt, other)]
-    wait_until(lambda: all(log.exists() and log.read_text() for log in logs))
+    for log in logs:
+        wait_for_text(log)
     here.cancel()
     job.send_signal(signal.SIGUSR2)
     job.communicate(timeout=30)

@@ -19,7 +19,7 @@ from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import claim, read_claim
 from tests.jobs.conftest import submit, wait
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text, wait_until
 
 MakeOrder = Callable[..., JobOrder]
 
@@ -143,7 +143,7 @@ def test_of_two_workers_one_runs_the_job(run: Path, make_order: MakeOrder) -> No
 def test_cancel_ends_the_job_and_seals_what_there_is(run: Path, make_order: MakeOrder) -> None:
     submit(run / "attempt", make_order("import time; print('on', flush=True); time.sleep(60)"))
     log = run / "attempt" / "stdout.log"
-    wait_until(lambda: log.exists() and log.read_text())
+    wait_for_text(log)
     LocalBackend().cancel(run / "attempt")
     assert LocalBackend().standing(run / "attempt").phase == "sealed"
     assert read_result(run / "attempt").outcome == "cancelled"
@@ -174,7 +174,7 @@ def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: 
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     backend = submit(run / "attempt", make_order(code))
     log = run / "attempt" / "stdout.log"
-    wait_until(lambda: log.exists() and log.read_text())
+    wait_for_text(log)
     worker = read_claim(run / "attempt" / "worker.json")
     assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)
@@ -195,7 +195,7 @@ time.sleep(1.0); place.mkdir(); (place / "state").write_text("step 7"); time.sle
     told = {"MLIPILOT_CHECKPOINT": str(first / "output/checkpoint")}
     order = make_order(code)
     submit(first, order.model_copy(update={"environment": order.environment | told}))
-    wait_until((first / "output/checkpoint/state").exists)
+    wait_for_text(first / "output/checkpoint/state")
     worker = read_claim(first / "worker.json")
     assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.sbatch.conftest import StandinSlurm, job_name, read_fields
 from tests.sbatch.test_successor_cluster import Site
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text, wait_until
 
 pytestmark = pytest.mark.cluster
 # Start N of lineage L hands its core back once there is a file list.L.N of the jobs to be waited for.
@@ -138,8 +138,8 @@ def scontrol() -> str:
 def test_the_submitter_of_another_lineage_serves_when_that_of_one_that_hands_back_ends(site: Jobs) -> None:
     site.sbatch("--array=0-1")
     owner = site.run / "spool" / "submitter.lock" / "owner"
-    wait_until(lambda: site.carried(0) == 1 == site.carried(1) and owner.exists(), 60)
-    pid = dict(word.split("=") for word in owner.read_text().split())["pid"]
+    wait_until(lambda: site.carried(0) == 1 == site.carried(1))
+    pid = dict(word.split("=") for word in wait_for_text(owner).split())["pid"]
     environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
     served_by = int(
         next(word for word in environment if word.startswith("SLURM_ARRAY_TASK_ID=")).split("=")[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.sbatch.conftest import REPOSITORY, job_name
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text
 
 pytest.importorskip("hyperqueue", reason="pip install hyperqueue: it is in the extra `dev`")
 NAME = job_name()
@@ -57,7 +57,7 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until((tmp_path / "pid").exists)
+        wait_for_text(tmp_path / "pid")
         yield process
         (tmp_path / "stop").touch()
         process.wait(timeout=30)
@@ -86,5 +86,4 @@ def test_a_job_is_told_when_its_worker_ends(
         server.kill()
     else:
         (tmp_path / "stop").touch()
-    wait_until((tmp_path / "signal").exists)
-    wait_until(lambda: (tmp_path / "signal").read_text() == f"{signal}\n")
+    assert wait_for_text(tmp_path / "signal") == f"{signal}\n"

@@ -15,7 +15,7 @@ from mlipilot.audit.lock import controller_lock, examine
 from mlipilot.jobs.slurm_job import fate_of_job
 from tests.claims import OTHER_HOST
 from tests.sbatch.conftest import REPOSITORY
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text, wait_until
 
 pytestmark = pytest.mark.cluster
 HOLD = """
@@ -56,8 +56,8 @@ def owner(slurm: None, lineage: Path) -> Iterator[str]:
     job = _sbatch("--array=3", f"--output={lineage.parent}/hold.log", script)
     claim = lineage / "controller" / "000001.json"
     try:
-        wait_until(claim.exists, 60)
-        claim.write_text(json.dumps(json.loads(claim.read_text()) | OTHER_HOST, indent=2))
+        held = wait_for_text(claim)
+        claim.write_text(json.dumps(json.loads(held) | OTHER_HOST, indent=2))
         (lineage / "controller" / "lock").unlink()
         yield job
     finally:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.sbatch.checkout import Checkout
 from tests.sbatch.conftest import StandinSlurm
-from tests.waiting import wait_until
+from tests.waiting import wait_for_text, wait_until
 
 pytestmark = pytest.mark.cluster
 # Numbers, times, what it waits for, where it runs: these may differ between a job and the next of its kind.
@@ -187,8 +187,8 @@ def test_a_submitter_that_is_killed_is_there_again(site: Site) -> None:
     (site.root / "sbatch" / "submitter.sh").write_text(site.submitter)
     site.sbatch()
     served = site.run / "served"
-    wait_until(lambda: site.starts == 1 and served.exists() and served.read_text(), 60)
-    os.kill(int(served.read_text()), 9)
+    wait_until(lambda: site.starts == 1)
+    os.kill(int(wait_for_text(served)), 9)
     wait_until(lambda: len(served.read_text().splitlines()) == 2, 30)
     assert "the submitter ended with status 137" in site.log() and len(site.waiting()) == 1
     site.end()
