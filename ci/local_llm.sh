@@ -73,7 +73,7 @@ OMP_NUM_THREADS=1 "$venv/bin/mlipilot" run campaigns/cu_emt.yaml --run-dir "$run
 import sys
 from pathlib import Path
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.controller.state import replay
 
 state = replay(read_ledger(RunPaths(Path(sys.argv[1])).lineage(0).ledger))

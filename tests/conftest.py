@@ -1,4 +1,4 @@
-"""Programs of the machine, what stands in for them, and a small real image."""
+"""Programs of the machine, what stands in for them, a small real image, an endpoint that misbehaves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.endpoint.faulty_server import FaultyServer
 
 StandIn = Callable[[str, str], None]
 # Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
@@ -123,3 +125,9 @@ def shell_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if built.returncode:
         pytest.skip(f"apptainer builds no image here: {built.stderr.strip()[-200:]}")
     return root / "small.sif"
+
+
+@pytest.fixture
+def faulty_server() -> Iterator[FaultyServer]:
+    with FaultyServer() as server:
+        yield server

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlipilot.audit.files import read_regular
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.programs import ask, slurm_environment
 
 _PATIENCE_S = 120

@@ -32,7 +32,7 @@ from mlipilot.audit.evidence import extracts, requested_names, spools
 from mlipilot.audit.ledger import LedgerError, Record, read_ledger
 from mlipilot.audit.places import clusters_by_record
 from mlipilot.audit.verification import Verification
-from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 _NUMBER = re.compile(r"[0-9]{1,10}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlipilot.audit.accounts import EXTRACT, MOST_BYTES, Extract, extract_in
 from mlipilot.audit.files import read_regular, write_atomic
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 
 NAME = re.compile(r"mlp-([0-9a-f]{16})-[a-z0-9][a-z0-9.-]{0,80}")
 """Of a job and its request: the hexadecimal digits begin the hash of a record of a ledger."""

@@ -30,8 +30,8 @@ from mlipilot.audit.claims import (
 )
 from mlipilot.audit.identity import booted_at_s, pid_namespace, this_process
 from mlipilot.audit.rights import user_name
-from mlipilot.campaign.paths import LineagePaths
 from mlipilot.errors import InputError, MlipilotError
+from mlipilot.paths import LineagePaths
 from mlipilot.untrusted import one_line
 
 AskSlurm = Callable[[Job], Fate]

@@ -14,8 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.errors import InputError
+from mlipilot.paths import LineagePaths, RunPaths
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 

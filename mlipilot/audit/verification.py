@@ -12,7 +12,7 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import Record
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
 from mlipilot.audit.protected import read_protected
-from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.paths import LineagePaths, RunPaths
 
 
 @dataclass

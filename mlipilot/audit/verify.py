@@ -22,8 +22,8 @@ from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest
 from mlipilot.audit.protected import differing_toolkit
 from mlipilot.audit.verification import Verification
-from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.errors import InputError
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 
 
 def verify_run(run: RunPaths) -> Verification:

@@ -9,8 +9,8 @@ from typing import Any
 from mlipilot.audit.files import write_atomic
 from mlipilot.errors import InputError
 from mlipilot.pilots.space import RECIPE
-from mlipilot.pilots.yaml_places import editable_places, with_values
 from mlipilot.yaml_io import line_of
+from mlipilot.yaml_places import editable_places, with_values
 
 
 def check_recipe_values(values: Mapping[str, Any], recipe: Path, data: Any, path: Path) -> None:

@@ -9,12 +9,9 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-import mlipilot.pilots
 from mlipilot.errors import InputError
-from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, PilotSettings
+from mlipilot.pilots.settings import LANGUAGE_MODELS, NAMED, ROLES, PilotSettings
 from mlipilot.yaml_io import line_of, load_yaml
-
-NAMED = Path(mlipilot.pilots.__file__).with_name("named.yaml")
 
 
 def expand_names(data: CommentedMap, path: Path) -> None:

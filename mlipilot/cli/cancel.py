@@ -8,7 +8,6 @@ from functools import cache
 from mlipilot.audit.ledger import LedgerError, read_ledger
 from mlipilot.audit.lock import AskSlurm, holder
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import RunDirectory, existing_run
 from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
@@ -18,6 +17,7 @@ from mlipilot.jobs.ending import Ending, open_requests
 from mlipilot.jobs.endpoint_job import names_of_jobs
 from mlipilot.jobs.slurm_job import fate_of_job
 from mlipilot.jobs.spool import Spool
+from mlipilot.paths import LineagePaths, RunPaths
 
 _PATIENCE_S = 150.0
 _TOLD_EVERY_S = 5.0

@@ -6,11 +6,11 @@ import signal
 from types import FrameType
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.controller.loop import run_lineage
 from mlipilot.controller.state import replay
 from mlipilot.errors import CheckFailedError
+from mlipilot.paths import RunPaths
 
 
 def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> None:

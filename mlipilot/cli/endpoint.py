@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from mlipilot.audit.rights import check_may_write
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import path_option
+from mlipilot.endpoint.local_model import ModelSettings, serve_gguf
 from mlipilot.errors import InputError
-from mlipilot.pilots.local_model import ModelSettings, serve_gguf
+from mlipilot.paths import RunPaths
 from mlipilot.pilots.scripted import serve_forever
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import existing_run, path_argument
 from mlipilot.merge.merging import merge_runs
+from mlipilot.paths import RunPaths
 
 
 def merge(

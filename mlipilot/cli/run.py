@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.carry import carry_on
 from mlipilot.cli.types import CampaignFile, Lineage, Overrides, ProfileName, path_option
 from mlipilot.controller.prepare import create_run
+from mlipilot.paths import RunPaths
 
 
 def run(

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, RunDirectory, begun_lineage, existing_run, print_json
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.data import load_lineage
 from mlipilot.report.status import status_dict, status_line
 from mlipilot.report.tables import iteration_table

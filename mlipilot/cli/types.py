@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.errors import InputError
+from mlipilot.paths import LineagePaths, RunPaths
 
 
 def path_argument(**more: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 from mlipilot.audit.files import sha256_file, tree_digest
 from mlipilot.audit.manifest import MANIFEST, check_manifest
-from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
@@ -25,6 +24,7 @@ from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.order import JobOrder, read_json, read_result
 from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
 from mlipilot.controller.heard import Heard, listen
@@ -18,6 +17,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation.catalog import metrics_of
 from mlipilot.evaluation.scorecard import Scorecard, metric_values
 from mlipilot.jobs.logs import job_events
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.settings import LANGUAGE_MODELS, SEARCHES

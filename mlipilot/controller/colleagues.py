@@ -6,7 +6,6 @@ from functools import partial
 
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.lessons import lessons_of
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.findings import Finding, add_finding
@@ -15,13 +14,15 @@ from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
-from mlipilot.pilots import open_endpoint
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.exchange import BudgetSpentError
+from mlipilot.endpoint.opening import open_endpoint
+from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.context import Room
-from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.endpoint.exchange import BudgetSpentError
 from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
 from mlipilot.pilots.roles.reviewer import Review, ReviewInput, review
-from mlipilot.pilots.settings import EndpointSettings, Role
+from mlipilot.pilots.settings import Role
 
 
 class Colleagues:

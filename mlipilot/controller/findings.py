@@ -12,7 +12,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlipilot.audit.files import append_line
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 
 
 class Finding(BaseModel):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlipilot.audit.ledger import Ledger, LedgerError, read_open_ledger
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.controller.findings import read_findings
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.settings import Role
 
 

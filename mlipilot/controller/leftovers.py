@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from mlipilot.campaign.paths import LineagePaths
 from mlipilot.controller.state import State
+from mlipilot.paths import LineagePaths
 
 
 def drop_unrecorded(lineage: LineagePaths, state: State) -> None:

@@ -13,7 +13,6 @@ from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.places import Place
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
@@ -37,7 +36,8 @@ from mlipilot.jobs.checkpoints import drop_lost_checkpoints
 from mlipilot.jobs.endpoint_job import EndpointJob
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
-from mlipilot.pilots.endpoint.address import check_addresses
+from mlipilot.paths import LineagePaths, RunPaths
+from mlipilot.pilots.addresses import check_addresses
 from mlipilot.untrusted import one_line
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.state import replay
-from mlipilot.pilots.endpoint.abilities import Abilities, Finding
-from mlipilot.pilots.settings import EndpointSettings
+from mlipilot.endpoint.abilities import Abilities, Finding
+from mlipilot.endpoint.settings import EndpointSettings
 
 
 class LedgerMemory:

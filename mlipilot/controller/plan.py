@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.campaign.spec import Campaign
 from mlipilot.controller.attempts import Attempts
 from mlipilot.jobs.apptainer import PYTHON, job_argv
+from mlipilot.paths import JobKey, RunPaths
 
 
 def make_plan(campaign: Campaign) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from mlipilot.audit.leftovers import staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.baseline import set_recipe_values
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.evaluation.settings import REFERENCE_FILE
+from mlipilot.paths import RunPaths
 from mlipilot.pilots.prompts import prompts_digest
 from mlipilot.versions import versions
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_leftovers, publish_candidate, publish_draft
@@ -20,10 +19,11 @@ from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.exchange import BudgetSpentError
 from mlipilot.errors import PausedError
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.endpoint.exchange import BudgetSpentError
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.search import hold_numbers
 from mlipilot.pilots.turn import GaveUp, NoProposal, Outcome, Proposal, take_turn

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict
 from mlipilot.evaluation.scorecard import load_scorecard
+from mlipilot.paths import LineagePaths, RunPaths
 
 
 def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:

@@ -17,15 +17,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import Ledger, LedgerError, Record, read_open_ledger
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.heard import Heard, as_recorded, note
+from mlipilot.endpoint.abilities import Abilities
+from mlipilot.endpoint.caller import FaultError
+from mlipilot.endpoint.client import Endpoint, check_completion
+from mlipilot.endpoint.exchange import Exchange, Refused
 from mlipilot.errors import InputError
-from mlipilot.pilots.endpoint.abilities import Abilities
-from mlipilot.pilots.endpoint.caller import FaultError
-from mlipilot.pilots.endpoint.client import Endpoint, check_completion
-from mlipilot.pilots.endpoint.exchange import Exchange, Refused
-from mlipilot.pilots.endpoint.recorded import DivergedError, RecordedTurn, replayed
+from mlipilot.paths import LineagePaths, RunPaths
+from mlipilot.pilots.recorded import DivergedError, RecordedTurn, replayed
 from mlipilot.pilots.settings import PilotSettings, Role
 from mlipilot.untrusted import one_line
 

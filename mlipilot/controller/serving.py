@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from mlipilot.audit.ledger import LedgerError, read_ledger
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.state import replay
 from mlipilot.jobs.endpoint_job import EndpointJob, is_wanted
 from mlipilot.jobs.slurm import SlurmBackend
-from mlipilot.pilots.endpoint.address import asks_the_run
+from mlipilot.paths import RunPaths
+from mlipilot.pilots.addresses import asks_the_run
 
 _OVER = ("finished", "cancelled", "paused")
 

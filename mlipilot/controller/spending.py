@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mlipilot.audit.ledger import Ledger
 from mlipilot.campaign.spec import Budget
 from mlipilot.controller.state import State, replay
-from mlipilot.pilots.endpoint.exchange import BudgetSpentError, Completer, Exchange
+from mlipilot.endpoint.exchange import BudgetSpentError, Completer, Exchange
 
 Purpose = Literal["jobs", "calls"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlipilot.audit.ledger import Record
-from mlipilot.campaign.paths import JobKey
-from mlipilot.pilots.endpoint.abilities import Abilities
+from mlipilot.endpoint.abilities import Abilities
+from mlipilot.paths import JobKey
 
 OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 """Outcomes of a job that are the candidate's own fault."""

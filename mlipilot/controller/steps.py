@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.spending import used_up
 from mlipilot.controller.state import NOT_RUN, OWN_FAULTS, Iteration, State
+from mlipilot.paths import JobKey
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlipilot.audit.ledger import LedgerError, read_open_ledger
-from mlipilot.campaign.paths import LineagePaths
 from mlipilot.controller.heard import Heard
 from mlipilot.controller.state import Iteration, State, replay
+from mlipilot.paths import LineagePaths
 from mlipilot.pilots.novelty import recipe_identity
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mlipilot.campaign.paths import JobKey, JobKind, LineagePaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean
 from mlipilot.controller.grade import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.evaluation.scorecard import Score, Scorecard, metric_values, score
 from mlipilot.jobs.order import read_json
+from mlipilot.paths import JobKey, JobKind, LineagePaths
 from mlipilot.pilots.hypothesis import Hypothesis
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlipilot.doctor.check import Check, failed, ok, skipped, warning
+from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, EndpointSettings, PilotSettings
+from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, PilotSettings
 from mlipilot.untrusted import one_line
 
 if TYPE_CHECKING:
-    from mlipilot.pilots.endpoint.client import Endpoint
+    from mlipilot.endpoint.client import Endpoint
 
 TIMEOUT_S = 10.0
 """Of the list of models."""
@@ -67,8 +68,8 @@ def check_endpoint(pilot: EndpointSettings, name: str = "endpoint", published: P
 
 def _check(pilot: EndpointSettings, published: Path | None) -> Check:
     # requests takes a while to import, and most campaigns here have no endpoint.
-    from mlipilot.pilots.endpoint.address import find_address, takes_the_runs
-    from mlipilot.pilots.endpoint.client import Endpoint
+    from mlipilot.endpoint.address import find_address, takes_the_runs
+    from mlipilot.endpoint.client import Endpoint
 
     served = os.environ.get("MLIPILOT_ENDPOINT", "")
     of_the_run = takes_the_runs(pilot) and published is not None and published.is_file()
@@ -120,8 +121,8 @@ def _chosen(pilot: EndpointSettings, names: list[str]) -> str | None:
 
 def _tried_out(endpoint: Endpoint, found: str) -> Check:
     """How the model calls tools, whether it does when asked, how long its context is, how fast it writes."""
-    from mlipilot.pilots.endpoint.probe import find_abilities
-    from mlipilot.pilots.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOKENS, TRIAL_TOOLS, is_right
+    from mlipilot.endpoint.probe import find_abilities
+    from mlipilot.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOKENS, TRIAL_TOOLS, is_right
 
     try:
         finding = find_abilities(endpoint)

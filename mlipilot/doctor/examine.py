@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.doctor.apptainer import check_apptainer, check_image, check_python
 from mlipilot.doctor.check import Check, skipped
@@ -16,6 +15,7 @@ from mlipilot.doctor.gpu import check_any_gpu, check_gpu_in_image, check_gpu_of_
 from mlipilot.doctor.isolation import check_isolation
 from mlipilot.doctor.site import Site
 from mlipilot.doctor.slurm import check_slurm
+from mlipilot.paths import RunPaths
 
 _ON_SLURM = "`--set jobs.backend=slurm` looks at what the campaign's sbatch file would need"
 

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlipilot.audit.files import publish_new
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.slurm import SlurmBackend, is_over
+from mlipilot.paths import RunPaths
 from mlipilot.untrusted import one_line
 
 MOST_RESTARTS = 3

@@ -11,11 +11,11 @@ from typing import Any
 
 from mlipilot.audit.files import publish_new, write_atomic
 from mlipilot.audit.manifest import is_finished
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.checkpoints import clear_output
 from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
 from mlipilot.jobs.order import read_order
 from mlipilot.jobs.spool import Spool
+from mlipilot.paths import RunPaths
 
 CLAIM = "worker.json"
 # What a start leaves beside its output. Notes first: without them half of it is never taken for whole.

@@ -10,11 +10,11 @@ from typing import Any
 from mlipilot.audit.files import read_regular
 from mlipilot.audit.ledger import LedgerError, read_ledger
 from mlipilot.audit.lock import holder
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.controller.state import replay
 from mlipilot.errors import InputError
 from mlipilot.jobs.slurm_job import fate_of_job
 from mlipilot.merge.copying import files_of
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 from mlipilot.yaml_text import check_bounded, parse_yaml
 

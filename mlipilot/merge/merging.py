@@ -25,11 +25,11 @@ from mlipilot.audit.places import clusters_of
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write
 from mlipilot.audit.verify import verify_copy
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge.checks import check_idle, check_run, check_same_campaign
 from mlipilot.merge.copying import copy_file, copy_tree, first_difference
+from mlipilot.paths import LineagePaths, RunPaths
 
 _DIGEST_BYTES = 2**12
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

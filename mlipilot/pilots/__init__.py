@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlipilot.pilots.endpoint.abilities import Memory
-    from mlipilot.pilots.endpoint.client import Endpoint
+    from mlipilot.endpoint.abilities import Memory
+    from mlipilot.endpoint.client import Endpoint
     from mlipilot.pilots.loopback import LoopbackServer
     from mlipilot.pilots.sampling import Search
-    from mlipilot.pilots.settings import EndpointSettings, PilotSettings
+    from mlipilot.pilots.settings import PilotSettings
 
 
 @contextmanager
@@ -29,8 +29,9 @@ def open_pilot(
     model that cannot be right and for a package that is not installed, PausedError when the endpoint is down.
     """
     # Imported here, because reading a campaign file needs the settings only and should be quick.
+    from mlipilot.endpoint.client import Endpoint
+    from mlipilot.endpoint.opening import open_endpoint
     from mlipilot.pilots.context import BOUNDLESS_TOKENS
-    from mlipilot.pilots.endpoint.client import Endpoint
     from mlipilot.pilots.settings import LANGUAGE_MODELS
 
     if settings.kind in LANGUAGE_MODELS:
@@ -50,44 +51,3 @@ def _loopback(settings: PilotSettings, search: Search | None) -> LoopbackServer:
     if search is None:
         raise AssertionError("a search pilot searches a space")
     return SearchServer(search)
-
-
-def open_endpoint(
-    settings: EndpointSettings, published: Path | None = None, memory: Memory | None = None
-) -> Endpoint:
-    """One model at the address that holds now, asked as `memory` says or else as a probe finds out.
-
-    Raises as `open_pilot` does.
-    """
-    from mlipilot.pilots.endpoint.abilities import Abilities, Finding
-    from mlipilot.pilots.endpoint.address import find_address
-    from mlipilot.pilots.endpoint.client import Endpoint
-    from mlipilot.pilots.endpoint.probe import find_abilities
-
-    address = find_address(settings, published)
-    model = settings.model or _only_model(Endpoint(address.base_url, "", address.key, settings))
-
-    def learnt(abilities: Abilities, why: str) -> None:
-        if memory is not None:
-            memory.note(Finding(address.base_url, model, abilities, why))
-
-    known = memory.recall(address.base_url, model) if memory is not None else None
-    if known is None:
-        finding = find_abilities(Endpoint(address.base_url, model, address.key, settings))
-        known = finding.abilities
-        if memory is not None:
-            memory.note(finding)
-    return Endpoint(address.base_url, model, address.key, settings, known, learnt)
-
-
-def _only_model(endpoint: Endpoint) -> str:
-    from mlipilot.errors import InputError
-    from mlipilot.untrusted import one_line
-
-    names = endpoint.models()
-    if len(names) != 1:
-        listed = ", ".join(one_line(name, 80) for name in sorted(names)[:20]) or "none"
-        raise InputError(
-            f"the endpoint serves {len(names)} models", mend=f"set model under pilot:; it has {listed}"
-        )
-    return names[0]

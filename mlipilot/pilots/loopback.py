@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
+from mlipilot.endpoint.trial import TRIAL_TOOL
 from mlipilot.errors import InputError
 from mlipilot.pilots.calls import Call
-from mlipilot.pilots.endpoint.trial import TRIAL_TOOL
 
 HOST = "127.0.0.1"
 MAX_REQUEST_BYTES = 16 * 1024 * 1024

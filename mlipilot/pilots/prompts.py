@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mlipilot.audit.files import sha256_bytes
+from mlipilot.endpoint.modes import tools_as_text
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.pilots.context import Room, feedback_text, history_lines, lesson_lines, recipe_texts
 from mlipilot.pilots.outcomes import CAME_BACK, TurnInput
@@ -56,26 +57,12 @@ def nudge(kind: Nudge) -> str:
     return render("nudges.jinja", kind=kind)
 
 
-def tools_as_text(tools: list[dict[str, Any]]) -> str:
-    """How to call `tools` (as `/chat/completions` takes them), for a model that sees them in no other way."""
-    functions = [tool["function"] for tool in tools]
-    first = functions[0]
-    example = {"tool": first["name"], "arguments": dict.fromkeys(first["parameters"]["required"], "…")}
-    shown = [
-        {
-            "name": function["name"],
-            "description": function["description"],
-            "schema": json.dumps(function["parameters"], ensure_ascii=False),
-        }
-        for function in functions
-    ]
-    return render("tools_as_text.jinja", example=json.dumps(example, ensure_ascii=False), tools=shown)
-
-
 def prompts_digest() -> str:
     """SHA-256 over every text that shapes a pilot: the prompt files and the tools' schemas."""
     files = {path.name: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.jinja"))}
-    return sha256_bytes(json.dumps({"files": files, "tools": tool_schemas()}, sort_keys=True).encode())
+    tools = tool_schemas()
+    shaping = {"files": files, "tools": tools, "tools_as_text": tools_as_text(tools)}
+    return sha256_bytes(json.dumps(shaping, sort_keys=True).encode())
 
 
 def render(name: str, **values: Any) -> str:

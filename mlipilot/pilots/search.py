@@ -17,8 +17,8 @@ from mlipilot.pilots.loopback import Decider, LoopbackServer
 from mlipilot.pilots.outcomes import TurnInput
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
-from mlipilot.pilots.yaml_places import with_values
 from mlipilot.untrusted import clip
+from mlipilot.yaml_places import with_values
 
 NEEDED_TOOLS = frozenset({"show_history", "read_file", "write_file", "submit_experiment", "give_up"})
 ATTEMPTS = 10

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from mlipilot.endpoint.settings import ADDRESS_KEYS, OF_AN_ADDRESS, EndpointSettings
 from mlipilot.errors import InputError
 
 Kind = Literal["scripted", "openai", "random", "tpe", "cma-es", "hybrid"]
-Mode = Literal["auto", "native", "json_schema", "json_object", "prompt"]
 Role = Literal["researcher", "reviewer", "analyst"]
 ROLES: tuple[Role, ...] = ("researcher", "reviewer", "analyst")
 LANGUAGE_MODELS: frozenset[Kind] = frozenset({"openai", "hybrid"})
@@ -19,91 +18,8 @@ LANGUAGE_MODELS: frozenset[Kind] = frozenset({"openai", "hybrid"})
 SEARCHES: dict[Kind, str] = {"random": "optuna", "tpe": "optuna", "cma-es": "cmaes", "hybrid": "optuna"}
 """The kinds that search the campaign's `space`, and the package of the extra `hpo` that each needs."""
 
-_ADDRESS_KEYS = frozenset({"base_url", "base_url_env"})
-_OF_AN_ADDRESS = _ADDRESS_KEYS | {
-    "model",
-    "api_key_env",
-    "mode",
-    "context_tokens",
-    "max_tokens_field",
-    "ca_bundle",
-    "usd_per_million_prompt_tokens",
-    "usd_per_million_completion_tokens",
-}
-"""What is true of one server only: a role with another address has none of it from the researcher."""
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-class EndpointSettings(BaseModel):
-    """One model at one address. The API key itself is never part of it: it is read when needed."""
-
-    model_config = _STRICT
-
-    base_url: str | None = None
-    """Where `/chat/completions` lies, such as `http://node7:8000/v1`. Not given, the address is what
-    `mlipilot endpoint` published in the run, else the variable of `base_url_env`; both may change from one
-    session of a run to the next."""
-
-    base_url_env: str = Field(default="OPENAI_BASE_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """The name of the environment variable that holds the address when `base_url` is not given."""
-
-    model: str | None = None
-    """The model's name at the endpoint; not needed when the endpoint serves exactly one."""
-
-    api_key_env: str | None = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """The name of the environment variable that holds the API key; an unset one, or null, sends no key."""
-
-    mode: Mode = "auto"
-    """How tools are called: `auto` finds out what the endpoint can do, once, and the run remembers it."""
-
-    context_tokens: int | None = Field(default=None, ge=1024)
-    """The context size; None asks the endpoint, which does not always say."""
-
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    """Sampling temperature; None leaves it to the endpoint."""
-
-    max_tokens: int = Field(default=4096, ge=64)
-    """The longest reply, in tokens, and never more than a quarter of the context; a reply cut off there is
-    never carried out."""
-
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls the limit above; one that refuses the first is given the second."""
-
-    request_timeout_s: float = Field(default=300, gt=0)
-    """Wall-clock limit of one request, from connecting to the last byte of the reply."""
-
-    max_retries: int = Field(default=5, ge=0, le=100)
-    """How often a failed request is sent again before the lineage pauses."""
-
-    backoff_s: float = Field(default=1.0, ge=0, le=60)
-    """The wait before the first retry; it doubles with each further one, up to a minute."""
-
-    loading_patience_s: float = Field(default=900, ge=0)
-    """How long an endpoint is waited for that says it is loading its model."""
-
-    ca_bundle: Path | None = None
-    """A PEM file of the certificate authorities to trust, for endpoints behind a site's own authority."""
-
-    trust_env: bool = True
-    """Whether proxies of the environment (HTTPS_PROXY, NO_PROXY, ...) are used."""
-
-    usd_per_million_prompt_tokens: float = Field(default=0.0, ge=0)
-    """Price of what is sent; 0 where nothing is charged."""
-
-    usd_per_million_completion_tokens: float = Field(default=0.0, ge=0)
-    """Price of what is received; 0 where nothing is charged."""
-
-    def price_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost, in US dollars."""
-        sent = prompt_tokens * self.usd_per_million_prompt_tokens
-        received = completion_tokens * self.usd_per_million_completion_tokens
-        return round((sent + received) / 1e6, 9)
-
-    @field_validator("base_url")
-    @classmethod
-    def _plain_http(cls, value: str | None) -> str | None:
-        return None if value is None else checked_address(value)
+NAMED = Path(__file__).with_name("named.yaml")
+"""Settings that a campaign file gives by a name alone."""
 
 
 class PilotSettings(EndpointSettings):
@@ -150,8 +66,8 @@ class PilotSettings(EndpointSettings):
         )
         if chosen is False or (self.kind not in LANGUAGE_MODELS and role != "researcher"):
             return None
-        if isinstance(chosen, dict) and chosen.keys() & _ADDRESS_KEYS:
-            own = {key: value for key, value in own.items() if key not in _OF_AN_ADDRESS}
+        if isinstance(chosen, dict) and chosen.keys() & ADDRESS_KEYS:
+            own = {key: value for key, value in own.items() if key not in OF_AN_ADDRESS}
             own["api_key_env"] = None  # a key goes to no server for which it was not named
         return EndpointSettings.model_validate(own | (chosen if isinstance(chosen, dict) else {}))
 
@@ -172,16 +88,3 @@ def missing_package(kind: Kind, file: Path | None = None, line: int | None = Non
         line=line,
         mend="pip install 'mlipilot[hpo]'",
     )
-
-
-def checked_address(value: str) -> str:
-    """A base URL in its plain form. Raises ValueError for what is no address, or holds a secret."""
-    parts = urlsplit(value.strip())
-    _ = parts.port  # raises ValueError, with a clear text, for a port that is none
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://node7:8000/v1 is expected")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("an address holds no password: put the key into the variable of api_key_env")
-    if parts.query or parts.fragment:
-        raise ValueError("an address ends with its path, such as /v1: no '?' and no '#'")
-    return value.strip().rstrip("/").removesuffix("/chat/completions")

@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from mlipilot.pilots.yaml_places import editable_places
 from mlipilot.untrusted import one_line
+from mlipilot.yaml_places import editable_places
 from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 RECIPE = "recipe.yaml"

@@ -16,8 +16,8 @@ from mlipilot.pilots.calls import Call, calls_made, last_result
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import CAME_BACK
 from mlipilot.pilots.space import RECIPE
-from mlipilot.pilots.yaml_places import editable_places, with_values
 from mlipilot.yaml_io import load_yaml_model
+from mlipilot.yaml_places import editable_places, with_values
 
 MOVES = Path(__file__).parent / "scripted_moves.yaml"
 NEEDED_TOOLS = frozenset(

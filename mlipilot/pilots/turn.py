@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
+from mlipilot.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.context import Room, fitted
-from mlipilot.pilots.endpoint.exchange import Completer, ContextOverflowError, Exchange
-from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.outcomes import (
     GaveUp,
     NoProposal,

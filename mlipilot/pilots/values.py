@@ -9,8 +9,8 @@ from typing import Any
 
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.space import RECIPE, is_same, leaves_of
-from mlipilot.pilots.yaml_places import editable_places, find_place, with_values
 from mlipilot.untrusted import one_line
+from mlipilot.yaml_places import editable_places, find_place, with_values
 from mlipilot.yaml_text import check_bounded, parse_yaml
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (

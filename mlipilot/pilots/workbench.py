@@ -12,8 +12,8 @@ from mlipilot.audit.files import files_below, write_atomic
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, leaves_of, values_in
 from mlipilot.pilots.values import kind_of, with_value
-from mlipilot.pilots.yaml_places import editable_places, find_place
 from mlipilot.untrusted import clean, one_line
+from mlipilot.yaml_places import editable_places, find_place
 from mlipilot.yaml_text import parse_yaml
 
 MAX_FILE_BYTES = 64 * 1024

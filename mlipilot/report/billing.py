@@ -10,7 +10,7 @@ from datetime import datetime
 from mlipilot.audit.accounts import EXTRACT, AccountedJob
 from mlipilot.audit.evidence import NAME, extracts
 from mlipilot.audit.ledger import Record
-from mlipilot.campaign.paths import LineagePaths, RunPaths
+from mlipilot.paths import LineagePaths, RunPaths
 
 
 @dataclass(frozen=True)

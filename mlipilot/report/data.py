@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import Record, read_open_ledger
 from mlipilot.audit.lock import holder
-from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.isolation import doors_of
 from mlipilot.controller.state import Draft, Iteration, State, counted_cpu_s, replay
@@ -22,6 +21,7 @@ from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.successors import read_waiting
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.report.billing import load_billing
 from mlipilot.report.training import read_training_curve
 from mlipilot.report.view import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlipilot.campaign.paths import JobKey
 from mlipilot.controller.state import Attempt
 from mlipilot.jobs.inflight import InFlight
+from mlipilot.paths import JobKey
 from mlipilot.report.text import duration
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlipilot.audit.ledger import LedgerError
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.accept import Judgement, judge, order
 from mlipilot.evaluation.scorecard import Score
+from mlipilot.paths import RunPaths
 from mlipilot.report.data import load_lineage
 from mlipilot.report.view import LineageView
 

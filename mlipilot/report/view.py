@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from mlipilot.audit.ledger import Record
 from mlipilot.audit.places import clusters_of
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
 from mlipilot.jobs.inflight import InFlight
 from mlipilot.jobs.successors import Waiting
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.billing import Billing
 from mlipilot.report.training import TrainingCurve
 

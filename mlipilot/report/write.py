@@ -11,9 +11,9 @@ from mlipilot.audit.files import write_atomic
 from mlipilot.audit.leftovers import is_of_reports
 from mlipilot.audit.manifest import MANIFEST, is_finished, read_manifest, write_manifest
 from mlipilot.audit.rights import check_may_write
-from mlipilot.campaign.paths import LineagePaths, RunPaths
 from mlipilot.campaign.spec import load_locked
 from mlipilot.errors import InputError
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.export import CARD, Export, export_incumbent, model_name
 from mlipilot.report.figures import Picture, draw_all, draw_lineages
 from mlipilot.report.html import render_html

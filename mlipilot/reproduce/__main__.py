@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import build_data
 from mlipilot.errors import MlipilotError
+from mlipilot.paths import RunPaths
 
 
 def main() -> int:

@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 
 from mlipilot.audit.files import sha256_file
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.jobs.apptainer import (
     PYTHON,
@@ -22,6 +21,7 @@ from mlipilot.jobs.apptainer import (
     trusted_argv,
 )
 from mlipilot.jobs.measured import best_network
+from mlipilot.paths import RunPaths
 from mlipilot.programs import ask
 
 DIGEST_VARIABLE = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it

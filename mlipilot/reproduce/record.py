@@ -9,12 +9,12 @@ from typing import Any
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.verification import Verification
-from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import Attempt, State, replay
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.machine import Machine
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 
 
 @dataclass(frozen=True)

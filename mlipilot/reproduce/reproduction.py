@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import read_manifest
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.isolation import LOCAL
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import prepare_data
@@ -16,6 +15,7 @@ from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import metric_values
 from mlipilot.jobs.apptainer import Container
+from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
 from mlipilot.reproduce.data import Sameness, compare_data
 from mlipilot.reproduce.environment import Environment, Where, compare_environment

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mlipilot.audit.ledger import GENESIS
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import Observer
@@ -20,6 +19,7 @@ from mlipilot.errors import InputError
 from mlipilot.jobs.apptainer import PYTHON, Container
 from mlipilot.jobs.local import LocalBackend
 from mlipilot.jobs.processes import hide_from_same_user
+from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.record import Recorded
 
 # Steps are what a training is budgeted in; a slower machine must not fail by the clock.

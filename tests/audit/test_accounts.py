@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.accounts import AccountedJob, read_extract
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 
 COLUMNS = (
     "JobIDRaw|JobID|JobName|State|Submit|Eligible|Start|End|ElapsedRaw|AllocCPUS|CPUTimeRAW|TotalCPU|MaxRSS"

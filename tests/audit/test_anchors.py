@@ -11,7 +11,7 @@ import pytest
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.verification import Verification
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.conftest import StandIn
 
 

@@ -22,8 +22,8 @@ from mlipilot.audit.identity import booted_at_s
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import TakenOverError, clear, controller_lock, examine, holder
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import InputError
+from mlipilot.paths import RunPaths
 from tests.claims import OTHER_HOST, leave_claim
 
 _HOLD = """

@@ -12,7 +12,7 @@ import pytest
 from mlipilot.audit import manifest, verify
 from mlipilot.audit.manifest import MANIFEST, check_manifest, drop_unsealable, write_manifest
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import JobKey
+from mlipilot.paths import JobKey
 from tests.report.synthetic import SyntheticRun, make_spec
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.app import app
+from mlipilot.paths import RunPaths
 from tests.report.scenarios import finished_run
 
 

@@ -15,8 +15,8 @@ import pytest
 import typer
 
 from mlipilot.audit.files import files_below
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.app import app
+from mlipilot.paths import RunPaths
 from tests.claims import OTHER_HOST, leave_claim
 from tests.pair import PACKAGES, REPOSITORY, Pair, needs_root, two_users
 from tests.report.synthetic import SyntheticRun, make_spec

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlipilot.campaign.paths import JobKey
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.state import replay
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing
+from mlipilot.paths import JobKey
 from tests.report.synthetic import SyntheticRun, make_spec
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.verify import verify_run
+from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
-from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.settings import PilotSettings
 from tests.controller.desk import Desk
-from tests.pilots.endpoint import faulty_server as faulty
-from tests.pilots.endpoint.dialect_server import DIALECTS, says
-from tests.pilots.endpoint.faulty_server import Behaviour, FaultyServer
-from tests.pilots.endpoint.test_turns import HOPELESS, MENDED, NATIVE, PAUSING, READ
+from tests.endpoint import faulty_server as faulty
+from tests.endpoint.dialect_server import DIALECTS, says
+from tests.endpoint.faulty_server import Behaviour, FaultyServer
 from tests.pilots.test_tools import CLAIM
+from tests.pilots.test_turns import HOPELESS, MENDED, NATIVE, PAUSING, READ
 
 SUBMIT = says(NATIVE, "submit_experiment", **CLAIM)
 RATE = {"search": "learning_rate: 0.01", "replace": "learning_rate: 0.02"}

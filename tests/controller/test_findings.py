@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.findings import Finding, add_finding, read_findings
+from mlipilot.paths import RunPaths
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 
 from mlipilot.audit.claims import claim_in_force
 from mlipilot.audit.lock import controller_lock
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller import loop, steps
 from mlipilot.controller.hand_back import HandBack, HandedBackError
 from mlipilot.controller.observer import Silent
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing
+from mlipilot.paths import JobKey, RunPaths
 from tests.jobs.standin_cluster import Cluster
 from tests.report.synthetic import SyntheticRun, make_spec
 

@@ -11,7 +11,6 @@ import pytest
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.console import ConsoleObserver
 from mlipilot.controller import steps
@@ -20,6 +19,7 @@ from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import create_run
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
+from mlipilot.paths import RunPaths
 from tests.report.scenarios import SCHEDULE, SCHEDULE_EDITS
 from tests.report.synthetic import SyntheticRun, make_spec
 

@@ -11,12 +11,12 @@ import pytest
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.state import State, replay
-from mlipilot.pilots import open_endpoint
-from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
-from mlipilot.pilots.settings import EndpointSettings
-from tests.pilots.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
-from tests.pilots.endpoint.faulty_server import FaultyServer
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.opening import open_endpoint
+from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
+from tests.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
+from tests.endpoint.faulty_server import FaultyServer
 
 CALL = {"colour": "blue"}
 NATIVE = able(native=counted(90, **DIALECTS["native"]("report_colour", CALL)))

@@ -11,11 +11,11 @@ from ruamel.yaml import YAML
 import mlipilot.evaluation
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest, write_manifest
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import create_run, prepare_data
 from mlipilot.errors import InputError, PausedError
+from mlipilot.paths import RunPaths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QM7 = REPOSITORY / "campaigns" / "qm7_b3lyp.yaml"

@@ -11,10 +11,10 @@ from mlipilot.audit.files import tree_digest
 from mlipilot.audit.lock import TakenOverError
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import JobKey
 from mlipilot.controller import steps
+from mlipilot.endpoint.client import Exchange
 from mlipilot.errors import PausedError
-from mlipilot.pilots.endpoint.client import Exchange
+from mlipilot.paths import JobKey
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
 from tests.pilots.roles.conftest import calling
 

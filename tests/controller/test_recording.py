@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller import steps
 from mlipilot.controller.findings import Finding, add_finding
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.transcript import Transcript
+from mlipilot.endpoint.abilities import Abilities
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.exchange import RequestRefusedError
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.endpoint.abilities import Abilities
-from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.endpoint.exchange import RequestRefusedError
-from mlipilot.pilots.endpoint.recorded import DivergedError
+from mlipilot.paths import RunPaths
+from mlipilot.pilots.recorded import DivergedError
 from mlipilot.pilots.settings import PilotSettings
 from tests.controller.desk import PILOT, SUBMIT, Desk, edit
 from tests.pilots.roles.conftest import calling, saying

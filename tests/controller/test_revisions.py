@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.ledger import Record
-from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller import steps
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.steps import next_step
+from mlipilot.paths import JobKey
 from tests.controller.test_steps import Event, _done, _spec, _step
 
 LANGUAGE_MODEL = {"kind": "openai", "model": "m", "smoke_retries": 2}

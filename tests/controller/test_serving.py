@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.ledger import Ledger
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import dump_spec
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.serving import end_if_last, endpoint_job
+from mlipilot.paths import RunPaths
 from tests.report.synthetic import make_spec
 
 ON_SLURM = {"backend": "slurm"}

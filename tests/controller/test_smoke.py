@@ -13,12 +13,12 @@ import pytest
 from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.ledger import GENESIS
 from mlipilot.audit.protected import hash_protected
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.campaign.spec import dump_spec
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.smoke import smoke_fault, smoke_feedback
 from mlipilot.controller.state import State
 from mlipilot.jobs.order import JobOrder
+from mlipilot.paths import JobKey, RunPaths
 from tests.evaluation.conftest import config_json
 from tests.report.synthetic import make_spec
 from tests.waiting import wait_for_text

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.ledger import Record
-from mlipilot.campaign.paths import JobKey
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller import steps
 from mlipilot.controller.state import NOT_RUN, replay
 from mlipilot.controller.steps import next_step
+from mlipilot.paths import JobKey
 
 Event = tuple[str, dict[str, Any]]
 

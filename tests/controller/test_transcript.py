@@ -7,13 +7,14 @@ from pathlib import Path
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import Ledger
-from mlipilot.campaign.paths import LineagePaths
 from mlipilot.controller.state import replay
 from mlipilot.controller.transcript import Transcript
-from mlipilot.pilots.endpoint.client import Endpoint
-from mlipilot.pilots.settings import EndpointSettings, PilotSettings
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.paths import LineagePaths
+from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.turn import Exchange
-from tests.pilots.endpoint.faulty_server import FaultyServer, json_body
+from tests.endpoint.faulty_server import FaultyServer, json_body
 
 PILOT = PilotSettings(
     kind="openai",

@@ -12,8 +12,8 @@ import pytest
 from mlipilot.doctor import endpoint
 from mlipilot.doctor.endpoint import check_endpoint, check_endpoints
 from mlipilot.pilots.settings import PilotSettings
-from tests.pilots.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
-from tests.pilots.endpoint.faulty_server import (
+from tests.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
+from tests.endpoint.faulty_server import (
     Behaviour,
     FaultyServer,
     body,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.order import read_result
+from mlipilot.paths import RunPaths
 from tests.documents.blocks import block
 from tests.documents.conftest import clone, shorten
 from tests.documents.user import Shell, User

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import REPOSITORY, write_campaign
 from tests.end_to_end.slurm_runs import SETTINGS
 

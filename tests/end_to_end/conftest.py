@@ -15,10 +15,10 @@ from filelock import FileLock
 from ruamel.yaml import YAML
 
 from mlipilot.audit.manifest import is_finished
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import dump_yaml, load_campaign
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import build_data, create_run
+from mlipilot.paths import RunPaths
 from tests.end_to_end.own_cluster import OwnCluster, own_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import State, replay
+from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import REPOSITORY
 
 # The site's settings of a submitter on the cluster of ci/cluster, and of one whose jobs run on the host.

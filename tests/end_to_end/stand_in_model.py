@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.pilots.endpoint import faulty_server as faulty
-from tests.pilots.endpoint.faulty_server import FaultyServer
+from tests.endpoint import faulty_server as faulty
+from tests.endpoint.faulty_server import FaultyServer
 
 EDITS = (("learning_rate: 0.01", "learning_rate: 0.02"), ("learning_rate: 0.01", "learning_rate: 0.005"))
 CLAIM = {

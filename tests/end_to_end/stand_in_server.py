@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from mlipilot.audit.files import write_json
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.endpoint.local_model import TOKEN_VARIABLE
+from mlipilot.paths import RunPaths
 from mlipilot.pilots.calls import Call
-from mlipilot.pilots.local_model import TOKEN_VARIABLE
 from mlipilot.pilots.loopback import Decider, LoopbackServer
 
 options = dict(zip(sys.argv[4::2], sys.argv[5::2], strict=False))

@@ -11,7 +11,7 @@ from mlipilot.audit.accounts import read_extract
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.verification import Verification
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.report.billing import load_billing
 from tests.audit.test_anchors import Campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_accounting, needs_daemons

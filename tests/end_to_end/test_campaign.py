@@ -13,9 +13,9 @@ from mlipilot.audit.files import files_below
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.places import place_at_start
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.recheck import recheck_verdicts
 from mlipilot.controller.state import replay
+from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import mlipilot, write_campaign
 
 # One worker makes the undisturbed run, and all that look at it share it.

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
 from tests.end_to_end.slurm_runs import Submitter, state_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import mlipilot, with_data, write_campaign
 from tests.end_to_end.slurm_runs import Submitter, state_of

@@ -16,8 +16,8 @@ import pytest
 from mlipilot.audit.claims import claim_in_force
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import State, replay
+from mlipilot.paths import RunPaths
 from tests.claims import OTHER_HOST, leave_claim
 from tests.end_to_end.conftest import command, mlipilot, with_data, write_campaign
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import SECRET, write_json
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.jobs.processes import read_claim
+from mlipilot.paths import JobKey, RunPaths
 from tests.documents.user import User
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import write_campaign

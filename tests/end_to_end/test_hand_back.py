@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.ledger import LedgerError
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
 from tests.end_to_end.slurm_runs import SETTINGS, Submitter, state_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons

@@ -8,9 +8,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.controller.state import replay
+from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import REPOSITORY, mlipilot
 
 pytestmark = [pytest.mark.slow, pytest.mark.sweep]  # the budget of half an hour has no room for it yet

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.reproductions import check_outcome, digests
 

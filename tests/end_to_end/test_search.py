@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.pilots.space import values_in
 from tests.end_to_end.conftest import mlipilot, write_campaign
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.order import read_result
+from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
 from tests.end_to_end.slurm_runs import WITHOUT_IMAGE, Submitter, state_of, told, weights

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.jobs.order import read_result
 from mlipilot.jobs.starts import CLAIM
+from mlipilot.paths import JobKey, RunPaths
 from tests.end_to_end.conftest import command, mlipilot, write_campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons
 from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.anchors import NAME
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import PausedError
 from mlipilot.jobs.endpoint_job import MOST_RESTARTS, EndpointJob, names_of_jobs
+from mlipilot.paths import RunPaths
 from tests.jobs.standin_cluster import HEAD, Cluster
 
 

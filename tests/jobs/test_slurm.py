@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.anchors import NAME
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.errors import PausedError
 from mlipilot.jobs import slurm
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.paths import JobKey, RunPaths
 from tests.jobs.standin_cluster import HEAD, Cluster
 
 

@@ -15,8 +15,8 @@ from mlipilot.audit.files import publish_new
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
 from mlipilot.audit.verification import Verification
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.merge.merging import merge_runs
+from mlipilot.paths import RunPaths
 from mlipilot.report.billing_rows import billed_notes
 from mlipilot.report.data import load_lineage
 from mlipilot.report.status import iteration_dict, status_dict

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.claims import LOCK
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import InputError
 from mlipilot.merge.merging import merge_runs
+from mlipilot.paths import RunPaths
 from tests.cli.verbs import outcome
 from tests.merge.conftest import Clusters
 

@@ -17,11 +17,11 @@ from mlipilot.audit.files import files_below, sha256_file
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.recheck import recheck_verdicts
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge import merging
 from mlipilot.merge.merging import merge_runs
+from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report.run import load_run
 from tests.claims import leave_claim
 from tests.merge.conftest import Clusters, make_lineage

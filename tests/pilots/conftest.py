@@ -1,16 +1,15 @@
-"""A small recipe, a turn over it, and a loopback server that misbehaves to order."""
+"""A small recipe, and a turn over it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlipilot.pilots.outcomes import TurnInput
-from tests.pilots.endpoint.faulty_server import FaultyServer
 
 RECIPE_YAML = """\
 model:
@@ -73,9 +72,3 @@ def make_turn(draft: Path, incumbent: Path) -> Callable[..., TurnInput]:
         return TurnInput(**given | changes)
 
     return make
-
-
-@pytest.fixture
-def faulty_server() -> Iterator[FaultyServer]:
-    with FaultyServer() as server:
-        yield server

@@ -14,21 +14,21 @@ import pytest
 import requests
 
 import mlipilot
+from mlipilot.endpoint.abilities import Abilities
+from mlipilot.endpoint.client import Endpoint, Exchange
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.endpoint.abilities import Abilities
-from mlipilot.pilots.endpoint.client import Endpoint, Exchange
 from mlipilot.pilots.outcomes import Feedback
 from mlipilot.pilots.scripted import ScriptedServer, serve_forever
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.textbook import NEEDED_TOOLS, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
-from mlipilot.pilots.yaml_places import find_place
+from mlipilot.yaml_places import find_place
+from tests.endpoint import faulty_server as faulty
+from tests.endpoint.faulty_server import FaultyServer
 from tests.pilots.conftest import history_entry
-from tests.pilots.endpoint import faulty_server as faulty
-from tests.pilots.endpoint.faulty_server import FaultyServer
 
 MakeTurn = Callable[..., TurnInput]
 _EFFECT = [{"metric": "force_mae_mev_per_a", "direction": "decrease"}]

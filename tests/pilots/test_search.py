@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from mlipilot.endpoint.client import Exchange
 from mlipilot.errors import InputError
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.calls import Call
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.edits import RefusedError
-from mlipilot.pilots.endpoint.client import Exchange
 from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import Feedback
 from mlipilot.pilots.prompts import first_messages
@@ -28,7 +28,7 @@ from mlipilot.pilots.space import Parameter, Space, values_in
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
 from mlipilot.pilots.workbench import Workbench
-from mlipilot.pilots.yaml_places import with_values
+from mlipilot.yaml_places import with_values
 from tests.pilots.conftest import RECIPE_YAML, history_entry
 
 MakeTurn = Callable[..., TurnInput]

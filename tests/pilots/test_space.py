@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from mlipilot.pilots.space import Parameter, Scalar, Space, first_misfit, values_in
-from mlipilot.pilots.yaml_places import with_values
+from mlipilot.yaml_places import with_values
 from tests.pilots.conftest import RECIPE_YAML
 
 SPACE: Space = {

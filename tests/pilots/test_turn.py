@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
-from mlipilot.pilots.endpoint.client import Endpoint
 from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.turn import (
     Exchange,
@@ -22,8 +22,8 @@ from mlipilot.pilots.turn import (
     log_key,
     take_turn,
 )
-from tests.pilots.endpoint import faulty_server as faulty
-from tests.pilots.endpoint.faulty_server import Behaviour, FaultyServer
+from tests.endpoint import faulty_server as faulty
+from tests.endpoint.faulty_server import Behaviour, FaultyServer
 from tests.pilots.test_tools import CLAIM
 
 MakeTurn = Callable[..., TurnInput]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.report.data import load_lineage
 from mlipilot.report.figures import Picture
 from mlipilot.report.run import RunView, load_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
-from mlipilot.campaign.paths import JobKey
+from mlipilot.paths import JobKey
 from tests.report.synthetic import SyntheticRun, make_spec, training_log
 
 LOSS = {

@@ -18,7 +18,6 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.audit.places import Place
 from mlipilot.audit.protected import hash_protected
-from mlipilot.campaign.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_candidate, publish_draft
 from mlipilot.controller.prepare import copy_recipe, starting_body
@@ -28,6 +27,7 @@ from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.order import Isolation
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400

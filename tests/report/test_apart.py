@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.places import Place
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.report.apart import apart
 from mlipilot.report.export import Export
 from mlipilot.report.page import context

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.report.billing_rows import NO_ACCOUNTS, billed_notes, billed_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture

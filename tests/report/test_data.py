@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from mlipilot.audit.ledger import LedgerError
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.memory import LedgerMemory
+from mlipilot.endpoint.abilities import Abilities, Finding
+from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.errors import InputError
 from mlipilot.jobs.order import Isolation
-from mlipilot.pilots.endpoint.abilities import Abilities, Finding
-from mlipilot.pilots.settings import EndpointSettings
+from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report import rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture, draw_all

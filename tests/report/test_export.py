@@ -15,7 +15,7 @@ from ase.build import bulk
 from ruamel.yaml import YAML
 
 from mlipilot.audit.files import sha256_file, write_json
-from mlipilot.campaign.paths import JobKey
+from mlipilot.paths import JobKey
 from mlipilot.report.export import Export, export_incumbent
 from tests.evaluation.conftest import config_json
 from tests.report.conftest import view_of

@@ -10,9 +10,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.evaluation.scorecard import Gate
 from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_all
 from mlipilot.report.figures.gates import relative_to_bound
 from mlipilot.report.figures.lineages import lineages_figure

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.lock import controller_lock
-from mlipilot.campaign.paths import JobKey
 from mlipilot.jobs import successors
+from mlipilot.paths import JobKey
 from mlipilot.programs import Answer
 from mlipilot.report.data import load_lineage
 from mlipilot.report.status import status_dict, status_line

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.ledger import LedgerError
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_lineages
 from mlipilot.report.lineages import LineageRow, lineages_section
 from mlipilot.report.run import RunView, load_run

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.controller.state import replay
+from mlipilot.paths import RunPaths
 from tests.report.synthetic import SyntheticRun
 
 IMAGE = b"an image, as far as its digest goes"

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.cli.app import app
 from mlipilot.errors import MlipilotError
+from mlipilot.paths import RunPaths
 from tests.conftest import StandIn
 from tests.report.synthetic import SyntheticRun, make_spec
 from tests.reproduce.conftest import IMAGE

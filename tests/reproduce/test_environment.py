@@ -9,8 +9,8 @@ import pytest
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.protected import package_files
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.jobs.machine import Machine
+from mlipilot.paths import RunPaths
 from mlipilot.reproduce.environment import Environment, Where, compare_environment
 from mlipilot.reproduce.record import read_record
 from mlipilot.reproduce.reproduction import environment_lines

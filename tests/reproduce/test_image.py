@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.jobs.apptainer import Container
+from mlipilot.paths import RunPaths
 from mlipilot.reproduce.image import check_image, is_inside, network_of_containers, rebuild_data
 from tests.conftest import StandIn
 from tests.reproduce.conftest import IMAGE

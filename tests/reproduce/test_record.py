@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.campaign.paths import RunPaths
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.paths import RunPaths
 from mlipilot.reproduce.record import read_record
 from tests.report.synthetic import SyntheticRun, make_spec
 

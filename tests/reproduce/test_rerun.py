@@ -11,7 +11,6 @@ import pytest
 from mlipilot.audit.files import files_below, sha256_file, write_json
 from mlipilot.audit.identity import identify
 from mlipilot.audit.protected import hash_protected
-from mlipilot.campaign.paths import JobKey, RunPaths
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.errors import InputError, PausedError
@@ -19,6 +18,7 @@ from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.order import read_result
 from mlipilot.jobs.processes import children
+from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.record import read_record
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
 from tests.conftest import StandIn

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.accounts import read_extract
-from mlipilot.campaign.paths import RunPaths
+from mlipilot.paths import RunPaths
 from tests.sbatch.conftest import Run, StandinSlurm, job_name
 from tests.waiting import wait_until
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
+from mlipilot.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.arguments import coerced, fault_of
-from mlipilot.pilots.endpoint.exchange import Completer, ContextOverflowError, Exchange
-from mlipilot.pilots.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.untrusted import clip, one_line
 
 TRIES = 3

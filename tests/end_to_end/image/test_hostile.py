@@ -12,8 +12,8 @@ import pytest
 
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import JobKey
 from mlipilot.jobs.order import read_result
+from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import IMAGE, Site
 from tests.end_to_end.conftest import REPOSITORY, mlipilot
 from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite

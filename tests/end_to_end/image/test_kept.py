@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.verify import verify_run
-from mlipilot.campaign.paths import JobKey
 from mlipilot.jobs.order import read_result
+from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
 from tests.end_to_end.slurm_runs import state_of, weights

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.campaign.paths import JobKey
 from mlipilot.jobs.logs import job_events
 from mlipilot.jobs.order import read_result
 from mlipilot.jobs.starts import CLAIM
+from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.image.conftest import MARKS, SMALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mlipilot.pilots.endpoint.client import Exchange
+from mlipilot.endpoint.client import Exchange
 
 
 class Speaker:

@@ -1,0 +1,46 @@
+"""Opening an endpoint: its address, its model, and how it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlipilot.endpoint.abilities import Abilities, Finding, Memory
+from mlipilot.endpoint.address import find_address
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.probe import find_abilities
+from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.errors import InputError
+from mlipilot.untrusted import one_line
+
+
+def open_endpoint(
+    settings: EndpointSettings, published: Path | None = None, memory: Memory | None = None
+) -> Endpoint:
+    """One model at the address that holds now, asked as `memory` says or else as a probe finds out.
+
+    Raises InputError for an address, a key or a model that cannot be right, PausedError when it is down.
+    """
+    address = find_address(settings, published)
+    model = settings.model or _only_model(Endpoint(address.base_url, "", address.key, settings))
+
+    def learnt(abilities: Abilities, why: str) -> None:
+        if memory is not None:
+            memory.note(Finding(address.base_url, model, abilities, why))
+
+    known = memory.recall(address.base_url, model) if memory is not None else None
+    if known is None:
+        finding = find_abilities(Endpoint(address.base_url, model, address.key, settings))
+        known = finding.abilities
+        if memory is not None:
+            memory.note(finding)
+    return Endpoint(address.base_url, model, address.key, settings, known, learnt)
+
+
+def _only_model(endpoint: Endpoint) -> str:
+    names = endpoint.models()
+    if len(names) != 1:
+        listed = ", ".join(one_line(name, 80) for name in sorted(names)[:20]) or "none"
+        raise InputError(
+            f"the endpoint serves {len(names)} models", mend=f"set model under pilot:; it has {listed}"
+        )
+    return names[0]

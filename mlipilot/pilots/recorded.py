@@ -1,0 +1,109 @@
+"""The record of an endpoint in its place: each request is held to the one on record, and answered as it was.
+
+It stands in for the HTTP request alone, so all above it runs as it did: how the endpoint is asked, what its
+refusals teach, how replies are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.exchange import BudgetSpentError, Exchange, RequestRefusedError
+from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.errors import PausedError
+from mlipilot.pilots.likeness import first_difference
+from mlipilot.pilots.settings import Role
+
+
+class DivergedError(PausedError):
+    """What is asked is not what was asked, so that the record does not say what would be answered."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class RecordedTurn:
+    """What one role was asked in a turn that led on, from its beginning to its end."""
+
+    iteration: int
+    role: Role
+    transcript: Path
+    exchanges: tuple[tuple[int, Exchange], ...]
+    """Each with the number of its line in the transcript."""
+    counted: int = 0
+    """Prompt tokens of the exchange before the first, in the same session; 0 where there was none."""
+    spent: str | None = None
+    """Which budget kept the role from being asked once more, in words."""
+    is_over: bool = True
+    """Whether the record holds the turn's end."""
+
+
+def replayed(settings: EndpointSettings, turn: RecordedTurn) -> Endpoint:
+    """The endpoint of a recorded turn.
+
+    Asking it raises DivergedError for a request that is not the recorded one, or is one too many.
+    """
+    first = turn.exchanges[0][1] if turn.exchanges else None
+    offline = settings.model_copy(update={"ca_bundle": None, "trust_env": False})
+    base_url = first.base_url if first else ""
+    model = str(first.request.get("model", "")) if first else ""
+    endpoint = Endpoint(base_url, model, None, offline, first.abilities if first else None)
+    endpoint.stand_in = _Answers(turn)
+    endpoint.last_count = turn.counted
+    return endpoint
+
+
+class _Answers:
+    """The answers of a recorded turn, in its order."""
+
+    def __init__(self, turn: RecordedTurn) -> None:
+        self._turn = turn
+        self._answered = 0
+        self._refused = 0
+
+    def __call__(self, request: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        """The recorded reply and its duration then.
+
+        Raises RequestRefusedError where the endpoint refused, BudgetSpentError where a budget ended the turn,
+        DivergedError for a request that is not the one on record.
+        """
+        turn = self._turn
+        if self._answered == len(turn.exchanges):
+            raise self._exhausted()
+        line, exchange = turn.exchanges[self._answered]
+        refusals = exchange.refused[self._refused :]
+        if len(refusals) + bool(exchange.reply) == 1:  # what came of the refusals before shows in this one
+            self._compare(line, exchange.request, request)
+            self._answered, self._refused = self._answered + 1, 0
+        else:
+            self._refused += 1
+        if refusals:
+            raise RequestRefusedError(refusals[0].told, refusals[0].status, refusals[0].said)
+        return exchange.reply, exchange.duration_s
+
+    @property
+    def _place(self) -> str:
+        turn = self._turn
+        return f"iteration {turn.iteration}, request {self._answered + 1} of the {turn.role}"
+
+    def _compare(self, line: int, recorded: Any, asked: Any) -> None:
+        difference = first_difference(recorded, asked)
+        if difference is not None:
+            raise DivergedError(
+                f"{self._place} is not the one on record ({self._turn.transcript}:{line}): {difference}\n"
+                "  mend: replay with the campaign, recipe, data, machine and MLIPilot that were recorded; "
+                "without `replay`, a pilot can go on from here in a run of its own"
+            )
+
+    def _exhausted(self) -> Exception:
+        turn = self._turn
+        if turn.spent is not None:
+            return BudgetSpentError(turn.spent)
+        how = "the turn was over before it" if turn.is_over else "the record ends in the middle of this turn"
+        return DivergedError(
+            f"{self._place} is not on record: {how} ({turn.transcript})\n"
+            "  mend: replay with the campaign and the MLIPilot that were recorded, to the end of the record"
+        )

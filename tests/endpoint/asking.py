@@ -1,0 +1,30 @@
+"""Asking an endpoint as a pilot does, with little patience."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.pilots.settings import PilotSettings
+from tests.endpoint import faulty_server as faulty
+
+KEY = "sk-very-secret-key"
+GOOD = faulty.json_body(
+    {
+        "choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 2},
+    }
+)
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def endpoint_at(url: str, **changes: Any) -> Endpoint:
+    given: dict[str, Any] = {
+        "kind": "openai",
+        "base_url": url,
+        "max_retries": 2,
+        "backoff_s": 0.01,
+        "request_timeout_s": 5,
+        "trust_env": False,
+    }
+    return Endpoint(url, "m", KEY, PilotSettings(**given | changes))
