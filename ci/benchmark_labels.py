@@ -19,6 +19,7 @@ import numpy as np
 
 from mlipilot.datasets.qm7_b3lyp import embedded
 from mlipilot.datasets.qm7_b3lyp.cost import basis_functions, label_seconds
+from mlipilot.datasets.qm7_b3lyp.geometries import geometries
 from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometry
 from mlipilot.datasets.qm7_b3lyp.method import (
     CONV_TOL_HARTREE,
@@ -28,9 +29,8 @@ from mlipilot.datasets.qm7_b3lyp.method import (
     XC,
     chemistry,
 )
-from mlipilot.datasets.qm7_b3lyp.options import Sampling
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
 from mlipilot.datasets.qm7_b3lyp.records import Geometry
-from mlipilot.datasets.qm7_b3lyp.sampling import geometries
 from mlipilot.datasets.qm7_b3lyp.scf import molecule
 from mlipilot.versions import versions
 

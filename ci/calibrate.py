@@ -34,8 +34,8 @@ from mlipilot.controller.accept import judge
 from mlipilot.datasets import DATASETS
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
+from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.scorecard import score
-from mlipilot.evaluation.settings import REFERENCE_FILE
 from mlipilot.pilots.textbook import Move, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.report.text import mean_sd

@@ -28,7 +28,7 @@ load_modules() { # load_modules NAMES: the site's modules, separated by blanks
   set -u
 }
 
-only_own_containers() { # whatever a site or a user has set for containers of all kinds; mlipilot/jobs/apptainer.py does so too
+only_own_containers() { # whatever a site or a user has set for containers of all kinds; mlipilot/jobs/container_commands.py does so too
   local name dropped=
   for name in $(compgen -e); do
     case ${name^^} in

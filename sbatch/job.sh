@@ -4,7 +4,7 @@
 #
 # For each attempt: the toolkit claims it and writes the command line of a container (phases begin), such a container
 # is measured from inside, the toolkit says whether it keeps enough apart (phases judge), the candidate's code runs
-# in one (they are built by mlipilot/jobs/apptainer.py), the toolkit seals the outcome (phases end). RUN/spool/site.env,
+# in one (they are built by mlipilot/jobs/container_commands.py), the toolkit seals the outcome (phases end). RUN/spool/site.env,
 # written by the submitter, says with which image.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh

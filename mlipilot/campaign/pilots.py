@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap
 
 from mlipilot.errors import InputError
-from mlipilot.pilots.settings import LANGUAGE_MODELS, NAMED, ROLES, PilotSettings
+from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, NAMED, ROLES, PilotSettings
 from mlipilot.yaml_io import line_of, load_yaml
 
 

@@ -15,13 +15,13 @@ from ruamel.yaml.comments import CommentedMap
 
 from mlipilot.campaign.baseline import check_recipe_values
 from mlipilot.campaign.pilots import check_prices, expand_names, first_of
-from mlipilot.campaign.space import check_searches, check_space
+from mlipilot.campaign.space_check import check_searches, check_space
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
-from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.paths import RunPaths
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.space import Space
 from mlipilot.yaml_io import line_of, load_yaml, validate
 from mlipilot.yaml_text import NotYamlError, parse_yaml

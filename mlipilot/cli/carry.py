@@ -36,7 +36,7 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
 
         observer.event("writing the report")
         report = write_report(run)
-    from mlipilot.report.data import load_lineage
+    from mlipilot.report.lineage_reading import load_lineage
     from mlipilot.report.tables import gate_table, iteration_table
 
     view = load_lineage(run, run.lineage(lineage))

@@ -17,7 +17,7 @@ from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import AsJson, path_argument, path_option, print_json
 from mlipilot.datasets import DATASETS
 from mlipilot.datasets.base import check_new, check_same, read_provenance
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.yaml_text import NotYamlError, parse_yaml
 

@@ -48,8 +48,8 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Check labelled structures, split them by group, and seal them as a campaign's data set."""
+    from mlipilot.datasets.imported.frame_files import Labels
     from mlipilot.datasets.imported.importing import import_files
-    from mlipilot.datasets.imported.reading import Labels
 
     checked_name(name, "--name")
     labels = Labels(energy_key, forces_key, stress_key, group_key, energy_unit, forces_unit, stress_unit)

@@ -23,7 +23,7 @@ from mlipilot.cli.types import (
     print_json,
 )
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.jobs.apptainer import Container
+from mlipilot.jobs.container_commands import Container
 from mlipilot.report.text import number
 from mlipilot.reproduce.image import check_image, network_of_containers
 from mlipilot.reproduce.outcome import Outcome

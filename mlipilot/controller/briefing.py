@@ -19,8 +19,8 @@ from mlipilot.evaluation.scorecard import Scorecard, metric_values
 from mlipilot.jobs.logs import job_events
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
+from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, SEARCHES
 from mlipilot.pilots.sampling import Search
-from mlipilot.pilots.settings import LANGUAGE_MODELS, SEARCHES
 from mlipilot.pilots.space import RECIPE, Scalar, values_in
 from mlipilot.untrusted import clean
 

@@ -15,14 +15,14 @@ from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import BudgetSpentError
 from mlipilot.endpoint.opening import open_endpoint
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.context import Room
+from mlipilot.pilots.pilot_settings import Role
 from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
 from mlipilot.pilots.roles.reviewer import Review, ReviewInput, review
-from mlipilot.pilots.settings import Role
 
 
 class Colleagues:

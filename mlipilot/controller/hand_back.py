@@ -14,7 +14,7 @@ from mlipilot.audit.files import write_atomic
 from mlipilot.errors import MlipilotError
 from mlipilot.jobs.backend import Standing
 from mlipilot.jobs.obstacles import obstacle
-from mlipilot.jobs.slurm import is_over
+from mlipilot.jobs.slurm_backend import is_over
 from mlipilot.jobs.spool import QueueRow, Spool
 from mlipilot.jobs.successors import awaited_file, successor_of
 from mlipilot.paths import RunPaths

@@ -13,7 +13,7 @@ from typing import Any
 from mlipilot.audit.ledger import Ledger, LedgerError, read_open_ledger
 from mlipilot.controller.findings import read_findings
 from mlipilot.paths import LineagePaths, RunPaths
-from mlipilot.pilots.settings import Role
+from mlipilot.pilots.pilot_settings import Role
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
+from mlipilot.controller.cut_short import drop_unrecorded
 from mlipilot.controller.hand_back import HandBack
-from mlipilot.controller.isolation import LOCAL, doors_of
-from mlipilot.controller.leftovers import drop_unrecorded
+from mlipilot.controller.isolation_words import LOCAL, doors_of
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import check_image, prepare_data, starting_body
 from mlipilot.controller.proposals import Proposals

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.state import replay
 from mlipilot.endpoint.abilities import Abilities, Finding
-from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 
 
 class LedgerMemory:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlipilot.campaign.spec import Campaign
 from mlipilot.controller.attempts import Attempts
-from mlipilot.jobs.apptainer import PYTHON, job_argv
+from mlipilot.jobs.container_commands import PYTHON, job_argv
 from mlipilot.paths import JobKey, RunPaths
 
 

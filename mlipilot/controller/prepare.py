@@ -22,10 +22,10 @@ from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError, PausedError
+from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import REFERENCE_FILE
 from mlipilot.paths import RunPaths
-from mlipilot.pilots.prompts import prompts_digest
+from mlipilot.pilots.messages import prompts_digest
 from mlipilot.versions import versions
 
 _IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it

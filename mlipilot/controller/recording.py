@@ -25,8 +25,8 @@ from mlipilot.endpoint.client import Endpoint, check_completion
 from mlipilot.endpoint.exchange import Exchange, Refused
 from mlipilot.errors import InputError
 from mlipilot.paths import LineagePaths, RunPaths
+from mlipilot.pilots.pilot_settings import PilotSettings, Role
 from mlipilot.pilots.recorded import DivergedError, RecordedTurn, replayed
-from mlipilot.pilots.settings import PilotSettings, Role
 from mlipilot.untrusted import one_line
 
 TurnKey = tuple[Role, int, int]

@@ -9,7 +9,7 @@ from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.state import replay
 from mlipilot.jobs.endpoint_job import EndpointJob, is_wanted
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import RunPaths
 from mlipilot.pilots.addresses import asks_the_run
 

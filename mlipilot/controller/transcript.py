@@ -9,7 +9,7 @@ from typing import Any
 from mlipilot.audit.files import append_line, sha256_bytes
 from mlipilot.audit.ledger import Ledger
 from mlipilot.paths import LineagePaths
-from mlipilot.pilots.settings import PilotSettings, Role
+from mlipilot.pilots.pilot_settings import PilotSettings, Role
 from mlipilot.pilots.turn import Exchange
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from mlipilot.datasets.base import Progress
 from mlipilot.datasets.options import CuEmtOptions, ImportedOptions
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 
 
 @dataclass(frozen=True)

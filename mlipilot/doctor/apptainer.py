@@ -11,7 +11,7 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.site import Site, how_to_get
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import find_program
+from mlipilot.jobs.container_commands import find_program
 from mlipilot.programs import ask
 from mlipilot.yaml_io import load_yaml
 

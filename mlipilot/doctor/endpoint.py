@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlipilot.doctor.check import Check, failed, ok, skipped, warning
-from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, PilotSettings
+from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, ROLES, PilotSettings
 from mlipilot.untrusted import one_line
 
 if TYPE_CHECKING:

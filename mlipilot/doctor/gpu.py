@@ -10,7 +10,7 @@ from typing import Any
 from mlipilot.doctor.check import Check, failed, ok, skipped
 from mlipilot.doctor.isolation import run_in_image, scratch_in
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import PYTHON
+from mlipilot.jobs.container_commands import PYTHON
 from mlipilot.programs import Answer, ask
 
 _ASK_TORCH = """

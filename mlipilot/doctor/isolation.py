@@ -19,7 +19,7 @@ from pathlib import Path
 from mlipilot.doctor.apptainer import explain_start
 from mlipilot.doctor.check import Check, Status, failed, ok
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import (
+from mlipilot.jobs.container_commands import (
     NETWORKS,
     Network,
     binds_of,

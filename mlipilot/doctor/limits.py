@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.site import Site
-from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.programs import ask, slurm_environment
 
 _OF_ASSOCIATION = ("Account", "DefaultQOS", "QOS", "MaxSubmitJobs", "GrpSubmitJobs", "MaxJobs", "GrpJobs")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.limits import check_limits
 from mlipilot.doctor.site import Site, how_to_get
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.requests import resources_by_template
-from mlipilot.jobs.settings import JobSettings
 from mlipilot.programs import ask, slurm_environment
 
 _MENDS = {

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlipilot.endpoint.settings import EndpointSettings, checked_address
+from mlipilot.endpoint.endpoint_settings import EndpointSettings, checked_address
 from mlipilot.errors import InputError
 
 

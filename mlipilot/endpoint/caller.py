@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import RequestRefusedError
 from mlipilot.endpoint.refusals import is_clear
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.endpoint.transport import Connection, RawReply, TransportError, send
 from mlipilot.errors import InputError, PausedError
 from mlipilot.untrusted import clean, one_line

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlipilot.endpoint.abilities import MODES, Abilities, CallMode
 from mlipilot.endpoint.caller import Caller, FaultError, error_text
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import (
     Completer,
     ContextOverflowError,
@@ -19,7 +20,6 @@ from mlipilot.endpoint.exchange import (
 )
 from mlipilot.endpoint.modes import request_body
 from mlipilot.endpoint.refusals import Refusal, read_refusal
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.untrusted import one_line
 
 __all__ = ["Completer", "ContextOverflowError", "Endpoint", "Exchange", "RequestRefusedError"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from mlipilot.endpoint.abilities import Abilities, Finding, Memory
 from mlipilot.endpoint.address import find_address
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.probe import find_abilities
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.errors import InputError
 from mlipilot.untrusted import one_line
 

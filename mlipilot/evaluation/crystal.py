@@ -12,8 +12,8 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from numpy.typing import NDArray
 
+from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
 from mlipilot.evaluation.results import MeasurementError
-from mlipilot.evaluation.settings import CrystalSettings, EvaluationSettings
 
 _MAX_SCANS = 6
 _CENTRED = 1e-3  # relative; a scan whose centre is this near to its minimum is taken

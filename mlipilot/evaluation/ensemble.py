@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.dynamics import BrokenError, Outcome
-from mlipilot.evaluation.settings import DynamicsLimits
+from mlipilot.evaluation.metric_settings import DynamicsLimits
 from mlipilot.evaluation.subject import Subject
 
 Array = NDArray[np.float64]

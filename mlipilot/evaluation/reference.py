@@ -17,10 +17,10 @@ from mlipilot.audit.files import write_json
 from mlipilot.errors import InputError, MlipilotError
 from mlipilot.evaluation.crystal import cubic_cell, reference_calculator
 from mlipilot.evaluation.dynamics import run_nvt, steps_in, thermalised
+from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
 from mlipilot.evaluation.metrics import compression, elasticity, nvt, vacancy
 from mlipilot.evaluation.reference_values import ReferenceValues, Snapshot, settings_digest
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import REFERENCE_FILE, EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 

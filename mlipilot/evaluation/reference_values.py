@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.evaluation.crystal import cubic_cell
-from mlipilot.evaluation.settings import CrystalSettings, EvaluationSettings
+from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _USED = {"crystal", "lattice", "elasticity", "vacancy", "compression", "nve", "nvt"}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import Group, names_of
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.tasks import Progress, Task, make
 from mlipilot.untrusted import one_line
 from mlipilot.versions import versions
@@ -150,14 +150,14 @@ def _check_asked(asked: Sequence[str], tasks: list[Task], data_dir: Path) -> Non
 
 
 def _error_tasks(subject: Subject, labelled: Path) -> list[Task]:
-    from mlipilot.evaluation.metrics import errors
+    from mlipilot.evaluation.metrics import accuracy
 
     names = [name for name in names_of("errors", "crystal") if not name.startswith("large_cell_")]
-    return [Task("errors", names, lambda: errors.measure(subject, labelled))]
+    return [Task("errors", names, lambda: accuracy.measure(subject, labelled))]
 
 
 def _test_tasks(subject: Subject, data_dir: Path, reference: ReferenceValues) -> list[Task]:
-    from mlipilot.evaluation.metrics import errors, size, throughput
+    from mlipilot.evaluation.metrics import accuracy, size, throughput
 
     large = data_dir / "test" / "test_large.xyz"
     names = [name for name in names_of("errors") if name.startswith("large_cell_")]
@@ -165,7 +165,7 @@ def _test_tasks(subject: Subject, data_dir: Path, reference: ReferenceValues) ->
         Task("size", names_of("size"), lambda: size.measure(subject)),  # first: see its docstring
         Task("throughput", names_of("throughput"), lambda: throughput.measure(subject)),
         *_error_tasks(subject, data_dir / "test" / "test.xyz"),
-        Task("large cell", names, lambda: errors.measure_large_cell(subject, large)),
+        Task("large cell", names, lambda: accuracy.measure_large_cell(subject, large)),
         *physics_tasks(subject, reference),
     ]
 

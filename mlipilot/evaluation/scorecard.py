@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
-from mlipilot.evaluation.settings import EvaluationSettings
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.yaml_io import load_yaml_model
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)

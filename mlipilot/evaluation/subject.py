@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from mlipilot.evaluation.crystal import Lattice, equilibrium
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.model import Prediction, RebuiltModel
 from mlipilot.evaluation.results import MeasurementError
-from mlipilot.evaluation.settings import EvaluationSettings
 
 
 class Subject:

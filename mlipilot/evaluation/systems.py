@@ -22,7 +22,7 @@ from mlipilot.evaluation.frames import (
     spread,
 )
 from mlipilot.evaluation.metrics import (
-    errors,
+    accuracy,
     finite_difference,
     frequencies,
     invariance,
@@ -111,5 +111,9 @@ def _errors_of(prefix: str, subject: Subject, labelled: Path) -> Task:
         if name.startswith(prefix or ("energy_", "force_", "stress_"))
         and (stress or not name.startswith("stress_"))
     ]
-    measure = {"": errors.measure, "large_cell_": errors.measure_large_cell, "unseen_": errors.measure_unseen}
+    measure = {
+        "": accuracy.measure,
+        "large_cell_": accuracy.measure_large_cell,
+        "unseen_": accuracy.measure_unseen,
+    }
     return Task(f"{prefix}errors", names, lambda: measure[prefix](subject, labelled, stress=stress))

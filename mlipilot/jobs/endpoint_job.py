@@ -17,7 +17,7 @@ from mlipilot.audit.files import publish_new
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing
 from mlipilot.jobs.logs import tail_lines
-from mlipilot.jobs.slurm import SlurmBackend, is_over
+from mlipilot.jobs.slurm_backend import SlurmBackend, is_over
 from mlipilot.paths import RunPaths
 from mlipilot.untrusted import one_line
 

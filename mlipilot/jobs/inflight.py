@@ -9,7 +9,7 @@ from typing import Literal
 
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.obstacles import obstacle
-from mlipilot.jobs.slurm import WAITING, is_over
+from mlipilot.jobs.slurm_backend import WAITING, is_over
 from mlipilot.jobs.spool import Queue, Spool
 from mlipilot.jobs.starts import CLAIM
 from mlipilot.untrusted import one_line

@@ -15,7 +15,7 @@ from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from mlipilot.jobs.apptainer import (
+from mlipilot.jobs.container_commands import (
     NETWORKS,
     Network,
     bare_argv,

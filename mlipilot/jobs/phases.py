@@ -18,15 +18,21 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import NETWORKS, PROGRAMS, binds_of, container_argv, write_container_files
 from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
+from mlipilot.jobs.container_commands import (
+    NETWORKS,
+    PROGRAMS,
+    binds_of,
+    container_argv,
+    write_container_files,
+)
+from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.measured import SCRIPT, isolation_of, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_begun, read_notes
 from mlipilot.jobs.order import Isolation, JobOrder, read_order
 from mlipilot.jobs.seal import Ending, NotSealedError, ending_of, is_due, refused_before, seal
-from mlipilot.jobs.space import say_not_storable, why_not_storable
 from mlipilot.jobs.starts import JobStart, may_be_sealed
 
 # Exit statuses that `sbatch/job.sh` knows, beside space.NO_ROOM. It tries again after any other but 0.

@@ -15,8 +15,8 @@ from typing import Any
 
 from mlipilot.audit.files import write_json
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.order import read_order
-from mlipilot.jobs.settings import JobSettings
 from mlipilot.jobs.spool import Spool
 
 NOTE = "slurm.json"

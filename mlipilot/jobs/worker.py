@@ -21,7 +21,8 @@ from types import FrameType
 from typing import Literal
 
 from mlipilot.audit.files import write_atomic
-from mlipilot.jobs.apptainer import (
+from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
+from mlipilot.jobs.container_commands import (
     NETWORKS,
     Container,
     binds_of,
@@ -30,14 +31,13 @@ from mlipilot.jobs.apptainer import (
     find_program,
     write_container_files,
 )
-from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
+from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes
 from mlipilot.jobs.order import Isolation, JobOrder, read_order
 from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
-from mlipilot.jobs.space import say_not_storable, why_not_storable
 from mlipilot.jobs.starts import CLAIM, JobStart, may_be_sealed
 
 GRACE_S = 5.0

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mlipilot.endpoint.abilities import Memory
     from mlipilot.endpoint.client import Endpoint
     from mlipilot.pilots.loopback import LoopbackServer
+    from mlipilot.pilots.pilot_settings import PilotSettings
     from mlipilot.pilots.sampling import Search
-    from mlipilot.pilots.settings import PilotSettings
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def open_pilot(
     from mlipilot.endpoint.client import Endpoint
     from mlipilot.endpoint.opening import open_endpoint
     from mlipilot.pilots.context import BOUNDLESS_TOKENS
-    from mlipilot.pilots.settings import LANGUAGE_MODELS
+    from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
 
     if settings.kind in LANGUAGE_MODELS:
         yield open_endpoint(settings, published, memory)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlipilot.endpoint.address import find_address, takes_the_runs
-from mlipilot.endpoint.settings import EndpointSettings
-from mlipilot.pilots.settings import LANGUAGE_MODELS, ROLES, PilotSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
+from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, ROLES, PilotSettings
 
 
 def asks_the_run(pilot: PilotSettings) -> bool:

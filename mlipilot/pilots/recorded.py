@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import BudgetSpentError, Exchange, RequestRefusedError
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.errors import PausedError
 from mlipilot.pilots.likeness import first_difference
-from mlipilot.pilots.settings import Role
+from mlipilot.pilots.pilot_settings import Role
 
 
 class DivergedError(PausedError):

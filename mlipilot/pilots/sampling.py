@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlipilot.pilots.settings import Kind, missing_package
+from mlipilot.pilots.pilot_settings import Kind, missing_package
 from mlipilot.pilots.space import Parameter, Scalar, Space
 
 INFEASIBLE = 1000.0

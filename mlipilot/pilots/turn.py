@@ -10,6 +10,7 @@ from typing import Any
 from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
 from mlipilot.endpoint.parsing import ParsedReply, ToolCall, parse_message
 from mlipilot.pilots.context import Room, fitted
+from mlipilot.pilots.messages import Nudge, first_messages, nudge
 from mlipilot.pilots.outcomes import (
     GaveUp,
     NoProposal,
@@ -18,7 +19,6 @@ from mlipilot.pilots.outcomes import (
     TurnInput,
     log_key,
 )
-from mlipilot.pilots.prompts import Nudge, first_messages, nudge
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
 from mlipilot.untrusted import clip, one_line
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlipilot.controller.isolation import LOCAL
+from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.jobs.machine import Machine
 from mlipilot.report import rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
-from mlipilot.report.lineages import LineagesSection
+from mlipilot.report.run_section import LineagesSection
 from mlipilot.report.summary import pilot_text, summary
 from mlipilot.report.text import duration, joined, metric_label, metric_unit, number
 from mlipilot.report.view import LineageView

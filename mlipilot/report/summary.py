@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlipilot.pilots.settings import Kind
+from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.report.rows import sealed_force_row
 from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit
 from mlipilot.report.view import IterationView, LineageView

@@ -18,7 +18,7 @@ from mlipilot.jobs.inflight import InFlight
 from mlipilot.jobs.successors import Waiting
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.billing import Billing
-from mlipilot.report.training import TrainingCurve
+from mlipilot.report.training_curves import TrainingCurve
 
 Status = Literal["accepted", "reverted", "invalid", "no proposal", "running"]
 

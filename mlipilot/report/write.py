@@ -17,10 +17,10 @@ from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.export import CARD, Export, export_incumbent, model_name
 from mlipilot.report.figures import Picture, draw_all, draw_lineages
 from mlipilot.report.html import render_html
-from mlipilot.report.lineages import lineages_section
 from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
-from mlipilot.report.run import RunView, load_run
+from mlipilot.report.ranking import RunView, load_run
+from mlipilot.report.run_section import lineages_section
 from mlipilot.report.view import LineageView
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.jobs.apptainer import (
+from mlipilot.jobs.container_commands import (
     PYTHON,
     Container,
     Network,

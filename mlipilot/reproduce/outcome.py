@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mlipilot.reproduce.compare import Comparison
-from mlipilot.reproduce.data import Sameness
 from mlipilot.reproduce.environment import Environment
+from mlipilot.reproduce.rebuilt_data import Sameness
 
 FORMAT = "mlipilot-reproduction/1"
 

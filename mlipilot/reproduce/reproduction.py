@@ -7,20 +7,20 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import read_manifest
-from mlipilot.controller.isolation import LOCAL
+from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import prepare_data
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import metric_values
-from mlipilot.jobs.apptainer import Container
+from mlipilot.jobs.container_commands import Container
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
-from mlipilot.reproduce.data import Sameness, compare_data
 from mlipilot.reproduce.environment import Environment, Where, compare_environment
 from mlipilot.reproduce.image import is_inside, rebuild_data
 from mlipilot.reproduce.outcome import Outcome, Weights
+from mlipilot.reproduce.rebuilt_data import Sameness, compare_data
 from mlipilot.reproduce.record import Recorded, machine_of
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
 

@@ -16,8 +16,8 @@ from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.state import Attempt, State
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import PYTHON, Container
-from mlipilot.jobs.local import LocalBackend
+from mlipilot.jobs.container_commands import PYTHON, Container
+from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.record import Recorded

@@ -11,7 +11,7 @@ import pytest
 from mlipilot.audit.verify import verify_run
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.controller.desk import Desk
 from tests.endpoint import faulty_server as faulty
 from tests.endpoint.dialect_server import DIALECTS, says

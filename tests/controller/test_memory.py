@@ -12,8 +12,8 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.state import State, replay
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.opening import open_endpoint
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
 from tests.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
 from tests.endpoint.faulty_server import FaultyServer

@@ -19,8 +19,8 @@ from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import RequestRefusedError
 from mlipilot.errors import InputError, PausedError
 from mlipilot.paths import RunPaths
+from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.recorded import DivergedError
-from mlipilot.pilots.settings import PilotSettings
 from tests.controller.desk import PILOT, SUBMIT, Desk, edit
 from tests.pilots.roles.conftest import calling, saying
 from tests.pilots.test_tools import CLAIM

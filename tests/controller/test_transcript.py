@@ -10,9 +10,9 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.state import replay
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.client import Endpoint
-from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.paths import LineagePaths
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.turn import Exchange
 from tests.endpoint.faulty_server import FaultyServer, json_body
 

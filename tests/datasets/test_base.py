@@ -12,7 +12,7 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.datasets.base import appearing, check_same
 from mlipilot.datasets.options import CuEmtOptions, ImportedOptions
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import InputError
 
 

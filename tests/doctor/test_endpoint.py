@@ -11,7 +11,7 @@ import pytest
 
 from mlipilot.doctor import endpoint
 from mlipilot.doctor.endpoint import check_endpoint, check_endpoints
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
 from tests.endpoint.faulty_server import (
     Behaviour,

@@ -6,7 +6,7 @@ import pytest
 
 from mlipilot.doctor.check import Check
 from mlipilot.doctor.limits import check_limits
-from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.job_settings import JobSettings
 from tests.conftest import StandIn
 from tests.doctor.conftest import SiteOf
 

@@ -10,8 +10,8 @@ from mlipilot.doctor import slurm
 from mlipilot.doctor.check import Check
 from mlipilot.doctor.site import Site
 from mlipilot.errors import InputError
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.requests import resources_by_template
-from mlipilot.jobs.settings import JobSettings
 from mlipilot.programs import ask
 from tests.conftest import StandIn
 from tests.doctor.conftest import SiteOf

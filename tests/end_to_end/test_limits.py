@@ -8,7 +8,7 @@ import pytest
 
 from mlipilot.doctor.limits import check_limits
 from mlipilot.doctor.site import Site
-from mlipilot.jobs.settings import JobSettings
+from mlipilot.jobs.job_settings import JobSettings
 from tests.end_to_end.own_cluster import OwnCluster, needs_accounting, needs_daemons
 from tests.end_to_end.test_accounts import run
 from tests.sbatch.conftest import ATTEMPT, Run, job_name, read_fields

@@ -3,7 +3,7 @@
 The jobs sleep instead of training, each in a run of its own whose submitter asks for another partition. It
 all happens at once, because most of it is waiting. Memory is enforced here by Slurm's own sampling
 (`OverMemoryKill`), the one way that needs no control groups; where control groups do it, Slurm says
-OUT_OF_MEMORY, which tests/jobs/test_slurm.py maps.
+OUT_OF_MEMORY, which tests/jobs/test_slurm_backend.py maps.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
-from mlipilot.jobs import slurm
+from mlipilot.jobs import slurm_backend
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
+from mlipilot.jobs.job_settings import JobSettings, Resources
 from mlipilot.jobs.order import JobOrder, read_result
-from mlipilot.jobs.settings import JobSettings, Resources
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.jobs.starts import CLAIM
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons
 from tests.end_to_end.slurm_runs import Submitter
@@ -101,7 +101,7 @@ def runs(cluster: OwnCluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "preempted and requeued": (SLEEP_ONCE, 600.0, "low-requeue", noisy),
     }
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slurm, "_SETTLE_S", 1.0)
+        patch.setattr(slurm_backend, "_SETTLE_S", 1.0)
         found = {}
         for name, (code, limit_s, partition, node) in plans.items():
             run = found[name] = SleepyRun(root / name.replace(" ", "-"), code, limit_s)

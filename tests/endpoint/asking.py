@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlipilot.endpoint.client import Endpoint
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.endpoint import faulty_server as faulty
 
 KEY = "sk-very-secret-key"

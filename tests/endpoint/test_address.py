@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from mlipilot.endpoint.address import find_address
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.opening import open_endpoint
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.addresses import check_addresses
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.endpoint.dialect_server import counted
 from tests.endpoint.faulty_server import FaultyServer, error, json_body
 

@@ -9,7 +9,7 @@ import pytest
 
 from mlipilot.endpoint.abilities import Abilities
 from mlipilot.endpoint.client import ContextOverflowError, Endpoint
-from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
 from mlipilot.errors import PausedError
 from tests.endpoint import faulty_server as faulty

@@ -9,8 +9,8 @@ import pytest
 
 from mlipilot.endpoint.abilities import Finding
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.probe import find_abilities
-from mlipilot.endpoint.settings import EndpointSettings
 from mlipilot.endpoint.trial import TRIAL_MESSAGES
 from mlipilot.errors import PausedError
 from tests.endpoint import faulty_server as faulty

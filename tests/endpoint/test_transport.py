@@ -9,7 +9,7 @@ import pytest
 
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import InputError, PausedError
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.endpoint import faulty_server as faulty
 from tests.endpoint.asking import GOOD, KEY, MESSAGES, endpoint_at
 from tests.endpoint.faulty_server import Behaviour, FaultyServer

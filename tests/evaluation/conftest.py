@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 
 from mlipilot.evaluation.crystal import rattled_cell
 from mlipilot.evaluation.handover_config import HandoverConfig
-from mlipilot.evaluation.settings import CrystalSettings, EvaluationSettings
+from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
 
 BLOCK = "RealAgnosticResidualInteractionBlock"
 

@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.model import Prediction
 from mlipilot.evaluation.molecules import Molecule
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 

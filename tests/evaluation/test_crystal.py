@@ -7,8 +7,8 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
 from mlipilot.evaluation.crystal import cubic_cell, equilibrium, rattled_cell
+from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
 from mlipilot.evaluation.results import MeasurementError
-from mlipilot.evaluation.settings import CrystalSettings, EvaluationSettings
 
 
 class BirchMurnaghan(Calculator):  # type: ignore[misc]  # ASE has no types

@@ -4,7 +4,7 @@ from ase import Atoms
 
 from mlipilot.evaluation.dynamics import BrokenError, run_nve, thermalised
 from mlipilot.evaluation.ensemble import Ensemble
-from mlipilot.evaluation.settings import DynamicsLimits
+from mlipilot.evaluation.metric_settings import DynamicsLimits
 
 from .oracles import PairSprings, dimer, subject, triangle
 

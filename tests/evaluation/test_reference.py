@@ -7,9 +7,9 @@ import pytest
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation import reference
+from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
 from mlipilot.evaluation.reference_values import ReferenceValues, percent_error, settings_digest
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import REFERENCE_FILE, EvaluationSettings
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from mlipilot.errors import InputError
 from mlipilot.evaluation import __main__ as command
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG, metrics_of, names_of
+from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.results import Measurement, MeasurementError
 from mlipilot.evaluation.runner import Task, evaluate, make
 from mlipilot.evaluation.scorecard import load_scorecard, score
-from mlipilot.evaluation.settings import REFERENCE_FILE
 
 
 def silent(_: str) -> None:

@@ -14,9 +14,9 @@ from ase.vibrations import Vibrations
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import System, metrics_of
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.runner import evaluate, make
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 from mlipilot.evaluation.systems import frame_tasks, molecule_tasks
 

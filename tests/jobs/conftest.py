@@ -12,9 +12,9 @@ import pytest
 from mlipilot.audit.files import tree_digest, write_json
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import commands
-from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
-from mlipilot.jobs.local import LocalBackend
+from mlipilot.jobs.container_commands import Container
+from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.order import JobOrder
 
 

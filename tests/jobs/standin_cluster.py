@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.order import JobOrder
-from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.slurm_backend import SlurmBackend
 
 HEAD = "0123456789abcdef" * 4
 

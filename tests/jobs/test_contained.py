@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.jobs.apptainer import Container
-from mlipilot.jobs.local import LocalBackend
+from mlipilot.jobs.container_commands import Container
+from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import read_claim
 from tests.jobs.conftest import submit, wait

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.errors import PausedError
-from mlipilot.jobs import slurm
+from mlipilot.jobs import slurm_backend
 from mlipilot.jobs.ending import Ending
 from mlipilot.jobs.spool import Spool
 from tests.jobs.standin_cluster import Cluster
@@ -45,7 +45,7 @@ def test_one_that_the_next_allocation_can_never_run_pauses_the_run(cluster: Clus
 def test_what_a_run_loses_when_it_leaves_hyperqueue_is_free(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     cluster.queue(f"{submitted}|{ID}|REVOKED|its allocation is not served any more|")
     found = cluster.backend.standing(cluster.attempt("train"))
     assert (found.outcome, found.free, found.reason) == ("lost", True, "HyperQueue says REVOKED")
@@ -54,7 +54,7 @@ def test_what_a_run_loses_when_it_leaves_hyperqueue_is_free(
 def test_the_time_limit_of_hyperqueue_is_told(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     cluster.queue(f"{submitted}|{ID}|FAILED|Time limit reached|n1")
     found = cluster.backend.standing(cluster.attempt("train"))
     assert found.reason == "HyperQueue says FAILED on n1 (Time limit reached)"

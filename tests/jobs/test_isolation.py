@@ -14,7 +14,7 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.jobs.apptainer import Network
+from mlipilot.jobs.container_commands import Network
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from tests.conftest import StandIn
 

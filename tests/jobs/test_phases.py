@@ -12,10 +12,10 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
+from mlipilot.jobs.disk_space import NO_ROOM
 from mlipilot.jobs.measured import of_host
 from mlipilot.jobs.order import JobOrder, JobResult, read_order, read_result
 from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN, main
-from mlipilot.jobs.space import NO_ROOM
 from mlipilot.jobs.spool import Spool
 
 MakeOrder = Callable[..., JobOrder]

@@ -15,7 +15,7 @@ from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_json
 from mlipilot.jobs import requests
 from mlipilot.jobs.backend import Submission
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from tests.jobs.standin_cluster import Cluster
 
 SEEDS = (7, 8, 9)

@@ -8,7 +8,7 @@ import pytest
 
 from mlipilot.errors import PausedError
 from tests.jobs.standin_cluster import Cluster
-from tests.jobs.test_slurm import cluster, submitted
+from tests.jobs.test_slurm_backend import cluster, submitted
 
 __all__ = ["cluster", "submitted"]  # the fixtures
 

@@ -11,14 +11,14 @@ import pytest
 
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
-from mlipilot.jobs import slurm
+from mlipilot.jobs import slurm_backend
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.jobs.order import Isolation, read_result
-from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.jobs.starts import JobStart
 from tests.jobs.standin_cluster import Cluster
-from tests.jobs.test_slurm import cluster, submitted
+from tests.jobs.test_slurm_backend import cluster, submitted
 
 __all__ = ["cluster", "submitted"]  # the fixtures
 
@@ -44,11 +44,11 @@ def test_what_had_ended_is_sealed_here_when_slurm_says_that_the_job_is_over(
 ) -> None:
     attempt = _note(cluster, submitted)
     for row, settle_s in (("RUNNING", -1.0), (state, 60.0)):  # its own start may still come to it
-        monkeypatch.setattr(slurm, "_SETTLE_S", settle_s)
+        monkeypatch.setattr(slurm_backend, "_SETTLE_S", settle_s)
         cluster.queue(f"{submitted}|42|{row}|None|node7")
         assert cluster.backend.standing(attempt).phase == "running"
         assert not is_finished(attempt)
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     assert cluster.backend.standing(attempt).phase == "sealed"
     assert check_manifest(attempt) == []
     result = read_result(attempt)
@@ -69,7 +69,7 @@ def test_what_the_queue_has_forgotten_is_sealed_too(cluster: Cluster, submitted:
 def test_what_a_signal_ended_is_lost_and_not_the_candidates_failure(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     attempt = _note(cluster, submitted, exit_status=-15, cancelled=True)
     cluster.queue(f"{submitted}|42|PREEMPTED|None|node7")
     found = cluster.backend.standing(attempt)
@@ -80,7 +80,7 @@ def test_what_a_signal_ended_is_lost_and_not_the_candidates_failure(
 def test_a_start_that_takes_the_attempt_meanwhile_is_waited_for(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     attempt = _note(cluster, submitted)
     monkeypatch.setattr(
         JobStart, "why_not_to_seal", lambda me, *_, **__: None if me.node == "node7" else "no"
@@ -92,7 +92,7 @@ def test_a_start_that_takes_the_attempt_meanwhile_is_waited_for(
 def test_a_job_that_did_not_begin_for_want_of_room_is_neither_lost_nor_a_failure(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     (cluster.spool / "logs").mkdir()
     log = cluster.spool / "logs" / f"{submitted}.log"
     log.write_text("begun\nnot storable: 3 MiB are free for /r: free some, then resume\n")
@@ -105,7 +105,7 @@ def test_a_job_that_did_not_begin_for_want_of_room_is_neither_lost_nor_a_failure
 def test_a_full_disk_speaks_for_a_job_whose_log_could_not_be_written(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     cluster.queue(f"{submitted}|42|FAILED|NonZeroExitCode|node7")
     full = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", min_free_mib=10**9))
     found = full.standing(cluster.attempt("train"))

@@ -15,7 +15,7 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.identity import identify
 from mlipilot.audit.manifest import check_manifest, is_finished
-from mlipilot.jobs.local import LocalBackend
+from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
 from mlipilot.jobs.processes import claim, read_claim
 from tests.jobs.conftest import submit, wait

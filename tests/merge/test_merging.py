@@ -22,7 +22,7 @@ from mlipilot.errors import InputError, PausedError
 from mlipilot.merge import merging
 from mlipilot.merge.merging import merge_runs
 from mlipilot.paths import JobKey, RunPaths
-from mlipilot.report.run import load_run
+from mlipilot.report.ranking import load_run
 from tests.claims import leave_claim
 from tests.merge.conftest import Clusters, make_lineage
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlipilot.errors import InputError
+from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.pilots.sampling import FAILED, INFEASIBLE, Search, loss
-from mlipilot.pilots.settings import Kind
 from mlipilot.pilots.space import Parameter, Scalar, Space
 
 Judged = tuple[str, float | None, float | None]

@@ -20,8 +20,8 @@ from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.outcomes import Feedback
+from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.scripted import ScriptedServer, serve_forever
-from mlipilot.pilots.settings import PilotSettings
 from mlipilot.pilots.textbook import NEEDED_TOOLS, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn

@@ -18,12 +18,12 @@ from mlipilot.pilots import open_pilot
 from mlipilot.pilots.calls import Call
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.messages import first_messages
 from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import Feedback
-from mlipilot.pilots.prompts import first_messages
+from mlipilot.pilots.pilot_settings import Kind, PilotSettings
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.search import ATTEMPTS, NEEDED_TOOLS, fresh_values, hold_numbers, next_call
-from mlipilot.pilots.settings import Kind, PilotSettings
 from mlipilot.pilots.space import Parameter, Space, values_in
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn

@@ -11,7 +11,7 @@ import pytest
 
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
-from mlipilot.pilots.settings import PilotSettings
+from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.turn import (
     Exchange,
     GaveUp,

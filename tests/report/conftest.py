@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mlipilot.paths import RunPaths
-from mlipilot.report.data import load_lineage
 from mlipilot.report.figures import Picture
-from mlipilot.report.run import RunView, load_run
+from mlipilot.report.lineage_reading import load_lineage
+from mlipilot.report.ranking import RunView, load_run
 from mlipilot.report.view import LineageView
 from tests.report.scenarios import finished_run, hostile_run, three_lineages
 from tests.report.synthetic import SyntheticRun

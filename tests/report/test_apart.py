@@ -12,7 +12,7 @@ from mlipilot.paths import RunPaths
 from mlipilot.report.apart import apart
 from mlipilot.report.export import Export
 from mlipilot.report.page import context
-from mlipilot.report.run import RunView, load_run
+from mlipilot.report.ranking import RunView, load_run
 from mlipilot.report.view import LineageView
 from mlipilot.report.write import write_report
 from tests.merge.conftest import make_lineage

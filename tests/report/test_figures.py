@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 import pytest
 
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.scorecard import Gate
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_all
 from mlipilot.report.figures.gates import relative_to_bound
@@ -20,7 +20,7 @@ from mlipilot.report.figures.models import dynamics_figure, parity_figure, read_
 from mlipilot.report.figures.molecules import molecules_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, render
-from mlipilot.report.run import RunView
+from mlipilot.report.ranking import RunView
 from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
 from tests.report.synthetic import SyntheticRun

@@ -11,7 +11,7 @@ from mlipilot.audit.lock import controller_lock
 from mlipilot.jobs import successors
 from mlipilot.paths import JobKey
 from mlipilot.programs import Answer
-from mlipilot.report.data import load_lineage
+from mlipilot.report.lineage_reading import load_lineage
 from mlipilot.report.status import status_dict, status_line
 from tests.report.synthetic import SyntheticRun, make_spec
 

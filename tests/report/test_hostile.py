@@ -14,10 +14,10 @@ from mlipilot.report.figures import Picture
 from mlipilot.report.figures.style import LIGHT, render
 from mlipilot.report.figures.training import training_figure
 from mlipilot.report.html import render_html
-from mlipilot.report.lineages import lineages_section
 from mlipilot.report.markdown import code, escape, fenced, render_markdown
 from mlipilot.report.page import context
-from mlipilot.report.run import load_run
+from mlipilot.report.ranking import load_run
+from mlipilot.report.run_section import lineages_section
 from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
 from mlipilot.report.view import LineageView
 from tests.report.scenarios import ESCAPES, EVIL

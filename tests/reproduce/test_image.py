@@ -8,7 +8,7 @@ import pytest
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.jobs.apptainer import Container
+from mlipilot.jobs.container_commands import Container
 from mlipilot.paths import RunPaths
 from mlipilot.reproduce.image import check_image, is_inside, network_of_containers, rebuild_data
 from tests.conftest import StandIn

@@ -14,8 +14,8 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.errors import InputError, PausedError
-from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.container_commands import Container
 from mlipilot.jobs.order import read_result
 from mlipilot.jobs.processes import children
 from mlipilot.paths import JobKey, RunPaths

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.pilots.settings import NAMED
+from mlipilot.pilots.pilot_settings import NAMED
 from mlipilot.yaml_io import load_yaml
 from tests.sbatch.checkout import IMAGE, Checkout
 from tests.sbatch.conftest import StandinSlurm

@@ -11,8 +11,8 @@ import pytest
 
 from mlipilot.errors import PausedError
 from mlipilot.jobs.inflight import InFlight, read_in_flight
-from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.job_settings import JobSettings
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.report.jobs import in_flight_lines
 from tests.sbatch.conftest import ATTEMPT, Run, job_name
 from tests.waiting import wait_until

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from mlipilot.jobs import slurm
+from mlipilot.jobs import slurm_backend
 from mlipilot.jobs.ending import open_requests
-from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.job_settings import JobSettings
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.jobs.spool import Spool
 from tests.sbatch.conftest import ATTEMPT, Run, StandinSlurm, job_name
 from tests.sbatch.settled import NAME, end, files_of, let_time_pass, lines, seal
@@ -138,8 +138,8 @@ def test_what_an_iteration_gave_up_is_folded_with_it(run: Run, standin_slurm: St
 def test_a_controller_is_never_surprised(
     run: Run, standin_slurm: StandinSlurm, monkeypatch: pytest.MonkeyPatch, how: str, ended: str
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
-    monkeypatch.setattr(slurm, "_CANCEL_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_CANCEL_SETTLE_S", -1.0)
     attempt = run.attempt()
     (attempt / "slurm.json").write_text(json.dumps({"name": NAME, "needs": None}))
     run.request(minutes="0" if how == "refused" else "1")

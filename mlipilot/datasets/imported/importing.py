@@ -14,8 +14,14 @@ from ase.io import write
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.datasets.base import FORMAT, appearing, check_new
-from mlipilot.datasets.imported.checks import Consistency, check_consistency, doubles, outliers, unverified
-from mlipilot.datasets.imported.reading import Frame, Labels, read_frames
+from mlipilot.datasets.imported.frame_files import Frame, Labels, read_frames
+from mlipilot.datasets.imported.label_checks import (
+    Consistency,
+    check_consistency,
+    doubles,
+    outliers,
+    unverified,
+)
 from mlipilot.datasets.imported.splitting import Split, split_frames
 from mlipilot.errors import InputError
 

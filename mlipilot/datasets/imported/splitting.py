@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlipilot.datasets.imported.reading import Frame
+from mlipilot.datasets.imported.frame_files import Frame
 from mlipilot.errors import InputError
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.1, "sealed": 0.1}

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from mlipilot.datasets.base import Progress, appearing, check_new
 from mlipilot.datasets.qm7_b3lyp import shipped
-from mlipilot.datasets.qm7_b3lyp.merge import check_divisible, write_dataset
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.dataset_files import check_divisible, write_dataset
 from mlipilot.datasets.qm7_b3lyp.qm7_file import check_file, origin_of
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule
 from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames
 
@@ -56,7 +56,7 @@ def building(work: Path) -> Any:
 
 def prepare(work: Path, options: Qm7B3lypOptions) -> Plan:
     """Lay the work out unless it is. Raises InputError."""
-    from mlipilot.datasets.qm7_b3lyp.molecules import collect
+    from mlipilot.datasets.qm7_b3lyp.chosen_molecules import collect
 
     if (work / "plan.json").exists():
         if options.qm7 is not None:

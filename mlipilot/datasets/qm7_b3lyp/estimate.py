@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from mlipilot.datasets.qm7_b3lyp.chosen_molecules import collect
 from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
 from mlipilot.datasets.qm7_b3lyp.method import chemistry, one_thread
-from mlipilot.datasets.qm7_b3lyp.molecules import collect
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
 
 # Methanol, bent a little: large enough to weigh what weighs in others, small enough to take seconds.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlipilot.datasets.qm7_b3lyp import gpu
+from mlipilot.datasets.qm7_b3lyp import gpu_labels
 from mlipilot.datasets.qm7_b3lyp.gradient import gradient
 from mlipilot.datasets.qm7_b3lyp.method import (
     EV_PER_A_PER_HARTREE_PER_BOHR,
@@ -93,7 +93,7 @@ def label_geometry(source: Molecule, index: int, geometry: Geometry, neighbours:
             "forces_ev_per_a": rows(forces - net / len(forces)),
         }
     record["cpu_seconds"] = round(time.process_time() - started, 2)
-    on = gpu.versions() if record["device"] == "gpu" else {}
+    on = gpu_labels.versions() if record["device"] == "gpu" else {}
     return frame.model_copy(update=labels | {"label": record | method_record() | on})
 
 
@@ -101,7 +101,7 @@ def _energy_and_slope(
     mol: Any, positions_a: np.ndarray, neighbours: Neighbours
 ) -> tuple[float | None, np.ndarray | None, str, str]:
     """Energy (Hartree), its gradient (Hartree/Bohr), the outcome, and where it was computed."""
-    if (on_gpu := gpu.energy_and_slope(mol)) is not None:
+    if (on_gpu := gpu_labels.energy_and_slope(mol)) is not None:
         return (*on_gpu, "default", "gpu")
     found = converge(mol, neighbours.guess(positions_a, mol))
     if found is None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from mlipilot.audit.manifest import is_finished
 from mlipilot.datasets.base import Progress
+from mlipilot.datasets.qm7_b3lyp.geometries import geometries
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
 from mlipilot.datasets.qm7_b3lyp.method import one_thread
-from mlipilot.datasets.qm7_b3lyp.options import Sampling
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
 from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule, NoGeometryError, without_geometry
-from mlipilot.datasets.qm7_b3lyp.sampling import geometries
 from mlipilot.datasets.qm7_b3lyp.tally import Clock, Tally, duration
 from mlipilot.datasets.qm7_b3lyp.work import (
     frames_file,

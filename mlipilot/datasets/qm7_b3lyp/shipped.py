@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.manifest import check_manifest
+from mlipilot.datasets.qm7_b3lyp.property_files import Reference
 from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines
-from mlipilot.datasets.qm7_b3lyp.reference import Reference
 from mlipilot.errors import CheckFailedError
 
 FOLDER = Path(__file__).with_name("labels")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from mlipilot.evaluation.dynamics import run_nve, steps_in, thermalised, vibrating
 from mlipilot.evaluation.ensemble import Ensemble
+from mlipilot.evaluation.metric_settings import FrameNveSettings
 from mlipilot.evaluation.reference_values import ReferenceValues
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.settings import FrameNveSettings
 from mlipilot.evaluation.subject import Subject
 
 

@@ -15,9 +15,9 @@ from matscipy.neighbours import neighbour_list  # ASE's costs 30 ms a call
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.dynamics import Outcome, run_nvt, steps_in
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.reference_values import ReferenceValues, Snapshot
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 Array = NDArray[np.float64]

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from mlipilot.evaluation.dynamics import BrokenError, Outcome, run_nvt, steps_in, thermalised
 from mlipilot.evaluation.ensemble import Ensemble
+from mlipilot.evaluation.metric_settings import StabilitySettings
 from mlipilot.evaluation.molecules import Molecule
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.settings import StabilitySettings
 from mlipilot.evaluation.subject import Subject
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from mlipilot.report.figures.molecules import molecules_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, Theme, render
 from mlipilot.report.figures.training import training_figure
-from mlipilot.report.run import RunView
+from mlipilot.report.ranking import RunView
 from mlipilot.report.view import LineageView
 
 

@@ -18,7 +18,7 @@ from mlipilot.report.figures.style import (
     note,
     plain_log_ticks,
 )
-from mlipilot.report.run import RunView, incumbent_scores
+from mlipilot.report.ranking import RunView, incumbent_scores
 from mlipilot.report.summary import pilot_name
 from mlipilot.report.text import standard_deviation
 from mlipilot.report.view import IterationView, LineageView

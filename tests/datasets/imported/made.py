@@ -11,8 +11,8 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from mlipilot.datasets.imported.frame_files import Frame, Labels
 from mlipilot.datasets.imported.importing import Import, import_files
-from mlipilot.datasets.imported.reading import Frame, Labels
 
 LABELS = Labels("energy", "forces")
 NAMES = ("H2O", "NH3", "CH4", "CO2", "H2CO")

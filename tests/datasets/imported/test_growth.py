@@ -11,8 +11,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from mlipilot.datasets.imported.checks import check_consistency
-from mlipilot.datasets.imported.reading import Labels
+from mlipilot.datasets.imported.frame_files import Labels
+from mlipilot.datasets.imported.label_checks import check_consistency
 from mlipilot.errors import InputError
 
 from .made import LABELS, frames_of, imported, per_atom, structures, written

@@ -13,9 +13,9 @@ from ase.io import read
 
 from mlipilot.audit.manifest import check_manifest, write_manifest
 from mlipilot.datasets.imported import importing
-from mlipilot.datasets.imported.checks import doubles, energies_follow_forces, outliers
+from mlipilot.datasets.imported.frame_files import Frame, Labels, read_frames
 from mlipilot.datasets.imported.importing import FILES, import_files, is_free_atom
-from mlipilot.datasets.imported.reading import Frame, Labels, read_frames
+from mlipilot.datasets.imported.label_checks import doubles, energies_follow_forces, outliers
 from mlipilot.errors import InputError
 
 from .made import LABELS, NAMES, frames_of, imported, per_atom, structures, written

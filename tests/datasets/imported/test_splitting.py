@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from mlipilot.datasets.imported.reading import Frame
+from mlipilot.datasets.imported.frame_files import Frame
 from mlipilot.datasets.imported.splitting import SHARES, Split, split_frames, split_groups
 from mlipilot.errors import InputError
 

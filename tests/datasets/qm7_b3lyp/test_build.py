@@ -23,7 +23,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.datasets.qm7_b3lyp import build, estimate, shipped
 from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.label import label_geometries
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
 from mlipilot.datasets.qm7_b3lyp.work import held
 from mlipilot.errors import CheckFailedError, InputError

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from ase.build import molecule as g2_molecule
 
-from mlipilot.datasets.qm7_b3lyp import gpu, scf
+from mlipilot.datasets.qm7_b3lyp import gpu_labels, scf
 from mlipilot.datasets.qm7_b3lyp import label as labels
+from mlipilot.datasets.qm7_b3lyp.chosen_molecules import _free_atoms
 from mlipilot.datasets.qm7_b3lyp.gradient import gradient
 from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometries
 from mlipilot.datasets.qm7_b3lyp.method import (
@@ -20,7 +21,6 @@ from mlipilot.datasets.qm7_b3lyp.method import (
     XC,
     chemistry,
 )
-from mlipilot.datasets.qm7_b3lyp.molecules import _free_atoms
 from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
 from mlipilot.errors import InputError
 
@@ -174,9 +174,9 @@ def test_what_fails_on_a_gpu_is_done_by_the_cpu(error: Exception, monkeypatch: p
     def fail(_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(gpu, "available", lambda: True)
-    monkeypatch.setattr(gpu, "_on_gpu", fail)
-    monkeypatch.setattr(gpu, "chemistry", lambda _: cupy)
+    monkeypatch.setattr(gpu_labels, "available", lambda: True)
+    monkeypatch.setattr(gpu_labels, "_on_gpu", fail)
+    monkeypatch.setattr(gpu_labels, "chemistry", lambda _: cupy)
     frame = label([1, 1], HYDROGEN)[0]
     assert frame.usable
     assert frame.label["device"] == "cpu"
@@ -184,9 +184,9 @@ def test_what_fails_on_a_gpu_is_done_by_the_cpu(error: Exception, monkeypatch: p
 
 
 def test_a_label_of_a_gpu_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "available", lambda: True)
-    monkeypatch.setattr(gpu, "_on_gpu", lambda _: (-1.0, np.zeros((2, 3))))
-    monkeypatch.setattr(gpu, "chemistry", lambda name: SimpleNamespace(__version__=f"{name} 9"))
+    monkeypatch.setattr(gpu_labels, "available", lambda: True)
+    monkeypatch.setattr(gpu_labels, "_on_gpu", lambda _: (-1.0, np.zeros((2, 3))))
+    monkeypatch.setattr(gpu_labels, "chemistry", lambda name: SimpleNamespace(__version__=f"{name} 9"))
     found = label([1, 1], HYDROGEN)[0].label
     assert (found["device"], found["gpu4pyscf_version"], found["cupy_version"]) == (
         "gpu",
@@ -244,9 +244,9 @@ def test_the_gradient_is_that_of_pyscf(name: str) -> None:
     np.testing.assert_allclose(gradient(found.field, np.asarray(found.fock)), theirs, atol=2e-6)
 
 
-@pytest.mark.skipif(not gpu.available(), reason="no gpu4pyscf, or no GPU for it")
+@pytest.mark.skipif(not gpu_labels.available(), reason="no gpu4pyscf, or no GPU for it")
 def test_labels_of_a_gpu_are_those_of_a_cpu(water: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "available", lambda: False)
+    monkeypatch.setattr(gpu_labels, "available", lambda: False)
     on_cpu = label([8, 1, 1], WATER)[0]
     assert water.label["device"] == "gpu"
     assert water.energy_ev == pytest.approx(on_cpu.energy_ev, abs=1e-5)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.tally import Clock, Tally, makespan
 from mlipilot.datasets.qm7_b3lyp.work import Plan, frames_file, lay_out, write_frames
 from tests.datasets.qm7_b3lyp.conftest import frame, molecule

@@ -18,7 +18,7 @@ from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets.qm7_b3lyp import labelling
 from mlipilot.datasets.qm7_b3lyp.build import building
 from mlipilot.datasets.qm7_b3lyp.labelling import label_shard
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule, NoGeometryError
 from mlipilot.datasets.qm7_b3lyp.work import (
     Plan,

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import size, throughput
 from mlipilot.evaluation.rebuild import rebuild
 from mlipilot.evaluation.results import MeasurementError
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.reference_values import ReferenceValues
 from mlipilot.evaluation.runner import make, physics_tasks
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 

@@ -9,9 +9,9 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import finite_difference, invariance
 from mlipilot.evaluation.rebuild import rebuild
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 

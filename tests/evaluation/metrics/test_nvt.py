@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mlipilot.evaluation.crystal import cubic_cell
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics.nvt import bin_edges_a, radial_distribution
-from mlipilot.evaluation.settings import EvaluationSettings
 
 SETTINGS = EvaluationSettings()
 

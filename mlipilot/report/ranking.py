@@ -8,7 +8,7 @@ from mlipilot.audit.ledger import LedgerError
 from mlipilot.controller.accept import Judgement, judge, order
 from mlipilot.evaluation.scorecard import Score
 from mlipilot.paths import RunPaths
-from mlipilot.report.data import load_lineage
+from mlipilot.report.lineage_reading import load_lineage
 from mlipilot.report.view import LineageView
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError
-from mlipilot.pilots.settings import PilotSettings, Role
+from mlipilot.pilots.pilot_settings import PilotSettings, Role
 from mlipilot.yaml_io import load_yaml_model
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.errors import InputError
-from mlipilot.jobs.apptainer import (
+from mlipilot.jobs.container_commands import (
     container_argv,
     container_environment,
     environment_file,

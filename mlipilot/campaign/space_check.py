@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.errors import InputError
-from mlipilot.pilots.settings import SEARCHES, PilotSettings, missing_package
+from mlipilot.pilots.pilot_settings import SEARCHES, PilotSettings, missing_package
 from mlipilot.pilots.space import RECIPE, Space, first_misfit
 from mlipilot.yaml_io import line_of
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.endpoint.abilities import Abilities, Finding
-from mlipilot.endpoint.settings import EndpointSettings
+from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError
 from mlipilot.jobs.order import Isolation
 from mlipilot.paths import JobKey, RunPaths

@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.settings import EvaluationSettings
 
 COPPER = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mlipilot.endpoint.settings import ADDRESS_KEYS, OF_AN_ADDRESS, EndpointSettings
+from mlipilot.endpoint.endpoint_settings import ADDRESS_KEYS, OF_AN_ADDRESS, EndpointSettings
 from mlipilot.errors import InputError
 
 Kind = Literal["scripted", "openai", "random", "tpe", "cma-es", "hybrid"]

@@ -8,9 +8,9 @@ from ase import Atoms, units
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.crystal import reference_calculator
-from mlipilot.evaluation.metrics import errors
+from mlipilot.evaluation.metric_settings import EvaluationSettings
+from mlipilot.evaluation.metrics import accuracy
 from mlipilot.evaluation.model import Prediction
-from mlipilot.evaluation.settings import EvaluationSettings
 from mlipilot.evaluation.subject import Subject
 
 from ..conftest import write_labelled
@@ -39,7 +39,7 @@ def subject() -> Shifted:
 
 
 def test_known_residuals_give_known_errors_in_their_units(subject: Shifted, data_dir: Path) -> None:
-    values = errors.measure(subject, data_dir / "test" / "test.xyz").values
+    values = accuracy.measure(subject, data_dir / "test" / "test.xyz").values
     assert values["energy_mae_mev_per_atom"] == pytest.approx((4 + 8 + 12) / 3)
     assert values["energy_rmse_mev_per_atom"] == pytest.approx(np.sqrt((16 + 64 + 144) / 3))
     assert values["energy_worst_mev_per_atom"] == pytest.approx(12)
@@ -54,14 +54,14 @@ def test_the_calculator_that_labelled_has_no_error(data_dir: Path) -> None:
     settings = EvaluationSettings()
     emt = Subject(reference_calculator(settings.crystal), settings)
     for found in (
-        errors.measure(emt, data_dir / "test" / "test.xyz"),
-        errors.measure_large_cell(emt, data_dir / "test" / "test_large.xyz"),
+        accuracy.measure(emt, data_dir / "test" / "test.xyz"),
+        accuracy.measure_large_cell(emt, data_dir / "test" / "test_large.xyz"),
     ):
         assert max(found.values.values()) < 1e-3  # the file holds eight decimals
 
 
 def test_parity_curves_have_one_row_a_structure_or_atom(subject: Shifted, data_dir: Path) -> None:
-    curves = errors.measure(subject, data_dir / "test" / "test.xyz").curves
+    curves = accuracy.measure(subject, data_dir / "test" / "test.xyz").curves
     assert curves["energy_model_ev_per_atom"].shape == (3,)
     assert curves["force_model_ev_per_a"].shape == curves["force_reference_ev_per_a"].shape == (12, 3)
     assert curves["stress_model_gpa"].shape == (3, 6)
@@ -74,12 +74,12 @@ def test_structures_without_labels_are_bad_input(subject: Shifted, tmp_path: Pat
     del atoms.arrays["REF_forces"]
     ase.io.write(path, atoms, format="extxyz")
     with pytest.raises(InputError, match="structure 0 has no REF_forces"):
-        errors.measure(subject, path)
+        accuracy.measure(subject, path)
     for spoilt in (np.full((4, 3), np.nan), np.zeros(4)):
         atoms.arrays["REF_forces"] = spoilt
         ase.io.write(path, atoms, format="extxyz")
         with pytest.raises(InputError, match="structure 0: REF_energy or REF_forces"):
-            errors.measure(subject, path)
+            accuracy.measure(subject, path)
     path.write_text("not\nextxyz\n")
     with pytest.raises(InputError, match="extxyz"):
-        errors.measure(subject, path)
+        accuracy.measure(subject, path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import files_below, sha256_file
-from mlipilot.reproduce.data import compare_data
+from mlipilot.reproduce.rebuilt_data import compare_data
 
 
 @pytest.fixture

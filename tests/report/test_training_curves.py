@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.report import training
-from mlipilot.report.training import MAX_POINTS, read_training_curve
+from mlipilot.report import training_curves
+from mlipilot.report.training_curves import MAX_POINTS, read_training_curve
 
 
 def _write(path: Path, *rows: object) -> Path:
@@ -44,7 +44,7 @@ def test_steps_only_rise(tmp_path: Path) -> None:
 
 
 def test_a_flood_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "MAX_LOG_BYTES", 10_000)
+    monkeypatch.setattr(training_curves, "MAX_LOG_BYTES", 10_000)
     log = _write(tmp_path / "log", "[" * 50_000, _progress(1, 1.0))
     curve = read_training_curve(log)
     assert curve.cut

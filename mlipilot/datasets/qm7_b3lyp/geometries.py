@@ -20,7 +20,7 @@ from ase.data import covalent_radii
 from ase.optimize import BFGS
 
 from mlipilot.datasets.qm7_b3lyp.method import chemistry
-from mlipilot.datasets.qm7_b3lyp.options import Sampling
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
 from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, NoGeometryError, Scalar, rows
 from mlipilot.versions import versions
 

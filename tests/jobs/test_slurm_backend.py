@@ -12,10 +12,10 @@ import pytest
 
 from mlipilot.audit.anchors import NAME
 from mlipilot.errors import PausedError
-from mlipilot.jobs import slurm
+from mlipilot.jobs import slurm_backend
 from mlipilot.jobs.backend import Submission
-from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.slurm import SlurmBackend
+from mlipilot.jobs.job_settings import JobSettings
+from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import JobKey, RunPaths
 from tests.jobs.standin_cluster import HEAD, Cluster
 
@@ -144,7 +144,7 @@ def test_states(
     free: bool | None,
     avoided: bool,
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     cluster.queue(f"{submitted}|42|{state}|None|node7")
     found = cluster.backend.standing(cluster.attempt("train"))
     assert (found.phase, found.job_id, found.job_name, found.node) == (phase, "42", submitted, "node7")
@@ -163,7 +163,7 @@ def test_states(
 def test_lack_of_memory_that_only_the_jobs_log_knows_of(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     (cluster.spool / "logs").mkdir()
     (cluster.spool / "logs" / submitted).with_name(f"{submitted}.log").write_text(f"begun\n{said}\nended\n")
     cluster.queue(f"{submitted}|42|FAILED|JobLaunchFailure|node7")
@@ -174,7 +174,7 @@ def test_lack_of_memory_that_only_the_jobs_log_knows_of(
 def test_a_job_that_refused_to_run_says_why(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", -1.0)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", -1.0)
     (cluster.spool / "logs").mkdir()
     refused = "the image is not the run's: /m.sif has SHA-256 ab"
     (cluster.spool / "logs" / submitted).with_name(f"{submitted}.log").write_text(f"begun\n{refused}\n")
@@ -186,7 +186,7 @@ def test_a_job_that_refused_to_run_says_why(
 def test_a_job_that_was_seen_over_and_runs_again_is_waited_for(
     cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_S", 0.05)
+    monkeypatch.setattr(slurm_backend, "_SETTLE_S", 0.05)
     phases = []
     for state in ("NODE_FAIL", "PENDING", "RUNNING", "NODE_FAIL"):
         cluster.queue(f"{submitted}|42|{state}|None|node7")
@@ -295,7 +295,7 @@ def test_waiting_ends_when_something_is_said_and_costs_little(cluster: Cluster, 
     threading.Timer(0.2, say).start()
     began = time.monotonic()
     backend.wait(lambda: False)
-    assert said.is_set() and time.monotonic() - began < slurm._LOOK_S
+    assert said.is_set() and time.monotonic() - began < slurm_backend._LOOK_S
 
 
 def test_what_was_refused_is_submitted_anew_after_the_mend(cluster: Cluster, submitted: str) -> None:

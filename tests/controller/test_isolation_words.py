@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.ledger import Record
-from mlipilot.controller.isolation import LOCAL, doors_of, open_doors
+from mlipilot.controller.isolation_words import LOCAL, doors_of, open_doors
 from mlipilot.jobs.order import Isolation
 
 WHOLE = Isolation(

@@ -17,13 +17,13 @@ from mlipilot.audit.identity import ProcessIdentity
 from mlipilot.audit.manifest import is_finished
 from mlipilot.audit.rights import user_name
 from mlipilot.errors import PausedError
-from mlipilot.jobs.apptainer import Container
 from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.container_commands import Container
+from mlipilot.jobs.disk_space import why_not_storable
 from mlipilot.jobs.ending import silently
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.order import read_order
 from mlipilot.jobs.processes import is_withdrawn, read_claim, withdraw
-from mlipilot.jobs.space import why_not_storable
 from mlipilot.jobs.starts import CLAIM
 
 _CANCEL_PATIENCE_S = 15.0

@@ -14,7 +14,7 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import Record, read_open_ledger
 from mlipilot.audit.lock import holder
 from mlipilot.campaign.spec import CampaignSpec, load_locked
-from mlipilot.controller.isolation import doors_of
+from mlipilot.controller.isolation_words import doors_of
 from mlipilot.controller.state import Draft, Iteration, State, counted_cpu_s, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
@@ -23,7 +23,7 @@ from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.successors import read_waiting
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.report.billing import load_billing
-from mlipilot.report.training import read_training_curve
+from mlipilot.report.training_curves import read_training_curve
 from mlipilot.report.view import (
     Cost,
     EffectView,

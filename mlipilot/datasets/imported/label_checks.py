@@ -15,7 +15,7 @@ from ase.geometry import find_mic, get_distances
 from numpy.typing import NDArray
 
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.datasets.imported.reading import (
+from mlipilot.datasets.imported.frame_files import (
     ENERGIES_IN_EV,
     LENGTHS_IN_A,
     PER_ATOM,

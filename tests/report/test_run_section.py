@@ -13,8 +13,8 @@ import pytest
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_lineages
-from mlipilot.report.lineages import LineageRow, lineages_section
-from mlipilot.report.run import RunView, load_run
+from mlipilot.report.ranking import RunView, load_run
+from mlipilot.report.run_section import LineageRow, lineages_section
 from mlipilot.report.summary import pilot_text
 from mlipilot.report.view import LineageView
 from tests.report.synthetic import SyntheticRun, make_spec

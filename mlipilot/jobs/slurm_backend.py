@@ -17,14 +17,14 @@ from typing import Any
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing, Submission
+from mlipilot.jobs.disk_space import NOT_STORABLE, why_not_storable
 from mlipilot.jobs.ending import Ending, Tell, is_served, silently
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.requests import Requests, give_up, read_note
 from mlipilot.jobs.seal import NotSealedError
-from mlipilot.jobs.settings import JobSettings
-from mlipilot.jobs.space import NOT_STORABLE, why_not_storable
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line
 

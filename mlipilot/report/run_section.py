@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from mlipilot.controller.accept import mean
 from mlipilot.report.apart import apart
+from mlipilot.report.ranking import RunView, compare, incumbent_scores
 from mlipilot.report.rows import objective_text, sealed_force_row
-from mlipilot.report.run import RunView, compare, incumbent_scores
 from mlipilot.report.summary import pilot_name
 from mlipilot.report.text import count, mean_sd, number
 from mlipilot.report.view import IterationView, LineageView, Status

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.jobs.space import why_not_storable
+from mlipilot.jobs.disk_space import why_not_storable
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_disk_without_room_for_the_probe_is_said(small_disk: Path) -> None:
 
 def test_a_bound_that_shows_only_in_writing_is_found(attempt: Path) -> None:
     """A quota, say; here it is the largest file that a process may write."""
-    code = "import resource, sys, pathlib; from mlipilot.jobs.space import why_not_storable; "
+    code = "import resource, sys, pathlib; from mlipilot.jobs.disk_space import why_not_storable; "
     code += f"resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, {resource.RLIM_INFINITY})); "
     code += "print(why_not_storable(pathlib.Path(sys.argv[1]), 0))"
     done = subprocess.run([sys.executable, "-c", code, attempt], capture_output=True, text=True, check=True)

@@ -9,8 +9,8 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from mlipilot.datasets.qm7_b3lyp import embedded
-from mlipilot.datasets.qm7_b3lyp.options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.qm7_file import read_qm7
+from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Molecule
 from mlipilot.errors import InputError
 
