@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.order import read_order
@@ -85,17 +86,21 @@ class Requests:
         """
         asked = self._ensure_each(works, {})
         if self.settings.chain == "dependent":
-            after = {str(w.then.attempt): asked[w.attempt] for w in works if w.then is not None}
+            after = {str(w.then.attempt): asked[w.attempt] for w in works if w.then and w.attempt in asked}
             self._ensure_each([work.then for work in works if work.then is not None], after)
 
     def _ensure_each(self, works: Sequence[Submission], after: dict[str, str]) -> dict[Path, str]:
         """The name of each attempt's job. `after`: by attempt, the job that its own is queued behind."""
-        names = {work.attempt: self._known(work) for work in works}
-        waiting = [work for work in works if names[work.attempt] is None]
+        names = {work.attempt: self._known(work) for work in works if not self._came_sealed(work.attempt)}
+        waiting = [work for work in works if names.get(work.attempt, "") is None]
         for group in self._groups(waiting, after):
             name = self._publish(group, after.get(str(group[0].attempt)))
             names |= {work.attempt: name for work in group}
         return {attempt: name for attempt, name in names.items() if name is not None}
+
+    def _came_sealed(self, attempt: Path) -> bool:
+        """Whether an attempt was over before the run was copied or moved here: its order is sealed."""
+        return is_finished(attempt) and read_order(attempt).run != str(self.run)
 
     def _known(self, work: Submission) -> str | None:
         """The name of the job that an attempt has been asked of, whose request is there when this returns."""

@@ -13,6 +13,7 @@ import pytest
 
 from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import check_manifest, write_manifest
 from mlipilot.jobs import requests
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.slurm_backend import SlurmBackend
@@ -210,6 +211,28 @@ def test_in_a_copy_of_the_run_orders_are_made_anew_for_its_place(tmp_path: Path)
     for path in fields["attempt"].replace("+", ",").split(","):
         assert json.loads((new.run / path / "job.json").read_text())["run"] == str(new.run)
         assert json.loads((new.run / path / "slurm.json").read_text())["name"] == name
+
+
+@pytest.mark.parametrize("with_spool", [True, False])
+def test_what_was_over_when_the_run_was_moved_is_left_as_it_was_sealed(
+    tmp_path: Path, with_spool: bool
+) -> None:
+    """A controller that was gone by then takes the results up; its orders name the place where they ran."""
+    old = Cluster(tmp_path / "old")
+    old.backend.ensure_started(*works(old, 7))
+    for kind in ("train", "evaluate"):
+        write_manifest(old.attempt(kind))
+    shutil.copytree(old.run / "lineage-0", tmp_path / "new" / "lineage-0")
+    new = Cluster(tmp_path / "new")
+    if with_spool:
+        shutil.copytree(old.spool, new.spool, dirs_exist_ok=True)
+    requests = new.requests()
+    evaluation = new.submission("evaluate", needs=new.attempt("train"))
+    new.backend.ensure_started(replace(new.submission(), anchor="f" * 64, then=evaluation), evaluation)
+    assert new.requests() == requests and bool(requests) == with_spool
+    for kind in ("train", "evaluate"):
+        assert check_manifest(new.attempt(kind)) == []
+        assert new.backend.standing(new.attempt(kind)).phase == "sealed"
 
 
 def test_the_largest_pack_fits_into_a_request(tmp_path: Path) -> None:
