@@ -1,1 +1,1 @@
-"""What to run: the campaign file's schema and the path of every file in a run."""
+"""What to run: the campaign file's schema, its defaults, and what is checked before anything begins."""

@@ -1,4 +1,7 @@
-"""The campaign file: its schema, its profiles, and the resolved form that a run keeps."""
+"""The campaign file: its schema and defaults, its profiles, and the resolved form that a run keeps.
+
+What one lineage of it runs, its pilot and its training seeds, is `CampaignSpec.for_lineage`.
+"""
 
 from __future__ import annotations
 

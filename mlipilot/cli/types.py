@@ -16,7 +16,7 @@ from mlipilot.paths import LineagePaths, RunPaths
 
 
 def path_argument(**more: Any) -> Any:
-    """An argument that names a file: that it may not be read is told later, with whose it is."""
+    """An argument that names a file. One that may not be read is refused later, with its owner's name."""
     return typer.Argument(readable=False, **more)
 
 

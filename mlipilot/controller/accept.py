@@ -69,6 +69,12 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """The mean of one value a seed; None where a seed has none, and where there is no seed."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known and len(known) == len(values) else None
+
+
 def feasible(scores: Sequence[Score]) -> bool:
     """A candidate is feasible if every seed passes every gate."""
     return all(score.feasible for score in scores)
@@ -91,9 +97,10 @@ def order(scores: Sequence[Score]) -> tuple[bool, float]:
     Feasible ones come first, by their mean ln objective; the others follow, by their mean violation.
     `judge` accepts only what comes before the incumbent in this order.
     """
-    measure = "objective" if feasible(scores) else "violation"
-    values = _values(scores, measure)
-    return not feasible(scores), mean(values) if len(values) == len(scores) else math.inf
+    if not feasible(scores):
+        return True, mean([score.violation for score in scores])
+    objective = mean_of_all([score.log_objective for score in scores])
+    return False, math.inf if objective is None else objective
 
 
 def failed_gates(scores: Sequence[Score]) -> str:

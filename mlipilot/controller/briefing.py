@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.accept import mean
+from mlipilot.controller.accept import mean_of_all
 from mlipilot.controller.heard import Heard, listen
 from mlipilot.controller.smoke import smoke_feedback
 from mlipilot.controller.state import Iteration, State
@@ -143,15 +143,9 @@ class Briefing:
 
     def mean_metrics(self, state: State, number: int) -> dict[str, float]:
         """A candidate's metrics, averaged over its seeds, as far as every seed has a value."""
-        seeds = self.measurements.of_iteration(state, number)
-        if not seeds:
-            return {}
-        means = {}
-        for name in seeds[0]["metrics"]:
-            values = [v for s in seeds if (v := metric_values(s).get(name)) is not None]
-            if len(values) == len(seeds):
-                means[name] = mean(values)
-        return means
+        seeds = [metric_values(found) for found in self.measurements.of_iteration(state, number)]
+        means = {name: mean_of_all([seed.get(name) for seed in seeds]) for name in (seeds or [{}])[0]}
+        return {name: value for name, value in means.items() if value is not None}
 
     def _logs(self, state: State) -> dict[str, Path]:
         """Training logs: what a training printed, or its errors when it failed without a word."""
@@ -181,9 +175,9 @@ class Briefing:
                     "passed": worst.passed if worst else False,
                 }
             )
-        logs = [s.log_objective for s in scores if s.log_objective is not None]
+        log_objective = mean_of_all([s.log_objective for s in scores])
         objective = {
-            "value": math.exp(mean(logs)) if logs and len(logs) == len(scores) else None,
+            "value": None if log_objective is None else math.exp(log_objective),
             "terms": [term.model_dump() for term in self.card.objective.terms],
         }
         return {"gates": gates, "objective": objective}

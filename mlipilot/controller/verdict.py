@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean
+from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
 from mlipilot.controller.grade import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.evaluation.scorecard import Score, Scorecard, metric_values, score
@@ -58,8 +58,8 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
         "iteration": number,
         "title": iteration.title,
         "scores": {str(seed): s.model_dump() for seed, s in measured.by_seed(state, number).items()},
-        "violation": mean([s.violation for s in scores]) if scores else None,
-        "log_objective": _mean_objective(scores),
+        "violation": mean_of_all([s.violation for s in scores]),
+        "log_objective": mean_of_all([s.log_objective for s in scores]),
         "effects": [],
     }
     fault = _fault(state, number)
@@ -101,11 +101,6 @@ def _fault(state: State, number: int) -> str | None:
     return None
 
 
-def _mean_objective(scores: list[Score]) -> float | None:
-    values = [s.log_objective for s in scores if s.log_objective is not None]
-    return mean(values) if values and len(values) == len(scores) else None
-
-
 def _feasibility(scores: list[Score]) -> str:
     return "it passes every gate" if feasible(scores) else "it fails: " + failed_gates(scores)
 
@@ -118,11 +113,10 @@ def sealed_summary(state: State, measured: Measurements) -> dict[str, Any]:
         test = [metric_values(m) for m in measured.of_iteration(state, number)]
         names = sorted(sealed[0]) if sealed else []
         summary[str(number)] = {
-            name: {"sealed": _mean_of(sealed, name), "test": _mean_of(test, name)} for name in names
+            name: {
+                "sealed": mean_of_all([seed.get(name) for seed in sealed]),
+                "test": mean_of_all([seed.get(name) for seed in test]),
+            }
+            for name in names
         }
     return summary
-
-
-def _mean_of(seeds: list[dict[str, float | None]], name: str) -> float | None:
-    values = [v for s in seeds if (v := s.get(name)) is not None]
-    return mean(values) if values and len(values) == len(seeds) else None

@@ -27,7 +27,7 @@ def nearest(path: Path) -> Path:
 
 
 def rename(folder: Path) -> str | None:
-    """A rename replaces a file, and the directory can be made durable."""
+    """Rename over a file, and make the directory durable. Returns what went wrong, None where nothing did."""
     old, new = folder / "state", folder / ".state"
     old.write_text("old")
     with new.open("w") as stream:
@@ -44,7 +44,7 @@ def rename(folder: Path) -> str | None:
 
 
 def link(folder: Path) -> str | None:
-    """A link is made once: that is how one worker of many claims a job."""
+    """Link twice: by a link made once one worker of many claims a job. Returns what went wrong, or None."""
     source, claim = folder / "worker", folder / "claim"
     source.write_text("")
     os.link(source, claim)
@@ -56,7 +56,7 @@ def link(folder: Path) -> str | None:
 
 
 def lock(folder: Path) -> str | None:
-    """While one process holds a flock, another is refused; afterwards it is not."""
+    """Lock in one process, then in another, which is refused till then. Returns what went wrong, or None."""
     path = folder / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,7 +38,7 @@ class Limit:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """Such as MaxSubmitJobs=4 of user anna."""
         return f"{self.name}={self.jobs} of {self.whose}"
 
 

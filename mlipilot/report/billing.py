@@ -32,12 +32,12 @@ class Billed:
 
     @property
     def core_fraction(self) -> float | None:
-        """Which part of the cores was used, or None where that is not known."""
+        """Which part of the cores was used, 0 to 1, or None where that is not known."""
         return self.used_core_s / self.used_of_core_s if self.used_of_core_s else None
 
     @property
     def mean_wait_s(self) -> float | None:
-        """How long a start waited in the queue, on average."""
+        """How long a start waited in the queue in seconds, on average; None where no start tells it."""
         return self.waited_s / self.waits if self.waits else None
 
 

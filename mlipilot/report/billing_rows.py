@@ -91,7 +91,7 @@ def _reading(billing: Billing) -> Iterator[str]:
 
 
 def billed_dict(billed: Billed) -> dict[str, Any]:
-    """For scripts."""
+    """What was billed, for scripts: hours, fractions from 0 to 1, seconds; None where Slurm tells nothing."""
     return {
         "jobs": billed.jobs,
         "starts": billed.starts,

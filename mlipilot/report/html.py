@@ -11,29 +11,24 @@ import hashlib
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from mlipilot.report.page import FILTERS
+from mlipilot.report import page
 
 
 def render_html(context: dict[str, Any]) -> str:
     """The page for a `page.context`."""
     environment = _environment()
     style, digest = _style(environment)
-    return environment.get_template("report.html.j2").render(**context, style=style, style_digest=digest)
+    template = environment.get_template("report.html.j2")
+    return template.render(**context, form="as_html.j2", style=style, style_digest=digest)
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mlipilot.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {**FILTERS, "data_uri": _data_uri}
+    environment = page.environment()
+    environment.filters["data_uri"] = _data_uri
     return environment
 
 

@@ -36,7 +36,7 @@ class JobRow:
 
 
 def in_flight_lines(jobs: Sequence[InFlight]) -> list[str]:
-    """A line for each way in which jobs stand, and one for each mend that a person has."""
+    """A line for each way in which jobs stand, and one for each thing that a person can do about it."""
     lines = []
     for phase, word in _WORDS.items():
         those = [job for job in jobs if job.phase == phase]

@@ -22,6 +22,7 @@ from mlipilot.jobs.order import read_json
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.successors import read_waiting
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.report.agent_texts import diff_text, log_end, prose
 from mlipilot.report.billing import load_billing
 from mlipilot.report.training_curves import read_training_curve
 from mlipilot.report.view import (
@@ -34,15 +35,10 @@ from mlipilot.report.view import (
     SeedView,
     Status,
 )
-from mlipilot.untrusted import clean, clip, one_line, tail
+from mlipilot.untrusted import one_line
 
-MAX_DIFF_LINES = 600
-_MAX_DIFF_BYTES = 256 * 1024
-_MAX_LINE = 400
 _MAX_TITLE = 120
-_MAX_PROSE = 2500
 _MAX_REASON = 1200
-_LOG_LINES = 15
 
 Line = Annotated[str, AfterValidator(one_line)]
 
@@ -115,7 +111,7 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
 
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
-    """The ledger's records, a torn last line left out and told. Raises LedgerError for a broken chain."""
+    """The records without a torn last line, and what is wrong. Raises LedgerError for a broken chain."""
     records, torn = read_open_ledger(path)
     problem = "the ledger's last line is not whole: a write was cut short, or is going on now"
     return records, [problem] if torn else []
@@ -138,8 +134,8 @@ class _Reader:
             title=one_line(iteration.title or "no proposal", _MAX_TITLE),
             status=_status(iteration),
             reason=one_line(str(reason), _MAX_REASON),
-            hypothesis=_prose(stated.get("hypothesis")),
-            mechanism=_prose(stated.get("mechanism")),
+            hypothesis=prose(stated.get("hypothesis")),
+            mechanism=prose(stated.get("mechanism")),
             effects=_effects(verdict, stated),
             diff=self._diff(iteration),
             seeds=[self._seed(iteration.number, seed) for seed in self.spec.seeds]
@@ -170,16 +166,7 @@ class _Reader:
         if not iteration.proposed and iteration.drafts:
             newest = iteration.drafts[-1].revision
             path = self.lineage.revision(iteration.number, newest) / "patch.diff"
-        try:
-            with path.open("rb") as stream:
-                data = stream.read(_MAX_DIFF_BYTES + 1)
-        except OSError:
-            return ""
-        lines = clean(data[:_MAX_DIFF_BYTES].decode("utf-8", errors="replace")).splitlines()
-        shown = [clip(line, _MAX_LINE) for line in lines[:MAX_DIFF_LINES]]
-        if len(lines) > MAX_DIFF_LINES or len(data) > _MAX_DIFF_BYTES:
-            shown.append(f"… cut here; the whole diff is in {path.relative_to(self.lineage.root)}")
-        return "\n".join(shown)
+        return diff_text(path, str(path.relative_to(self.lineage.root)))
 
     def _seed(self, number: int, seed: int) -> SeedView:
         train, evaluate = JobKey(number, seed, "train"), JobKey(number, seed, "evaluate")
@@ -192,7 +179,7 @@ class _Reader:
                 view,
                 curve=read_training_curve(directory / "stdout.log"),
                 handover=self.lineage.handover(train, trained.number) if ok else None,
-                log_tail=_tail(directory / "stderr.log") if trained.ended and not ok else "",
+                log_tail=log_end(directory / "stderr.log") if trained.ended and not ok else "",
             )
         if evaluated is not None and evaluated.outcome == "ok":
             return self._measured(view, self.lineage.metrics(evaluate, evaluated.number))
@@ -247,17 +234,6 @@ def _effects(verdict: dict[str, Any], stated: dict[str, Any]) -> list[EffectView
 
 def _objection(review: dict[str, Any]) -> str:
     return one_line(str(review["text"]), _MAX_REASON) or "for no stated reason"
-
-
-def _prose(text: Any) -> str:
-    return clip(clean(str(text or "")).strip(), _MAX_PROSE)
-
-
-def _tail(path: Path) -> str:
-    try:
-        return tail(path, _LOG_LINES)
-    except OSError:
-        return ""
 
 
 _SEALED, _PROBES = -1, -2

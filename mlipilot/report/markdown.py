@@ -1,7 +1,7 @@
 """The text `report.md`; its pictures lie in `figures/`.
 
-Markdown lets HTML and links through, so every value is escaped as it is written, unless a filter below has
-made it safe already.
+It says what the page says (`templates/report.j2`), but for the tiles and the metrics by seed. Markdown lets
+HTML and links through, so every value is escaped as it is written, unless a filter below has made it safe.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from mlipilot.report.page import FILTERS
+from mlipilot.report import page
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _LINE_START = re.compile(r"^([-+=]|\d+[.)](?=\s|$))")
@@ -21,21 +21,18 @@ _LINE_START = re.compile(r"^([-+=]|\d+[.)](?=\s|$))")
 
 def render_markdown(context: dict[str, Any]) -> str:
     """The text for a `page.context`."""
-    return _environment().get_template("report.md.j2").render(**context)
+    return _environment().get_template("report.j2").render(**context, form="as_markdown.j2")
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mlipilot.report"),
-        autoescape=False,  # noqa: S701 - `finalize` escapes, by Markdown's rules
-        finalize=lambda value: value if isinstance(value, Markup) else escape(str(value)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {**FILTERS, "fenced": fenced, "code": code}
+    environment = page.environment(finalize=_escaped)
+    environment.filters |= {"fenced": fenced, "code": code}
     return environment
+
+
+def _escaped(value: Any) -> Markup:
+    return value if isinstance(value, Markup) else Markup(escape(str(value)))  # noqa: S704 - it is escaped now
 
 
 def escape(text: str) -> str:

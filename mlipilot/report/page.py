@@ -1,9 +1,12 @@
-"""What the report says, gathered once for the HTML page and the Markdown text."""
+"""What the report says, gathered once: `templates/report.j2` makes page and text of the same rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.jobs.machine import Machine
@@ -13,7 +16,7 @@ from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
 from mlipilot.report.run_section import LineagesSection
 from mlipilot.report.summary import pilot_text, summary
-from mlipilot.report.text import duration, joined, metric_label, metric_unit, number
+from mlipilot.report.text import duration, joined
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line
 
@@ -44,6 +47,32 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table: which field of its rows it shows, and how."""
+
+    heading: str
+    field: str
+    look: str = "text"
+    """text, prose, number, unit, or what else the macro `cell` of the templates tells apart."""
+    below: str = ""
+    """A second line of the heading, such as the unit."""
+    remark: str = ""
+    """A second field, which is said of the first where it is not empty."""
+    said: str = ""
+    """A word before the remark."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is set to the right."""
+        return self.look in ("number", "gate", "iteration")
+
+    def remark_of(self, row: Any) -> str:
+        """The remark of one row; empty where there is none."""
+        remark = getattr(row, self.remark) if self.remark else ""
+        return f"{self.said} {remark}".strip() if remark else ""
+
+
+@dataclass(frozen=True)
 class DiffLine:
     """One line of a diff and what it is: file, hunk, add, del or same."""
 
@@ -66,7 +95,7 @@ def context(
     """
     return {
         "lineage": view.lineage.number,
-        "lineages": lineages,
+        "lineages": _with_part_of(view, lineages) if lineages and whole_run else lineages,
         "whole_run": whole_run,
         "name": view.spec.name,
         "description": one_line(view.spec.description, 300),
@@ -81,9 +110,9 @@ def context(
         "gate_notes": _gate_notes(view),
         "iterations": view.iterations,
         "iteration_rows": rows.iteration_rows(view),
-        "symbols": rows.SYMBOLS,
-        "arrows": rows.ARROWS,
+        "column": Column,
         "diff_lines": diff_lines,
+        "effect_rows": rows.effect_rows,
         "metric_rows": rows.metric_rows,
         "revision_lines": rows.revision_lines,
         "spread": _spread(view),
@@ -97,6 +126,7 @@ def context(
         "isolation": [_isolation_text(kind) for kind in view.isolation],
         "isolation_warnings": [_LOCAL_WARNING if door == LOCAL else door for door in view.open_doors],
         "export": export,
+        "exported": _exported(export),
         "digests": _digests(view),
         "weights": _weights(view),
         "versions": _versions(view),
@@ -104,8 +134,25 @@ def context(
     }
 
 
-FILTERS = {"label": metric_label, "unit": metric_unit, "number": number}
-"""How the templates write a metric's name, its unit and a value."""
+def environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
+    """The templates, with every value escaped: by `finalize`, else as HTML."""
+    found = Environment(
+        loader=PackageLoader("mlipilot.report"),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.globals["SYMBOLS"] = rows.SYMBOLS
+    return found
+
+
+def _with_part_of(view: LineageView, lineages: LineagesSection) -> LineagesSection:
+    """The section whose row of the lineage that is shown below it leads there."""
+    number = view.lineage.number
+    found = [replace(row, page="#lineage") if row.number == number else row for row in lineages.rows]
+    return replace(lineages, rows=found)
 
 
 def diff_lines(diff: str) -> list[DiffLine]:
@@ -185,6 +232,17 @@ def _digests(view: LineageView) -> list[Fact]:
     if view.records:
         facts.append(Fact(f"ledger head ({len(view.records)} records)", view.records[-1].hash))
     return facts
+
+
+def _exported(export: Export) -> list[Fact]:
+    if export.model is None or export.card is None:
+        return []
+    return [
+        Fact("model", f"export/{export.model.name}"),
+        Fact("its card", f"export/{export.card.name}"),
+        Fact("SHA-256", export.sha256),
+        Fact("size", f"{export.size_bytes / 1024:.0f} KiB"),
+    ]
 
 
 def _weights(view: LineageView) -> list[Fact]:

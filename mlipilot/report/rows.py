@@ -1,4 +1,4 @@
-"""The report's tables as plain data: the terminal and the page draw the same rows."""
+"""The report's tables as plain data: the terminal, the page and the text draw the same rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, R
 SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal": "–", "running": "…"}
 """A sign for each status, so that none is told by colour alone."""
 
+NOT_GRADED = "not graded"
 
 _ROUNDING = 1e-6
 """Below this, in whatever unit, a metric is rounding noise, whose deviation says nothing."""
-ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
-"""A sign for each direction that a hypothesis may expect."""
+_ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,20 @@ class IterationRow:
     effects: str
     reason: str
     is_incumbent: bool
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """What a hypothesis expected of one metric, and what came of it: means over seeds."""
+
+    label: str
+    unit: str
+    expected: str
+    """The direction, with an arrow."""
+    before: str
+    after: str
+    grade: str
+    """held, refuted, unclear or not graded."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +130,10 @@ def gate_rows(view: LineageView) -> list[GateRow]:
 
 
 def gate_cell(iteration: IterationView | None, index: int) -> GateCell:
-    """Gate number `index` applied to a candidate: it passes if every seed passes."""
+    """Gate `index` of the scorecard applied to a candidate: it passes if every seed passes."""
     results = iteration.gate_results(index) if iteration is not None else []
     if iteration is None or not results:
-        return GateCell("—", None, "not measured")
+        return GateCell("—", None)
     failed = [result for result in results if not result.passed]
     missing = [result for result in results if result.value is None]
     values = [result.value for result in results if result.value is not None]
@@ -163,9 +177,24 @@ def objective_text(iteration: IterationView) -> str:
     return mean_sd(iteration.objectives)
 
 
+def effect_rows(iteration: IterationView) -> list[EffectRow]:
+    """What the hypothesis expected, effect by effect."""
+    return [
+        EffectRow(
+            label=metric_label(effect.metric),
+            unit=metric_unit(effect.metric),
+            expected=f"{_ARROWS.get(effect.direction, '')} {effect.direction}",
+            before=number(effect.before),
+            after=number(effect.after),
+            grade=effect.grade or NOT_GRADED,
+        )
+        for effect in iteration.effects
+    ]
+
+
 def effects_text(effects: list[EffectView]) -> str:
     """How many expectations held, were refuted, stayed unclear: "2 held, 1 refuted"."""
-    grades = [effect.grade or "not graded" for effect in effects]
+    grades = [effect.grade or NOT_GRADED for effect in effects]
     return ", ".join(f"{grades.count(grade)} {grade}" for grade in dict.fromkeys(sorted(grades)))
 
 
@@ -217,7 +246,7 @@ def _cost_row(what: str, cost: Cost) -> CostRow:
 
 
 def elapsed_s(view: LineageView) -> float:
-    """From the ledger's first to its last record, pauses included."""
+    """Seconds from the ledger's first to its last record, pauses included."""
     first, last = view.state.first_time, view.state.last_time
     if first is None or last is None:
         return 0.0

@@ -24,7 +24,7 @@ class LineageRow:
 
     number: int
     page: str
-    """The name of its own page, which lies beside the run's."""
+    """Where it is shown in full: the name of its own page beside the run's, or a place in the same."""
     is_best: bool
     pilot: str
     seeds: str

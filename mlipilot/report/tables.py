@@ -9,9 +9,10 @@ from rich.text import Text
 
 from mlipilot.report.jobs import JobRow, job_rows
 from mlipilot.report.rows import (
-    ARROWS,
     SYMBOLS,
+    EffectRow,
     GateCell,
+    effect_rows,
     gate_cell,
     gate_rows,
     iteration_rows,
@@ -19,18 +20,9 @@ from mlipilot.report.rows import (
     objective_text,
     revision_lines,
 )
-from mlipilot.report.status import find_iteration, iteration_dict, status_dict, status_line
-from mlipilot.report.text import joined, mean_sd, metric_label, metric_unit, number
-from mlipilot.report.view import EffectView, IterationView, LineageView
-
-__all__ = [
-    "gate_table",
-    "iteration_dict",
-    "iteration_panel",
-    "iteration_table",
-    "status_dict",
-    "status_line",
-]
+from mlipilot.report.status import find_iteration
+from mlipilot.report.text import joined, mean_sd, metric_label, metric_unit
+from mlipilot.report.view import IterationView, LineageView
 
 _STATUS_STYLE = {
     "accepted": "bold green",
@@ -95,7 +87,7 @@ def _objective(iteration: IterationView | None) -> Text:
 
 
 def iteration_table(view: LineageView) -> Table:
-    """One line an iteration."""
+    """The iterations, a line each: title, verdict, violation (ln units), objective, graded effects."""
     table = Table(title="Iterations", title_justify="left", title_style="bold", pad_edge=False, box=None)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("title", min_width=16, max_width=44)
@@ -142,7 +134,7 @@ def _parts(view: LineageView, iteration: IterationView) -> list[RenderableType]:
         if prose:
             parts += [_heading(heading), Text(prose)]
     if iteration.effects:
-        parts += [_heading("Expected effects"), _effects(iteration.effects)]
+        parts += [_heading("Expected effects"), _effects(effect_rows(iteration))]
     for seed in iteration.seeds:
         parts += [Text(fault, style="red") for fault in seed.faults if fault != iteration.reason]
         if seed.log_tail:
@@ -178,18 +170,17 @@ def _heading(text: str) -> Text:
     return Text(f"\n{text}", style="bold underline")
 
 
-def _effects(effects: list[EffectView]) -> Table:
+def _effects(effects: list[EffectRow]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("metric", "expected", "before", "after", "grade"):
         table.add_column(heading, justify="right" if heading in ("before", "after") else "left")
     for effect in effects:
-        unit = metric_unit(effect.metric)
         table.add_row(
-            Text(f"{metric_label(effect.metric)}{f' ({unit})' if unit else ''}"),
-            Text(f"{ARROWS.get(effect.direction, '')} {effect.direction}"),
-            number(effect.before),
-            number(effect.after),
-            Text(effect.grade or "not graded", style=_GRADE_STYLE.get(effect.grade or "", "dim")),
+            Text(f"{effect.label}{f' ({effect.unit})' if effect.unit else ''}"),
+            Text(effect.expected),
+            effect.before,
+            effect.after,
+            Text(effect.grade, style=_GRADE_STYLE.get(effect.grade, "dim")),
         )
     return table
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from mlipilot.controller.accept import mean
 from mlipilot.evaluation.catalog import CATALOG
 
 _UNIT_ENDINGS = re.compile(
@@ -64,25 +65,25 @@ def mean_sd(values: Sequence[float]) -> str:
     """
     if not values:
         return "—"
-    mean = math.fsum(values) / len(values)
+    average = mean(values)
     sd = standard_deviation(values)
-    if sd is None or sd < 1e-6 * abs(mean) or sd < _BAR:
-        return number(mean)
-    exponent = _exponent(max(abs(mean), sd), 3)
+    if sd is None or sd < 1e-6 * abs(average) or sd < _BAR:
+        return number(average)
+    exponent = _exponent(max(abs(average), sd), 3)
     if -5 < exponent < 5:
         decimals = max(0, _last_digit(sd))
-        return f"{_fixed(mean, decimals)} ± {_fixed(sd, decimals)}"
+        return f"{_fixed(average, decimals)} ± {_fixed(sd, decimals)}"
     scale = 10.0**exponent
     decimals = max(0, _last_digit(sd / scale))
-    return f"({_fixed(mean / scale, decimals)} ± {_fixed(sd / scale, decimals)}) × {power(exponent)}"
+    return f"({_fixed(average / scale, decimals)} ± {_fixed(sd / scale, decimals)}) × {power(exponent)}"
 
 
 def standard_deviation(values: Sequence[float]) -> float | None:
     """The sample standard deviation (n − 1), or None for fewer than two values."""
     if len(values) < 2:
         return None
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    average = mean(values)
+    return math.sqrt(math.fsum((value - average) ** 2 for value in values) / (len(values) - 1))
 
 
 def power(exponent: int) -> str:
@@ -91,7 +92,7 @@ def power(exponent: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span in the two largest units that say something: "4.2 s", "3 min 20 s", "5 h 12 min"."""
+    """`seconds` in the two largest units that say something: "4.2 s", "3 min 20 s", "5 h 12 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mlipilot.audit.ledger import Record
 from mlipilot.audit.places import clusters_of
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.accept import mean
+from mlipilot.controller.accept import mean_of_all
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
 from mlipilot.jobs.inflight import InFlight
@@ -174,18 +174,20 @@ class IterationView:
     @property
     def objective(self) -> float | None:
         """The geometric mean over seeds, or None while a seed lacks one."""
-        logs = self.log_objectives
-        return math.exp(mean(logs)) if logs and len(logs) == len(self.seeds) else None
+        log = mean_of_all([seed.score.log_objective if seed.score else None for seed in self.seeds])
+        return None if log is None else math.exp(log)
 
     def values(self, metric: str) -> list[float]:
         """A metric's value by seed, where there is one."""
-        found = [seed.metrics[metric].value for seed in self.seeds if metric in seed.metrics]
-        return [value for value in found if value is not None]
+        return [value for value in self._by_seed(metric) if value is not None]
 
     def mean_value(self, metric: str) -> float | None:
         """The mean over all seeds, or None when one of them lacks the metric."""
-        values = self.values(metric)
-        return mean(values) if values and len(values) == len(self.seeds) else None
+        return mean_of_all(self._by_seed(metric))
+
+    def _by_seed(self, metric: str) -> list[float | None]:
+        found = [seed.metrics.get(metric) for seed in self.seeds]
+        return [entry.value if entry else None for entry in found]
 
     def gate_results(self, index: int) -> list[GateResult]:
         """The scorecard's gate number `index` applied to each measured seed."""
@@ -272,7 +274,7 @@ class LineageView:
 
     @property
     def total_cost(self) -> Cost:
-        """Of everything so far."""
+        """What everything cost: iterations, the endpoint's probe, the sealed check, the turn under way."""
         apart = self.probe_cost + self.sealed_cost + self.pending_cost
         return sum((i.cost for i in self.iterations), apart)
 

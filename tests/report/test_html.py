@@ -59,6 +59,18 @@ def test_it_holds_what_an_auditor_needs(said: dict[str, object], view: LineageVi
     assert [piece for piece in wanted if piece not in text] == []
 
 
+def test_page_and_text_say_the_same(said: dict[str, object]) -> None:
+    """The text leaves out the links to sections, the tiles, and each candidate's metrics by seed."""
+    page, text = render_html(said), render_markdown(said)
+    headings = re.findall(r"<h2 [^>]*>(.*?)</h2>", page)
+    assert len(headings) == 8 and headings == re.findall(r"^## (.*)$", text, re.MULTILINE)
+    by_seed = page.count("Every metric by seed")
+    facts = page.count("<dl>")
+    assert by_seed > 0 and page.count("<thead>") - by_seed + facts == len(
+        re.findall(r"^\|-", text, re.MULTILINE)
+    )
+
+
 def test_a_picture_has_a_light_and_a_dark_form(said: dict[str, object]) -> None:
     html = render_html(said)
     assert html.count(base64.b64encode(b"light").decode()) == 5

@@ -1,4 +1,4 @@
-"""How long labels will take on this machine, told before they are begun."""
+"""How long labels will take on this machine, measured before they are begun."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The estimate in two lines: molecules, labels, core-hours, and how slow this machine is."""
         return (
             f"{self.molecules} molecules, {self.labels} labels: about {self.core_hours:.3g} core-hours "
             f"± 30 %\n(a label here takes {self.slowness:.2f} × its time on the machine of the benchmarks)"

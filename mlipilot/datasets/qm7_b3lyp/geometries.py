@@ -115,7 +115,7 @@ class NormalModes:
         return np.asarray(np.sign(self.curvatures) * size)
 
     def draw(self, temperature_k: float, floor_per_cm: float, rng: np.random.Generator) -> np.ndarray:
-        """A thermal displacement in Å, (n, 3)."""
+        """A random thermal displacement in Å, (atoms, 3)."""
         floor = (floor_per_cm * units.invcm / _EV_PER_ROOT) ** 2
         widths = np.sqrt(units.kB * temperature_k / np.maximum(self.curvatures, floor))
         amplitudes = rng.normal(size=len(widths)) * widths

@@ -35,7 +35,7 @@ class Sampling(BaseModel):
 
     @property
     def geometries(self) -> int:
-        """Of one molecule."""
+        """How many geometries are made of one molecule."""
         return 1 + len(self.temperatures_k) * self.normal_mode + self.rattled
 
 

@@ -38,12 +38,12 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Molecules."""
+        """How many molecules have their labels."""
         return self.total - sum(map(len, self._missing))
 
     @property
     def seconds(self) -> float:
-        """What those that are done were expected to cost."""
+        """What those that are done were expected to cost, in seconds of one core."""
         return self.all_seconds - sum(self.left)
 
 
@@ -54,8 +54,9 @@ class Clock:
         self._before, self._at, self._spent_s = seconds_at_start, time.monotonic(), 0.0
 
     def words(self, tally: Tally, running: int, processes: int) -> str:
-        """For people. `running` processes were at work since the last call, `processes` share what is left.
+        """How many molecules are done, and how long the others take.
 
+        `running` processes were at work since the last call, `processes` share what is left.
         Molecules weigh what they cost, so small ones that come last do not fool the clock. A shard is one
         process's work: the last one takes its time, however many idle beside it.
         """
@@ -69,7 +70,7 @@ class Clock:
 
 
 def makespan(work: Sequence[float], processes: int) -> float:
-    """When the last piece is done, if each process takes the next piece as soon as it is free."""
+    """Seconds until all of `work` (seconds) is done, if each process takes the next piece when it is free."""
     ends = [0.0] * processes
     for piece in work:
         heapq.heapreplace(ends, ends[0] + piece)
@@ -77,7 +78,7 @@ def makespan(work: Sequence[float], processes: int) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Such as 45 s, 12 min, 3.5 h."""
+    """`seconds` in words, such as 45 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
