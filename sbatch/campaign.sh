@@ -134,7 +134,7 @@ start_controller() { # start_controller OPTION…
     pass_on MLIPILOT_IMAGE_SHA256 MLIPILOT_ENDPOINT MLIPILOT_LINEAGES "${of_endpoints[@]}" "${of_campaign[@]}" $MLIPILOT_PASS
     give_inside MLIPILOT_HAND_BACK_S "$hand_back_s"
     tell_controller
-    exec "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+    exec "$container" --silent exec "${apart[@]}" \
       --bind "$root:$root:ro" --bind "$run:$run" --pwd "$root" --env MPLCONFIGDIR=/tmp "$image" \
       mlipilot run "$@" --set jobs.backend=slurm --set "name=${run##*/}" --run-dir "${run%/*}" \
       --lineage "$lineage" --go-on "${unattended[@]}"

@@ -1,6 +1,6 @@
-# shellcheck shell=bash disable=SC2034  # who sources this reads `container` and `digest`
-# The program that runs images, and whether an image is the one that was meant: sourced by common.sh, which the submitter
-# puts into the run, and by containers/build.sh.
+# shellcheck shell=bash disable=SC2034  # who sources this reads `container`, `digest` and the options
+# The program that runs images, what keeps a container apart, and whether an image is the one that was meant: sourced by
+# common.sh, which the submitter puts into the run, and by containers/build.sh.
 
 find_container() { # sets `container`: Apptainer, or SingularityCE where a host has that instead
   for container in apptainer singularity; do
@@ -8,6 +8,12 @@ find_container() { # sets `container`: Apptainer, or SingularityCE where a host 
   done
   return 1
 }
+
+# The options by which a container is kept apart: for scripts they stand here and nowhere else, as for Python in
+# mlipilot/jobs/container_commands.py. tests/test_isolation_flags.py holds the two to each other and finds any third.
+apart=(--containall --cleanenv --no-home --no-eval --no-mount "home,cwd,hostfs,bind-paths")
+apart_but_home=(--containall --cleanenv --no-eval --no-mount "cwd,hostfs,bind-paths") # with a home of its own, for caches
+apart_by_environment=(--cleanenv --no-eval) # what a user may see of this host, it sees
 
 give_inside() { # give_inside NAME VALUE: a variable for the containers that are started from here on
   export "${container^^}ENV_$1=$2"

@@ -61,7 +61,7 @@ serve_gguf() { # it publishes itself
     (
       only_own_containers
       give_inside MLIPILOT_ENDPOINT_TOKEN "$token"
-      exec "${contained[@]}" --no-home --no-mount home,cwd,bind-paths \
+      exec "$container" --silent exec "${apart[@]}" "${gpu[@]}" \
         --bind "$model:$model:ro" --bind "$run:$run" "$image" mlipilot "${words[@]}" "${options[@]}"
     ) &
   else
@@ -76,7 +76,7 @@ serve_vllm() {
   # Its caches are larger than a container's own home.
   (
     give_inside VLLM_API_KEY "$token"
-    exec "${contained[@]}" --workdir "$scratch" --no-mount cwd,bind-paths \
+    exec "$container" --silent exec "${apart_but_home[@]}" "${gpu[@]}" --workdir "$scratch" \
       --bind "$model:$model:ro" "$image" vllm serve "$model" --served-model-name "$(basename "$model")" \
       --host "$host" --port "$port" "${options[@]}"
   ) &
@@ -135,8 +135,8 @@ model=$(realpath -e -- "${MLIPILOT_ENDPOINT:?what to serve: a GGUF file, or the 
 read -r -a options <<<"$MLIPILOT_ENDPOINT_OPTIONS"
 load_modules "$MLIPILOT_MODULES"
 [ ! -d "$model" ] && [ -z "$image" ] || need_container
-contained=("${container:-}" --silent exec --containall --cleanenv --no-eval)
-[ -z "${CUDA_VISIBLE_DEVICES:-}" ] || contained+=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
+gpu=()
+[ -z "${CUDA_VISIBLE_DEVICES:-}" ] || gpu=(--nv --env "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES")
 
 token=$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_')
 scratch=$(mktemp -d) || exit

@@ -35,7 +35,7 @@ measure() { # measure DIRECTORY: what such a container shows, before any code of
 
 # shellcheck disable=SC2329  # `patiently` calls it
 trusted() { # the toolkit inside the image, with the run writable
-  "$container" --silent exec --containall --cleanenv --no-home --no-eval --no-mount home,cwd,bind-paths \
+  "$container" --silent exec "${apart[@]}" \
     --bind "$run:$run" --pwd "$run" --env "SLURM_JOB_NAME=$SLURM_JOB_NAME" "$image" \
     /opt/mlipilot/bin/python -m mlipilot.jobs.phases "$@"
 }
@@ -87,7 +87,7 @@ patiently() { # patiently TRIES COMMAND…: again after growing pauses, unless i
 publish_end() { # publish_end ATTEMPT: who finds `ended` there can seal the attempt, whatever becomes of this job
   local holder file=$1/ended.json
   holder=$(<"$1/worker.json") || return 1
-  [ "$holder" = "$claim" ] || return 4 # a later start runs it again
+  [ "$holder" = "$claim" ] || return 4 # a later start runs it again: mlipilot/jobs/starts.py
   printf '%s\n' "$ended" >"$file.$$" && sync "$file.$$" && mv -f "$file.$$" "$file"
 } 2>/dev/null
 

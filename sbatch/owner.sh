@@ -16,7 +16,7 @@ read_claim() { # sets `owner` and `owner_cluster`: the job of the claim in force
 
 ask_slurm() { # sets `state`: the owner's, empty when it is over. Fails unless Slurm tells of this job as well
   local said line listed=
-  said=$(unset "${!SQUEUE_@}" SLURM_CLUSTERS && timeout 60 squeue -h -r -j "$owner,$this" -o '%i|%T' 2>/dev/null) || return
+  said=$(unset "${!SQUEUE_@}" SLURM_CLUSTERS && timeout 60 squeue -h -a -r -j "$owner,$this" -o '%i|%T' 2>/dev/null) || return
   state=
   while IFS= read -r line; do
     [[ $line != "$this|"* ]] || listed=1
@@ -29,7 +29,7 @@ judge_owner() { # end here if another job carries the lineage, or may do so
   local try state=
   read_claim
   if [ "$owner" = "$this" ]; then
-    ended=$owner # requeued: Slurm has ended the earlier start
+    ended=$owner # requeued: Slurm has ended the earlier start (Job.is_later_start_of)
   fi
   [ -n "$owner" ] && [ -z "$ended" ] || return 0
   for try in 1 2 3; do

@@ -88,6 +88,8 @@ lock_owner() { # sets `owner`; a lock without one is nobody's
   { IFS= read -r owner <"$lock/owner"; } 2>/dev/null
 }
 
+# The rule of mlipilot/audit/identity.py: a process is its number with its start, its boot and its host. What cannot be
+# seen here is not taken for gone but for its silence.
 is_gone() { # is_gone OWNER: dead where we can see it, or silent for ten minutes by the file system's clock
   local claimed beat
   if [[ $1 =~ host=(.*)\ pid=([0-9]+)\ ticks=([0-9]*)\ boot=(.*)$ ]] &&

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from mlipilot.audit.files import publish_new
-from mlipilot.audit.identity import ProcessIdentity
+from mlipilot.audit.identity import Fate, ProcessIdentity
 from mlipilot.errors import InputError
 from mlipilot.untrusted import one_line
 
 LOCK = "lock"
 _NAME = re.compile(r"([0-9]{6,})\.json")
-
-
-class Fate(NamedTuple):
-    """What is known of a controller: `why` goes on from "it is said to be so because"."""
-
-    state: Literal["alive", "over", "unknown"]
-    why: str
 
 
 class Job(BaseModel):
@@ -61,6 +53,11 @@ class Claim(BaseModel):
     def process(self) -> ProcessIdentity:
         """The claimant, as its own pid namespace knows it."""
         return ProcessIdentity(self.pid, self.start_ticks, self.boot_id, self.host)
+
+    @property
+    def fate(self) -> Fate:
+        """What can be seen of it from here, without its lock and without Slurm."""
+        return self.process.fate(self.since.timestamp(), self.pid_namespace)
 
     @property
     def words(self) -> str:

@@ -21,14 +21,13 @@ from filelock import FileLock, Timeout
 from mlipilot.audit.claims import (
     LOCK,
     Claim,
-    Fate,
     Job,
     claim_file,
     claim_in_force,
     newest_epoch,
     publish_claim,
 )
-from mlipilot.audit.identity import booted_at_s, pid_namespace, this_process
+from mlipilot.audit.identity import Fate, pid_namespace, this_process
 from mlipilot.audit.rights import user_name
 from mlipilot.errors import InputError, MlipilotError
 from mlipilot.paths import LineagePaths
@@ -176,24 +175,18 @@ def _probe(folder: Path) -> bool | None:
 
 def _fate(claim: Claim, flock: Callable[[], bool | None], job: Job | None, ask: AskSlurm) -> Fate:
     """Whether the owner of `claim` lives. `flock` says whose the lineage's flock is, as `_flock` does."""
-    here = this_process()
-    same_boot = (claim.host, claim.boot_id) == (here.host, here.boot_id)
-    if same_boot and claim.pid_namespace == pid_namespace():
-        if claim.process.alive:
-            return Fate("alive", "its process runs")
-        # Some hosts hide the processes of other users from each other.
-        held = flock() is False
-        return Fate("alive", "it holds the lock") if held else Fate("over", "its process is gone")
-    # Another boot of this host, not another host of the same name, which was up at the time of the claim.
-    if claim.host == here.host and not same_boot and claim.since.timestamp() < booted_at_s():
-        return Fate("over", "its host was booted since")
+    seen, is_of_this_boot = claim.fate, claim.process.is_of_this_boot
+    if seen.state == "alive" or (seen.state == "over" and not is_of_this_boot):
+        return seen
     ours = flock()
     if ours is False:
         return Fate("alive", "it holds the lock")
-    if ours and same_boot:
+    if seen.state == "over":
+        return seen
+    if ours and is_of_this_boot:
         return Fate("over", "the lock that it held on this host is free")
     if claim.job is None:
-        return Fate("unknown", "it is of another host or container, and of no Slurm job")
+        return Fate("unknown", f"{seen.why}, and of no Slurm job")
     if job is not None and job.is_later_start_of(claim.job):
         return Fate("over", f"Slurm has started job {job.id} again")
     return ask(claim.job)

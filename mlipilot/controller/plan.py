@@ -10,7 +10,7 @@ from typing import Any
 
 from mlipilot.campaign.spec import Campaign
 from mlipilot.controller.attempts import Attempts
-from mlipilot.jobs.container_commands import PYTHON, job_argv
+from mlipilot.jobs.container_commands import PYTHON, container_argv
 from mlipilot.paths import JobKey, RunPaths
 
 
@@ -74,7 +74,7 @@ def _example_commands(campaign: Campaign) -> list[list[str]]:
         argv = order.argv
         if on_slurm:
             image = Path(os.environ.get("MLIPILOT_IMAGE") or "IMAGE.sif")
-            argv = job_argv(order, lineage.attempt(key, 1), image, network="none")
+            argv = [*container_argv(order, lineage.attempt(key, 1), image, network="none"), *argv]
         lines.append(argv)
     return lines
 

@@ -14,6 +14,8 @@ OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 """Outcomes of a job that are the candidate's own fault."""
 NOT_RUN = ("not_isolated", "not_storable")
 """Outcomes of a job that did not begin: the run pauses, and it is another attempt's turn after that."""
+NO_RESULT = ("lost", "cancelled", *NOT_RUN)
+"""Outcomes that say nothing of the candidate: up to `jobs.max_attempts` attempts in a session."""
 
 
 @dataclass
@@ -22,7 +24,8 @@ class Attempt:
 
     number: int
     ended: dict[str, Any] | None = None
-    forgiven: bool = False  # lost by the cluster's own fault, or before a person resumed the run
+    forgiven: bool = False  # without a result by the cluster's own fault, or before a person resumed the run
+    since_before: bool = False  # in flight when a person resumed the run
 
     @property
     def outcome(self) -> str | None:
@@ -160,7 +163,8 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
         case "resumed":
             state.paused, state.cancelled = None, False
             for attempt in (a for attempts in state.jobs.values() for a in attempts):
-                attempt.forgiven = attempt.outcome in ("lost", *NOT_RUN)
+                attempt.forgiven = attempt.outcome in NO_RESULT
+                attempt.since_before = attempt.ended is None
         case "endpoint_probed":
             known = {key: body[key] for key in Abilities.__dataclass_fields__}
             state.endpoints[body["base_url"], body["model"]] = Abilities(**known)
@@ -193,6 +197,8 @@ def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
             attempts = state.jobs[JobKey.of(body)]
             attempt = next(a for a in attempts if a.number == body["attempt"])
             attempt.ended, attempt.forgiven = body, bool(body.get("free"))
+            # It may have been asked to end before the run was resumed.
+            attempt.forgiven |= attempt.since_before and attempt.outcome == "cancelled"
             state.cpu_seconds += counted_cpu_s(body)
             state.gpu_seconds += body["gpu_s"]
         case "verdict":

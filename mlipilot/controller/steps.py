@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.spending import used_up
-from mlipilot.controller.state import NOT_RUN, OWN_FAULTS, Iteration, State
+from mlipilot.controller.state import NO_RESULT, NOT_RUN, OWN_FAULTS, Iteration, State
 from mlipilot.paths import JobKey
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
@@ -86,7 +86,7 @@ class CompareSealed:
 
 @dataclass(frozen=True)
 class Pause:
-    """The machine keeps losing a job: stop and let a person look."""
+    """The machine keeps losing a job, or somebody keeps ending it: stop and let a person look."""
 
     reason: str
 
@@ -221,11 +221,16 @@ def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> S
                 return SubmitJob(key, 1)
             if last.outcome in NOT_RUN and not last.forgiven:
                 return Pause(f"job {key.text} was not run: {last.ended and last.ended['reason']}")
-            if last.outcome in ("lost", "cancelled", *NOT_RUN):
-                lost = [a for a in state.jobs[key] if a.outcome == "lost" and not a.forgiven]
-                if len(lost) >= spec.jobs.max_attempts:
-                    why = lost[-1].ended and lost[-1].ended["reason"]
-                    return Pause(f"job {key.text} was lost {len(lost)} times without a result: {why}")
+            if last.outcome in NO_RESULT:
+                counted = [a for a in state.jobs[key] if a.outcome in NO_RESULT and not a.forgiven]
+                if len(counted) >= spec.jobs.max_attempts:
+                    how = " or ".join(sorted({str(a.outcome) for a in counted}))
+                    times = f"{len(counted)} time{'s' if len(counted) > 1 else ''}"
+                    why = last.ended and last.ended["reason"]
+                    return Pause(
+                        f"job {key.text} was {how} {times} without a result: {why}; "
+                        "find out what ends it, then resume"
+                    )
                 return SubmitJob(key, last.number + 1)
     return AwaitJobs() if in_flight else then
 

@@ -30,7 +30,7 @@ def check_apptainer(site: Site) -> Check:
     if not answer.ok:
         return failed("apptainer", answer.words, f"`{program} --version` must work here: ask the site")
     said = answer.stdout.strip().removeprefix("apptainer version ")
-    # Its --no-mount knows the site's own binds since 3.11; Singularity of former makers ended before that.
+    # It can leave out the site's own binds since 3.11; Singularity of former makers ended before that.
     version = re.match(r"singularity(?:-ce)? version (\d+)\.(\d+)", said)
     if version and (int(version[1]), int(version[2])) < (3, 11):
         return failed("apptainer", said, _TOO_OLD)

@@ -1,6 +1,6 @@
 """What keeps a job's code apart in a container, tried with the very command line that jobs run with.
 
-`--containall` and the rest are promises that a site's configuration can weaken. So the container is measured
+The options of a container are promises that a site's configuration can weaken. So the container is measured
 as before each job (`jobs/measured.py`), and a script inside tries to see, write and call what it must not.
 """
 
@@ -16,11 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlipilot.audit.identity import stat_fields
 from mlipilot.doctor.apptainer import explain_start
 from mlipilot.doctor.check import Check, Status, failed, ok
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import (
+    APART,
     NETWORKS,
+    OFF_NETWORK,
     Network,
     binds_of,
     container_argv,
@@ -86,7 +89,7 @@ def check_isolation(
         yield Check(
             "isolation",
             "warning" if may_leak else "failed",
-            f"--containall --cleanenv --no-home --no-mount do not hold: {'; '.join(found.faults)}",
+            f"{' '.join(APART)} do not hold: {'; '.join(found.faults)}",
             "a candidate's code could do the same, so jobs refuse to run: ask the site what its "
             "apptainer.conf binds or allows, and whether `apptainer` is a wrapper; jobs.on_leak: record lets "
             "them run",
@@ -112,9 +115,9 @@ def _probe_all(image: Path, directory: Path) -> Iterator[Found]:
 def _network(tried: Sequence[Found], *, require_no_network: bool) -> Check:
     by_namespace, *others = tried
     if not others:
-        return ok("network", "tried: --net --network none keeps a job from this host's network")
+        return ok("network", f"tried: {' '.join(OFF_NETWORK)} keeps a job from this host's network")
     if by_namespace.started:
-        text = "a job reaches this host's network in spite of --net --network none"
+        text = f"a job reaches this host's network in spite of {' '.join(OFF_NETWORK)}"
     else:
         text = f"no job can have a network namespace here: {by_namespace.words}"
     if not others[-1].reached:
@@ -224,7 +227,7 @@ def _faults(said: dict[str, str], recipe: Path, attempt: Path) -> Iterator[str]:
 
 def _start_ticks(stat: str) -> str | None:
     """When a process began, which tells it from one of the same number in another namespace."""
-    fields = stat.rpartition(")")[2].split()
+    fields = stat_fields(stat)
     return fields[19] if len(fields) > 19 else None
 
 

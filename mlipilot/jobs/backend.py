@@ -47,7 +47,12 @@ class Submission:
 
 
 class Backend(Protocol):
-    """Starts attempts, says where they stand, ends them. Holds nothing that its files do not."""
+    """Starts attempts, says where they stand, ends them.
+
+    What was started and how it ended is in files alone. What a backend holds besides are clocks, since when
+    it has seen something missing, over or silent, and handles of its child processes. The one that follows a
+    kill has none of them: its clocks begin anew, so that it says what the other would have said, but later.
+    """
 
     poll_s: float
 

@@ -1,4 +1,4 @@
-"""The command lines that run code inside an image, as pure functions.
+"""The command lines that run code inside an image, as pure functions; for scripts, see `sbatch/container.sh`.
 
 What the flags are for: `--containall --cleanenv --no-home --no-mount` leave nothing of the host but what is
 bound, `--no-eval` keeps the environment file's values from being expanded, `--net --network none` leaves a
@@ -32,7 +32,10 @@ NETWORKS: tuple[Network, ...] = ("none", "seccomp", "host")  # the best first
 PROGRAMS = ("apptainer", "singularity")
 PYTHON = "/opt/mlipilot/bin/python"  # of every image that containers/mlipilot.def describes
 KILL_AFTER_S = 10
-_APART = ("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,hostfs,bind-paths")
+APART = ("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,hostfs,bind-paths")
+"""Leave a container nothing of the host but what is bound. No other module spells such options."""
+OFF_NETWORK = ("--net", "--network", "none")
+"""Leave it a loopback interface of its own."""
 # Only what has a meaning inside: the image brings its own programs and libraries.
 _HOST_ONLY = ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "LANG", "LC_ALL")
 _SCRATCH = {"HOME": "/tmp", "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp"}  # noqa: S108 (a tmpfs of the container's)
@@ -59,35 +62,16 @@ def find_program() -> str:
     return next((name for name in PROGRAMS if shutil.which(name)), PROGRAMS[0])
 
 
-def job_argv(
-    order: JobOrder,
-    attempt: Path,
-    image: Path,
-    *,
-    network: Network,
-    gpu_tool: str = "--nv",
-    program: str = PROGRAMS[0],
-) -> list[str]:
-    """The host's command line for an attempt: a time limit around `apptainer exec` around the job."""
-    inside = container_argv(order, attempt, image, network=network, gpu_tool=gpu_tool, program=program)
-    return [*inside, *order.argv]
-
-
 def container_argv(
-    order: JobOrder,
-    attempt: Path,
-    image: Path,
-    *,
-    network: Network,
-    gpu_tool: str = "--nv",
-    program: str = PROGRAMS[0],
+    order: JobOrder, attempt: Path, image: Path, *, network: Network, program: str = PROGRAMS[0]
 ) -> list[str]:
-    """`job_argv` without the job, in whose place another program can measure what its container shows.
+    """The host's command line for an attempt up to `order.argv`: a time limit around `apptainer exec`.
 
-    The job sees `order.reads` read-only and `attempt/output` writable, each at its own path. Raises
-    InputError for a path that a bind cannot name.
+    Another program in the place of `order.argv` measures what its container shows. It sees `order.reads`
+    read-only and `attempt/output` writable, each at its own path. Raises InputError for a path that a bind
+    cannot name.
     """
-    flags = ["--no-privs"] + ([gpu_tool] if order.uses_gpu else [])
+    flags = ["--no-privs"] + (["--nv"] if order.uses_gpu else [])
     for path, is_writable in binds_of(order, attempt).items():
         flags += ["--bind", f"{_bindable(path)}:{path}" + ("" if is_writable else ":ro")]
     output = str(attempt / "output")
@@ -102,7 +86,7 @@ def binds_of(order: JobOrder, attempt: Path) -> dict[str, bool]:
     return dict.fromkeys(order.reads, False) | {str(attempt / "output"): True}
 
 
-def trusted_argv(run: Path, image: Path, argv: Sequence[str], *, network: Network = "host") -> list[str]:
+def trusted_argv(run: Path, image: Path, argv: Sequence[str], *, network: Network) -> list[str]:
     """The toolkit's own code inside the image, on this host, with the whole run writable."""
     flags = ["--bind", f"{_bindable(str(run))}:{run}", "--pwd", str(run)]
     return [
@@ -119,12 +103,12 @@ def bare_argv(image: Path, folder: Path, network: Network) -> list[str]:
 
 
 def _exec(program: str, network: Network, folder: Path) -> list[str]:
-    cut_off = {
-        "none": ["--net", "--network", "none"],
-        "seccomp": ["--security", f"seccomp:{folder / _SECCOMP}"],
-        "host": [],
+    cut_off: dict[Network, tuple[str, ...]] = {
+        "none": OFF_NETWORK,
+        "seccomp": ("--security", f"seccomp:{folder / _SECCOMP}"),
+        "host": (),
     }
-    return [program, "--silent", "exec", *_APART, *cut_off[network]]
+    return [program, "--silent", "exec", *APART, *cut_off[network]]
 
 
 def container_environment(inherited: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mlipilot.audit.identity import this_process
 from mlipilot.audit.rights import user_name
 from mlipilot.jobs.spool import Spool
 from mlipilot.programs import ask, slurm_environment
@@ -175,13 +174,12 @@ def open_requests(spool: Spool, lineage: int) -> list[str]:
 
 def is_served(spool: Spool) -> bool:
     """Whether a submitter has shown itself lately, and has not ended since as far as can be seen here."""
-    age_s, owner, here = spool.heartbeat_age_s(), spool.submitter(), this_process()
+    age_s, owner = spool.heartbeat_age_s(), spool.submitter()
     if age_s is None or age_s >= SERVED_S:
         return False
-    if owner is not None and (owner.host, owner.boot_id) == (here.host, here.boot_id):
-        # A container, which has none of Slurm's commands, does not see the host's processes.
-        return owner.alive or shutil.which("squeue") is None
-    return True
+    is_over = owner is not None and owner.fate(time.time() - age_s).state == "over"
+    # A container, which has none of Slurm's commands, does not see the host's processes.
+    return not is_over or shutil.which("squeue") is None
 
 
 def _jobs_named(names: list[str]) -> list[_Job] | None:

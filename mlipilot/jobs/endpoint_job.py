@@ -1,23 +1,22 @@
 """The Slurm job that serves a run's model: one for all its lineages, submitted by way of the spool.
 
-Attempt N is the directory `attempt-N` of `spool/endpoint`, whose `slurm.json` holds the name of its job as
-that of any attempt does. Of several lineages that find none alive, the one that publishes that file first has
-chosen the name; the others wait for the same job. The submitter sees to it that it is submitted once.
+Attempt N is the directory `attempt-N` of `spool/endpoint`, whose note (`slurm_note`) has the name of its job.
+Of several lineages that find none alive, the one that publishes the note first has chosen the name; the
+others wait for the same job. The submitter sees to it that it is submitted once.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mlipilot.audit.files import publish_new
-from mlipilot.errors import PausedError
+from mlipilot.errors import InputError, PausedError
 from mlipilot.jobs.backend import Standing
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.slurm_backend import SlurmBackend, is_over
+from mlipilot.jobs.slurm_note import NOTE, SlurmNote, read_note
 from mlipilot.paths import RunPaths
 from mlipilot.untrusted import one_line
 
@@ -35,8 +34,8 @@ def is_wanted() -> bool:
 
 def names_of_jobs(run: RunPaths) -> list[str]:
     """The names of the jobs that serve the run's model, or did."""
-    known = sorted((run.spool / "endpoint").glob("attempt-*/slurm.json"))
-    return [str(json.loads(path.read_text(encoding="utf-8"))["name"]) for path in known]
+    notes = map(read_note, sorted((run.spool / "endpoint").glob("attempt-*")))
+    return [note.name for note in notes if note is not None]
 
 
 class EndpointJob:
@@ -51,9 +50,8 @@ class EndpointJob:
         number = self._newest()
         if number == 0 or self._end_of(number) is not None:
             number += 1
-            known = {"name": f"mlp-{anchor[:16]}-endpoint.a{number}"}
             self._attempt(number).mkdir(parents=True, exist_ok=True)
-            publish_new(self._attempt(number) / "slurm.json", json.dumps(known) + "\n")
+            SlurmNote(name=f"mlp-{anchor[:16]}-endpoint.a{number}").publish(self._attempt(number))
         self._first = self._first or number
         name = self._name(number)
         if not self._backend.spool.is_requested(name):  # or the one who chose the name was killed
@@ -110,7 +108,7 @@ class EndpointJob:
             time.sleep(self._backend.poll_s)
 
     def _newest(self) -> int:
-        found = self._folder.glob("attempt-*/slurm.json")
+        found = self._folder.glob(f"attempt-*/{NOTE}")
         return max((int(path.parent.name.removeprefix("attempt-")) for path in found), default=0)
 
     @property
@@ -121,7 +119,10 @@ class EndpointJob:
         return self._folder / f"attempt-{number}"
 
     def _name(self, number: int) -> str:
-        return str(json.loads((self._attempt(number) / "slurm.json").read_text(encoding="utf-8"))["name"])
+        note = read_note(self._attempt(number))
+        if note is None:
+            raise InputError("this note of the model's job is gone", file=self._attempt(number) / NOTE)
+        return note.name
 
     def _end_of(self, number: int) -> str | None:
         """How an attempt ended, with its log's last words, or None while it may be alive."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from mlipilot.audit.manifest import is_finished
+from mlipilot.errors import InputError
 from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.slurm_backend import WAITING, is_over
+from mlipilot.jobs.slurm_note import read_note
 from mlipilot.jobs.spool import Queue, Spool
 from mlipilot.jobs.starts import CLAIM
 from mlipilot.untrusted import one_line
@@ -43,12 +44,15 @@ def read_in_flight(spool: Spool, attempt: Path, job: str, number: int, queue: Qu
     found = InFlight(job, number, "running")
     if is_finished(attempt):
         return replace(found, phase="ending", reason="its result is there; the controller is to note it")
-    name = _job_name(attempt)
-    if name is None:  # a local process
+    try:
+        note = read_note(attempt)
+    except (InputError, OSError) as error:
+        return replace(found, phase="held", reason=one_line(str(error), _MAX_REASON))
+    if note is None:  # a local process
         return found if (attempt / CLAIM).exists() else replace(found, phase="pending")
-    receipt = spool.receipt(name)
-    row = queue.rows.get(name)
-    found = replace(found, job_name=name, job_id=receipt.job_id if receipt else None)
+    receipt = spool.receipt(note.name)
+    row = queue.rows.get(note.name)
+    found = replace(found, job_name=note.name, job_id=receipt.job_id if receipt else None)
     if receipt is not None and not receipt.submitted:
         return replace(found, phase="refused", reason=one_line(receipt.reason, _MAX_REASON))
     if row is None:
@@ -75,10 +79,3 @@ def read_in_flight(spool: Spool, attempt: Path, job: str, number: int, queue: Qu
     met = obstacle(row.state, row.reason)
     phase: Phase = "pending" if met.kind == "wait" else "held"
     return replace(found, phase=phase, mend=met.mend.replace("JOB", one_line(row.job_id, 40)))
-
-
-def _job_name(attempt: Path) -> str | None:
-    try:
-        return str(json.loads((attempt / "slurm.json").read_text(encoding="utf-8"))["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

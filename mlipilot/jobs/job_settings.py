@@ -39,7 +39,9 @@ class JobSettings(BaseModel):
     checkpoint_interval_s: float = Field(
         default=300, ge=0, description="how often a training keeps what it needs to go on after a preemption"
     )
-    max_attempts: int = Field(default=3, ge=1, description="of a job that the machine lost")
+    max_attempts: int = Field(
+        default=3, ge=1, description="of a job that was lost or cancelled, until the run is resumed"
+    )
     min_free_mib: int = Field(
         default=64, ge=0, description="room on the run's file system without which no job begins"
     )

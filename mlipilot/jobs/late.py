@@ -6,6 +6,7 @@ what its start noted; where and how it ran is read from there, and protected fil
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ def seal_found(attempt: Path, finder: str) -> bool:
         _seal(attempt, order, notes, finder)
         return True
     theirs = claimant(attempt)
-    if theirs is None or theirs.job_id != notes.begun.job_id:
+    if not isinstance(theirs, JobStart) or theirs.job_id != notes.begun.job_id:
         return False
     if theirs.why_not_to_seal(attempt, cancelled=notes.ended.cancelled) is not None:
         return False
@@ -40,6 +41,14 @@ def seal_found(attempt: Path, finder: str) -> bool:
     if mine.take_over(attempt):
         seal_noted(attempt, order, notes, mine, finder)
     return True
+
+
+def is_sealed_at_last(attempt: Path) -> bool:
+    """Whether an attempt whose start is over is sealed, if only now and by the controller on this host.
+
+    Raises as `seal_found` does.
+    """
+    return is_finished(attempt) or seal_found(attempt, f"the controller on {socket.gethostname()}")
 
 
 def seal_noted(attempt: Path, order: JobOrder, notes: Notes, claimed: JobStart, finder: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,17 +20,20 @@ from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.container_commands import Container
 from mlipilot.jobs.disk_space import why_not_storable
 from mlipilot.jobs.ending import silently
-from mlipilot.jobs.late import seal_found
+from mlipilot.jobs.late import is_sealed_at_last
 from mlipilot.jobs.order import read_order
-from mlipilot.jobs.processes import is_withdrawn, read_claim, withdraw
-from mlipilot.jobs.starts import CLAIM
+from mlipilot.jobs.starts import CLAIM, Withdrawn, claimant, withdraw
 
 _CANCEL_PATIENCE_S = 15.0
 _TOLD_EVERY_S = 5.0
 
 
 class LocalBackend:
-    """Worker processes that outlive the controller; each puts its job into `container`, if one is given."""
+    """Worker processes that outlive the controller; each puts its job into `container`, if one is given.
+
+    It holds those that it has started: only their parent sees that one ended before it claimed its attempt.
+    After a kill such an attempt has not begun, and another worker is started: of two, one claims it.
+    """
 
     poll_s = 0.2
 
@@ -82,7 +84,7 @@ class LocalBackend:
     def standing(self, attempt: Path) -> Standing:
         """From the attempt's directory and, for a worker of our own, from whether it still runs.
 
-        Raises PausedError for a worker of another host, of which nothing can be known here.
+        Raises PausedError for a worker of which nothing can be known here, as one of another host.
         """
         # First whether our worker has ended, then the directory: in the other order a worker that seals in
         # between would count as lost.
@@ -90,21 +92,23 @@ class LocalBackend:
         ended = worker is not None and worker.poll() is not None
         if is_finished(attempt):
             return Standing("sealed")
-        claimed = read_claim(attempt / CLAIM)
-        if claimed is not None and claimed.host != (here := socket.gethostname()):
-            raise PausedError(
-                f"{attempt} was begun by process {claimed.pid} on {claimed.host}, and {here} cannot see "
-                f"whether that runs: resume on {claimed.host}, or make sure that the process is over, "
-                "remove that directory and resume"
-            )
-        if claimed is not None and claimed.alive:
-            return Standing("running")
-        if claimed is None and is_withdrawn(attempt / CLAIM):
+        owner = claimant(attempt)
+        if isinstance(owner, Withdrawn):
             return Standing("ended", "cancelled", "cancelled before it began")
-        if claimed is None and not ended:
+        if isinstance(owner, ProcessIdentity):
+            fate = owner.fate((attempt / CLAIM).stat().st_mtime)
+            if fate.state == "unknown":
+                raise PausedError(
+                    f"{attempt} was begun by process {owner.pid} on {owner.host}, and whether that runs "
+                    f"cannot be seen here ({fate.why}): resume on {owner.host}, or make sure that it is "
+                    "over, remove that directory and resume"
+                )
+            if fate.state == "alive":
+                return Standing("running")
+        elif not ended:
             return Standing("not_started")
         # The worker may have sealed the attempt between the two looks, or have died just before it could.
-        if is_finished(attempt) or seal_found(attempt, f"the controller on {socket.gethostname()}"):
+        if is_sealed_at_last(attempt):
             return Standing("sealed")
         return Standing("ended", "lost", "the worker ended without sealing the attempt")
 
@@ -136,11 +140,11 @@ class LocalBackend:
     def _asked_to_end(self, attempt: Path) -> ProcessIdentity | None:
         """The worker that runs an attempt, or None where none does, and none will."""
         attempt.mkdir(parents=True, exist_ok=True)
-        if withdraw(attempt / CLAIM):
+        if withdraw(attempt):
             self._end_own_worker(attempt)
             return None
-        worker = read_claim(attempt / CLAIM)
-        return worker if worker is not None and worker.alive else None
+        worker = claimant(attempt)
+        return worker if isinstance(worker, ProcessIdentity) and worker.alive else None
 
     def _end_own_worker(self, attempt: Path) -> None:
         """End a worker that finds its attempt taken: it would end by itself, but later."""

@@ -32,7 +32,7 @@ SCRIPT = Path(__file__).with_name("measure.sh")
 PROGRAM = ("/bin/bash", "-p", "-s")
 Backend = Literal["local", "slurm"]
 _PATIENCE_S = 120.0
-# Apptainer's own, by which a container knows what it is; those of the host are not handed on by --cleanenv.
+# Apptainer's own, by which a container knows what it is; those of the host are not handed on.
 _OF_APPTAINER = re.compile(
     r"(APPTAINER|SINGULARITY)_[A-Z_]+|HOME|LANG|LC_ALL|LD_LIBRARY_PATH|(USER_)?PATH|PROMPT_COMMAND|PS1|(OLD)?PWD|SHLVL|_"
 )

@@ -1,57 +1,20 @@
-"""Claiming an attempt for one process, and ending a whole family of processes."""
+"""Ending a whole family of processes, and what of this one others may see."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-from mlipilot.audit.files import publish_new
-from mlipilot.audit.identity import ProcessIdentity, this_process
+from mlipilot.audit.identity import stat_fields
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_NOBODY = {"withdrawn": True}
-
-
-def claim(path: Path) -> bool:
-    """Write this process's identity to `path` unless somebody has: at most one caller ever gets True.
-
-    Whoever comes second leaves no trace in `path`'s folder, which the first may be sealing.
-    """
-    return publish_new(path, json.dumps(asdict(this_process())), staged_in=path.parent.parent)
-
-
-def withdraw(path: Path) -> bool:
-    """Write nobody's claim to `path`, so that no process ever gets it; False when one has."""
-    return publish_new(path, json.dumps(_NOBODY), staged_in=path.parent.parent)
-
-
-def is_withdrawn(path: Path) -> bool:
-    """Whether `path` was kept from all processes."""
-    try:
-        return bool(json.loads(path.read_text()) == _NOBODY)
-    except PermissionError:
-        raise  # a claim that may not be read is one all the same
-    except (OSError, ValueError):
-        return False
-
-
-def read_claim(path: Path) -> ProcessIdentity | None:
-    """Who claimed `path`, or None."""
-    try:
-        return ProcessIdentity(**json.loads(path.read_text()))
-    except PermissionError:
-        raise
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def adopt_orphans() -> None:
@@ -79,7 +42,7 @@ def children(pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                if int(stat_fields((entry / "stat").read_text())[1]) == pid:
                     found.append(int(entry.name))
     return found
 

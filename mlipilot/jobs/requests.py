@@ -1,48 +1,27 @@
 """Attempts that are due become requests in the spool; those of one candidate may share a job.
 
-An attempt's `slurm.json` names its job and holds what is asked for. It is written before the request is
-published, that of the request's first attempt last: after a kill the same request is made again or found.
+An attempt's note (`slurm_note`) names its job and holds what is asked for. It is written before the request
+is published, that of the request's first attempt last: after a kill the same request is made again or found.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.order import read_order
+from mlipilot.jobs.slurm_note import SlurmNote, read_note
 from mlipilot.jobs.spool import Spool
 
-NOTE = "slurm.json"
 Stage = Sequence[Submission]
 """Attempts that run side by side in one job; the next stage of the job begins when all of them are over."""
 _MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
-
-
-def read_note(attempt: Path) -> dict[str, Any] | None:
-    """What an attempt's directory says of its job: at least its `name`. None where there is no such note."""
-    try:
-        found = json.loads((attempt / NOTE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return dict(found)
-
-
-def give_up(attempt: Path) -> None:
-    """Have no start of its job begin or seal an attempt any more: the ledger has its end.
-
-    Somebody may requeue a job that is over, and what it would leave is no part of the record.
-    """
-    note = read_note(attempt)
-    if note is not None:
-        write_json(attempt / NOTE, note | {"given_up": True})
 
 
 def resources_asked(settings: JobSettings, width: int, limits_s: Sequence[float]) -> dict[str, int]:
@@ -107,22 +86,22 @@ class Requests:
         note = read_note(work.attempt)
         if note is None:
             return None
-        name, request = str(note["name"]), note.get("request")
-        if note["needs"] != work.order.needs:  # behind a training that was lost
-            if request is None or _attempts(request) == [self._path(work)]:
-                self.spool.ask_to_cancel(name)
+        if note.needs != work.order.needs:  # behind a training that was lost
+            if note.request is None or note.asked_for == [self._path(work)]:
+                self.spool.ask_to_cancel(note.name)
             return None
-        if self.spool.is_requested(name):
-            return name
-        if request is None:
+        if self.spool.is_requested(note.name):
+            return note.name
+        if note.request is None:
             return None
-        first = self.run / _attempts(request)[0]
-        if (read_note(first) or {}).get("name") != name:
+        first = self.run / note.asked_for[0]
+        known = read_note(first)
+        if known is None or known.name != note.name:
             return None  # a kill came before it was published
         if read_order(first).run != str(self.run):
             return None  # it is of the run that this one was copied from
-        self.spool.request(name, request)
-        return name
+        self.spool.request(note.name, note.request)
+        return note.name
 
     def _groups(self, works: Sequence[Submission], after: dict[str, str]) -> Iterator[list[Submission]]:
         """At most `pack` of one kind each, queued behind the same job."""
@@ -143,7 +122,7 @@ class Requests:
                 shared = {"gpus": self.settings.resources.gpus / len(stage)} if work.order.uses_gpu else {}
                 write_json(work.attempt / "job.json", work.order.model_copy(update=shared).model_dump())
         for work in reversed(list(chain.from_iterable(stages))):
-            write_json(work.attempt / NOTE, {"name": name, "needs": work.order.needs, "request": fields})
+            SlurmNote(name=name, needs=work.order.needs, request=fields).write(work.attempt)
         self.spool.request(name, fields)
         return name
 
@@ -187,7 +166,3 @@ class Requests:
         while self.spool.is_requested(name := base if number == 1 else f"{base}.{number}"):
             number += 1
         return name
-
-
-def _attempts(request: dict[str, Any]) -> list[str]:
-    return str(request["attempt"]).replace("+", ",").split(",")

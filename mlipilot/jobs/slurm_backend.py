@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +19,12 @@ from mlipilot.jobs.backend import Phase, Standing, Submission
 from mlipilot.jobs.disk_space import NOT_STORABLE, why_not_storable
 from mlipilot.jobs.ending import Ending, Tell, is_served, silently
 from mlipilot.jobs.job_settings import JobSettings
-from mlipilot.jobs.late import seal_found
+from mlipilot.jobs.late import is_sealed_at_last
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
-from mlipilot.jobs.requests import Requests, give_up, read_note
+from mlipilot.jobs.requests import Requests
 from mlipilot.jobs.seal import NotSealedError
+from mlipilot.jobs.slurm_note import SlurmNote, give_up, read_note
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line
 
@@ -63,7 +63,11 @@ def is_over(state: str) -> bool:
 
 
 class SlurmBackend:
-    """Jobs by way of the run's spool."""
+    """Jobs by way of the run's spool.
+
+    It holds, beside what `Backend` says of clocks, the last news that it has waited for, and which jobs Slurm
+    told `cancel` to be over: who has that asked again after a kill is told again.
+    """
 
     poll_s = 1.0
 
@@ -97,19 +101,18 @@ class SlurmBackend:
 
     def standing(self, attempt: Path) -> Standing:
         """What manifest, receipt and queue say together. Raises PausedError as `Backend` says."""
-        known = read_note(attempt)
-        receipt = self.spool.receipt(known["name"]) if known else None
-        row = self.spool.queue().rows.get(known["name"]) if known else None
+        note = read_note(attempt)
+        if note is None:
+            return Standing("sealed" if is_finished(attempt) else "not_started")
+        name = note.name
+        receipt, row = self.spool.receipt(name), self.spool.queue().rows.get(name)
         where: dict[str, Any] = {
             "job_id": receipt.job_id if receipt else None,
-            "job_name": known["name"] if known else None,
+            "job_name": name,
             "node": row.node if row else None,
         }
         if is_finished(attempt):
             return Standing("sealed", **where)
-        if known is None:
-            return Standing("not_started")
-        name = str(known["name"])
         if name in self._ended:
             return Standing("ended", "cancelled", "cancelled", **where)
         self._check_submitter()
@@ -122,11 +125,12 @@ class SlurmBackend:
             raise PausedError(
                 f"the submitter refused job {name}: {one_line(receipt.reason)}; mend it and resume"
             )
-        return self._by_queue(attempt, name, receipt, row, where)
+        return self._by_queue(attempt, note, receipt, row, where)
 
     def _by_queue(
-        self, attempt: Path, name: str, receipt: Receipt, row: QueueRow | None, where: dict[str, Any]
+        self, attempt: Path, note: SlurmNote, receipt: Receipt, row: QueueRow | None, where: dict[str, Any]
     ) -> Standing:
+        name = note.name
         if row is None:
             return self._not_in_queue(attempt, name, receipt, where)
         self._missing_since.pop(name, None)
@@ -150,7 +154,7 @@ class SlurmBackend:
             return Standing("ended", "lost", said, free=True, **where)
         lines = [line for line in tail_lines(self.spool.root / "logs" / f"{name}.log") if line.strip()]
         if state == "OUT_OF_MEMORY" or any(_OVER_MEMORY.search(line) for line in lines):
-            wanted = ((read_note(attempt) or {}).get("request") or {}).get("memory_mib", "its")
+            wanted = (note.request or {}).get("memory_mib", "its")
             return Standing("ended", "failed", f"{said}: more than {wanted} MiB were needed", **where)
         if state == "CANCELLED" and self.spool.is_cancelled(name):
             return Standing("ended", "cancelled", "cancelled", **where)
@@ -204,10 +208,9 @@ class SlurmBackend:
     def _sealed_at_last(self, attempt: Path) -> Phase | None:
         """Of a job that is over: "sealed", if only now and here, for a job that died before it came to it."""
         try:
-            found = is_finished(attempt) or seal_found(attempt, f"the controller on {socket.gethostname()}")
+            return "sealed" if is_sealed_at_last(attempt) else None
         except NotSealedError:  # another start of the job holds it; the queue's next answer speaks of that
             return "running"
-        return "sealed" if found else None
 
     def _not_storable(self, attempt: Path, lines: list[str]) -> str | None:
         """Why the job did not begin, or could leave nothing: its log's last word, else what is found here."""
@@ -238,8 +241,8 @@ class SlurmBackend:
         By Slurm itself where its commands are here, by the submitter where one serves. Without either nothing
         is waited for.
         """
-        known = {attempt: read_note(attempt) for attempt in attempts}
-        names = {attempt: str(found["name"]) for attempt, found in known.items() if found is not None}
+        notes = {attempt: read_note(attempt) for attempt in attempts}
+        names = {attempt: note.name for attempt, note in notes.items() if note is not None}
         behind = [other for name in names.values() for other in self.spool.queued_behind(name)]
         ending, waiting = Ending(self.spool, [*names.values(), *behind], tell), names
         deadline = time.monotonic() + _CANCEL_PATIENCE_S

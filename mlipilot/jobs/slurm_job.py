@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from mlipilot.audit.claims import Fate, Job
+from mlipilot.audit.claims import Job
+from mlipilot.audit.identity import Fate
 from mlipilot.errors import InputError
-from mlipilot.programs import ask, slurm_environment
+from mlipilot.programs import Answer, ask, slurm_environment
 from mlipilot.untrusted import one_line
 
 
@@ -37,6 +38,13 @@ def this_job(environment: Mapping[str, str] = os.environ) -> Job | None:
         raise InputError(f"{found!r} is no job that Slurm has started", mend=mend) from None
 
 
+def queue_of(jobs: Sequence[str], form: str) -> Answer:
+    """What `squeue` says of jobs: a line of that form for each that is not over, whatever its partition."""
+    # Of a single id that it does not know it makes an error; of two it lists those that it knows.
+    argv = ["squeue", "-h", "-a", "-r", "-j", ",".join([*jobs, jobs[0]]), "-o", form]
+    return ask(argv, environment=slurm_environment())
+
+
 def fate_of_job(job: Job) -> Fate:
     """What Slurm says of `job`: by way of `sbatch/campaign.sh`, or of `squeue` where that can be asked.
 
@@ -52,8 +60,7 @@ def fate_of_job(job: Job) -> Fate:
         return Fate("unknown", f"Slurm could not be asked about job {job.id}: {config.words}")
     if job.cluster not in (None, cluster[1]):
         return Fate("unknown", f"job {job.id} is of cluster {one_line(job.cluster or '')}, not of this one")
-    # Of a single id that it does not know squeue makes an error; of two it lists those that it knows.
-    answer = ask(["squeue", "-h", "-j", f"{job.id},{job.id}", "-o", "%T"], environment=slurm_environment())
+    answer = queue_of([job.id], "%T")
     if not answer.is_answer:
         return Fate("unknown", f"Slurm could not be asked about job {job.id}: {answer.words}")
     if answer.stdout.strip():

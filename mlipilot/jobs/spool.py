@@ -111,7 +111,7 @@ class Spool:
     def queued_behind(self, name: str) -> list[str]:
         """The requests that are to start after that one."""
         requests = sorted((self.root / "requests").glob("mlp-*"))
-        return [path.name for path in requests if (_fields(path) or {}).get("after") == name]
+        return [path.name for path in requests if (read_fields(path) or {}).get("after") == name]
 
     def is_cancelled(self, name: str) -> bool:
         """Whether that was asked for."""
@@ -119,7 +119,7 @@ class Spool:
 
     def receipt(self, name: str) -> Receipt | None:
         """The submitter's answer to a request, or None."""
-        fields: Mapping[str, str] | None = _fields(self.root / "receipts" / name)
+        fields: Mapping[str, str] | None = read_fields(self.root / "receipts" / name)
         if fields is None or fields.get("status") not in _ANSWERS:  # one that was emptied is none
             fields = self._settled.get(name)
         if fields is None or fields.get("status") not in _ANSWERS:
@@ -133,7 +133,7 @@ class Spool:
 
     def allocation(self) -> str | None:
         """The Slurm job in which HyperQueue serves now (sbatch/engine_hq.sh), if there is one."""
-        server = (_fields(self.root / "hq") or {}).get("server", "")
+        server = (read_fields(self.root / "hq") or {}).get("server", "")
         return server.partition(".")[0] or None
 
     def _settled_says(self, name: str, what: str) -> bool:
@@ -225,7 +225,8 @@ class _Rows(Mapping[str, QueueRow]):
         return sum(1 for _ in self)
 
 
-def _fields(path: Path) -> dict[str, str] | None:
+def read_fields(path: Path) -> dict[str, str] | None:
+    """The `key=value` lines that a script wrote; None where there is no file. Raises PermissionError."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except PermissionError:

@@ -1,19 +1,26 @@
-"""The starts of a Slurm job: requeued, it starts again under its number, and only the newest start counts."""
+"""Who holds an attempt: a worker process of this machine, a start of a Slurm job, or nobody for good.
+
+Who publishes `worker.json` first has it. A Slurm job that was requeued starts again under its number, and
+only its newest start counts: it alone may put its claim in the place of another, which is its earlier one's.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlipilot.audit.files import publish_new, write_atomic
+from mlipilot.audit.identity import ProcessIdentity, this_process
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.checkpoints import clear_output
 from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
 from mlipilot.jobs.order import read_order
+from mlipilot.jobs.slurm_note import read_note
 from mlipilot.jobs.spool import Spool
 from mlipilot.paths import RunPaths
 
@@ -61,13 +68,11 @@ class JobStart:
         """
         if not self._is_asked_for(attempt):
             return False
-        if publish_new(attempt / CLAIM, json.dumps(asdict(self)), staged_in=attempt.parent):
+        if _publish(attempt, self):
             return True
         theirs = claimant(attempt)
-        if theirs is None or theirs.job_id != self.job_id:
-            return False
         is_again = theirs == self and not self._has_begun(attempt)
-        if not is_again and (theirs.restart >= self.restart or not self.take_over(attempt)):
+        if not is_again and not (self.is_later_start_of(theirs) and self.take_over(attempt)):
             return False
         if not may_be_sealed(attempt):
             for leftover in _LEFTOVERS:
@@ -75,6 +80,10 @@ class JobStart:
                 (attempt / leftover).unlink(missing_ok=True)
             clear_output(attempt)
         return True
+
+    def is_later_start_of(self, other: Claimant | None) -> bool:
+        """Whether Slurm has started that very job again as this one, so that the earlier start is over."""
+        return isinstance(other, JobStart) and self.job_id == other.job_id and self.restart > other.restart
 
     def take_over(self, attempt: Path) -> bool:
         """Put this claim in the place of one that is there; False where the attempt is sealed by then."""
@@ -106,8 +115,10 @@ class JobStart:
     def _is_asked_for(self, attempt: Path) -> bool:
         """Whether the attempt is this job's: the ledger may have its end already, and when a training was
         lost, the evaluation that was fused with it is asked of the next training's job."""
-        note = _note(attempt)
-        return not note.get("given_up") and (not self.name or note.get("name") == self.name)
+        note = read_note(attempt)
+        if note is None:
+            return not self.name
+        return not note.given_up and self.name in ("", note.name)
 
 
 def may_be_sealed(attempt: Path) -> bool:
@@ -117,20 +128,47 @@ def may_be_sealed(attempt: Path) -> bool:
 
 
 def _cancel_was_asked(attempt: Path) -> bool:
-    name = _note(attempt).get("name")
-    return name is not None and Spool(RunPaths(Path(read_order(attempt).run)).spool).is_cancelled(name)
+    note = read_note(attempt)
+    return note is not None and Spool(RunPaths(Path(read_order(attempt).run)).spool).is_cancelled(note.name)
 
 
-def _note(attempt: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Withdrawn:
+    """Nobody's claim on an attempt that was cancelled before anybody had begun it."""
+
+    withdrawn: Literal[True]
+
+
+Claimant = ProcessIdentity | JobStart | Withdrawn
+
+
+def claim_here(attempt: Path) -> bool:
+    """Take the attempt for this process unless somebody has it: at most one caller ever gets True."""
+    return _publish(attempt, this_process())
+
+
+def withdraw(attempt: Path) -> bool:
+    """Keep the attempt from everybody; False when somebody has it."""
+    return _publish(attempt, Withdrawn(withdrawn=True))
+
+
+def claimant(attempt: Path) -> Claimant | None:
+    """Who holds an attempt; None where nobody does, or what is there is no claim.
+
+    Raises PermissionError: a claim that may not be read is one all the same.
+    """
     try:
-        return dict(json.loads((attempt / "slurm.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def claimant(attempt: Path) -> JobStart | None:
-    """The start of a Slurm job that holds an attempt, or None."""
-    try:
-        return JobStart(**json.loads((attempt / CLAIM).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        said = json.loads((attempt / CLAIM).read_text(encoding="utf-8"))
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
         return None
+    for kind in (ProcessIdentity, JobStart, Withdrawn):
+        with suppress(TypeError):
+            return kind(**said)
+    return None
+
+
+def _publish(attempt: Path, who: Claimant) -> bool:
+    """Whoever comes second leaves no trace in the attempt's folder, which the first may be sealing."""
+    return publish_new(attempt / CLAIM, json.dumps(asdict(who)), staged_in=attempt.parent)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from mlipilot.jobs.obstacles import obstacle
-from mlipilot.programs import ask, slurm_environment
+from mlipilot.jobs.slurm_job import queue_of
+from mlipilot.jobs.spool import read_fields
 from mlipilot.untrusted import one_line
 
 _ASKED_EVERY_S = 60
@@ -39,7 +40,7 @@ def awaited_file(spool: Path, lineage: int) -> Path:
 
 def successor_of(spool: Path, lineage: int, job: str) -> str | None:
     """The number of the job that takes over from controller `job`, once Slurm has it."""
-    return _fields(spool / "successors" / f"lineage-{lineage}.{job}").get("job_id")
+    return (read_fields(spool / "successors" / f"lineage-{lineage}.{job}") or {}).get("job_id")
 
 
 def read_waiting(spool: Path, lineage: int) -> Waiting | None:
@@ -47,7 +48,7 @@ def read_waiting(spool: Path, lineage: int) -> Waiting | None:
     records = sorted(
         (path.stat().st_mtime_ns, path) for path in (spool / "successors").glob(f"lineage-{lineage}.*")
     )
-    said = _fields(records[-1][1]) if records else {}
+    said = (records and read_fields(records[-1][1])) or {}
     awaited = re.findall(r"[0-9]+", said.get("awaits", ""))
     if not awaited or not re.fullmatch(r"[0-9]+", said.get("job_id", "")):
         return None
@@ -66,18 +67,8 @@ def read_waiting(spool: Path, lineage: int) -> Waiting | None:
 @lru_cache(maxsize=64)
 def _asked(jobs: tuple[str, ...], _minute: int) -> dict[str, tuple[str, str]] | None:
     """State and reason of those that Slurm has not done with; None where it cannot be asked."""
-    # Of a single number that it does not know squeue makes an error; of two it lists those that it knows.
-    argv = ["squeue", "-h", "-a", "-r", "-j", ",".join([*jobs, jobs[0]]), "-o", "%F|%T|%r"]
-    answer = ask(argv, environment=slurm_environment())
+    answer = queue_of(jobs, "%F|%T|%r")
     if not answer.is_answer:
         return None
     rows = [_ROW.fullmatch(line) for line in answer.stdout.splitlines()]
     return {row[1]: (row[2], one_line(row[3], 100)) for row in rows if row}
-
-
-def _fields(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)

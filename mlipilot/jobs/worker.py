@@ -36,9 +36,9 @@ from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes
 from mlipilot.jobs.order import Isolation, JobOrder, read_order
-from mlipilot.jobs.processes import adopt_orphans, claim, end_descendants, end_with_parent
+from mlipilot.jobs.processes import adopt_orphans, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
-from mlipilot.jobs.starts import CLAIM, JobStart, may_be_sealed
+from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed
 
 GRACE_S = 5.0
 SETTLE_S = 2.0
@@ -210,7 +210,7 @@ def _begin(attempt: Path, start: JobStart | None, container: Container | None) -
 
 
 def _claim(attempt: Path, start: JobStart | None) -> bool:
-    return start.claim(attempt) if start else claim(attempt / CLAIM)
+    return start.claim(attempt) if start else claim_here(attempt)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mlipilot.controller.accept import mean
-from mlipilot.controller.state import NOT_RUN
+from mlipilot.controller.state import NO_RESULT
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
@@ -211,7 +211,7 @@ def _revision_line(revision: RevisionView) -> str:
     if revision.smoke == "ok":
         said.append(f"passed its smoke step {cost}")
     elif revision.smoke is not None:
-        word = "did not finish" if revision.smoke in ("lost", "cancelled", *NOT_RUN) else "failed"
+        word = "did not finish" if revision.smoke in NO_RESULT else "failed"
         said.append(f"{word} its smoke step {cost}: {revision.smoke_reason}")
     return f"Revision {revision.number} {'; '.join(said) or 'was submitted'}"
 

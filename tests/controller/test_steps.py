@@ -99,6 +99,42 @@ def test_a_lost_job_is_tried_again_and_then_a_person_is_asked() -> None:
     assert _step([*events, ("resumed", {})]) == steps.SubmitJob(JobKey(0, 1, "train"), 4)
 
 
+@pytest.mark.parametrize("most", [1, 2, 5])
+@pytest.mark.parametrize(
+    "ends", [["lost"], ["cancelled"], ["cancelled", "lost"]], ids=lambda ends: " or ".join(ends)
+)
+def test_however_attempts_end_without_a_result_there_are_only_so_many_in_a_session(
+    ends: list[str], most: int
+) -> None:
+    """Somebody may end every job of a run from outside, for ever."""
+    spec, events, number = _spec(jobs={"max_attempts": most}), [_proposed(0)], 0
+    for session in range(3):
+        if session > 0:
+            events.append(("resumed", {}))
+        for _ in range(most):
+            number += 1
+            assert _step(events, spec) == steps.SubmitJob(JobKey(0, 1, "train"), number)
+            events += _ended(0, 1, "train", ends[number % len(ends)], number)
+        paused = _step(events, spec)
+        assert isinstance(paused, steps.Pause)
+        how = " or ".join(ends) if most > 1 else ends[number % len(ends)]
+        times = "1 time" if most == 1 else f"{most} times"
+        assert paused.reason.startswith(
+            f"job {JobKey(0, 1, 'train').text} was {how} {times} without a result: "
+        )
+        assert paused.reason.endswith("find out what ends it, then resume")
+
+
+def test_what_was_asked_to_end_before_the_run_was_resumed_is_not_counted() -> None:
+    """A request that the submitter refused is seen to be cancelled only by the next session."""
+    spec, (submitted, ended) = _spec(jobs={"max_attempts": 1}), _ended(0, 1, "train", "cancelled")
+    events = [_proposed(0), submitted, ("resumed", {}), ended]
+    assert _step(events, spec) == steps.SubmitJob(JobKey(0, 1, "train"), 2)
+    lost = [_proposed(0), submitted, ("resumed", {}), *_ended(0, 1, "train", "lost")[1:]]
+    assert isinstance(_step(lost, spec), steps.Pause)
+    assert isinstance(_step([*events, *_ended(0, 1, "train", "cancelled", 2)], spec), steps.Pause)
+
+
 @pytest.mark.parametrize("outcome", NOT_RUN)
 def test_a_job_that_did_not_begin_asks_a_person_and_is_no_lost_attempt(outcome: str) -> None:
     events = [_proposed(0), *_ended(0, 1, "train", outcome)]

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import SECRET, write_json
-from mlipilot.jobs.processes import read_claim
+from mlipilot.audit.identity import ProcessIdentity
+from mlipilot.jobs.starts import claimant
 from mlipilot.paths import JobKey, RunPaths
 from tests.documents.user import User
 from tests.end_to_end.cluster import needs_slurm
@@ -149,8 +150,8 @@ def test_the_process_of_another_user_is_named_and_left_to_them(tiny_data: Path, 
         first.wait()
     begun = time.monotonic()
     said = pair.do(pair.bob, f"mlipilot cancel {run.root}", umask="002", status=75)
-    worker = read_claim(_training(run) / "worker.json")
-    assert worker is not None and worker.alive
+    worker = claimant(_training(run))
+    assert isinstance(worker, ProcessIdentity) and worker.alive
     assert f"mlipilot-alice, or root, can end it: `kill {worker.pid}`" in said
     assert time.monotonic() - begun < 60
     pair.do(pair.alice, f"kill {worker.pid}")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.identity import ProcessIdentity
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.jobs.container_commands import Container
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
-from mlipilot.jobs.processes import read_claim
+from mlipilot.jobs.starts import claimant
 from tests.jobs.conftest import submit, wait
 from tests.sbatch.conftest import REPOSITORY
 from tests.waiting import wait_until
@@ -91,8 +92,8 @@ def test_cancel_ends_the_container(start: Start, run: Path) -> None:
 def test_a_killed_worker_takes_its_container_along(start: Start, run: Path) -> None:
     attempt = start(f"echo >'{run}/attempt/output/on'; sleep 4323")
     _wait_for_output(attempt)
-    worker = read_claim(attempt / "worker.json")
-    assert worker is not None
+    worker = claimant(attempt)
+    assert isinstance(worker, ProcessIdentity)
     os.kill(worker.pid, signal.SIGKILL)
     assert wait(attempt).outcome == "lost"
     wait_until(lambda: not _sleepers("4323"))

@@ -10,10 +10,10 @@ import pytest
 
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import (
+    Network,
     container_argv,
     container_environment,
     environment_file,
-    job_argv,
     write_container_files,
 )
 from mlipilot.jobs.order import JobOrder
@@ -36,8 +36,12 @@ def _order(**changes: object) -> JobOrder:
     return JobOrder.model_validate(fields | changes)
 
 
+def _argv(order: JobOrder, attempt: Path, image: Path, *, network: Network) -> list[str]:
+    return [*container_argv(order, attempt, image, network=network), *order.argv]
+
+
 def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> None:
-    argv = job_argv(_order(), ATTEMPT, Path("/images/m.sif"), network="none")
+    argv = _argv(_order(), ATTEMPT, Path("/images/m.sif"), network="none")
     assert argv == [
         *("timeout", "--signal=TERM", "--kill-after=10", "91"),
         *("apptainer", "--silent", "exec"),
@@ -54,8 +58,8 @@ def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> 
 
 
 def test_a_gpu_and_a_network_that_cannot_be_cut_off_change_nothing_else() -> None:
-    plain = job_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
-    other = job_argv(_order(uses_gpu=True), ATTEMPT, Path("/m.sif"), network="host")
+    plain = _argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    other = _argv(_order(uses_gpu=True), ATTEMPT, Path("/m.sif"), network="host")
     assert [word for word in plain if word not in ("--net", "--network", "none")] == [
         word for word in other if word != "--nv"
     ]
@@ -63,27 +67,21 @@ def test_a_gpu_and_a_network_that_cannot_be_cut_off_change_nothing_else() -> Non
 
 
 def test_no_bind_reaches_beyond_what_the_order_names() -> None:
-    argv = job_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    argv = _argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
     sources = [argv[i + 1].split(":")[0] for i, word in enumerate(argv) if word == "--bind"]
     assert set(sources) == {*_order().reads, str(ATTEMPT / "output")}
     assert not any(source in ("/r", "/r/data", "/r/data/test", "/r/lineage-0") for source in sources)
 
 
 def test_without_a_namespace_a_filter_lets_no_socket_be_made(tmp_path: Path) -> None:
-    plain = job_argv(_order(), tmp_path, Path("/m.sif"), network="host")
-    argv = job_argv(_order(), tmp_path, Path("/m.sif"), network="seccomp")
+    plain = _argv(_order(), tmp_path, Path("/m.sif"), network="host")
+    argv = _argv(_order(), tmp_path, Path("/m.sif"), network="seccomp")
     assert [word for word in argv if word not in plain] == ["--security", f"seccomp:{tmp_path}/exec.seccomp"]
     write_container_files(tmp_path, {})
     profile = json.loads((tmp_path / "exec.seccomp").read_text())
     (rule,) = profile["syscalls"]
     assert "socket" in rule["names"] and "io_uring_setup" in rule["names"]
     assert len(profile["architectures"]) == 1  # calls of another kind of processor's end the process
-
-
-def test_what_is_measured_and_what_runs_are_in_the_same_container() -> None:
-    argv = job_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
-    container = container_argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
-    assert argv == [*container, *_order().argv] and container[-1] == "/m.sif"
 
 
 def test_apptainer_is_started_without_what_it_would_bind_or_hand_on() -> None:
@@ -97,7 +95,7 @@ def test_apptainer_is_started_without_what_it_would_bind_or_hand_on() -> None:
 @pytest.mark.parametrize("path", ["/r:rw", "/r,/etc", "/r\n/etc", "/r\\"])
 def test_a_path_that_would_become_another_bind_is_refused(path: str) -> None:
     with pytest.raises(InputError, match="cannot be bound"):
-        job_argv(_order(reads=[path]), ATTEMPT, Path("/m.sif"), network="none")
+        _argv(_order(reads=[path]), ATTEMPT, Path("/m.sif"), network="none")
 
 
 def test_the_environment_file_is_read_back_by_a_shell_as_it_was_meant() -> None:

@@ -14,7 +14,7 @@ import pytest
 from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, write_manifest
-from mlipilot.jobs import requests
+from mlipilot.jobs import requests, slurm_note
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from tests.jobs.standin_cluster import Cluster
@@ -134,7 +134,8 @@ def test_killed_between_any_two_files_each_attempt_is_asked_of_one_job(
             return wrapped
 
         with monkeypatch.context() as patch:
-            patch.setattr(requests, "write_json", counted(write_json))
+            for module in (requests, slurm_note):
+                patch.setattr(module, "write_json", counted(write_json))
             patch.setattr(cluster.backend.spool, "request", counted(cluster.backend.spool.request))
             try:
                 cluster.backend.ensure_started(*works(cluster))

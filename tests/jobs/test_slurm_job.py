@@ -96,5 +96,7 @@ def test_a_slurm_that_does_not_answer_has_no_say(stand_in: StandIn) -> None:
 def test_a_job_that_squeue_does_not_know_is_asked_for_twice_at_once(stand_in: StandIn) -> None:
     """Real squeue fails for a single unknown id, as it does for a Slurm that is away."""
     stand_in("scontrol", CONFIG)
-    stand_in("squeue", '[ "$3" != 17_0 ] || { echo "error: Invalid job id specified" >&2; exit 1; }')
+    stand_in(
+        "squeue", '[ "$4 $5" = "-j 17_0,17_0" ] || { echo "error: Invalid job id specified" >&2; exit 1; }'
+    )
     assert fate_of_job(JOB).state == "over"

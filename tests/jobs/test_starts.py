@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.files import write_atomic, write_json
+from mlipilot.audit.identity import this_process
 from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
 from mlipilot.jobs import starts
 from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.order import Isolation, JobOrder
-from mlipilot.jobs.requests import give_up
 from mlipilot.jobs.seal import Ending, NotSealedError, seal
+from mlipilot.jobs.slurm_note import give_up
 from mlipilot.jobs.spool import Spool
-from mlipilot.jobs.starts import CLAIM, JobStart
+from mlipilot.jobs.starts import CLAIM, Claimant, JobStart, Withdrawn, claim_here, claimant, withdraw
 
 FIRST = JobStart("42", 0, "n1")
 AGAIN = JobStart("42", 1, "n2")
@@ -111,9 +113,56 @@ def test_whose_attempt_it_is_is_asked_again_just_before_the_manifest(
     assert not is_finished(attempt)
 
 
-def test_a_claim_that_cannot_be_read_is_somebody_elses(attempt: Path) -> None:
-    (attempt / CLAIM).write_text("{")
+@pytest.mark.parametrize("text", ["{", "", "{}", "[]", "1", '{"pid": 1}', '{"job_id": "42"}', '{"more": 1}'])
+def test_a_claim_that_says_nothing_is_somebody_elses(attempt: Path, text: str) -> None:
+    (attempt / CLAIM).write_text(text)
+    assert claimant(attempt) is None
     assert not dataclasses.replace(AGAIN, restart=9).claim(attempt)
+    assert not claim_here(attempt) and not withdraw(attempt)
+    assert (attempt / CLAIM).read_text() == text
+
+
+def _by_a_start(attempt: Path) -> bool:
+    return FIRST.claim(attempt)
+
+
+CLAIMS: list[tuple[Callable[[Path], bool], Claimant, set[str]]] = [
+    (_by_a_start, FIRST, {"job_id", "restart", "node", "name"}),
+    (claim_here, this_process(), {"pid", "start_ticks", "boot_id", "host"}),
+    (withdraw, Withdrawn(withdrawn=True), {"withdrawn"}),
+]
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_of_all_kinds_of_claimants_the_first_has_the_attempt(attempt: Path, first: int) -> None:
+    take, who, fields = CLAIMS[first]
+    assert claimant(attempt) is None and take(attempt)
+    assert claimant(attempt) == who
+    assert set(json.loads((attempt / CLAIM).read_text())) == fields
+    before = (attempt / CLAIM).read_bytes()
+    for number, (other, _, _) in enumerate(CLAIMS):
+        assert other(attempt) is (first == number == 0)  # a start that failed before its command may again
+    assert not JobStart("43", 5, "n1").claim(attempt)
+    assert (attempt / CLAIM).read_bytes() == before
+    assert sorted(path.name for path in attempt.parent.glob(f"*{CLAIM}*")) == []
+
+
+def test_only_a_later_start_of_the_very_job_is_one() -> None:
+    assert AGAIN.is_later_start_of(FIRST)
+    for other in (AGAIN, JobStart("43", 0, "n1"), JobStart("42", 2, "n1"), this_process(), None):
+        assert not AGAIN.is_later_start_of(other)
+
+
+def test_a_claim_that_may_not_be_read_is_one_all_the_same(
+    attempt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError
+
+    assert claim_here(attempt)
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(PermissionError):
+        claimant(attempt)
 
 
 def test_an_attempt_whose_end_is_on_record_is_nobodys(attempt: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.jobs import successors
+from mlipilot.jobs import slurm_job, successors
 from mlipilot.jobs.successors import Waiting, read_waiting
 from mlipilot.programs import Answer
 
@@ -30,7 +30,7 @@ def slurm_says(monkeypatch: pytest.MonkeyPatch, *rows: str, error: str = "") -> 
         return Answer("squeue", 1 if error else 0, "".join(f"{row}\n" for row in rows), error)
 
     successors._asked.cache_clear()
-    monkeypatch.setattr(successors, "ask", ask)
+    monkeypatch.setattr(slurm_job, "ask", ask)
     return asked
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import write_json
-from mlipilot.audit.identity import identify
+from mlipilot.audit.identity import ProcessIdentity, identify
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.order import JobOrder, JobResult, read_result
-from mlipilot.jobs.processes import claim, read_claim
+from mlipilot.jobs.starts import claimant
 from tests.jobs.conftest import submit, wait
 from tests.waiting import wait_for_text, wait_until
 
@@ -175,8 +175,8 @@ def test_a_killed_worker_is_lost_and_takes_its_job_along(run: Path, make_order: 
     backend = submit(run / "attempt", make_order(code))
     log = run / "attempt" / "stdout.log"
     wait_for_text(log)
-    worker = read_claim(run / "attempt" / "worker.json")
-    assert worker is not None
+    worker = claimant(run / "attempt")
+    assert isinstance(worker, ProcessIdentity)
     os.kill(worker.pid, signal.SIGKILL)
     assert wait(run / "attempt").outcome == "lost"
     assert backend.standing(run / "attempt").outcome == "lost"
@@ -196,8 +196,8 @@ time.sleep(1.0); place.mkdir(); (place / "state").write_text("step 7"); time.sle
     order = make_order(code)
     submit(first, order.model_copy(update={"environment": order.environment | told}))
     wait_for_text(first / "output/checkpoint/state")
-    worker = read_claim(first / "worker.json")
-    assert worker is not None
+    worker = claimant(first)
+    assert isinstance(worker, ProcessIdentity)
     os.kill(worker.pid, signal.SIGKILL)
     assert wait(first).outcome == "lost"
     told = {"MLIPILOT_CHECKPOINT": str(second / "output/checkpoint")}
@@ -207,24 +207,9 @@ time.sleep(1.0); place.mkdir(); (place / "state").write_text("step 7"); time.sle
     assert read_result(second).wall_s >= 1.0 and not (second / "output").exists()
 
 
-def test_a_claim_is_made_once_and_says_who(tmp_path: Path) -> None:
-    assert claim(tmp_path / "worker.json")
-    assert not claim(tmp_path / "worker.json")
-    owner = read_claim(tmp_path / "worker.json")
-    assert owner == identify(os.getpid()) and owner is not None and owner.alive
-
-
 def test_a_controller_can_hide_its_environment_from_other_processes_of_its_user() -> None:
     # PR_GET_DUMPABLE is 3; 0 means that /proc/PID/environ belongs to root.
     code = "import ctypes; from mlipilot.jobs.processes import hide_from_same_user as hide; hide(); "
     code += "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "0\n"
-
-
-def test_a_process_id_of_another_boot_is_not_alive(tmp_path: Path) -> None:
-    claim(tmp_path / "worker.json")
-    other = (tmp_path / "worker.json").read_text().replace('"boot_id": "', '"boot_id": "f')
-    (tmp_path / "worker.json").write_text(other)
-    owner = read_claim(tmp_path / "worker.json")
-    assert owner is not None and not owner.alive

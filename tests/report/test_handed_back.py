@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.lock import controller_lock
-from mlipilot.jobs import successors
+from mlipilot.jobs import slurm_job, successors
 from mlipilot.paths import JobKey
 from mlipilot.programs import Answer
 from mlipilot.report.lineage_reading import load_lineage
@@ -30,7 +30,7 @@ def made(tmp_path: Path) -> SyntheticRun:
 
 def say(monkeypatch: pytest.MonkeyPatch, *rows: str, status: int | None = 0) -> None:
     successors._asked.cache_clear()
-    monkeypatch.setattr(successors, "ask", lambda *_, **__: Answer("squeue", status, "\n".join(rows), ""))
+    monkeypatch.setattr(slurm_job, "ask", lambda *_, **__: Answer("squeue", status, "\n".join(rows), ""))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.sbatch.conftest import REPOSITORY, read_fields
 from tests.waiting import wait_until
 
 JOB = "mlp-0123456789abcdef-endpoint.a1"
-CONTAINED = ["--silent", "exec", "--containall", "--cleanenv", "--no-eval"]
+CONTAINED = ["--silent", "exec", "--containall", "--cleanenv"]
 # Publishes itself, as `mlipilot endpoint --gguf` does, and like it tidies up when asked to end.
 _SERVER = """\
 token=$APPTAINERENV_MLIPILOT_ENDPOINT_TOKEN
@@ -129,8 +129,9 @@ def test_a_directory_is_served_by_vllm_whose_token_is_on_no_command_line(node: N
     call = node.call()
     port = _words("--port", call)
     assert call == [
-        *(*CONTAINED, "--nv", "--env", "CUDA_VISIBLE_DEVICES=1,2", "--workdir", _words("--workdir", call)),
-        *("--no-mount", "cwd,bind-paths", "--bind", f"{node.model}:{node.model}:ro", str(node.vllm)),
+        *(*CONTAINED, "--no-eval", "--no-mount", "cwd,hostfs,bind-paths"),
+        *("--nv", "--env", "CUDA_VISIBLE_DEVICES=1,2", "--workdir", _words("--workdir", call)),
+        *("--bind", f"{node.model}:{node.model}:ro", str(node.vllm)),
         *("vllm", "serve", str(node.model), "--served-model-name", "Tiny-7B", "--host", "127.0.0.1"),
         *("--port", port, *options.split()),
     ]
@@ -177,7 +178,7 @@ def test_a_gguf_file_is_served_by_the_image_of_the_run(node: Node) -> None:
     job = node.begin(node.gguf, MLIPILOT_ENDPOINT_OPTIONS="--context-tokens 32768", SLURM_CPUS_PER_TASK="6")
     wait_until(node.published.exists)
     assert node.call() == [
-        *(*CONTAINED, "--no-home", "--no-mount", "home,cwd,bind-paths"),
+        *(*CONTAINED, "--no-home", "--no-eval", "--no-mount", "home,cwd,hostfs,bind-paths"),
         *("--bind", f"{node.gguf}:{node.gguf}:ro", "--bind", f"{node.run}:{node.run}", str(node.image)),
         *("mlipilot", "endpoint", "--gguf", str(node.gguf), "--run", str(node.run), "--host", "127.0.0.1"),
         *("--port", "0", "--threads", "6", "--context-tokens", "32768"),
