@@ -48,7 +48,7 @@ ask() { # ask PORT PATH: sets `answered` to what a server there says to who has 
 free_port() { # a port of this node that nobody answers on now
   local port
   for _ in {1..50}; do
-    port=$((20000 + RANDOM % 20000))
+    port=$((20000 + RANDOM % 12000)) # below those that the kernel gives to whoever names none
     (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null || { echo "$port" && return; }
   done
   fail "no free port was found on $host" >&2

@@ -10,8 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.endpoint.faulty_server import FaultyServer
+from tests.timeouts import give_long_ones_time
+from tests.timeouts import pytest_runtest_makereport as pytest_runtest_makereport  # a hook of pytest's
+
+# A busy machine is no fault: an example takes as long as it takes, and so does drawing one.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 StandIn = Callable[[str, str], None]
 # Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
@@ -28,6 +35,10 @@ LONGEST_FIRST = (
     "replay",
     "MACE",
     "test_a_submitter_that_hangs_at_the_end_is_not_waited_for",
+    "test_killed_at_any_line_of_it_nothing_is_lost_or_submitted_again",
+    "test_killed_at_any_line_it_leaves_a_successor_that_goes_on",
+    "tests/merge/test_merging.py",
+    "tests/report/test_lineage_reading.py",
     "tests/report/test_write.py",
     "test_the_queue_is_asked_less_often_while_nothing_changes",
     "test_a_submitter_that_dies_is_started_again_with_growing_steps",
@@ -38,6 +49,7 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests go to workers by file or one by one; slow ones group themselves. Long ones come first."""
     for item in items:
+        give_long_ones_time(item)
         if any(item.get_closest_marker(name) for name in ("slow", "cluster", "sweep", "xdist_group")):
             continue
         file = item.nodeid.partition("::")[0]
@@ -48,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> int:
     mark = item.get_closest_marker("xdist_group")
-    name = mark.args[0] if mark else item.name
+    name = mark.args[0] if mark else getattr(item, "originalname", item.name)
     return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ from tests.waiting import wait_until
 
 
 def test_a_program_that_hangs_is_ended_with_all_it_started(stand_in: StandIn, tmp_path: Path) -> None:
-    stand_in("sinfo", f"sleep 60 & echo $! >{tmp_path}/child; wait")
-    began = time.monotonic()
-    answer = ask(["sinfo"], timeout_s=0.5)
-    assert (answer.hung, answer.ok, answer.is_missing) == (True, False, False)
-    assert answer.words == "sinfo did not answer within 0.5 s"
-    assert time.monotonic() - began < 30
-    child = (tmp_path / "child").read_text().strip()
+    stand_in("sinfo", f"sleep 600 & echo $! >{tmp_path}/child; wait")
+    for timeout_s in (0.5, 4.5, 40.5):  # on a full machine it has not begun by the first
+        answer = ask(["sinfo"], timeout_s=timeout_s)
+        assert (answer.hung, answer.ok, answer.is_missing) == (True, False, False)
+        assert answer.words == f"sinfo did not answer within {timeout_s} s"
+        if (tmp_path / "child").is_file() and (child := (tmp_path / "child").read_text().strip()):
+            break
     wait_until(lambda: _is_gone(child))  # it was killed; on a full machine it dies when it is its turn
 
 
@@ -34,12 +33,12 @@ def _is_gone(pid: str) -> bool:
 
 
 def test_a_descendant_that_keeps_the_output_open_holds_nobody_up(stand_in: StandIn, tmp_path: Path) -> None:
-    stand_in("sinfo", f"setsid sleep 60 & echo $! >{tmp_path}/child; echo done")
-    began = time.monotonic()
-    answer = ask(["sinfo"], timeout_s=20)
-    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    stand_in("sinfo", f"setsid sleep 600 & echo $! >{tmp_path}/child; echo done")
+    answer = ask(["sinfo"], timeout_s=60)
+    child = (tmp_path / "child").read_text().strip()
     assert answer.ok and answer.stdout == "done\n"
-    assert time.monotonic() - began < 20
+    assert not _is_gone(child), "it was not waited for"
+    os.kill(int(child), signal.SIGKILL)
 
 
 def test_a_missing_program_is_named(no_programs: None) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlipilot.untrusted import as_data, clean, clip, one_line, tail
@@ -33,7 +33,6 @@ def test_only_what_can_be_seen_is_left(text: str, wanted: str) -> None:
     assert clean(text) == wanted
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.text("a[]0;m\x07\x1b\x9b\x9d\x9c\r\n\t\x00\u202e\u2028\ud800\U000e0041é"))
 def test_a_cleaned_text_is_clean_and_holds_no_escape(text: str) -> None:
     cleaned = clean(text)

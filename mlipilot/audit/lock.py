@@ -163,7 +163,12 @@ def _is_acquired(lock: FileLock, patience_s: float = 0.0) -> bool:
 
 
 def _probe(folder: Path) -> bool | None:
-    """Whose the flock is, as `_flock` says; None, too, for who may only read here: a lock takes more."""
+    """Whose the flock is, as `_flock` says; None, too, for who may only read here: a lock takes more.
+
+    Where there is no lock, as in a copy that left it out, looking makes none.
+    """
+    if not (folder / LOCK).exists():
+        return None
     try:
         with _flock(folder) as ours:
             return ours

@@ -17,13 +17,11 @@ from mlipilot.yaml_io import line_of, load_yaml
 def expand_names(data: CommentedMap, path: Path) -> None:
     """Put the settings of named pilots in place of their names. Raises InputError for an unknown name."""
     if isinstance(data.get("pilot"), str):
-        data["pilot"] = _named(data["pilot"], path, data.lc.key("pilot")[0] + 1 if data.lc.data else None)
+        data["pilot"] = _named(data["pilot"], path, line_of(data, ("pilot",)))
     if isinstance(data.get("pilots"), list):
         for index, entry in enumerate(data["pilots"]):
             if isinstance(entry, str):
-                lines = getattr(data["pilots"], "lc", None)
-                line = lines.item(index)[0] + 1 if lines is not None and lines.data else None
-                data["pilots"][index] = _named(entry, path, line)
+                data["pilots"][index] = _named(entry, path, line_of(data, ("pilots", index)))
 
 
 def _named(name: str, path: Path, line: int | None) -> CommentedMap:

@@ -18,6 +18,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from mlipilot.campaign.baseline import check_recipe_values
 from mlipilot.campaign.pilots import check_prices, expand_names, first_of
+from mlipilot.campaign.seeds import seeds_of_round
 from mlipilot.campaign.space_check import check_searches, check_space
 from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
@@ -95,13 +96,14 @@ class CampaignSpec(BaseModel):
     def for_lineage(self, number: int) -> CampaignSpec:
         """The spec as lineage `number` runs it.
 
-        Lineages take the pilots in turn, and each round of them has training seeds of its own, 1000 apart:
-        pilots are compared on the same seeds.
+        Lineages take the pilots in turn, and each round of them has training seeds of its own
+        (`campaign/seeds.py`): pilots are compared on the same ones.
         """
         pilots = self.pilots or [self.pilot]
         repeat, index = divmod(number, len(pilots))
-        seeds = [seed + 1000 * repeat for seed in self.seeds]
-        return self.model_copy(update={"seeds": seeds, "pilot": pilots[index], "pilots": []})
+        return self.model_copy(
+            update={"seeds": seeds_of_round(self.seeds, repeat), "pilot": pilots[index], "pilots": []}
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +127,8 @@ class Campaign:
     scorecard: Scorecard
     scorecard_path: Path
     recipe_path: Path
+    written: CommentedMap
+    """What the spec was made of, each key with the line on which it stands."""
 
 
 def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequence[str] = ()) -> Campaign:
@@ -161,7 +165,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     check_searches(spec.pilots or [spec.pilot], spec.space, data, path)
     if spec.budget.usd is not None:
         check_prices(spec.pilots or [spec.pilot], data, path)
-    return Campaign(path, spec, scorecard, scorecard_path, recipe_path)
+    return Campaign(path, spec, scorecard, scorecard_path, recipe_path, data)
 
 
 def _with_recorded_pilots(spec: CampaignSpec, data: Any, path: Path) -> CampaignSpec:
@@ -290,3 +294,4 @@ def _apply_override(data: CommentedMap, override: str) -> None:
         if not isinstance(data, CommentedMap):
             raise InputError(f"--set {override!r}: {part!r} is not a mapping")
     data[parts[-1]] = value
+    (data.lc.data or {}).pop(parts[-1], None)  # the file's line says something else

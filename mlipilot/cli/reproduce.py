@@ -56,7 +56,7 @@ def reproduce(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ConsoleObserver(Console(stderr=True, highlight=False) if as_json else None) as observer:
         record = read_record(paths, begun_lineage(paths, lineage), iteration)
-        observer.event(f"iteration {record.iteration}: the ledger's chain and every manifest hold")
+        observer.event(f"iteration {record.iteration}: chain, manifests and verdicts hold")
         seeds = record.chosen_seeds(seed)
         target = (output or Path(f"reproduction-{record.spec.name}-{record.iteration:04d}")).resolve()
         container = None if image is None else _checked(image.resolve(), record, observer)

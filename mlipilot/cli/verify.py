@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from mlipilot.audit.verify import verify_run
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, RunDirectory, existing_run, print_json
-from mlipilot.controller.recheck import recheck_verdicts
-from mlipilot.errors import CheckFailedError, MlipilotError
+from mlipilot.controller.verification import verify_run
+from mlipilot.errors import CheckFailedError
 
 
 def verify(run: RunDirectory, as_json: AsJson = False) -> None:
     """Recompute all digests and verdicts; name each file that differs."""
-    paths = existing_run(run)
-    found = verify_run(paths)
-    for lineage in paths.lineages():
-        try:
-            found.problems += recheck_verdicts(paths, lineage)
-        except MlipilotError as error:
-            found.problems.append(str(error))
-    problems = list(dict.fromkeys(found.problems))
+    found = verify_run(existing_run(run))
+    problems = found.problems
     if as_json:
         print_json(
             {

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign
 from mlipilot.controller.attempts import Attempts
 from mlipilot.jobs.container_commands import PYTHON, container_argv
@@ -17,9 +18,11 @@ from mlipilot.paths import JobKey, RunPaths
 def make_plan(campaign: Campaign) -> dict[str, Any]:
     """Upper bounds and example command lines; JSON-able.
 
-    Bounds hold for jobs that are not lost: an attempt lost by the machine is run again.
+    Bounds hold for jobs that are not lost: an attempt lost by the machine is run again. Raises InputError
+    where lineages would share a seed.
     """
     spec = campaign.spec
+    check_seeds(spec.seeds, campaign.written, campaign.path)
     candidates = spec.budget.iterations + 1
     seeds = len(spec.seeds)
     trainings = candidates * seeds

@@ -18,6 +18,7 @@ from mlipilot.audit.leftovers import staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.baseline import set_recipe_values
+from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
@@ -34,8 +35,11 @@ _IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has ch
 def create_run(campaign: Campaign, run: RunPaths, *, may_exist: bool = False) -> None:
     """Write what a run is: scorecard, starting recipe, and the resolved spec last.
 
-    Raises InputError when the run is there already, unless it `may_exist` and is of the same spec.
+    Raises InputError when the run is there already, unless it `may_exist` and is of the same spec, and where
+    lineages of a new one would share a seed.
     """
+    if not run.spec.exists():
+        check_seeds(campaign.spec.seeds, campaign.written, campaign.path)
     run.root.mkdir(parents=True, exist_ok=True)
     with _preparing(run):
         if run.spec.exists():

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.ledger import read_ledger
+from mlipilot.audit.ledger import read_open_ledger
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict
@@ -18,11 +18,12 @@ from mlipilot.paths import LineagePaths, RunPaths
 def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
     """One line for each verdict that does not follow from the metrics and the scorecard.
 
-    Raises InputError or LedgerError when the run cannot be read; `verify_run` has said so by then.
+    A last line that is torn or being written is left out. Raises InputError or LedgerError when the run
+    cannot be read.
     """
     spec = load_locked(run.spec).for_lineage(lineage.number)
     card = load_scorecard(run.scorecard)
-    records = read_ledger(lineage.ledger)
+    records, _torn = read_open_ledger(lineage.ledger)
     problems = []
     for index, record in enumerate(records):
         if record.kind != "verdict":

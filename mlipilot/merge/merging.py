@@ -24,8 +24,8 @@ from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import clusters_of
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write
-from mlipilot.audit.verify import verify_copy
 from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.verification import verify_lineage
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge.checks import check_idle, check_run, check_same_campaign
 from mlipilot.merge.copying import copy_file, copy_tree, first_difference
@@ -156,7 +156,7 @@ def _copy_lineage(lineage: LineagePaths, into: RunPaths) -> None:
 
 
 def _verify(copy: LineagePaths, run: RunPaths, source: LineagePaths) -> None:
-    problems = verify_copy(run, copy)
+    problems = verify_lineage(run, copy)
     if problems:
         said = problems[0].replace(str(copy.root), str(source.root))
         mend = f"if it is a torn copy, copy it again; `mlipilot verify {source.root.parent}` says all"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.controller.accept import Judgement, judge, order
+from mlipilot.controller.verification import wrong_verdicts
 from mlipilot.evaluation.scorecard import Score
 from mlipilot.paths import RunPaths
 from mlipilot.report.lineage_reading import load_lineage
@@ -43,16 +44,19 @@ class RunView:
 
 
 def load_run(run: RunPaths) -> RunView:
-    """Every lineage that has begun, however far it has come.
+    """Every lineage that has begun, however far it has come; wrong verdicts are among its `problems`.
 
     Raises InputError when `run` is no run, LedgerError when no lineage has an unbroken ledger.
     """
     views, broken = [], {}
     for lineage in run.lineages() or [run.lineage(0)]:
         try:
-            views.append(load_lineage(run, lineage))
+            view = load_lineage(run, lineage)
         except LedgerError as error:
             broken[lineage.number] = error
+            continue
+        view.problems.extend(wrong_verdicts(run, lineage))
+        views.append(view)
     if not views:
         raise next(iter(broken.values()))
     return RunView(views, broken)

@@ -69,7 +69,7 @@ class LineagesSection:
     best: int | None
     said: str
     problems: list[str]
-    """Lineages that are left out, and why."""
+    """Lineages that are left out, and why, and what is wrong with others."""
     gates: int
     rows: list[LineageRow]
     gpu_h: str
@@ -88,7 +88,7 @@ def lineages_section(run: RunView) -> LineagesSection:
         count=len(run.lineages) + len(run.broken),
         best=run.best.lineage.number if run.best is not None else None,
         said=" ".join(_said(run)),
-        problems=_left_out(run),
+        problems=_problems(run),
         gates=len(run.lineages[0].gates),
         rows=[_row(run, view) for view in [*run.ranked, *unranked]],
         gpu_h=_hours(sum(view.total_cost.gpu_s for view in run.lineages)),
@@ -99,12 +99,10 @@ def lineages_section(run: RunView) -> LineagesSection:
     )
 
 
-def _left_out(run: RunView) -> list[str]:
-    root = f"{run.lineages[0].run.root}/"
-    return [
-        one_line(f"Lineage {number} is left out: {str(error).replace(root, '')}.", 400)
-        for number, error in run.broken.items()
-    ]
+def _problems(run: RunView) -> list[str]:
+    said = [f"Lineage {number} is left out: {error}." for number, error in run.broken.items()]
+    said += [f"Lineage {view.lineage.number}: {text}." for view in run.lineages for text in view.problems]
+    return [one_line(text.replace(f"{run.lineages[0].run.root}/", ""), 400) for text in said]
 
 
 def _row(run: RunView, view: LineageView) -> LineageRow:

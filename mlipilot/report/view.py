@@ -225,7 +225,7 @@ class LineageView:
     billing: Billing | None = None
     """What Slurm's accounts say of the jobs; None where they were not asked."""
     problems: list[str] = field(default_factory=list)
-    """What could not be read."""
+    """What could not be read, or is not what it should be."""
 
     @property
     def baseline(self) -> IterationView | None:

@@ -1,4 +1,4 @@
-"""What a run says of one iteration, read only after the digests that vouch for it were checked."""
+"""What a run says of one iteration, read only after digests and verdicts of its lineage were checked."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.protected import read_protected
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import Attempt, State, replay
+from mlipilot.controller.verification import verify_lineage
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.machine import Machine
@@ -19,7 +19,7 @@ from mlipilot.paths import JobKey, LineagePaths, RunPaths
 
 @dataclass(frozen=True)
 class Recorded:
-    """One iteration of a run whose chain, protected files and manifests hold."""
+    """One iteration of a lineage that verifies."""
 
     run: RunPaths
     lineage: LineagePaths
@@ -66,13 +66,14 @@ class Recorded:
 def read_record(run: RunPaths, lineage: LineagePaths, iteration: int | None) -> Recorded:
     """The record of `iteration`, or of the incumbent.
 
-    Raises CheckFailedError when a digest does not hold, InputError when there is nothing to reproduce.
+    Raises CheckFailedError when a digest or a verdict does not hold, InputError when there is nothing to
+    reproduce.
     """
     records = read_ledger(lineage.ledger)
     state = replay(records)
     if state.started is None:
         raise InputError("the lineage was still being prepared: it has no iteration yet", file=lineage.root)
-    protected = _verified(run, lineage, state)
+    _check(run, lineage)
     number = state.incumbent if iteration is None else iteration
     spec = load_locked(run.spec).for_lineage(lineage.number)
     whole = [i.number for i in state.iterations if _is_whole(state, spec, i.number)]
@@ -81,31 +82,19 @@ def read_record(run: RunPaths, lineage: LineagePaths, iteration: int | None) -> 
         known = ", ".join(map(str, whole)) or "none"
         raise InputError(what, file=lineage.root, mend=f"the iterations with models are: {known}")
     card = load_scorecard(run.scorecard)
+    protected = read_protected(run.protected)
     return Recorded(run, lineage, spec, card, state, state.started, protected, number, records[-1].hash)
 
 
-def _verified(run: RunPaths, lineage: LineagePaths, state: State) -> dict[str, str]:
-    """The digests of protected files, once they and every judged iteration are found to hold.
-
-    Every one: the noise is measured on all candidates.
-    """
-    found, ledger = Verification(), str(lineage.ledger)
-    protected = found.expect_protected(run, state.started or {}, ledger)
-    for iteration in state.iterations:
-        if iteration.verdict is not None:
-            found.expect_sealed(
-                lineage.iteration(iteration.number), iteration.verdict["manifest_sha256"], ledger
-            )
-            recipe = lineage.recipe(iteration.number)
-            if tree_digest(recipe) != iteration.recipe_digest:
-                found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {ledger})")
-    if found.problems:
-        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+def _check(run: RunPaths, lineage: LineagePaths) -> None:
+    """Raises CheckFailedError unless all of the lineage holds: the noise is measured on every candidate."""
+    problems = verify_lineage(run, lineage)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckFailedError(
-            f"{found.problems[0]}{more}: the record does not hold, so nothing is run; "
+            f"{problems[0]}{more}: the record does not hold, so nothing is run; "
             f"`mlipilot verify {run.root}` says more"
         )
-    return protected
 
 
 def _is_whole(state: State, spec: CampaignSpec, number: int) -> bool:

@@ -52,7 +52,7 @@ def test_a_removed_record_breaks_the_chain(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(min_value=1, max_value=200))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_torn_last_line_is_cut_and_confessed(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
     _written(path)

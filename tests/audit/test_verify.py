@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mlipilot.audit import manifest, verify
+from mlipilot.audit import manifest, unlisted
 from mlipilot.audit.manifest import MANIFEST, check_manifest, drop_unsealable, write_manifest
-from mlipilot.audit.verify import verify_run
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import JobKey
 from tests.report.synthetic import SyntheticRun, make_spec
 
@@ -154,7 +154,7 @@ def test_a_report_that_is_made_anew_meanwhile_is_no_fault(
             return [f"{files[0]}: changed"]
         return check_manifest(directory, **options)
 
-    monkeypatch.setattr(verify, "check_manifest", look)
+    monkeypatch.setattr(unlisted, "check_manifest", look)
     assert verify_run(finished.run).problems == []
 
 

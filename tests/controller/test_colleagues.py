@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller import steps
 from mlipilot.controller.findings import Finding, add_finding, read_findings
+from mlipilot.controller.verification import verify_run
 from mlipilot.errors import PausedError
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
 from tests.pilots.roles.conftest import calling, saying

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.verify import verify_run
+from mlipilot.controller.verification import verify_run
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
 from mlipilot.pilots.pilot_settings import PilotSettings

@@ -10,7 +10,6 @@ import pytest
 
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import controller_lock
-from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.console import ConsoleObserver
 from mlipilot.controller import steps
@@ -18,6 +17,7 @@ from mlipilot.controller.loop import CancelledError, Controller, cancel_idle_lin
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import create_run
 from mlipilot.controller.verdict import Measurements
+from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths
 from tests.report.scenarios import SCHEDULE, SCHEDULE_EDITS

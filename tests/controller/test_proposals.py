@@ -10,8 +10,8 @@ import pytest
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.lock import TakenOverError
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller import steps
+from mlipilot.controller.verification import verify_run
 from mlipilot.endpoint.client import Exchange
 from mlipilot.errors import PausedError
 from mlipilot.paths import JobKey

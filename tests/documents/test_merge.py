@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.verify import verify_run
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.documents.blocks import block
 from tests.end_to_end.conftest import write_campaign

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import reserved_ports
 from tests.waiting import wait_until
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "ci" / "cluster"
@@ -65,27 +64,18 @@ class OwnCluster:
 @contextlib.contextmanager
 def own_cluster(root: Path, *options: str) -> Iterator[OwnCluster]:
     """Start the cluster in `root`, and end it with all that runs there. `options`: more of `up.sh`."""
-    environment = {
-        "SLURM_CONF": str(root / "slurm.conf"),
-        "MLIPILOT_CLUSTER_DIR": str(root),
-        "MLIPILOT_CLUSTER_PORT": str(_four_ports()),
-    }
-    cluster = OwnCluster(root, environment)
-    try:
-        cluster.says("bash", str(SCRIPTS / "up.sh"), "--faults", *options)
-        yield cluster
-    finally:
-        cluster.says("bash", str(SCRIPTS / "down.sh"))
-
-
-def _four_ports() -> int:
-    """The first of four free ports in a row."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in range(first, first + 4):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
+    with reserved_ports(4) as first:
+        environment = {
+            "SLURM_CONF": str(root / "slurm.conf"),
+            "MLIPILOT_CLUSTER_DIR": str(root),
+            "MLIPILOT_CLUSTER_PORT": str(first),
+        }
+        cluster = OwnCluster(root, environment)
+        try:
+            cluster.says("bash", str(SCRIPTS / "up.sh"), "--faults", *options)
+            yield cluster
+        finally:
+            cluster.says("bash", str(SCRIPTS / "down.sh"))
 
 
 needs_accounting = pytest.mark.skipif(

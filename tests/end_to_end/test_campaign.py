@@ -12,9 +12,9 @@ import pytest
 from mlipilot.audit.files import files_below
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.places import place_at_start
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller.recheck import recheck_verdicts
 from mlipilot.controller.state import replay
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import mlipilot, write_campaign
 

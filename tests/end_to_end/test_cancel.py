@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.verify import verify_run
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -15,8 +16,8 @@ import pytest
 
 from mlipilot.audit.claims import claim_in_force
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller.state import State, replay
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.claims import OTHER_HOST, leave_claim
 from tests.end_to_end.conftest import command, mlipilot, with_data, write_campaign
@@ -147,31 +148,32 @@ def test_a_controller_that_was_taken_over_stops_and_writes_nothing(tiny_data: Pa
 
 
 def test_a_dead_endpoint_pauses_and_resume_goes_on(tiny_data: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
     pilot = {"kind": "openai", "model": "scripted", "max_retries": 1, "backoff_s": 0.1}
     pilot |= {"reviewer": False, "analyst": False}
     with_data(tiny_data, tmp_path)
     jobs = {"smoke": False, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300}
     budget = {"iterations": 1, "optimizer_steps": 12}
     campaign = write_campaign(tmp_path, pilot=pilot, seeds=[1], budget=budget, jobs=jobs)
-    done = mlipilot(
-        "run", campaign, cwd=tmp_path, check=75, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-very-secret"
-    )
+    key = "sk-very-secret"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: nobody else can on this port
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        done = mlipilot("run", campaign, cwd=tmp_path, check=75, OPENAI_BASE_URL=url, OPENAI_API_KEY=key)
     run = RunPaths(tmp_path / "runs" / "tiny")
     assert _state(run).paused and url in done.stderr
-    port = url.rsplit(":", 1)[1].removesuffix("/v1")
-    server = _start(["endpoint", "--scripted", "--port", port], tmp_path)
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command(["endpoint", "--scripted", "--port", "0"]), stdout=log, stderr=log)
     try:
-        _wait_for(lambda: _listens(int(port)))
-        mlipilot("resume", run.root, cwd=tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-very-secret")
+        _wait_for(lambda: _announced(tmp_path))
+        url = _announced(tmp_path)
+        mlipilot("resume", run.root, cwd=tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=key)
     finally:
         server.terminate()
         server.wait()
     assert _state(run).iterations[1].verdict is not None
     for path in run.root.rglob("*"):
         if path.is_file():
-            assert b"sk-very-secret" not in path.read_bytes(), path
+            assert key.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -209,6 +211,7 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _announced(folder: Path) -> str:
+    """Where the endpoint that was started there is, once it says so."""
+    said = re.search(rb"http://127\.0\.0\.1:[0-9]+/v1", _read(folder / "log"))
+    return said[0].decode() if said else ""

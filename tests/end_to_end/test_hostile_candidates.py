@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller.state import replay
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import REPOSITORY, mlipilot, with_data, write_campaign
 from tests.end_to_end.villain import PILOT, Candidate, villain

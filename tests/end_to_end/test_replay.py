@@ -11,9 +11,9 @@ import pytest
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.spec import RECIPES
 from mlipilot.controller.state import replay
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import mlipilot, with_data, write_campaign
 from tests.end_to_end.stand_in_model import stand_in_model

@@ -114,7 +114,7 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.close()
 
 
-SILENCE_S = 30.0
+SILENCE_S = 120.0
 
 
 def silence(handler: BaseHTTPRequestHandler) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlipilot.endpoint.parsing import MAX_CALLS, parse_message
@@ -178,7 +178,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.fixed_dictionaries(
         {},

@@ -126,19 +126,23 @@ def test_a_job_ended_from_outside_is_not_sealed_and_can_start_again(attempt: Pat
 
 def test_a_job_that_starts_again_has_the_rest_of_its_time_and_pays_for_all_of_it(attempt: Path) -> None:
     write_json(attempt / "slurm.json", {"name": "mlp-0123456789abcdef-x"})
+    begun = time.monotonic()
     assert _begins(attempt) == 0
     assert (attempt / "container.none").read_text().splitlines()[3] == "60"
     (attempt / "output" / "checkpoint").mkdir()
     time.sleep(1.1)
     (attempt / "output" / "checkpoint" / "state").touch()
+    most_s = time.monotonic() - begun + 0.02  # the kernel gives files times in steps of some milliseconds
     assert _phase("end", attempt, exit_status=-15, wall_s=1.2, cancelled=True) == NOT_TO_SEAL
     assert _begins(attempt, restart=1) == 0
-    assert (attempt / "container.none").read_text().splitlines()[3] in ("58", "59")
+    left_s = int((attempt / "container.none").read_text().splitlines()[3])
+    assert 60 - most_s - 1 <= left_s < 60
     assert (attempt / "output" / "checkpoint" / "state").exists()
     _change(attempt, uses_gpu=True)
     assert _phase("end", attempt, restart=1, exit_status=124, wall_s=58.9) == 0
     result = read_result(attempt)
-    assert (result.outcome, result.gpu_s) == ("time_limit", result.wall_s) and 60 <= result.wall_s < 62
+    assert (result.outcome, result.gpu_s) == ("time_limit", result.wall_s)
+    assert 58.9 + 1.1 <= result.wall_s <= 58.9 + most_s
     assert check_manifest(attempt) == [] and not (attempt / "output").exists()
 
 

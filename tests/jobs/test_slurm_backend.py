@@ -221,7 +221,7 @@ def test_a_silent_submitter_pauses_the_run(cluster: Cluster, submitted: str) -> 
     impatient = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", patience_s=0.1))
     assert impatient.standing(cluster.attempt("train")).phase == "waiting"
     time.sleep(0.15)
-    with pytest.raises(PausedError, match=r"silent for 0 s.*submitter\.sh") as paused:
+    with pytest.raises(PausedError, match=r"silent for [0-9]+ s.*submitter\.sh") as paused:
         impatient.standing(cluster.attempt("train"))
     assert paused.value.mends_by_itself
 
@@ -271,7 +271,9 @@ def test_a_cancelled_request_has_ended(cluster: Cluster, submitted: str) -> None
     assert cluster.backend.standing(cluster.attempt("train")).outcome == "cancelled"
 
 
-def test_waiting_ends_when_something_is_said_and_costs_little(cluster: Cluster, submitted: str) -> None:
+def test_waiting_ends_when_something_is_said_and_costs_little(
+    cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = cluster.backend
     backend.poll_s = 0.05
     asked: list[float] = []
@@ -292,10 +294,10 @@ def test_waiting_ends_when_something_is_said_and_costs_little(cluster: Cluster, 
         said.set()
         (cluster.spool / "news").touch()
 
+    monkeypatch.setattr(slurm_backend, "_LOOK_S", 10_000.0)
     threading.Timer(0.2, say).start()
-    began = time.monotonic()
     backend.wait(lambda: False)
-    assert said.is_set() and time.monotonic() - began < slurm_backend._LOOK_S
+    assert said.is_set()
 
 
 def test_what_was_refused_is_submitted_anew_after_the_mend(cluster: Cluster, submitted: str) -> None:

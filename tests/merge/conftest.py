@@ -10,8 +10,8 @@ import pytest
 
 from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import Place
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.report.synthetic import SyntheticRun, make_spec
 

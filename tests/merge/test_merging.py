@@ -16,8 +16,8 @@ import pytest
 from mlipilot.audit.files import files_below, sha256_file
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
-from mlipilot.audit.verify import verify_run
 from mlipilot.controller.recheck import recheck_verdicts
+from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge import merging
 from mlipilot.merge.merging import merge_runs
@@ -303,13 +303,14 @@ def test_a_full_disk_is_a_pause_and_leaves_nothing_half(
 
 def _killed_at(line: int, file: str, work: Callable[[], Any]) -> bool:
     """Do `work` in a child that is gone, without a word, at a line of a `file`; False: it came to its end."""
+    watched = str(Path(merging.__file__).with_name(file))
     child = os.fork()
     if child == 0:
         seen = 0
 
         def trace(frame: FrameType, event: str, _argument: object) -> Any:
             nonlocal seen
-            if frame.f_code.co_filename != str(Path(merging.__file__).with_name(file)):
+            if frame.f_code.co_filename != watched:
                 return None
             seen += event == "line"
             if seen >= line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
@@ -77,7 +77,6 @@ def test_an_edit_that_is_not_clear_is_refused_with_help(
 _LINES = st.lists(st.text("ab :1", max_size=6), min_size=1, max_size=8)
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(_LINES, st.integers(0, 7), st.integers(1, 3), st.text("xyz\n ", max_size=8))
 def test_an_edit_only_touches_the_lines_that_it_names(
     lines: list[str], at: int, count: int, new: str
@@ -95,7 +94,6 @@ def test_an_edit_only_touches_the_lines_that_it_names(
     assert edited.endswith(after)
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(_LINES, st.text("ab :1\n", max_size=10), st.text("xy", min_size=1, max_size=3))
 def test_a_search_that_stands_twice_is_never_carried_out(lines: list[str], search: str, new: str) -> None:
     assume(search.strip())

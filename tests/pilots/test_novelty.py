@@ -21,7 +21,8 @@ from tests.pilots.conftest import RECIPE_YAML
 from tests.pilots.test_tools import CLAIM
 
 IN_A_FIXTURE = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=25,
 )
 YAML = "loss: {forces: 0.01, stress: 100.0}\nkind: huber   # robust\nweights: {29: 1e3}\n"
 PYTHON = '''"""Train."""

@@ -144,7 +144,10 @@ def test_files_may_be_added_in_folders_but_not_without_end(bench: Workbench) -> 
         bench.write("one_more.txt", "x")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=60,
+)
 @given(st.text("./~\\ab-\x00 \n\u202eé\ud800", max_size=12))
 def test_no_path_whatever_reaches_outside(bench: Workbench, draft: Path, path: str) -> None:
     try:

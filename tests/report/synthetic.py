@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mlipilot.audit.files import sha256_file, write_atomic, write_json
+from mlipilot.audit.files import append_line, sha256_bytes, sha256_file, write_atomic, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.audit.places import Place
@@ -124,7 +124,9 @@ class SyntheticRun:
             body = publish_candidate(self.lineage.iteration(number), recipe, before, hypothesis)
         if number:
             spent = {"iteration": number, "prompt_tokens": 5400, "completion_tokens": 450, "usd": 0.0}
-            self.ledger.append("exchange", spent | {"duration_s": 0.1, "line": 1, "sha256": "0" * 64})
+            append_line(self.lineage.transcript, line := json.dumps({"iteration": number}))
+            kept = {"line": number, "sha256": sha256_bytes(line.encode())}
+            self.ledger.append("exchange", spent | {"duration_s": 0.1} | kept)
         self.ledger.append("proposed", {"iteration": number} | body)
 
     def draft(self, number: int, revision: int, hypothesis: dict[str, Any], edits: dict[str, str]) -> None:

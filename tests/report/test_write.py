@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest
-from mlipilot.audit.verify import verify_run
 from mlipilot.cli.app import app
+from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths
 from mlipilot.report.export import Export

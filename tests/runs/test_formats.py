@@ -16,9 +16,9 @@ import pytest
 
 from mlipilot.audit import protected
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.verify import verify_run
 from mlipilot.campaign.spec import RUN_FORMAT, load_locked
 from mlipilot.controller.state import replay
+from mlipilot.controller.verification import verify_run
 from tests.runs.kept import ARCHIVES, LATER, Kept, contents, expectations, ledger_lines, name_of, verb
 
 OF_NO_RUN: dict[str, str] = {}

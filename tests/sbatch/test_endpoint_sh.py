@@ -212,7 +212,7 @@ def test_a_port_that_somebody_listens_on_is_not_taken(node: Node) -> None:
         function = script[script.index("free_port() {") : script.index("serve_gguf() {")]
         # RANDOM loses its special meaning: the same port is drawn again and again.
         drawn = f'host=127.0.0.1; unset RANDOM; RANDOM={port - 20000}; fail() {{ echo "$*"; exit 2; }}'
-        command = f"{drawn}\n{function.replace('% 20000', '% 65536')}\nfree_port"
+        command = f"{drawn}\n{function.replace('% 12000', '% 65536')}\nfree_port"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "") and "no free port" in done.stderr
 

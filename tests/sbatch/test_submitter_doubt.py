@@ -50,7 +50,7 @@ def test_a_submission_that_did_not_arrive_is_made_again_when_that_is_proven(
 ) -> None:
     standin_slurm.tell("sbatch", mode, "")
     run.request()
-    run.serve(MLIPILOT_SLURM_TIMEOUT_S="2", MLIPILOT_DOUBT_S="3")
+    run.serve(MLIPILOT_SLURM_TIMEOUT_S="5", MLIPILOT_DOUBT_S="3")
     began = time.monotonic()
     wait_until(run.receipt)
     assert time.monotonic() - began > 3

@@ -30,9 +30,12 @@ trap killed_at DEBUG
 """
 
 
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(
+    ("first", "stride"),  # every eleventh line, by four workers side by side
+    [*((first, 44) for first in (1, 12, 23, 34)), pytest.param(1, 1, marks=pytest.mark.sweep)],
+)
 def test_killed_at_any_line_of_it_nothing_is_lost_or_submitted_again(
-    run: Run, standin_slurm: StandinSlurm, tmp_path: Path, stride: int
+    run: Run, standin_slurm: StandinSlurm, tmp_path: Path, first: int, stride: int
 ) -> None:
     (tmp_path / "killer").write_text(KILLER)
     seal(run)
@@ -42,7 +45,7 @@ def test_killed_at_any_line_of_it_nothing_is_lost_or_submitted_again(
         end(run, standin_slurm, name)
     before = {path: path.read_bytes() for path in run.spool.rglob("*") if path.is_file()}
     before[run.path / ".spool"] = (run.path / ".spool").read_bytes()
-    for step in itertools.count(1, stride):
+    for step in itertools.count(first, stride):
         for path in [path for path in run.spool.rglob("*") if path.is_file()]:
             path.unlink()
         for path, text in before.items():

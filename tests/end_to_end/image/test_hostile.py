@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.verify import verify_run
+from mlipilot.controller.verification import verify_run
 from mlipilot.jobs.order import read_result
 from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import IMAGE, Site

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.verify import verify_run
+from mlipilot.controller.verification import verify_run
 from mlipilot.jobs.order import read_result
 from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import Site

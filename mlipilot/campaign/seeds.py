@@ -1,0 +1,35 @@
+"""The training seeds of lineages: each round of them has its own, and no two rounds share one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlipilot.errors import InputError
+from mlipilot.yaml_io import line_of
+
+_STEP = 1000
+
+
+def seeds_of_round(seeds: Sequence[int], number: int) -> list[int]:
+    """What lineages of round `number` train with, the first being 0, where a campaign lists `seeds`."""
+    return [seed + _STEP * number for seed in seeds]
+
+
+def check_seeds(seeds: Sequence[int], data: Any, path: Path) -> None:
+    """Whether no two rounds of lineages, however many, have a common seed. Raises InputError.
+
+    For whoever begins a run: one that was begun with such seeds goes on all the same.
+    """
+    for a, b in itertools.combinations(seeds, 2):
+        if (a - b) % _STEP == 0:
+            line = line_of(data, ("seeds",))
+            raise InputError(
+                f"'seeds'{'' if line else ' by --set'}: {min(a, b)} and {max(a, b)} would give two lineages "
+                f"a common seed, as each round of lineages adds {_STEP} to every seed (value: {list(seeds)})",
+                file=path,
+                line=line,
+                mend=f"give seeds whose last three digits differ, such as {min(a, b)} and {min(a, b) + 1}",
+            )

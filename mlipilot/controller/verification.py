@@ -1,0 +1,34 @@
+"""The whole of `verify` in one call: every digest (`audit/verify.py`) and every verdict (`recheck.py`).
+
+What shows, merges or reproduces a run asks here: a record whose digests hold may still lie about a verdict.
+"""
+
+from __future__ import annotations
+
+from mlipilot.audit.verification import Verification
+from mlipilot.audit.verify import verify_digests, verify_lineage_digests
+from mlipilot.controller.recheck import recheck_verdicts
+from mlipilot.errors import MlipilotError
+from mlipilot.paths import LineagePaths, RunPaths
+
+
+def verify_run(run: RunPaths) -> Verification:
+    """Check everything below `run`. Raises InputError when it is no run."""
+    found = verify_digests(run)
+    for lineage in run.lineages():
+        found.problems += wrong_verdicts(run, lineage)
+    found.problems = list(dict.fromkeys(found.problems))
+    return found
+
+
+def verify_lineage(run: RunPaths, lineage: LineagePaths) -> list[str]:
+    """What is wrong with one lineage of `run`, or with a copy that is to become one, wherever it lies."""
+    return list(dict.fromkeys(verify_lineage_digests(run, lineage) + wrong_verdicts(run, lineage)))
+
+
+def wrong_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
+    """The verdicts that are not what metrics and scorecard give, or why that cannot be said."""
+    try:
+        return recheck_verdicts(run, lineage)
+    except MlipilotError as error:
+        return [str(error)]
