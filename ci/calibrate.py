@@ -36,7 +36,7 @@ from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.scorecard import score
-from mlipilot.pilots.textbook import Move, fitting_moves, load_moves
+from mlipilot.pilots.scripted import Move, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.report.text import mean_sd
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from mlipilot.errors import InputError
+from mlipilot.nearness import did_you_mean, near
 from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -20,11 +20,9 @@ def load_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        guess = difflib.get_close_matches(path.name, near, n=1)
-        raise InputError(
-            "no such file", file=path, mend=f"did you mean {path.parent / guess[0]}?" if guess else None
-        ) from None
+        beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        mend = "".join(f"did you mean {path.parent / name}?" for name in near(path.name, beside))
+        raise InputError("no such file", file=path, mend=mend) from None
     except PermissionError:
         raise  # the command line says whose the file is, and what helps
     except (OSError, UnicodeDecodeError) as error:
@@ -97,8 +95,7 @@ def _mend(fault: Any, model: type[BaseModel], location: tuple[int | str, ...]) -
     if fault["type"] != "extra_forbidden":
         return None
     keys = [field.alias or name for name, field in owner.model_fields.items()]
-    near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"the keys here are: {', '.join(keys)}"
+    return did_you_mean(str(location[-1]), keys, "the keys here are")
 
 
 def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap
 
 from mlipilot.errors import InputError
+from mlipilot.nearness import did_you_mean
 from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, NAMED, ROLES, PilotSettings
 from mlipilot.yaml_io import line_of, load_yaml
 
@@ -27,8 +27,7 @@ def expand_names(data: CommentedMap, path: Path) -> None:
 def _named(name: str, path: Path, line: int | None) -> CommentedMap:
     known = load_yaml(NAMED)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"the named pilots are: {', '.join(known)}"
+        mend = did_you_mean(name, known, "the named pilots are")
         raise InputError(f"there is no pilot named {name!r}", file=path, line=line, mend=mend)
     settings: CommentedMap = known[name]
     settings["name"] = name

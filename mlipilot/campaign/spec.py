@@ -5,7 +5,6 @@ What one lineage of it runs, its pilot and its training seeds, is `CampaignSpec.
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
 from mlipilot.jobs.job_settings import JobSettings
+from mlipilot.nearness import did_you_mean
 from mlipilot.paths import RunPaths
 from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.space import Space
@@ -201,8 +201,7 @@ def find_recipe(name: str, campaign_path: Path) -> Path:
     shipped = sorted(entry.name for entry in RECIPES.iterdir() if (entry / "train.py").is_file())
     found = RECIPES / name if name in shipped else (campaign_path.parent / name).resolve()
     if not (found / "train.py").is_file():
-        near = difflib.get_close_matches(name, shipped, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"the shipped recipes are: {', '.join(shipped)}"
+        mend = did_you_mean(name, shipped, "the shipped recipes are")
         raise InputError(f"recipe {name!r} has no train.py at {found}", file=campaign_path, mend=mend)
     return found
 
@@ -238,8 +237,7 @@ def dump_yaml(value: Any) -> str:
 def _dataset_options(spec: CampaignSpec, data: Any, path: Path) -> BaseModel:
     """The options of the campaign's data set. Raises InputError for what it does not have."""
     if spec.dataset.name not in DATASETS:
-        near = difflib.get_close_matches(spec.dataset.name, DATASETS, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"the data sets are: {', '.join(DATASETS)}"
+        mend = did_you_mean(spec.dataset.name, DATASETS, "the data sets are")
         raise InputError(f"unknown data set {spec.dataset.name!r}", file=path, mend=mend)
     options = data["dataset"].get("options") or {}
     return validate(options, DATASETS[spec.dataset.name].options, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.datasets.base import check_new, check_same, read_provenance
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.nearness import did_you_mean
 from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 _SHOWN = 5
@@ -156,9 +156,7 @@ def _target(name: str, output: Path | None) -> Path:
 def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] | None) -> BaseModel:
     """The options of a data set. Raises InputError naming the wrong one."""
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"the data sets are: {', '.join(DATASETS)}"
-        raise InputError(f"unknown data set {name!r}", mend=mend)
+        raise InputError(f"unknown data set {name!r}", mend=did_you_mean(name, DATASETS, "the data sets are"))
     values: dict[str, Any] = {} if seed is None else {"seed": seed}
     if qm7 is not None:
         values |= {"source": "qm7", "qm7": str(qm7.resolve())}
@@ -181,9 +179,7 @@ def _wrong_option(name: str, error: ValidationError) -> InputError:
     if fault["type"] != "extra_forbidden":
         return InputError(f"{name}: {key}: {fault['msg']}" if key else f"{name}: {fault['msg']}")
     keys = list(DATASETS[name].options.model_fields)
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-    mend = f"did you mean {near[0]!r}?" if near else f"its options are: {', '.join(keys)}"
-    return InputError(f"{name} has no option {key!r}", mend=mend)
+    return InputError(f"{name} has no option {key!r}", mend=did_you_mean(key, keys, "its options are"))
 
 
 def _setting(text: str) -> tuple[str, Any]:

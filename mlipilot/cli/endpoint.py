@@ -13,7 +13,8 @@ from mlipilot.cli.types import path_option
 from mlipilot.endpoint.local_model import ModelSettings, serve_gguf
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths
-from mlipilot.pilots.scripted import serve_forever
+from mlipilot.pilots.loopback import serve_until_interrupted
+from mlipilot.pilots.scripted import scripted_pilot
 
 
 def endpoint(
@@ -42,7 +43,8 @@ def endpoint(
     if gguf is None:
         if run is not None or host != "127.0.0.1":
             raise InputError("the scripted pilot is served on loopback", mend="leave --run and --host out")
-        serve_forever(port, lambda url: _announce("scripted pilot (no language model)", url))
+        pilot = scripted_pilot()
+        serve_until_interrupted(pilot, port, lambda url: _announce("scripted pilot (no language model)", url))
         return
     if run is not None:
         check_may_write(run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +19,65 @@ from mlipilot.audit.files import (
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.controller.prepare import copy_recipe
+from mlipilot.errors import PausedError
+
+_DIGESTS: dict[str, tuple[str, Callable[[Path], str]]] = {
+    "recipe": ("recipe_digest", tree_digest),
+    "patch.diff": ("patch_sha256", sha256_file),
+    "hypothesis.yaml": ("hypothesis_sha256", sha256_file),
+}
+"""What a candidate consists of, and how a ledger record vouches for it."""
+
+
+def publish_baseline(final: Path, recipe: Path) -> dict[str, Any]:
+    """Publish the directory of iteration 0; returns what its ledger record says of the files."""
+    with _publishing(final) as staging:
+        return _built(staging, recipe, recipe, None)
 
 
 def publish_draft(final: Path, recipe: Path, before: Path, hypothesis: dict[str, Any]) -> dict[str, Any]:
-    """Publish one revision for good; returns what its ledger record says of the files."""
-    return _publish(final, recipe, before, hypothesis, sealed=True)
+    """Build and seal one revision of a candidate; returns what its ledger record says of the files."""
+    with _publishing(final) as staging:
+        body = _built(staging, recipe, before, hypothesis)
+        return body | {"manifest_sha256": write_manifest(staging)}
 
 
-def publish_candidate(
-    final: Path, recipe: Path, before: Path, hypothesis: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Publish an iteration's directory, which its verdict will seal; None is the baseline's hypothesis."""
-    return _publish(final, recipe, before, hypothesis, sealed=False)
+def publish_candidate(final: Path, draft: Path, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Publish the files of a draft as an iteration's, which its verdict will seal; returns as the others do.
+
+    Raises PausedError when a file is not as the draft's ledger record says.
+    """
+    for name, (key, digest) in _DIGESTS.items():
+        if not (draft / name).exists() or digest(draft / name) != recorded[key]:
+            raise PausedError(
+                f"{draft / name} is not as it was recorded; restore it and resume, or begin a new run"
+            )
+    with _publishing(final) as staging:
+        copy_recipe(draft / "recipe", staging / "recipe")
+        for name in ("patch.diff", "hypothesis.yaml"):
+            write_atomic(staging / name, (draft / name).read_bytes())
+    return {key: recorded[key] for key in ("title", "hypothesis", *(key for key, _ in _DIGESTS.values()))}
 
 
-def _publish(
-    final: Path, recipe: Path, before: Path, hypothesis: dict[str, Any] | None, *, sealed: bool
-) -> dict[str, Any]:
+@contextmanager
+def _publishing(final: Path) -> Iterator[Path]:
+    """A directory that becomes `final`, whole, when the block has ended well."""
     drop_leftovers(final)
     staging = _staging(final)
     staging.mkdir(parents=True)
-    copy_recipe(recipe, staging / "recipe")
-    write_atomic(staging / "patch.diff", recipe_diff(before, recipe))
-    write_atomic(staging / "hypothesis.yaml", dump_yaml(hypothesis or {"title": "baseline"}))
-    body: dict[str, Any] = {
-        "title": "baseline" if hypothesis is None else hypothesis["title"],
-        "hypothesis": hypothesis,
-        "recipe_digest": tree_digest(staging / "recipe"),
-        "patch_sha256": sha256_file(staging / "patch.diff"),
-        "hypothesis_sha256": sha256_file(staging / "hypothesis.yaml"),
-    }
-    if sealed:
-        body["manifest_sha256"] = write_manifest(staging)
+    yield staging
     staging.rename(final)
     fsync_directory(final.parent)
-    return body
+
+
+def _built(directory: Path, recipe: Path, before: Path, hypothesis: dict[str, Any] | None) -> dict[str, Any]:
+    """Write recipe, patch and hypothesis (None: the baseline's); returns what a record says of them."""
+    copy_recipe(recipe, directory / "recipe")
+    write_atomic(directory / "patch.diff", recipe_diff(before, recipe))
+    write_atomic(directory / "hypothesis.yaml", dump_yaml(hypothesis or {"title": "baseline"}))
+    title = "baseline" if hypothesis is None else hypothesis["title"]
+    digests = {key: digest(directory / name) for name, (key, digest) in _DIGESTS.items()}
+    return {"title": title, "hypothesis": hypothesis} | digests
 
 
 def drop_leftovers(final: Path) -> None:

@@ -211,7 +211,7 @@ class Controller:
                 said = self.colleagues.review(iteration, revision, state)
                 self.observer.event(f"iteration {iteration}: {said}")
             case steps.AcceptDraft(iteration, revision):
-                said = self.proposals.accept(iteration, revision, state)
+                said = self.proposals.accept(iteration, revision)
                 self.observer.event(f"iteration {iteration}: {said}")
             case steps.DropDraft(iteration, reason):
                 self.observer.event(f"iteration {iteration}: {self.proposals.drop(iteration, reason)}")

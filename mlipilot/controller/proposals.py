@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
-from mlipilot.controller.candidates import drop_leftovers, publish_candidate, publish_draft
+from mlipilot.controller.candidates import drop_leftovers, publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.recording import Recording, heard_now
@@ -21,12 +19,14 @@ from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import BudgetSpentError
-from mlipilot.errors import PausedError
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.sampling import Search
-from mlipilot.pilots.search import hold_numbers
-from mlipilot.pilots.turn import GaveUp, NoProposal, Outcome, Proposal, take_turn
+from mlipilot.pilots.context import Room
+from mlipilot.pilots.outcomes import GaveUp, NoProposal, Outcome, Proposal, Proposer
+from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
+from mlipilot.pilots.recorded import held_to
+from mlipilot.pilots.search import hold_numbers, propose
+from mlipilot.pilots.turn import take_turn
 
 
 class Proposals:
@@ -50,7 +50,7 @@ class Proposals:
 
     def propose_baseline(self) -> None:
         """Publish the starting recipe as iteration 0."""
-        body = publish_candidate(self.lineage.iteration(0), self.run.recipe, self.run.recipe, None)
+        body = publish_baseline(self.lineage.iteration(0), self.run.recipe)
         self.ledger.append("proposed", {"iteration": 0} | body)
 
     def ask(self, iteration: int, state: State) -> str:
@@ -89,49 +89,52 @@ class Proposals:
 
     def _turn(self, iteration: int, revision: int, state: State, start: Path, incumbent: Path) -> Outcome:
         """What the pilot makes of the recipe in `start`. Raises PausedError, BudgetSpentError."""
-        search = self.briefing.search()
-        endpoint = self._opened(iteration, revision, search)
+        proposer = self._proposer(iteration, revision)
         heard = heard_now(self.briefing, self.ledger, self.recording, "researcher", iteration, revision)
         self.ledger.fence()  # opening may take long
         copy_recipe(start, self.lineage.draft)
-        turn = replace(
-            self.briefing.turn(iteration, state, self.lineage.draft, incumbent, heard),
-            context_tokens=endpoint.context_tokens,
-            reply_tokens=endpoint.reply_tokens,
-        )
-        if search is not None and search.kind == "hybrid":
-            turn = hold_numbers(turn, search)
-        record = partial(self.transcript.record, iteration, "researcher")
-        return take_turn(Metered(endpoint, self.ledger, self.spec.budget), turn, record)
+        return proposer(self.briefing.turn(iteration, state, self.lineage.draft, incumbent, heard))
 
-    def _opened(self, iteration: int, revision: int, search: Search | None) -> Endpoint:
-        """Whoever answers in this turn. Raises as `open_pilot`, or `Recording.endpoint`, does.
+    def _proposer(self, iteration: int, revision: int) -> Proposer:
+        """Who proposes in this turn. Raises as `open_pilot`, or `Recording.turn`, does.
 
         Raises BudgetSpentError before anything is opened: that may ask the endpoint something.
         """
         check_calls(self.ledger, self.spec.budget)
+        search = self.briefing.search()
+        if search is not None and search.kind not in LANGUAGE_MODELS:
+            if self.recording is None:
+                return partial(propose, search)
+            recorded = self.recording.turn("researcher", iteration, revision)
+            if not (recorded.exchanges or recorded.spent):  # earlier versions had a search speak as models do
+                return held_to(recorded, partial(propose, search))
         if self.recording is not None:
-            return self.recording.endpoint("researcher", iteration, revision)
+            endpoint = self.recording.endpoint("researcher", iteration, revision)
+        else:
+            endpoint = self._opened()
+        metered = Metered(endpoint, self.ledger, self.spec.budget)
+        room = Room(endpoint.context_tokens, endpoint.reply_tokens)
+        record = partial(self.transcript.record, iteration, "researcher")
+        converse = partial(take_turn, metered, room=room, record=record)
+        if search is not None and search.kind == "hybrid":
+            return lambda turn: converse(hold_numbers(turn, search))
+        return converse
+
+    def _opened(self) -> Endpoint:
+        """The pilot's endpoint, opened once a session. Raises as `open_pilot` does."""
         if self._endpoint is None:
             opened = open_pilot(
-                self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger, self.spec.pilot), search
+                self.spec.pilot, self.run.endpoint, LedgerMemory(self.ledger, self.spec.pilot)
             )
             self._endpoint = self.resources.enter_context(opened)
         return self._endpoint
 
-    def accept(self, iteration: int, revision: int, state: State) -> str:
-        """Make a draft the iteration's candidate. Raises PausedError when its files are not as recorded."""
-        if state.incumbent is None:
-            raise AssertionError("a draft is accepted only when there is an incumbent")
-        draft = state.iterations[iteration].drafts[revision - 1]
-        recipe = self.lineage.revision(iteration, revision) / "recipe"
-        if tree_digest(recipe) != draft.recipe_digest:
-            raise PausedError(
-                f"{recipe} is not as it was recorded; restore it and resume, or begin a new run"
-            )
+    def accept(self, iteration: int, revision: int) -> str:
+        """Make the newest draft its iteration's candidate. Raises PausedError as `publish_candidate` does."""
+        drafted = next(record.body for record in reversed(self.ledger.records) if record.kind == "drafted")
         self.ledger.fence()
-        before = self.lineage.recipe(state.incumbent)
-        body = publish_candidate(self.lineage.iteration(iteration), recipe, before, draft.hypothesis)
+        draft = self.lineage.revision(iteration, revision)
+        body = publish_candidate(self.lineage.iteration(iteration), draft, drafted)
         self.ledger.append("proposed", {"iteration": iteration, "revision": revision} | body)
         return f"hypothesis: {body['title']}"
 

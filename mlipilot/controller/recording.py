@@ -20,9 +20,9 @@ from mlipilot.audit.ledger import Ledger, LedgerError, Record, read_open_ledger
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.heard import Heard, as_recorded, note
 from mlipilot.endpoint.abilities import Abilities
-from mlipilot.endpoint.caller import FaultError
-from mlipilot.endpoint.client import Endpoint, check_completion
+from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import Exchange, Refused
+from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.errors import InputError
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.pilot_settings import PilotSettings, Role
@@ -42,7 +42,7 @@ class _Line(BaseModel):
     iteration: int
     role: Role
     request: dict[str, Any]
-    reply: dict[str, Any]
+    reply: Reply
     prompt_tokens: int
     completion_tokens: int
     duration_s: float
@@ -52,27 +52,21 @@ class _Line(BaseModel):
     refused: tuple[Refused, ...]
     estimated: tuple[Literal["prompt_tokens", "completion_tokens"], ...] = ()
 
-    @field_validator("reply")
+    @field_validator("reply", mode="before")
     @classmethod
-    def _answers(cls, reply: dict[str, Any]) -> dict[str, Any]:
-        if reply:
-            try:
-                check_completion(reply)
-            except FaultError as fault:
-                raise ValueError(str(fault)) from None
-        return reply
+    def _read(cls, reply: Any) -> Reply:
+        return Reply() if reply == {} else read_reply(reply)
 
     @model_validator(mode="after")
     def _has_an_end(self) -> _Line:
-        if not self.reply and not self.refused:
+        if not self.reply.raw and not self.refused:
             raise ValueError("there is neither a reply nor a refusal")
         return self
 
     @property
     def exchange(self) -> Exchange:
         """As the endpoint gave it: what was estimated it did not say."""
-        said = {name: getattr(self, name) for name in Exchange.__dataclass_fields__}
-        return Exchange(**said | dict.fromkeys(self.estimated, 0))
+        return Exchange(**{name: getattr(self, name) for name in Exchange.__dataclass_fields__})
 
 
 class Recording:
@@ -91,18 +85,22 @@ class Recording:
         """What the role was told of other lineages in a turn, or None where there were none."""
         return self._heard.get((role, iteration, revision))
 
-    def endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
-        """Who answers in a turn as it was answered then. Raises DivergedError when there was no such turn."""
+    def turn(self, role: Role, iteration: int, revision: int) -> RecordedTurn:
+        """What came of a turn then. Raises DivergedError when there was no such turn."""
         turn = self._turns.get((role, iteration, revision))
-        settings = self._pilot.endpoint(role)
-        if settings is None:
-            raise AssertionError(f"a step called for the {role}, which is off")
         if turn is None:
             raise DivergedError(
                 f"iteration {iteration}, revision {revision}: the {role} is due, and was not asked then; "
                 f"{self._ending}\n  mend: replay with the campaign and the budgets that were recorded"
             )
-        return replayed(settings, turn)
+        return turn
+
+    def endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
+        """Who answers in a turn as it was answered then. Raises as `turn` does."""
+        settings = self._pilot.endpoint(role)
+        if settings is None:
+            raise AssertionError(f"a step called for the {role}, which is off")
+        return replayed(settings, self.turn(role, iteration, revision))
 
 
 def heard_now(
@@ -197,9 +195,9 @@ def _turns(
     def blank(role: Role, number: int) -> RecordedTurn:
         return RecordedTurn(number, role, lineage.transcript, (), counted.get(role, 0))
 
-    def end(role: Role, number: int, spent: str | None) -> None:
+    def end(role: Role, number: int, spent: str | None, drafted: str | None = None) -> None:
         key = _key(role, number, drafts)
-        over[key] = replace(under_way.pop(key, blank(role, number)), spent=spent)
+        over[key] = replace(under_way.pop(key, blank(role, number)), spent=spent, drafted=drafted)
 
     for record in records:
         body, number = record.body, record.body.get("iteration", 0)
@@ -213,10 +211,10 @@ def _turns(
                 turn = under_way.setdefault(_key(role, number, drafts), blank(role, number))
                 grown = (*turn.exchanges, (line, exchange))
                 under_way[_key(role, number, drafts)] = replace(turn, exchanges=grown)
-                if exchange.reply:
-                    counted[role] = exchange.prompt_tokens
+                if exchange.reply.raw:
+                    counted[role] = exchange.reply.prompt_tokens
             case "drafted":
-                end("researcher", number, None)
+                end("researcher", number, None, body["recipe_digest"])
                 drafts[number] = body["revision"]
             case "no_proposal":
                 end("researcher", number, _spent(body["reason"]))

@@ -8,9 +8,9 @@ from typing import Any
 
 from mlipilot.audit.files import append_line, sha256_bytes
 from mlipilot.audit.ledger import Ledger
+from mlipilot.endpoint.exchange import Exchange
 from mlipilot.paths import LineagePaths
 from mlipilot.pilots.pilot_settings import PilotSettings, Role
-from mlipilot.pilots.turn import Exchange
 
 
 class Transcript:
@@ -26,7 +26,7 @@ class Transcript:
             "iteration": iteration,
             "role": role,
             "request": exchange.request,
-            "reply": exchange.reply,
+            "reply": exchange.reply.raw,
             **exchange.charged,
             "duration_s": round(exchange.duration_s, 3),
             "usd": endpoint.price_usd(**exchange.charged),
@@ -39,10 +39,9 @@ class Transcript:
         line = json.dumps(entry, ensure_ascii=True)
         self.ledger.fence()  # a reply may take long; the transcript may be another controller's by now
         append_line(self.path, line)
-        self._acknowledge(line)
+        self._acknowledge(entry, line)
 
-    def _acknowledge(self, line: str) -> None:
-        entry = json.loads(line)
+    def _acknowledge(self, entry: dict[str, Any], line: str) -> None:
         kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s", "usd", "estimated")
         body = {key: entry[key] for key in kept if key in entry}
         body |= {"line": self._acknowledged() + 1, "sha256": sha256_bytes(line.encode())}
@@ -61,4 +60,4 @@ class Transcript:
             with self.path.open("rb+") as stream:
                 stream.truncate(len(data) - len(torn))
         for line in lines[self._acknowledged() :]:
-            self._acknowledge(line.decode())
+            self._acknowledge(json.loads(line), line.decode())

@@ -136,7 +136,7 @@ def _tried_out(endpoint: Endpoint, found: str) -> Check:
     size = finding.abilities.context_tokens
     context = f"context of {size} tokens" if size else "context size not said (set pilot.context_tokens)"
     told = f"mode {finding.abilities.mode}, {context}, {speed}"
-    if is_right(trial.message):
+    if is_right(trial.reply):
         return ok("endpoint", f"{found} made a tool call: {told}")
     return warning("endpoint", f"{found} made no right tool call ({finding.why}): {told}", _MEND_CALL)
 
@@ -144,6 +144,5 @@ def _tried_out(endpoint: Endpoint, found: str) -> Check:
 def _tokens_per_s(endpoint: Endpoint) -> str:
     counting = [{"role": "user", "content": "Count from one to fifty, in words."}]
     exchange = endpoint.complete(counting, [])
-    if not exchange.completion_tokens:
-        return "tokens/s not said"
-    return f"{exchange.completion_tokens / exchange.duration_s:.3g} tokens/s"
+    tokens = exchange.reply.completion_tokens
+    return f"{tokens / exchange.duration_s:.3g} tokens/s" if tokens else "tokens/s not said"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import socket
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from mlipilot.doctor.limits import check_limits
 from mlipilot.doctor.site import Site, how_to_get
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.requests import resources_by_template
+from mlipilot.nearness import near
 from mlipilot.programs import ask, slurm_environment
 
 _MENDS = {
@@ -130,8 +130,8 @@ def _check_partition(partitions: list[Partition], wanted: str, site: Site, gpus:
     names = ", ".join(known) or "none"
     missing = [name for name in wanted.split(",") if name and name not in known]
     if missing:
-        near = difflib.get_close_matches(missing[0], known, n=1)
-        mend = f"set MLIPILOT_GPU_PARTITION to one of: {names}" + (f"; perhaps {near[0]}" if near else "")
+        perhaps = "".join(f"; perhaps {name}" for name in near(missing[0], known))
+        mend = f"set MLIPILOT_GPU_PARTITION to one of: {names}{perhaps}"
         return failed("partition", f"there is no partition {missing[0]!r} for you", mend)
     chosen = [p for p in partitions if (p.name in wanted.split(",") if wanted else p.is_default)]
     if not chosen:

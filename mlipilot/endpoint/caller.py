@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
@@ -20,6 +20,7 @@ from mlipilot.endpoint.transport import Connection, RawReply, TransportError, se
 from mlipilot.errors import InputError, PausedError
 from mlipilot.untrusted import clean, one_line
 
+Read = TypeVar("Read")
 MAX_WAIT_S = 60.0
 """The longest wait of the backoff."""
 MAX_RETRY_AFTER_S = 900.0
@@ -79,12 +80,12 @@ class Caller:
         method: str,
         path: str,
         body: bytes | None,
-        check: Callable[[dict[str, Any]], None],
+        read: Callable[[dict[str, Any]], Read],
         model: str = "",
-    ) -> tuple[dict[str, Any], float]:
-        """The checked reply and its duration, over as many tries as the settings allow.
+    ) -> tuple[Read, float]:
+        """The answer as `read` reads it and its duration in s, over as many tries as the settings allow.
 
-        `check` raises FaultError for a reply that is none. Raises RequestRefusedError for a request that no
+        `read` raises FaultError for an answer that is none. Raises RequestRefusedError for a request that no
         try will bring through, PausedError when the endpoint cannot be had.
         """
         tries, seen, loading_until = 0, set[int | None](), None
@@ -93,9 +94,7 @@ class Caller:
             started = time.monotonic()
             try:
                 raw = send(self._limited(self.settings.request_timeout_s), method, self.base_url + path, body)
-                reply = self._answered(raw, model)
-                check(reply)
-                return reply, time.monotonic() - started
+                return read(self._answered(raw, model)), time.monotonic() - started
             except TransportError as error:
                 fault = FaultError(str(error))
             except FaultError as error:

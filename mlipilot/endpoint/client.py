@@ -12,25 +12,21 @@ from mlipilot.endpoint.abilities import MODES, Abilities, CallMode
 from mlipilot.endpoint.caller import Caller, FaultError, error_text
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import (
-    Completer,
     ContextOverflowError,
     Exchange,
     Refused,
     RequestRefusedError,
 )
 from mlipilot.endpoint.modes import request_body
+from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.endpoint.refusals import Refusal, read_refusal
 from mlipilot.untrusted import one_line
-
-__all__ = ["Completer", "ContextOverflowError", "Endpoint", "Exchange", "RequestRefusedError"]
 
 _REPLY_SHARE = 4
 """A reply may take this part of the context: servers refuse what would not fit behind the conversation."""
 _LEAST_TRUNCATED_TOKENS = 1000
 _CHARACTERS_PER_TOKEN = 4
 _MAX_LESSONS = 8
-_MOST_TOKENS = 10**9
-"""A greater count is nonsense, and taken as none."""
 
 
 class Endpoint:
@@ -54,7 +50,7 @@ class Endpoint:
         self.model = model
         self.settings = settings
         self.abilities = _as_set(settings, abilities)
-        self.stand_in: Callable[[dict[str, Any]], tuple[dict[str, Any], float]] | None = None
+        self.stand_in: Callable[[dict[str, Any]], tuple[Reply, float]] | None = None
         """What is given the requests in place of the address, and returns reply and duration in s."""
         self._learnt = learnt
         self._lessons: list[str] = []
@@ -98,7 +94,7 @@ class Endpoint:
                 try:
                     self._learn(refused, bool(tools))
                 except ContextOverflowError as overflow:
-                    overflow.exchange = self._exchange(sent, {}, 0.0, before, refusals)
+                    overflow.exchange = self._exchange(sent, Reply(), 0.0, before, refusals)
                     raise
         else:
             raise self.caller.paused("it refuses every way to ask it", self.model)
@@ -118,8 +114,7 @@ class Endpoint:
 
     def models(self) -> list[str]:
         """The names of the models that the endpoint says it serves. Raises PausedError."""
-        reply, _ = self.caller.ask("GET", "/models", None, _check_models)
-        return [entry["id"] for entry in reply["data"]]
+        return self.caller.ask("GET", "/models", None, _model_names)[0]
 
     def _request(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> bytes:
         """The body that is sent."""
@@ -134,13 +129,13 @@ class Endpoint:
             reply, duration_s = self.stand_in(self.caller.plain(json.loads(sent)))
         else:
             path = "/chat/completions"
-            reply, duration_s = self.caller.ask("POST", path, sent, check_completion, self.model)
+            reply, duration_s = self.caller.ask("POST", path, sent, _completion, self.model)
         return self._exchange(sent, reply, duration_s, before, refusals)
 
     def _exchange(
         self,
         sent: bytes,
-        reply: dict[str, Any],
+        reply: Reply,
         duration_s: float,
         before: Abilities,
         refusals: list[Refused],
@@ -149,8 +144,6 @@ class Endpoint:
             # read back from what was sent, because the conversation goes on growing
             request=self.caller.plain(json.loads(sent)),
             reply=reply,
-            prompt_tokens=_tokens(reply, "prompt_tokens"),
-            completion_tokens=_tokens(reply, "completion_tokens"),
             duration_s=duration_s,
             base_url=self.base_url,
             abilities=before,
@@ -200,9 +193,9 @@ class Endpoint:
 
         It then counts the same prompt tokens again and again, while what is sent grows: Ollama does so.
         """
-        count, self.last_count = self.last_count, exchange.prompt_tokens
+        count, self.last_count = self.last_count, exchange.reply.prompt_tokens
         sent = sum(len(message["content"]) for message in exchange.request["messages"])
-        is_same = count == exchange.prompt_tokens >= _LEAST_TRUNCATED_TOKENS
+        is_same = count == self.last_count >= _LEAST_TRUNCATED_TOKENS
         if is_same and count * _CHARACTERS_PER_TOKEN < sent:
             reason = f"it has read {count} tokens, twice, of {sent} characters: its context is too small"
             raise ContextOverflowError(str(self.caller.paused(reason, self.model)), count, exchange)
@@ -219,27 +212,20 @@ def _next_mode(abilities: Abilities) -> CallMode:
     return MODES[MODES.index(abilities.mode) + 1]
 
 
-def check_completion(reply: dict[str, Any]) -> None:
-    """Raises FaultError for a reply that holds no message."""
-    choices = reply.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
+def _completion(answer: dict[str, Any]) -> Reply:
+    """The reply in an answer. Raises FaultError for one that holds no message."""
+    try:
+        return read_reply(answer)
+    except ValueError as error:
         # some servers answer 200 with an error while they load the model
-        raise FaultError(f"the answer has no message{error_text(reply)}", is_loading=bool(error_text(reply)))
+        said = error_text(answer)
+        raise FaultError(f"{error}{said}", is_loading=bool(said)) from None
 
 
-def _check_models(reply: dict[str, Any]) -> None:
-    entries = reply.get("data")
-    named = isinstance(entries, list) and all(
-        isinstance(e, dict) and isinstance(e.get("id"), str) for e in entries
-    )
-    if not named:
-        raise FaultError(f"the answer is no list of models{error_text(reply)}")
-
-
-def _tokens(reply: dict[str, Any], field: str) -> int:
-    usage = reply.get("usage")
-    count = usage.get(field) if isinstance(usage, dict) else None
-    if not isinstance(count, int) or isinstance(count, bool):
-        return 0
-    return count if 0 < count <= _MOST_TOKENS else 0
+def _model_names(answer: dict[str, Any]) -> list[str]:
+    entries = answer.get("data")
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries
+    ):
+        raise FaultError(f"the answer is no list of models{error_text(answer)}")
+    return [entry["id"] for entry in entries]

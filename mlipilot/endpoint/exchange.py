@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlipilot.endpoint.abilities import Abilities
+from mlipilot.endpoint.parsing import Reply
 from mlipilot.errors import PausedError
 
 _CHARACTERS_PER_TOKEN = 3
@@ -30,11 +31,7 @@ class Exchange:
     """One request and its reply, as sent and received; neither headers nor key are part of it."""
 
     request: dict[str, Any]
-    reply: dict[str, Any]
-    prompt_tokens: int
-    """As the endpoint counts them; 0 when it does not say."""
-    completion_tokens: int
-    """As the endpoint counts them; 0 when it does not say."""
+    reply: Reply
     duration_s: float
     """Of the request that was answered; failed ones and waits before it are not counted."""
     base_url: str = ""
@@ -43,38 +40,28 @@ class Exchange:
     """How it was asked at first; what it refused may have taught another way."""
     refused: tuple[Refused, ...] = ()
     """What it refused before, in order; of a conversation that was too long in the end, all that it said:
-    `reply` is then empty."""
-
-    @property
-    def message(self) -> dict[str, Any]:
-        """The assistant's message."""
-        message: dict[str, Any] = self.reply["choices"][0]["message"]
-        return message
+    there is then no reply."""
 
     @property
     def estimates(self) -> dict[str, int]:
         """What budgets take in place of a count of tokens that the endpoint does not give, by its name."""
-        texts = {"prompt_tokens": self.request, "completion_tokens": self.message} if self.reply else {}
-        return {name: _estimate(text) for name, text in texts.items() if not getattr(self, name)}
+        if not self.reply.raw:
+            return {}
+        texts = {"prompt_tokens": self.request, "completion_tokens": self.reply.message}
+        return {name: _estimate(text) for name, text in texts.items() if not getattr(self.reply, name)}
 
     @property
     def charged(self) -> dict[str, int]:
         """The tokens that count against a budget, by name: the endpoint's own, or else estimates."""
-        said = {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
+        said = {name: getattr(self.reply, name) for name in ("prompt_tokens", "completion_tokens")}
         return said | self.estimates
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the endpoint says that the reply ended; not to be trusted alone."""
-        reason = self.reply["choices"][0].get("finish_reason")
-        return reason if isinstance(reason, str) else None
 
     @property
     def is_cut_off(self) -> bool:
         """Whether the reply ended at its limit: by the endpoint's word, or by its count of tokens."""
         limits = [self.request.get(field) for field in ("max_tokens", "max_completion_tokens")]
-        return self.finish_reason == "length" or (
-            self.completion_tokens > 0 and self.completion_tokens in limits
+        return self.reply.finish_reason == "length" or (
+            self.reply.completion_tokens > 0 and self.reply.completion_tokens in limits
         )
 
 

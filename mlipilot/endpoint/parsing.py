@@ -1,4 +1,4 @@
-"""Reading the tool calls out of a reply, whichever way the endpoint put them.
+"""Reading a reply once, at the endpoint's edge: its prose, and its tool calls whichever way they were put.
 
 Native `tool_calls` are best; many servers leave the call in the text instead, in the dialect that the model
 learnt (`dialects/`), or in the field of its reasoning. Nothing in a reply is trusted to have its type.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlipilot.endpoint.dialects import calls_in
@@ -22,6 +22,8 @@ from mlipilot.endpoint.dialects.reading import (
 MAX_CALLS = 16
 """More calls than this in one reply are ignored: a model that repeats itself for ever does no harm."""
 
+_MOST_TOKENS = 10**9
+"""A greater count is nonsense, and taken as none."""
 _MAX_TEXT = 200_000
 _MAX_DEPTH = 32
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
@@ -32,38 +34,74 @@ _REASONING_FIELDS = ("reasoning_content", "reasoning")
 class ToolCall:
     """One call as the model meant it. `problem` says why it cannot be carried out, if so."""
 
-    id: str
     name: str
     arguments: dict[str, Any]
     problem: str | None = None
 
 
 @dataclass(frozen=True)
-class ParsedReply:
-    """The prose of a reply, without thoughts, and the calls found in it."""
+class Reply:
+    """A completion as it was received, and what it says. Without anything: none came."""
 
-    text: str
-    """Empty when the calls were found in the text itself."""
-    calls: list[ToolCall]
+    raw: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    """Its prose, without thoughts; empty when the calls were found in the text itself."""
+    calls: list[ToolCall] = field(default_factory=list)
+    is_native: bool = False
+    """Whether the calls stand where the protocol wants them."""
+    finish_reason: str | None = None
+    """Why the endpoint says that the reply ended; not to be trusted alone."""
+    prompt_tokens: int = 0
+    """As the endpoint counts them; 0 when it does not say."""
+    completion_tokens: int = 0
+    """As the endpoint counts them; 0 when it does not say."""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The assistant's message as it was received."""
+        message: dict[str, Any] = self.raw["choices"][0]["message"]
+        return message
 
 
-def parse_message(message: dict[str, Any], first_id: int = 0) -> ParsedReply:
-    """The calls in an assistant `message` of `/chat/completions`.
+def read_reply(raw: Any) -> Reply:
+    """What an answer of `/chat/completions` says. Raises ValueError for one that holds no message.
 
-    The calls are numbered from `first_id`. An endpoint's own ids are not kept: some repeat them, some give
-    none, and Mistral's servers take back nothing but nine alphanumerics.
+    An endpoint's own ids of calls are not kept: some repeat them, some give none, and Mistral's servers take
+    back nothing but nine alphanumerics.
     """
+    choices = raw.get("choices") if isinstance(raw, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    if not isinstance(first, dict) or not isinstance(message, dict):
+        raise ValueError("the answer has no message")
     content = _text(message.get("content"))
     prose = _without_thoughts(content)
-    found = native_calls(message)
+    native = found = _native_calls(message)
     if not found:
-        sources = [prose, content, *(_text(message.get(field)) for field in _REASONING_FIELDS)]
+        sources = [prose, content, *(_text(message.get(name)) for name in _REASONING_FIELDS)]
         found = next((calls for source in dict.fromkeys(sources) if (calls := calls_in(source))), [])
         prose = "" if found else prose
-    return ParsedReply(prose, [_tool_call(entry, first_id + n) for n, entry in enumerate(found[:MAX_CALLS])])
+    reason = first.get("finish_reason")
+    return Reply(
+        raw=raw,
+        text=prose,
+        calls=[_tool_call(entry) for entry in found[:MAX_CALLS]],
+        is_native=bool(native),
+        finish_reason=reason if isinstance(reason, str) else None,
+        prompt_tokens=_tokens(raw, "prompt_tokens"),
+        completion_tokens=_tokens(raw, "completion_tokens"),
+    )
 
 
-def native_calls(message: dict[str, Any]) -> list[Found]:
+def _tokens(raw: dict[str, Any], name: str) -> int:
+    usage = raw.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    if not isinstance(count, int) or isinstance(count, bool):
+        return 0
+    return count if 0 < count <= _MOST_TOKENS else 0
+
+
+def _native_calls(message: dict[str, Any]) -> list[Found]:
     """The calls in the fields that the protocol has for them."""
     entries = message.get("tool_calls")
     if not isinstance(entries, list):
@@ -88,11 +126,11 @@ def _without_thoughts(content: str) -> str:
     return _THOUGHT.sub("", after if mark and "<think>" not in before else content).strip()
 
 
-def _tool_call(found: Found, number: int) -> ToolCall:
+def _tool_call(found: Found) -> ToolCall:
     arguments, problem = _arguments(found.arguments) if found.problem is None else ({}, found.problem)
     # Servers refuse a conversation, for good, once a call in it has a name of other characters.
     plain_name = re.sub(r"[^A-Za-z0-9_-]", "_", found.name)[:64] or "unnamed"
-    return ToolCall(f"call{number % 100000:05d}", plain_name, arguments, problem)
+    return ToolCall(plain_name, arguments, problem)
 
 
 def _arguments(raw: Any) -> tuple[dict[str, Any], str | None]:

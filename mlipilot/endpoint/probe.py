@@ -8,11 +8,11 @@ from mlipilot.endpoint.abilities import CallMode, Finding
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.context_size import find_context_tokens
 from mlipilot.endpoint.exchange import Exchange, RequestRefusedError
+from mlipilot.endpoint.parsing import Reply
 from mlipilot.endpoint.trial import (
     TRIAL_MESSAGES,
     TRIAL_TOKENS,
     TRIAL_TOOLS,
-    is_native,
     is_right,
 )
 from mlipilot.untrusted import one_line
@@ -58,15 +58,16 @@ class _Probe:
     def best_mode(self) -> CallMode:
         """The first way, from the best on, in which the model makes the call that it should."""
         own = self._tried("native")
-        if own is not None and is_right(own.message) and is_native(own.message):
+        is_called = own is not None and is_right(own.reply)
+        if own is not None and is_called and own.reply.is_native:
             return "native"
-        if own is not None and not is_right(own.message) and self._shows_tools(own) and own.is_cut_off:
+        if own is not None and not is_called and self._shows_tools(own.reply) and own.is_cut_off:
             return "native"  # it was still thinking
         for mode in _CONSTRAINED:
-            reply = self._tried(mode)
-            if reply is not None and is_right(reply.message):
+            tried = self._tried(mode)
+            if tried is not None and is_right(tried.reply):
                 return mode
-        if own is not None and is_right(own.message):
+        if is_called:
             return "native"  # the call stands in the text, and is read there
         if not self.exchanges:  # all was refused, and perhaps for a reason that is none of the modes'
             self._ask("prompt")
@@ -75,19 +76,19 @@ class _Probe:
     def _tried(self, mode: CallMode) -> Exchange | None:
         """The reply to the trial, or None when the endpoint refuses it in this mode."""
         try:
-            reply = self._ask(mode)
+            exchange = self._ask(mode)
         except RequestRefusedError as refused:
             if refused.status in _KEY_REFUSED:
                 raise
             self.said.append(f"{mode}: refused ({one_line(refused.said, 120)})")
             return None
-        where = "" if mode != "native" or is_native(reply.message) else " in the text"
-        self.said.append(f"{mode}: a call{where}" if is_right(reply.message) else f"{mode}: no call")
-        return reply
+        where = "" if mode != "native" or exchange.reply.is_native else " in the text"
+        self.said.append(f"{mode}: a call{where}" if is_right(exchange.reply) else f"{mode}: no call")
+        return exchange
 
-    def _shows_tools(self, reply: Exchange) -> bool:
+    def _shows_tools(self, reply: Reply) -> bool:
         """Whether tools make the prompt longer: some templates leave them out without a word."""
-        without = self._ask("native", with_tools=False, tokens=1)
+        without = self._ask("native", with_tools=False, tokens=1).reply
         if reply.prompt_tokens > without.prompt_tokens or not reply.prompt_tokens:
             return True
         counts = f"{reply.prompt_tokens} prompt tokens with them, {without.prompt_tokens} without"

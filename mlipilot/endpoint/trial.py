@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlipilot.endpoint.parsing import native_calls, parse_message
+from mlipilot.endpoint.parsing import Reply
+from mlipilot.endpoint.tools import object_schema, tool_entry
 
 TRIAL_TOOL = "report_colour"
 TRIAL_TOKENS = 512
@@ -15,34 +16,15 @@ TRIAL_MESSAGES: list[dict[str, Any]] = [
 ]
 
 
-def _tool(name: str, description: str, argument: str, kind: str) -> dict[str, Any]:
-    parameters = {
-        "type": "object",
-        "properties": {argument: {"type": kind}},
-        "required": [argument],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "function",
-        "function": {"name": name, "description": description, "parameters": parameters},
-    }
-
-
 TRIAL_TOOLS = [
-    _tool("report_number", "Report a number.", "number", "integer"),
-    _tool(TRIAL_TOOL, "Report a colour, in one word.", "colour", "string"),
+    tool_entry("report_number", "Report a number.", object_schema({"number": {"type": "integer"}})),
+    tool_entry(TRIAL_TOOL, "Report a colour, in one word.", object_schema({"colour": {"type": "string"}})),
 ]
 
 
-def is_right(message: dict[str, Any]) -> bool:
+def is_right(reply: Reply) -> bool:
     """Whether a reply to the trial calls the right tool with arguments that fit, wherever the call stands."""
-    calls = parse_message(message).calls
     return any(
         call.name == TRIAL_TOOL and call.problem is None and isinstance(call.arguments.get("colour"), str)
-        for call in calls
+        for call in reply.calls
     )
-
-
-def is_native(message: dict[str, Any]) -> bool:
-    """Whether its call stands where the protocol wants it."""
-    return bool(native_calls(message))

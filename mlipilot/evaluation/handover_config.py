@@ -5,7 +5,6 @@ The file is written by code that an agent edits: every value is hostile until it
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlipilot.errors import MlipilotError
+from mlipilot.nearness import did_you_mean
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _IRREP = re.compile(r"(\d{1,3})x(\d)([eo])")
@@ -170,8 +170,7 @@ def _explain(error: ValidationError) -> str:
     shown = value if len(value) <= 80 else value[:77] + "..."
     if fault["type"] == "extra_forbidden":
         keys = [*ModelArguments.model_fields, *HandoverConfig.model_fields]
-        near = difflib.get_close_matches(str(fault["loc"][-1]), keys, n=1)
-        return f"unknown key {place!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return "; ".join(filter(None, [f"unknown key {place!r}", did_you_mean(str(fault["loc"][-1]), keys)]))
     if fault["type"] == "missing":
         return f"{place!r} is missing"
     message = fault["msg"].removeprefix("Value error, ")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
+from mlipilot.nearness import did_you_mean
 from mlipilot.yaml_io import load_yaml_model
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -24,11 +25,7 @@ Profile = Literal["smoke", "full"]
 
 def _known_metric(name: str) -> str:
     if name not in CATALOG:
-        import difflib
-
-        near = difflib.get_close_matches(name, CATALOG, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown metric{hint}")
+        raise ValueError("; ".join(filter(None, ["unknown metric", did_you_mean(name, CATALOG)])))
     return name
 
 

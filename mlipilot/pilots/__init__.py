@@ -1,4 +1,4 @@
-"""Who proposes: the endpoint client, the tools, the turn, the scripted pilot and the searches."""
+"""Who proposes: the tools, the turn, the scripted pilot and the searches."""
 
 from __future__ import annotations
 
@@ -10,44 +10,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlipilot.endpoint.abilities import Memory
     from mlipilot.endpoint.client import Endpoint
-    from mlipilot.pilots.loopback import LoopbackServer
     from mlipilot.pilots.pilot_settings import PilotSettings
-    from mlipilot.pilots.sampling import Search
 
 
 @contextmanager
 def open_pilot(
-    settings: PilotSettings,
-    published: Path | None = None,
-    memory: Memory | None = None,
-    search: Search | None = None,
+    settings: PilotSettings, published: Path | None = None, memory: Memory | None = None
 ) -> Iterator[Endpoint]:
-    """The endpoint that `settings` name, ready to be asked; without a language model, served from a thread.
+    """The endpoint that `settings` name, ready to be asked; the scripted pilot's is served from a thread.
 
     `published` is the file of an endpoint that belongs to the run; `memory` holds what earlier sessions found
-    out about endpoints; `search` is what a search pilot needs. Raises InputError for an address, a key or a
-    model that cannot be right and for a package that is not installed, PausedError when the endpoint is down.
+    out about endpoints. Raises InputError for an address, a key or a model that cannot be right, PausedError
+    when the endpoint is down.
     """
     # Imported here, because reading a campaign file needs the settings only and should be quick.
     from mlipilot.endpoint.client import Endpoint
     from mlipilot.endpoint.opening import open_endpoint
     from mlipilot.pilots.context import BOUNDLESS_TOKENS
+    from mlipilot.pilots.loopback import LoopbackServer
     from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
+    from mlipilot.pilots.scripted import scripted_pilot
 
     if settings.kind in LANGUAGE_MODELS:
         yield open_endpoint(settings, published, memory)
         return
+    if settings.kind != "scripted":
+        raise AssertionError("a search asks no endpoint")
     own = {"trust_env": False, "context_tokens": BOUNDLESS_TOKENS}
-    with _loopback(settings, search) as server:  # which no proxy should see
+    with LoopbackServer(scripted_pilot()) as server:  # which no proxy should see
         yield Endpoint(server.base_url, settings.kind, None, settings.model_copy(update=own))
-
-
-def _loopback(settings: PilotSettings, search: Search | None) -> LoopbackServer:
-    from mlipilot.pilots.scripted import ScriptedServer
-    from mlipilot.pilots.search import SearchServer
-
-    if settings.kind == "scripted":
-        return ScriptedServer()
-    if search is None:
-        raise AssertionError("a search pilot searches a space")
-    return SearchServer(search)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from mlipilot.nearness import near
 from mlipilot.untrusted import one_line
 
 _SHOWN = 120
@@ -65,5 +65,5 @@ def _told(fault: Any) -> str:
 def _nearest(fault: Any) -> str:
     if fault.validator != "enum" or not isinstance(fault.instance, str):
         return ""
-    near = difflib.get_close_matches(fault.instance[:100], fault.validator_value, n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    meant = near(fault.instance, fault.validator_value, most=3)
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""

@@ -7,10 +7,10 @@ two places are ambiguous and refused, and likeness only ever serves to say "did 
 from __future__ import annotations
 
 import ast
-import difflib
 import warnings
 from pathlib import PurePosixPath
 
+from mlipilot.nearness import near
 from mlipilot.untrusted import clip, one_line
 from mlipilot.yaml_text import NotYamlError, UnboundedYamlError, check_bounded, parse_yaml
 
@@ -198,10 +198,10 @@ def _did_you_mean(text: str, search: str) -> str:
     first = _trimmed(search)[0].strip()[:200]
     lines = text.splitlines()[:5000]
     stripped = [line.strip()[:200] for line in lines]
-    near = difflib.get_close_matches(first, {line for line in stripped if line}, n=3, cutoff=0.5)
-    if not near:
+    found = near(first, {line for line in stripped if line}, most=3)
+    if not found:
         return " Read the file again and copy the lines exactly."
-    places = {stripped.index(match) for match in near}
+    places = {stripped.index(match) for match in found}
     shown = sorted({at + by for at in places for by in (-1, 0, 1) if 0 <= at + by < len(lines)})
     return " Did you mean:\n" + "\n".join(f"line {at + 1}: {clip(lines[at], 200)}" for at in shown)
 

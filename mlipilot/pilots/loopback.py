@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
+from mlipilot.endpoint.tools import call_entry
 from mlipilot.endpoint.trial import TRIAL_TOOL
 from mlipilot.errors import InputError
 from mlipilot.pilots.calls import Call
@@ -180,13 +181,8 @@ def _offered(tools: Any) -> set[str]:
 
 
 def _calling(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}
-    own_id = f"s{len(request['messages']):08d}"
-    return {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [{"id": own_id, "type": "function", "function": function}],
-    }
+    entry = call_entry(f"s{len(request['messages']):08d}", call.name, call.arguments)
+    return {"role": "assistant", "content": None, "tool_calls": [entry]}
 
 
 def _completion(name: str, request: dict[str, Any], message: dict[str, Any], reason: str) -> dict[str, Any]:

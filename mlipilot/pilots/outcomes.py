@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.space import Scalar
@@ -66,10 +66,6 @@ class TurnInput:
     the identity of its recipe; for a draft that failed its smoke step, by its tree digest."""
     lessons: Sequence[str] = ()
     """What was learnt from experiments, of this lineage and of others, the newest last."""
-    context_tokens: int | None = None
-    """The context size of the pilot's model; None when it is not known."""
-    reply_tokens: int = 4096
-    """The longest reply of the pilot's model."""
     feedback: Feedback | None = None
     """Why the draft came back; None in an iteration's first turn."""
 
@@ -96,6 +92,18 @@ class NoProposal:
 
 
 Outcome = Proposal | GaveUp | NoProposal
+
+
+class Proposer(Protocol):
+    """Whoever proposes: a search, or a model in a conversation over tools."""
+
+    def __call__(self, turn: TurnInput) -> Outcome:
+        """Edit `turn.draft` in place and submit it, or say why there is nothing to be tried.
+
+        Raises PausedError when a model cannot be had, BudgetSpentError when it may not be asked any more; the
+        draft is then in whatever state the last edit left it.
+        """
+        ...
 
 
 def log_key(iteration: int, seed: int) -> str:

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlipilot.audit.files import tree_digest
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import BudgetSpentError, Exchange, RequestRefusedError
+from mlipilot.endpoint.parsing import Reply
 from mlipilot.errors import PausedError
 from mlipilot.pilots.likeness import first_difference
+from mlipilot.pilots.outcomes import Outcome, Proposal, Proposer, TurnInput
 from mlipilot.pilots.pilot_settings import Role
+
+_AS_RECORDED = "replay with the campaign, recipe, data, machine and MLIPilot that were recorded"
 
 
 class DivergedError(PausedError):
@@ -37,6 +42,8 @@ class RecordedTurn:
     """Prompt tokens of the exchange before the first, in the same session; 0 where there was none."""
     spent: str | None = None
     """Which budget kept the role from being asked once more, in words."""
+    drafted: str | None = None
+    """The tree digest of the recipe that was submitted, if one was."""
     is_over: bool = True
     """Whether the record holds the turn's end."""
 
@@ -56,6 +63,22 @@ def replayed(settings: EndpointSettings, turn: RecordedTurn) -> Endpoint:
     return endpoint
 
 
+def held_to(recorded: RecordedTurn, propose: Proposer) -> Proposer:
+    """`propose`, which asks nobody, held to what it drafted then: it raises DivergedError for all else."""
+
+    def proposed(turn: TurnInput) -> Outcome:
+        outcome = propose(turn)
+        drafted = tree_digest(turn.draft) if isinstance(outcome, Proposal) else None
+        if drafted != recorded.drafted:
+            raise DivergedError(
+                f"iteration {recorded.iteration}: the recipe that is proposed is not the one on record\n"
+                f"  mend: {_AS_RECORDED}"
+            )
+        return outcome
+
+    return proposed
+
+
 class _Answers:
     """The answers of a recorded turn, in its order."""
 
@@ -64,7 +87,7 @@ class _Answers:
         self._answered = 0
         self._refused = 0
 
-    def __call__(self, request: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    def __call__(self, request: dict[str, Any]) -> tuple[Reply, float]:
         """The recorded reply and its duration then.
 
         Raises RequestRefusedError where the endpoint refused, BudgetSpentError where a budget ended the turn,
@@ -75,7 +98,9 @@ class _Answers:
             raise self._exhausted()
         line, exchange = turn.exchanges[self._answered]
         refusals = exchange.refused[self._refused :]
-        if len(refusals) + bool(exchange.reply) == 1:  # what came of the refusals before shows in this one
+        if (
+            len(refusals) + bool(exchange.reply.raw) == 1
+        ):  # what came of the refusals before shows in this one
             self._compare(line, exchange.request, request)
             self._answered, self._refused = self._answered + 1, 0
         else:
@@ -94,8 +119,7 @@ class _Answers:
         if difference is not None:
             raise DivergedError(
                 f"{self._place} is not the one on record ({self._turn.transcript}:{line}): {difference}\n"
-                "  mend: replay with the campaign, recipe, data, machine and MLIPilot that were recorded; "
-                "without `replay`, a pilot can go on from here in a run of its own"
+                f"  mend: {_AS_RECORDED}; without `replay`, a pilot can go on from here in a run of its own"
             )
 
     def _exhausted(self) -> Exception:

@@ -5,7 +5,6 @@ It is part of the campaign file, so that every pilot that searches it has the sa
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from mlipilot.nearness import did_you_mean
 from mlipilot.untrusted import one_line
 from mlipilot.yaml_places import editable_places
 from mlipilot.yaml_text import NotYamlError, parse_yaml
@@ -130,9 +130,7 @@ def first_misfit(text: str, space: Space) -> Misfit | None:
     leaves, places = leaves_of(text), editable_places(text, space)
     for path, parameter in space.items():
         if path not in leaves:
-            near = difflib.get_close_matches(path, leaves, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"its keys are: {', '.join(leaves)}"
-            return Misfit(path, f"{RECIPE} has no key {path!r}", mend)
+            return Misfit(path, f"{RECIPE} has no key {path!r}", did_you_mean(path, leaves, "its keys are"))
         if not parameter.fits(leaves[path]):
             shown = one_line(repr(leaves[path]), 60)
             return Misfit(

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlipilot.audit.files import tree_digest
+from mlipilot.endpoint.tools import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
@@ -24,18 +25,17 @@ FULL_ENTRIES = 5
 """How many of the newest history entries are shown in full; older ones keep title and verdict."""
 _SHORT_ENTRY = ("iteration", "title", "verdict", "parameters", "score")
 
-_Schema = dict[str, Any]
-_TEXT: _Schema = {"type": "string"}
-_PATH: _Schema = {"type": "string", "description": "a file of the recipe, such as recipe.yaml"}
-_KEY: _Schema = {
+_TEXT: Schema = {"type": "string"}
+_PATH: Schema = {"type": "string", "description": "a file of the recipe, such as recipe.yaml"}
+_KEY: Schema = {
     "type": "string",
     "description": "its dotted path, such as optimiser.learning_rate or loss.energy",
 }
-_VALUE: _Schema = {
+_VALUE: Schema = {
     "type": ["number", "string", "boolean", "array", "object"],
     "description": "the new value, as JSON",
 }
-_ITERATION: _Schema = {"type": "integer", "minimum": 0}
+_ITERATION: Schema = {"type": "integer", "minimum": 0}
 _NEXT = "Now call submit_experiment, or edit more first."
 _CLAIM = {
     "title": "a short name of the move, unlike those in the history",
@@ -45,72 +45,60 @@ _CLAIM = {
 }
 
 
-def _object(required: dict[str, _Schema], optional: dict[str, _Schema] | None = None) -> _Schema:
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def _hypothesis_schema() -> _Schema:
+def _hypothesis_schema() -> Schema:
     """The schema of `Hypothesis`, without references (not every endpoint follows them) and with guidance."""
     schema = Hypothesis.model_json_schema()
     effect = schema["$defs"]["ExpectedEffect"]
     properties = {name: _untitled(part) for name, part in schema["properties"].items()}
-    properties["expected_effect"]["items"] = _object(
+    properties["expected_effect"]["items"] = object_schema(
         {name: _untitled(part) for name, part in effect["properties"].items()}
     )
     for name, description in _CLAIM.items():
         properties[name]["description"] = description
-    return _object(properties)
+    return object_schema(properties)
 
 
-def _untitled(schema: _Schema) -> _Schema:
+def _untitled(schema: Schema) -> Schema:
     return {key: value for key, value in schema.items() if key != "title"}
 
 
-PARAMETERS: dict[str, tuple[str, _Schema]] = {
-    "list_files": ("List the recipe's files.", _object({})),
-    "read_file": ("Read a file of the recipe.", _object({"path": _PATH})),
+PARAMETERS: dict[str, tuple[str, Schema]] = {
+    "list_files": ("List the recipe's files.", object_schema({})),
+    "read_file": ("Read a file of the recipe.", object_schema({"path": _PATH})),
     "set_value": (
         "Set one value of recipe.yaml that is there already.",
-        _object({"key": _KEY, "value": _VALUE}),
+        object_schema({"key": _KEY, "value": _VALUE}),
     ),
     "replace_in_file": (
         "Replace one place in a file of the recipe. `search` is text copied from the file that occurs there "
         "exactly once; give whole lines.",
-        _object({"path": _PATH, "search": _TEXT, "replace": _TEXT}),
+        object_schema({"path": _PATH, "search": _TEXT, "replace": _TEXT}),
     ),
     "write_file": (
         "Write a whole file of the recipe, new or not. For small changes use set_value or replace_in_file.",
-        _object({"path": _PATH, "content": _TEXT}),
+        object_schema({"path": _PATH, "content": _TEXT}),
     ),
     "show_history": (
         "Show every experiment so far with its verdict, as JSON; with `iteration`, one of them in full.",
-        _object({}, {"iteration": _ITERATION}),
+        object_schema({}, {"iteration": _ITERATION}),
     ),
     "read_log": (
         "Read the end of a training's log.",
-        _object({"iteration": _ITERATION}, {"seed": {"type": "integer", "minimum": 0}}),
+        object_schema({"iteration": _ITERATION}, {"seed": {"type": "integer", "minimum": 0}}),
     ),
     "submit_experiment": (
         "Submit the edited recipe as an experiment; ends the turn. The claim is recorded before the training "
         "and graded afterwards from the metrics.",
         _hypothesis_schema(),
     ),
-    "give_up": ("End the work: there is nothing more worth trying.", _object({"reason": _TEXT})),
+    "give_up": ("End the work: there is nothing more worth trying.", object_schema({"reason": _TEXT})),
 }
 """Each tool's description and the JSON schema of its arguments."""
 
 
-def tool_schemas(metrics: Sequence[str] = ()) -> list[_Schema]:
+def tool_schemas(metrics: Sequence[str] = ()) -> list[Schema]:
     """The tools as `/chat/completions` takes them; a claim may name `metrics` only, where they are given."""
-    tools: list[_Schema] = [
-        {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
-        for name, (description, parameters) in PARAMETERS.items()
-    ]
+    tools = [tool_entry(name, *described) for name, described in PARAMETERS.items()]
     if metrics:
         tools = deepcopy(tools)
         for tool in tools:

@@ -5,33 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
-from mlipilot.endpoint.parsing import ParsedReply, ToolCall, parse_message
+from mlipilot.endpoint.parsing import Reply, ToolCall
+from mlipilot.endpoint.tools import call_entry
 from mlipilot.pilots.context import Room, fitted
 from mlipilot.pilots.messages import Nudge, first_messages, nudge
-from mlipilot.pilots.outcomes import (
-    GaveUp,
-    NoProposal,
-    Outcome,
-    Proposal,
-    TurnInput,
-    log_key,
-)
+from mlipilot.pilots.outcomes import NoProposal, Outcome, TurnInput
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
 from mlipilot.untrusted import clip, one_line
-
-__all__ = [
-    "Exchange",
-    "GaveUp",
-    "NoProposal",
-    "Outcome",
-    "Proposal",
-    "TurnInput",
-    "log_key",
-    "take_turn",
-]
 
 IDLE_REPLIES = 3
 """So many replies in a row without a call that has its tool's form end the turn: two are asked for again."""
@@ -41,13 +23,14 @@ _KEPT_TEXT = 4000
 """How much of a reply's prose stays in the conversation, in characters."""
 
 
-def take_turn(endpoint: Completer, turn: TurnInput, record: Callable[[Exchange], None]) -> Outcome:
+def take_turn(
+    endpoint: Completer, turn: TurnInput, room: Room, record: Callable[[Exchange], None]
+) -> Outcome:
     """Let the model behind `endpoint` edit `turn.draft` and submit it.
 
-    `record` is given every exchange before anything in it is acted upon. Raises PausedError when the
-    endpoint cannot be had; the draft is then in whatever state the last call left it.
+    `record` is given every exchange before anything in it is acted upon. Raises as a `Proposer` does.
     """
-    conversation = _Conversation(turn)
+    conversation = _Conversation(turn, room)
     for _ in range(turn.replies):
         try:
             exchange = conversation.asked(endpoint, record)
@@ -62,9 +45,9 @@ def take_turn(endpoint: Completer, turn: TurnInput, record: Callable[[Exchange],
 class _Conversation:
     """The messages so far, and what the rules of a turn need to remember."""
 
-    def __init__(self, turn: TurnInput) -> None:
+    def __init__(self, turn: TurnInput, room: Room) -> None:
         self.tools = tool_schemas(turn.metrics)
-        self._room = Room(turn.context_tokens, turn.reply_tokens)
+        self._room = room
         self._toolbox = Toolbox(turn)
         self.messages = first_messages(turn, self._toolbox.texts(), self._room)
         self._idle = 0
@@ -93,29 +76,33 @@ class _Conversation:
                 record(overflow.exchange)
             raise
         record(exchange)
-        self._room.learn([sent, self.tools], exchange.prompt_tokens)
+        self._room.learn([sent, self.tools], exchange.reply.prompt_tokens)
         return exchange
 
     def take(self, exchange: Exchange) -> Outcome | None:
         """Act upon one reply; the turn's outcome, or None when it goes on."""
-        reply = parse_message(exchange.message, self._calls)
+        reply = exchange.reply
         if exchange.is_cut_off:
             return self._without_call(reply, "cut_off")
         if not reply.calls:
             return self._without_call(reply, "no_call")
-        self._calls += len(reply.calls)
-        self.messages.append(_assistant(reply))
+        calls = {f"call{at % 100000:05d}": call for at, call in enumerate(reply.calls, start=self._calls)}
+        self._calls += len(calls)
+        # As the endpoint will see it again: always valid JSON, whatever it looked like.
+        entries = [call_entry(own_id, call.name, call.arguments) for own_id, call in calls.items()]
+        said = {"role": "assistant", "content": clip(reply.text, _KEPT_TEXT), "tool_calls": entries}
+        self.messages.append(said)
         fits = False
-        for call in reply.calls:
+        for own_id, call in calls.items():
             result = self._carried_out(call)
             fits = fits or result.fits
-            self.messages.append({"role": "tool", "tool_call_id": call.id, "content": result.text})
+            self.messages.append({"role": "tool", "tool_call_id": own_id, "content": result.text})
             if result.outcome is not None:
                 return result.outcome
         self._idle = 0 if fits else self._idle + 1
         return self._idle_end(f"{reply.calls[-1].name}: {self.messages[-1]['content']}")
 
-    def _without_call(self, reply: ParsedReply, kind: Nudge) -> Outcome | None:
+    def _without_call(self, reply: Reply, kind: Nudge) -> Outcome | None:
         self._idle += 1
         self.messages.append({"role": "assistant", "content": clip(reply.text, _KEPT_TEXT) or "(no text)"})
         self.messages.append({"role": "user", "content": nudge(kind)})
@@ -140,16 +127,3 @@ class _Conversation:
         result = self._toolbox.call(call.name, call.arguments)
         self._edits += result.edited
         return result
-
-
-def _assistant(reply: ParsedReply) -> dict[str, Any]:
-    """The reply as the endpoint will see it again: always valid JSON, whatever it looked like."""
-    calls = [
-        {
-            "id": call.id,
-            "type": "function",
-            "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
-        }
-        for call in reply.calls
-    ]
-    return {"role": "assistant", "content": clip(reply.text, _KEPT_TEXT), "tool_calls": calls}

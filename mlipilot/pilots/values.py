@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from typing import Any
 
+from mlipilot.nearness import near
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.space import RECIPE, is_same, leaves_of
 from mlipilot.untrusted import one_line
@@ -84,6 +84,6 @@ def _is_exact(value: Any) -> bool:
 def _unknown(text: str, key: str) -> str:
     known = leaves_of(text)
     same_name = [path for path in known if path.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = same_name or difflib.get_close_matches(key[:100], known, n=3, cutoff=0.5)
-    mend = f"did you mean {' or '.join(near[:3])}?" if near else f"its keys are: {', '.join(known)}"
+    meant = (same_name or near(key, known, most=3))[:3]
+    mend = f"did you mean {' or '.join(meant)}?" if meant else f"its keys are: {', '.join(known)}"
     return f"{RECIPE} has no key {key[:100]!r}; {mend} (replace_in_file adds a new one)"

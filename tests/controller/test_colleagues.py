@@ -27,7 +27,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def _judged(desk: Desk) -> None:
     """Carry the draft of iteration 1 to its verdict."""
     desk.made.smoke(1, 1)
-    desk.proposals.accept(1, 1, desk.state())
+    desk.proposals.accept(1, 1)
     desk.made.candidate(1, 0.5)
 
 

@@ -12,7 +12,8 @@ from mlipilot.audit.lock import TakenOverError
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.controller import steps
 from mlipilot.controller.verification import verify_run
-from mlipilot.endpoint.client import Exchange
+from mlipilot.endpoint.exchange import Exchange
+from mlipilot.endpoint.parsing import Reply
 from mlipilot.errors import PausedError
 from mlipilot.paths import JobKey
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
@@ -57,7 +58,7 @@ def test_a_draft_that_fails_twice_is_mended_by_its_pilot_and_then_tried(desk: De
     desk.ask(edit("stress: -1.0 ", "stress: 1.0 "), SUBMIT)
     desk.made.smoke(1, 3)
     assert desk.due() == steps.AcceptDraft(1, 3)
-    desk.proposals.accept(1, 3, desk.state())
+    desk.proposals.accept(1, 3)
     recipe = (desk.lineage.recipe(1) / "recipe.yaml").read_text()
     assert "learning_rate: 0.5" in recipe and "stress: 1.0 " in recipe
     diff = (desk.lineage.iteration(1) / "patch.diff").read_text()
@@ -121,7 +122,7 @@ def test_a_kill_between_publishing_and_recording_a_draft_or_a_candidate(desk: De
     shutil.copytree(desk.lineage.revision(1, 1), desk.lineage.iteration(1))
     desk.open()
     assert desk.due() == steps.AcceptDraft(1, 1)
-    desk.proposals.accept(1, 1, desk.state())
+    desk.proposals.accept(1, 1)
     assert not (desk.lineage.iteration(1) / "smoke").exists()
     assert problems(desk) == []
 
@@ -140,7 +141,7 @@ def test_a_draft_that_was_changed_on_disk_is_not_made_a_candidate(desk: Desk) ->
     desk.made.smoke(1, 1)
     (desk.lineage.revision(1, 1) / "recipe" / "train.py").write_text("print('another')\n")
     with pytest.raises(PausedError, match=r"0001-1/recipe is not as it was recorded"):
-        desk.proposals.accept(1, 1, desk.state())
+        desk.proposals.accept(1, 1)
 
 
 def test_a_stale_controller_leaves_transcript_and_drafts_alone(desk: Desk) -> None:
@@ -152,11 +153,11 @@ def test_a_stale_controller_leaves_transcript_and_drafts_alone(desk: Desk) -> No
     theirs.mkdir()
     before = desk.lineage.transcript.read_bytes()
     desk.open(taken_over)
-    exchange = Exchange(request={}, reply={}, prompt_tokens=5, completion_tokens=2, duration_s=1)
+    exchange = Exchange(request={}, reply=Reply(), duration_s=1)
     with pytest.raises(TakenOverError):
         desk.proposals.transcript.record(1, "researcher", exchange)
     with pytest.raises(TakenOverError):
-        desk.proposals.accept(1, 1, desk.state())
+        desk.proposals.accept(1, 1)
     assert desk.lineage.transcript.read_bytes() == before and theirs.is_dir()
 
 

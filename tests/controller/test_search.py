@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlipilot.controller.verification import verify_run
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.space import Scalar, values_in
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
-from tests.pilots.roles.conftest import calling
+from tests.pilots.roles.conftest import Speaker, calling
 
 SPACE = {
     "loss.energy": {"low": 0.1, "high": 1000, "log": True},
@@ -31,13 +31,10 @@ def _search(desk: Desk) -> Search:
 
 
 def _ask(desk: Desk, iteration: int) -> list[dict[str, Any]]:
-    """A turn of the pilot over its own server; returns the history that it was shown."""
+    """A turn of the pilot; returns the history that it saw."""
     desk.open()
-    with desk.proposals.resources:
-        desk.proposals.ask(iteration, desk.state())
-    newest = json.loads(desk.lineage.transcript.read_text().splitlines()[-1])
-    answers = [m["content"] for m in newest["request"]["messages"] if m["role"] == "tool"]
-    history: list[dict[str, Any]] = json.loads(answers[0])
+    history = desk.proposals.briefing.history(desk.state())
+    desk.proposals.ask(iteration, desk.state())
     return history
 
 
@@ -52,13 +49,30 @@ def test_tpe_drafts_sees_what_came_of_it_and_goes_on(tmp_path: Path, monkeypatch
     _ask(desk, 1)
     assert _values(desk.lineage.revision(1, 2) / "recipe") == suggested[1]
     desk.made.smoke(1, 2)
-    desk.proposals.accept(1, 2, desk.state())
+    desk.proposals.accept(1, 2)
     desk.made.candidate(1, 0.97)
     history = _ask(desk, 2)
     assert history[1]["title"] == "TPE, suggestion 1"
     assert history[1]["parameters"] == suggested[1]
     assert history[1]["score"]["violation"] < history[0]["score"]["violation"]
     assert _values(desk.lineage.revision(2, 1) / "recipe") == _search(desk).suggest(history)
+
+
+def test_a_turn_that_began_in_words_goes_on_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In earlier versions a search asked an endpoint of its own: a kill may have left such an exchange."""
+    desk = Desk(tmp_path / "run", monkeypatch, SPACE, kind="random", base_url=None)
+    spoken = Speaker(calling("show_history")).complete([{"role": "user", "content": "go"}], [])
+    desk.proposals.transcript.record(1, "researcher", spoken)
+    history = _ask(desk, 1)
+    assert _values(desk.lineage.revision(1, 1) / "recipe") == _search(desk).suggest(history)
+    assert [r.kind for r in desk.ledger.records if r.kind in ("exchange", "drafted")] == [
+        "exchange",
+        "drafted",
+    ]
+    assert desk.state().prompt_tokens == 10
+    assert [problem for problem in verify_run(desk.run).problems if "incumbent" not in problem] == []
 
 
 def test_an_iteration_whose_drafts_all_failed_is_a_bad_trial(

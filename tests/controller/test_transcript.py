@@ -11,9 +11,10 @@ from mlipilot.controller.state import replay
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
+from mlipilot.endpoint.exchange import Exchange
 from mlipilot.paths import LineagePaths
 from mlipilot.pilots.pilot_settings import PilotSettings
-from mlipilot.pilots.turn import Exchange
+from tests.endpoint.asking import as_reply
 from tests.endpoint.faulty_server import FaultyServer, json_body
 
 PILOT = PilotSettings(
@@ -21,7 +22,7 @@ PILOT = PilotSettings(
     usd_per_million_prompt_tokens=2.0,
     reviewer={"usd_per_million_completion_tokens": 10.0},
 )
-REPLY = {"choices": [{"message": {"content": "hi"}}]}
+HI = {"content": "hi"}
 
 
 def _transcript(root: Path) -> Transcript:
@@ -33,8 +34,9 @@ def test_what_an_endpoint_does_not_count_is_estimated_and_marked(tmp_path: Path)
     transcript = _transcript(tmp_path)
     request = {"messages": [{"role": "user", "content": "x" * 300}]}
     for said in (0, 7):
-        transcript.record(1, "reviewer", Exchange(request, REPLY, 5, said, 1.0))
-        transcript.record(1, "reviewer", Exchange(request, REPLY, 0, said, 1.0))
+        for counted in (5, 0):
+            reply = as_reply(HI, usage={"prompt_tokens": counted, "completion_tokens": said})
+            transcript.record(1, "reviewer", Exchange(request, reply, 1.0))
     lines = [json.loads(line) for line in transcript.path.read_text().splitlines()]
     bodies = [record.body for record in transcript.ledger.records]
     marks = [["completion_tokens"], ["prompt_tokens", "completion_tokens"], None, ["prompt_tokens"]]
@@ -58,9 +60,8 @@ def test_the_greatest_numbers_of_a_reply_can_be_recorded(tmp_path: Path) -> None
 
 def test_exchanges_that_a_kill_left_unacknowledged_are_taken_up(tmp_path: Path) -> None:
     transcript = _transcript(tmp_path)
-    exchange = Exchange(
-        request={"messages": []}, reply=REPLY, prompt_tokens=5, completion_tokens=2, duration_s=1
-    )
+    reply = as_reply(HI, usage={"prompt_tokens": 5, "completion_tokens": 2})
+    exchange = Exchange(request={"messages": []}, reply=reply, duration_s=1)
     transcript.record(1, "reviewer", exchange)
     line = transcript.path.read_text()
     with transcript.path.open("a") as stream:

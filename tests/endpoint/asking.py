@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.endpoint import faulty_server as faulty
 
@@ -16,6 +17,11 @@ GOOD = faulty.json_body(
     }
 )
 MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def as_reply(message: dict[str, Any], **fields: Any) -> Reply:
+    """The reply whose message this is; `fields` stand beside the choices, such as `usage`."""
+    return read_reply({"choices": [{"message": message}]} | fields)
 
 
 def endpoint_at(url: str, **changes: Any) -> Endpoint:

@@ -22,7 +22,7 @@ from tests.endpoint.faulty_server import Behaviour, FaultyServer
 def test_a_passing_fault_is_tried_again(faulty_server: FaultyServer, status: int) -> None:
     faulty_server.answers(faulty.error(status), faulty.error(status), GOOD)
     exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert exchange.message["content"] == "hello"
+    assert exchange.reply.text == "hello"
     assert len(faulty_server.requests) == 3
 
 
@@ -46,7 +46,7 @@ def test_a_passing_fault_is_tried_again(faulty_server: FaultyServer, status: int
 def test_garbage_counts_as_a_fault_and_is_tried_again(faulty_server: FaultyServer, fault: Behaviour) -> None:
     faulty_server.answers(fault, GOOD)
     exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert (exchange.prompt_tokens, exchange.completion_tokens) == (11, 2)
+    assert (exchange.reply.prompt_tokens, exchange.reply.completion_tokens) == (11, 2)
 
 
 LOADING = faulty.error(503, "Loading model")
@@ -154,7 +154,7 @@ def test_retry_after_is_honoured(faulty_server: FaultyServer, as_date: bool) -> 
 @pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "Mon, 99 Foo"])
 def test_a_retry_after_that_says_nothing_is_ignored(faulty_server: FaultyServer, nonsense: str) -> None:
     faulty_server.answers(faulty.error(429, Retry_After=nonsense), GOOD)
-    assert endpoint_at(faulty_server.base_url).complete(MESSAGES, []).message["content"] == "hello"
+    assert endpoint_at(faulty_server.base_url).complete(MESSAGES, []).reply.text == "hello"
 
 
 def test_a_wait_beyond_patience_pauses_instead(faulty_server: FaultyServer) -> None:
@@ -182,7 +182,7 @@ def test_an_echoing_endpoint_does_not_bring_the_key_into_any_text(faulty_server:
     echo = {"choices": [{"message": {"content": f"your key is {KEY}", KEY: [KEY]}}], "usage": {}}
     faulty_server.answers(faulty.json_body(echo))
     exchange = endpoint.complete([{"role": "user", "content": f"mine is {KEY}"}], [])
-    assert KEY not in json.dumps([exchange.request, exchange.reply])
+    assert KEY not in json.dumps([exchange.request, exchange.reply.raw])
     assert KEY not in repr(exchange)
     assert KEY not in repr(endpoint)
     texts = [
@@ -218,7 +218,7 @@ def test_numbers_that_canonical_json_has_no_form_for_do_not_reach_the_record(
             % (2**53, 2**53 - 1)
         )
     )
-    reply = endpoint_at(faulty_server.base_url).complete(MESSAGES, []).reply
+    reply = endpoint_at(faulty_server.base_url).complete(MESSAGES, []).reply.raw
     assert (reply["seed"], reply["x"], reply["y"]) == ("18446744073709551615", None, None)
     assert (reply["z"], reply["w"]) == (f"-{2**53}", 2**53 - 1)
     assert rfc8785.dumps(reply)

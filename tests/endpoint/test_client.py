@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mlipilot.endpoint.abilities import Abilities
-from mlipilot.endpoint.client import ContextOverflowError, Endpoint
+from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
+from mlipilot.endpoint.exchange import ContextOverflowError
 from mlipilot.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOOLS
 from mlipilot.errors import PausedError
 from tests.endpoint import faulty_server as faulty
@@ -139,7 +140,7 @@ def test_the_same_count_for_a_longer_conversation_is_a_conversation_cut_in_silen
     with pytest.raises(ContextOverflowError, match="2050 tokens, twice, of 18000 characters") as overflow:
         _told(endpoint, 18_000)
     assert overflow.value.context_tokens == 2050
-    assert overflow.value.exchange is not None and overflow.value.exchange.message["content"] == "b"
+    assert overflow.value.exchange is not None and overflow.value.exchange.reply.text == "b"
 
 
 @pytest.mark.parametrize("counts", [(2050, 2051), (0, 0), (300, 300), (5000, 5000)])

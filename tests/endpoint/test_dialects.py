@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mlipilot.endpoint.parsing import MAX_CALLS, ToolCall, parse_message
+from mlipilot.endpoint.parsing import MAX_CALLS, ToolCall
+from tests.endpoint.asking import as_reply
 from tests.endpoint.dialect_server import DIALECTS
 
 AWKWARD = {
@@ -21,7 +22,7 @@ Told = tuple[str, dict[str, Any]]
 
 
 def calls(content: str) -> list[ToolCall]:
-    return parse_message({"content": content}).calls
+    return as_reply({"content": content}).calls
 
 
 def told(content: str) -> list[Told]:
@@ -32,14 +33,14 @@ def told(content: str) -> list[Told]:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_call_is_read_in_every_dialect(dialect: str) -> None:
-    (call,) = parse_message(DIALECTS[dialect]("read_file", {"path": "recipe.yaml"})).calls
+    (call,) = as_reply(DIALECTS[dialect]("read_file", {"path": "recipe.yaml"})).calls
     assert (call.name, call.arguments, call.problem) == ("read_file", {"path": "recipe.yaml"}, None)
 
 
 # A text that ends the thoughts ends them, also inside of a call.
 @pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "inside the thoughts"])
 def test_text_that_looks_like_another_dialect_survives_as_an_argument(dialect: str) -> None:
-    (call,) = parse_message(DIALECTS[dialect]("replace_in_file", AWKWARD)).calls
+    (call,) = as_reply(DIALECTS[dialect]("replace_in_file", AWKWARD)).calls
     assert (call.name, call.arguments, call.problem) == ("replace_in_file", AWKWARD, None)
 
 

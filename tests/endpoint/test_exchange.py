@@ -19,7 +19,8 @@ def test_usage_may_be_missing(faulty_server: FaultyServer, usage: Any) -> None:
     reply = {"choices": [{"message": {"content": "x"}}], "usage": usage}
     faulty_server.answers(faulty.json_body(reply))
     exchange = endpoint_at(faulty_server.base_url).complete(MESSAGES, [])
-    assert (exchange.prompt_tokens, exchange.completion_tokens, exchange.finish_reason) == (0, 0, None)
+    said = exchange.reply
+    assert (said.prompt_tokens, said.completion_tokens, said.finish_reason) == (0, 0, None)
     sent = len(json.dumps(exchange.request))
     assert exchange.charged == exchange.estimates
     assert exchange.charged == {

@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from mlipilot.endpoint.abilities import MODES, Abilities, CallMode
 from mlipilot.endpoint.modes import call_schema, request_body
-from mlipilot.endpoint.parsing import parse_message
 from mlipilot.pilots.tools import tool_schemas
+from tests.endpoint.asking import as_reply
 from tests.pilots.test_tools import CLAIM
 
 TOOLS = tool_schemas()
@@ -74,7 +74,7 @@ def test_without_native_calls_the_conversation_is_plain_text_of_alternating_role
 
 def test_what_the_model_is_told_of_its_calls_is_what_is_read_from_it() -> None:
     told = request_body(MESSAGES, TOOLS, Abilities("prompt"))["messages"][2]
-    assert [call.name for call in parse_message(told).calls] == ["list_files", "read_file"]
+    assert [call.name for call in as_reply(told).calls] == ["list_files", "read_file"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlipilot.endpoint.parsing import MAX_CALLS, parse_message
+import mlipilot
+from mlipilot.endpoint.parsing import MAX_CALLS, read_reply
+from tests.endpoint.asking import as_reply
 
 READ = '{"name": "read_file", "arguments": {"path": "recipe.yaml"}}'
 WANTED = [("read_file", {"path": "recipe.yaml"})]
@@ -52,7 +55,7 @@ def native(name: Any, arguments: Any) -> dict[str, Any]:
     ],
 )
 def test_a_call_is_found_wherever_the_endpoint_put_it(message: dict[str, Any]) -> None:
-    reply = parse_message(message)
+    reply = as_reply(message)
     assert [(call.name, call.arguments) for call in reply.calls] == WANTED
     assert reply.calls[0].problem is None
 
@@ -75,7 +78,7 @@ def test_a_call_is_found_wherever_the_endpoint_put_it(message: dict[str, Any]) -
     ],
 )
 def test_what_is_no_call_is_not_taken_for_one(message: dict[str, Any]) -> None:
-    assert parse_message(message).calls == []
+    assert as_reply(message).calls == []
 
 
 @pytest.mark.parametrize(
@@ -93,59 +96,73 @@ def test_what_is_no_call_is_not_taken_for_one(message: dict[str, Any]) -> None:
     ],
 )
 def test_arguments_that_cannot_be_read_are_a_problem_and_leave_nothing_behind(arguments: Any) -> None:
-    (call,) = parse_message(native("read_file", arguments)).calls
+    (call,) = as_reply(native("read_file", arguments)).calls
     assert call.problem
     assert call.arguments == {}
 
 
 @pytest.mark.parametrize("arguments", ["", "{}", None, {}])
 def test_a_call_without_arguments_has_none(arguments: Any) -> None:
-    (call,) = parse_message(native("list_files", arguments)).calls
+    (call,) = as_reply(native("list_files", arguments)).calls
     assert (call.arguments, call.problem) == ({}, None)
 
 
+@pytest.mark.parametrize(
+    "answer", [None, [], {}, {"choices": None}, {"choices": []}, {"choices": [3]}, {"choices": [{}]}]
+)
+def test_an_answer_without_a_message_is_no_reply(answer: Any) -> None:
+    with pytest.raises(ValueError, match="the answer has no message"):
+        read_reply(answer)
+
+
+def test_nobody_else_looks_into_an_answer() -> None:
+    """It is read at the edge and when a record is replayed; the scripted pilot's server writes answers."""
+    package = Path(mlipilot.__file__).parent
+    texts = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
+    readers = {name for name, text in texts.items() if "read_reply(" in text}
+    assert readers == {"endpoint/parsing.py", "endpoint/client.py", "controller/recording.py"}
+    insiders = {name for name, text in texts.items() if '"finish_reason"' in text}
+    assert insiders == {"endpoint/parsing.py", "pilots/loopback.py"}
+
+
+def test_a_reply_says_where_its_call_stood() -> None:
+    assert as_reply(native("list_files", "{}")).is_native
+    assert not as_reply({"content": READ}).is_native and as_reply({"content": READ}).calls
+
+
 def test_a_native_call_goes_before_one_in_the_text() -> None:
-    reply = parse_message(native("list_files", "{}") | {"content": READ})
+    reply = as_reply(native("list_files", "{}") | {"content": READ})
     assert [call.name for call in reply.calls] == ["list_files"]
     assert reply.text == READ
 
 
 def test_several_calls_keep_their_order() -> None:
     text = f"<tool_call>{READ}</tool_call><tool_call>{READ.replace('read_file', 'write_file')}</tool_call>"
-    assert [c.name for c in parse_message({"content": text}).calls] == ["read_file", "write_file"]
+    assert [c.name for c in as_reply({"content": text}).calls] == ["read_file", "write_file"]
     text = f"[{READ}, {READ.replace('read_file', 'write_file')}]"
-    assert [c.name for c in parse_message({"content": text}).calls] == ["read_file", "write_file"]
+    assert [c.name for c in as_reply({"content": text}).calls] == ["read_file", "write_file"]
 
 
 def test_a_reply_that_repeats_for_ever_is_cut() -> None:
-    assert len(parse_message({"content": f"{READ}\n" * 1000}).calls) == MAX_CALLS
-    assert (
-        len(parse_message({"tool_calls": native("list_files", "{}")["tool_calls"] * 1000}).calls) == MAX_CALLS
-    )
-
-
-def test_ids_are_nine_alphanumerics_and_never_repeat() -> None:
-    message = {"tool_calls": native("list_files", "{}")["tool_calls"] * 3}
-    ids = [call.id for first in (0, 3) for call in parse_message(message, first).calls]
-    assert len(set(ids)) == 6
-    assert all(len(own) == 9 and own.isalnum() for own in ids)
+    assert len(as_reply({"content": f"{READ}\n" * 1000}).calls) == MAX_CALLS
+    assert len(as_reply({"tool_calls": native("list_files", "{}")["tool_calls"] * 1000}).calls) == MAX_CALLS
 
 
 def test_only_the_prose_behind_the_thoughts_counts_when_the_template_opened_them() -> None:
-    reply = parse_message({"content": f"Perhaps\n{READ}\n</think>\nI would rather wait."})
+    reply = as_reply({"content": f"Perhaps\n{READ}\n</think>\nI would rather wait."})
     assert reply.calls != []  # there is none outside
     listing = READ.replace("read_file", "list_files")
-    (call,) = parse_message({"content": f"Perhaps\n{READ}\n</think>\n{listing}"}).calls
+    (call,) = as_reply({"content": f"Perhaps\n{READ}\n</think>\n{listing}"}).calls
     assert call.name == "list_files"
 
 
 def test_a_name_is_made_fit_for_the_conversation() -> None:
-    (call,) = parse_message(native("read file\n<|x|>", "{}")).calls
+    (call,) = as_reply(native("read file\n<|x|>", "{}")).calls
     assert call.name == "read_file___x__"
 
 
 def test_thoughts_are_not_part_of_the_prose() -> None:
-    assert parse_message({"content": "<think>hm</think>Hello"}).text == "Hello"
+    assert as_reply({"content": "<think>hm</think>Hello"}).text == "Hello"
 
 
 _MARKS = (
@@ -190,5 +207,5 @@ _JSON = st.recursive(
     )
 )
 def test_no_message_whatever_raises(message: dict[str, Any]) -> None:
-    for call in parse_message(message).calls:
+    for call in as_reply(message).calls:
         json.dumps(call.arguments, allow_nan=False, ensure_ascii=False).encode()

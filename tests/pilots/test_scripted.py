@@ -15,16 +15,18 @@ import requests
 
 import mlipilot
 from mlipilot.endpoint.abilities import Abilities
-from mlipilot.endpoint.client import Endpoint, Exchange
+from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.exchange import Exchange
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.outcomes import Feedback
+from mlipilot.pilots.context import Room
+from mlipilot.pilots.loopback import LoopbackServer, serve_until_interrupted
+from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
 from mlipilot.pilots.pilot_settings import PilotSettings
-from mlipilot.pilots.scripted import ScriptedServer, serve_forever
-from mlipilot.pilots.textbook import NEEDED_TOOLS, fitting_moves, load_moves
+from mlipilot.pilots.scripted import NEEDED_TOOLS, fitting_moves, load_moves, scripted_pilot
 from mlipilot.pilots.tools import tool_schemas
-from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
+from mlipilot.pilots.turn import take_turn
 from mlipilot.yaml_places import find_place
 from tests.endpoint import faulty_server as faulty
 from tests.endpoint.faulty_server import FaultyServer
@@ -59,9 +61,9 @@ def play(tmp_path: Path) -> Callable[..., Outcome]:
     ) -> Outcome:
         path = tmp_path / "moves.yaml"
         path.write_text(json.dumps({"moves": moves}))
-        with ScriptedServer(moves=path) as server:
+        with LoopbackServer(scripted_pilot(path)) as server:
             endpoint = Endpoint(server.base_url, "scripted", None, PilotSettings(trust_env=False))
-            return take_turn(endpoint, turn, record)
+            return take_turn(endpoint, turn, Room(), record)
 
     return played
 
@@ -76,11 +78,11 @@ def test_a_turn_ends_in_a_proposal_with_the_draft_edited_and_comments_kept(
     text = (draft / "recipe.yaml").read_text()
     assert "  forces: 10            # weight of the forces\n" in text
     assert "  stage_two: {forces: 50.0, stress: 1000.0}\n" in text
-    called = [e.message["tool_calls"][0]["function"]["name"] for e in exchanges]
+    called = [e.reply.calls[0].name for e in exchanges]
     assert called == [
         "show_history", "list_files", "read_file", "set_value", "set_value", "submit_experiment"
     ]  # fmt: skip
-    assert all(e.prompt_tokens > 100 and e.completion_tokens > 5 for e in exchanges)
+    assert all(e.reply.prompt_tokens > 100 and e.reply.completion_tokens > 5 for e in exchanges)
 
 
 def test_a_draft_that_came_back_is_withdrawn(play: Callable[..., Outcome], make_turn: MakeTurn) -> None:
@@ -177,7 +179,7 @@ def test_the_same_request_gets_the_same_answer_byte_for_byte() -> None:
     request = {"model": "scripted", "messages": [{"role": "user", "content": "go"}], "tools": tool_schemas()}
     answers = []
     for _ in range(2):
-        with ScriptedServer() as server:
+        with LoopbackServer(scripted_pilot()) as server:
             answers.append(
                 requests.post(f"{server.base_url}/chat/completions", json=request, timeout=10).content
             )
@@ -199,14 +201,14 @@ def test_the_same_request_gets_the_same_answer_byte_for_byte() -> None:
     ],
 )
 def test_a_wrong_request_gets_an_openai_error(request_body: bytes, status: int, says: str) -> None:
-    with ScriptedServer() as server:
+    with LoopbackServer(scripted_pilot()) as server:
         answer = requests.post(f"{server.base_url}/chat/completions", data=request_body, timeout=10)
     assert answer.status_code == status
     assert says in answer.json()["error"]["message"]
 
 
 def test_without_tools_it_says_what_it_is() -> None:
-    with ScriptedServer() as server:
+    with LoopbackServer(scripted_pilot()) as server:
         body = {"messages": [{"role": "user", "content": "hi"}]}
         answer = requests.post(f"{server.base_url}/chat/completions", json=body, timeout=10).json()
         health = requests.get(server.base_url.replace("/v1", "/health"), timeout=10).json()
@@ -218,7 +220,7 @@ def test_without_tools_it_says_what_it_is() -> None:
 
 def test_the_openai_client_is_content_with_it() -> None:
     openai: Any = importlib.import_module("openai")  # a second to import, more to check the types of
-    with ScriptedServer() as server:
+    with LoopbackServer(scripted_pilot()) as server:
         client = openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
         assert [model.id for model in client.models.list()] == ["scripted"]
         messages = [{"role": "user", "content": "go"}]
@@ -232,17 +234,17 @@ def test_the_openai_client_is_content_with_it() -> None:
 
 
 def test_it_is_found_to_call_tools_natively_where_it_is_taken_for_a_language_model() -> None:
-    with ScriptedServer() as server:
+    with LoopbackServer(scripted_pilot()) as server:
         settings = PilotSettings(kind="openai", base_url=server.base_url, trust_env=False)
         with open_pilot(settings) as endpoint:
             assert endpoint.abilities == Abilities("native")
 
 
 def test_a_taken_port_is_the_users_to_mend() -> None:
-    with ScriptedServer() as server:
+    with LoopbackServer(scripted_pilot()) as server:
         port = int(server.base_url.rpartition(":")[2].removesuffix("/v1"))
         with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}[\s\S]*choose another --port"):
-            serve_forever(port, print)
+            serve_until_interrupted(scripted_pilot(), port, print)
 
 
 def test_it_can_be_served_on_its_own() -> None:
@@ -253,7 +255,9 @@ def test_it_can_be_served_on_its_own() -> None:
         addresses.append(url)
         ready.set()
 
-    threading.Thread(target=serve_forever, args=(0, announce), daemon=True).start()
+    threading.Thread(
+        target=serve_until_interrupted, args=(scripted_pilot(), 0, announce), daemon=True
+    ).start()
     assert ready.wait(10)
     models = requests.get(f"{addresses[0]}/models", timeout=10).json()
     assert models["data"][0]["id"] == "scripted"
@@ -263,7 +267,7 @@ def test_moves_of_a_wrong_form_are_the_users_to_mend(tmp_path: Path) -> None:
     path = tmp_path / "moves.yaml"
     path.write_text(json.dumps({"moves": [move("Forces", loss__forces=1) | {"edit": []}]}))
     with pytest.raises(InputError, match="unknown key"):
-        ScriptedServer(moves=path)
+        scripted_pilot(path)
 
 
 def test_open_pilot_serves_the_scripted_one_and_never_asks_a_proxy(
@@ -304,4 +308,4 @@ def test_an_interrupt_that_comes_as_soon_as_the_address_is_told_ends_it_well() -
     def announce(_: str) -> None:
         raise KeyboardInterrupt
 
-    serve_forever(0, announce)
+    serve_until_interrupted(scripted_pilot(), 0, announce)

@@ -1,4 +1,4 @@
-"""The search pilots over real HTTP, and the numbers that a hybrid pilot leaves to TPE."""
+"""The search pilots turn by turn, and the numbers that a hybrid pilot leaves to TPE."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlipilot.endpoint.client import Exchange
 from mlipilot.errors import InputError
-from mlipilot.pilots import open_pilot
-from mlipilot.pilots.calls import Call
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.messages import first_messages
 from mlipilot.pilots.novelty import recipe_identity
-from mlipilot.pilots.outcomes import Feedback
-from mlipilot.pilots.pilot_settings import Kind, PilotSettings
+from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
+from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.pilots.sampling import Search
-from mlipilot.pilots.search import ATTEMPTS, NEEDED_TOOLS, fresh_values, hold_numbers, next_call
+from mlipilot.pilots.search import ATTEMPTS, hold_numbers, next_fresh, propose
 from mlipilot.pilots.space import Parameter, Space, values_in
-from mlipilot.pilots.tools import tool_schemas
-from mlipilot.pilots.turn import GaveUp, Outcome, Proposal, TurnInput, take_turn
 from mlipilot.pilots.workbench import Workbench
 from mlipilot.yaml_places import with_values
 from tests.pilots.conftest import RECIPE_YAML, history_entry
 
 MakeTurn = Callable[..., TurnInput]
+GOLDEN = Path(__file__).with_name("golden_search.json")
 KINDS: tuple[Kind, ...] = ("random", "tpe", "cma-es")
 SPACE: Space = {
     "loss.forces": Parameter(low=1, high=1000, log=True),
@@ -56,27 +51,20 @@ def trials(number: int) -> list[dict[str, Any]]:
     return history
 
 
-def play(
-    kind: Kind, turn: TurnInput, record: Callable[[Exchange], None] = lambda _: None, space: Space = SPACE
-) -> Outcome:
-    with open_pilot(PilotSettings(kind=kind), search=search(kind, space)) as endpoint:
-        told = replace(turn, context_tokens=endpoint.context_tokens, reply_tokens=endpoint.reply_tokens)
-        return take_turn(endpoint, told, record)
+def play(kind: Kind, turn: TurnInput, space: Space = SPACE) -> Outcome:
+    return propose(search(kind, space), turn)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_turn_ends_in_a_proposal_with_every_parameter_set_and_comments_kept(
     make_turn: MakeTurn, draft: Path, kind: Kind
 ) -> None:
-    exchanges: list[Exchange] = []
     history = trials(6)
-    outcome = play(kind, make_turn(history=history), exchanges.append)
+    outcome = play(kind, make_turn(history=history))
     assert isinstance(outcome, Proposal)
     text = (draft / "recipe.yaml").read_text()
     assert values_in(text, SPACE) == search(kind).suggest(history)
     assert "# weight of the forces\n" in text and "kind: constant" in text
-    called = [e.message["tool_calls"][0]["function"]["name"] for e in exchanges]
-    assert called == ["show_history", "read_file", "write_file", "submit_experiment"]
     claim = outcome.hypothesis
     assert claim.title.endswith(", suggestion 7") and "after 7 trials" in claim.hypothesis
     assert f"loss.forces = {values_in(text, SPACE)['loss.forces']}" in claim.hypothesis
@@ -86,11 +74,9 @@ def test_a_turn_ends_in_a_proposal_with_every_parameter_set_and_comments_kept(
 
 def test_a_long_history_reaches_it_whole(make_turn: MakeTurn) -> None:
     history = [one | {"diff": "+ x\n" * 700} for one in trials(80)]
-    exchanges: list[Exchange] = []
-    outcome = play("random", make_turn(history=history), exchanges.append)
+    outcome = play("random", make_turn(history=history))
     assert isinstance(outcome, Proposal)
     assert "after 81 trials" in outcome.hypothesis.hypothesis
-    assert exchanges[-1].prompt_tokens > 4096
 
 
 def test_a_claim_says_when_tpe_still_draws_at_random(make_turn: MakeTurn) -> None:
@@ -129,19 +115,19 @@ def test_a_draft_that_comes_back_with_a_suggestion_gets_the_next_one() -> None:
     history = trials(4)
     made = [search("tpe").suggest(history, attempt) for attempt in range(ATTEMPTS)]
     incumbent = values_in(RECIPE_YAML, SPACE)
-    assert fresh_values(search("tpe"), history, [incumbent]) == made[0]
-    assert fresh_values(search("tpe"), history, [made[0]]) == made[1]
-    assert fresh_values(search("tpe"), history, [made[1], incumbent]) == made[2]
-    assert fresh_values(search("tpe"), history, [made[-1]]) == made[0]
-    assert fresh_values(search("tpe"), history, made) is None
+    assert next_fresh(made, [incumbent]) == made[0]
+    assert next_fresh(made, [made[0]]) == made[1]
+    assert next_fresh(made, [made[1], incumbent]) == made[2]
+    assert next_fresh(made, [made[-1]]) == made[0]
+    assert next_fresh(made, made) is None
 
 
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [
-        (None, "read_file was refused: error: there is no file"),
+        (None, "there is no file 'recipe.yaml'; the files are: train.py"),
         ("loss: {forces: 1}\n", "no longer has each value of the space on a line of its own"),
-        ("\x00", "read_file was refused: error: recipe.yaml is binary"),
+        ("\x00", "recipe.yaml is binary"),
     ],
 )
 def test_a_recipe_that_it_cannot_edit_is_said_so(
@@ -155,29 +141,31 @@ def test_a_recipe_that_it_cannot_edit_is_said_so(
     assert outcome.reason.startswith("Random search: ") and says in outcome.reason
 
 
-@pytest.mark.parametrize("history", ["no JSON", "{}", "[3]", "error: no"])
-def test_a_history_that_it_cannot_read_is_said_so(history: str) -> None:
-    calls = [Call("show_history", {}), Call("read_file", {"path": "recipe.yaml"})]
-    messages: list[dict[str, Any]] = []
-    for call, result in zip(calls, (history, RECIPE_YAML), strict=True):
-        function = {"name": call.name, "arguments": json.dumps(call.arguments)}
-        messages.append({"role": "assistant", "tool_calls": [{"id": call.name, "function": function}]})
-        messages.append({"role": "tool", "tool_call_id": call.name, "content": result})
-    answer = next_call(messages, search("tpe"))
-    assert (answer.name, answer.arguments["reason"][:28]) == ("give_up", "TPE: the history is not in a")
-
-
-def test_every_tool_that_it_uses_exists() -> None:
-    assert {tool["function"]["name"] for tool in tool_schemas()} >= NEEDED_TOOLS
-
-
-def test_a_missing_package_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_told_before_anything_is_edited(
+    make_turn: MakeTurn, draft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "cmaes", None)
-    with (
-        pytest.raises(InputError, match=r"mlipilot\[hpo\]"),
-        open_pilot(PilotSettings(kind="cma-es"), search=search("cma-es")),
-    ):
-        pass
+    with pytest.raises(InputError, match=r"mlipilot\[hpo\]"):
+        play("cma-es", make_turn())
+    assert (draft / "recipe.yaml").read_text() == RECIPE_YAML
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seeds_give_the_proposals_that_they_ever_gave(
+    make_turn: MakeTurn, draft: Path, incumbent: Path, kind: Kind
+) -> None:
+    """As recorded when searches spoke over HTTP: a run begun then goes on as it would have."""
+    history = trials(0)
+    recorded = json.loads(GOLDEN.read_text(encoding="utf-8"))[kind]
+    for iteration, expected in enumerate(recorded, start=1):
+        shutil.copytree(incumbent, draft, dirs_exist_ok=True)
+        outcome = play(kind, make_turn(iteration=iteration, history=history))
+        assert isinstance(outcome, Proposal)
+        claim = outcome.hypothesis
+        assert [claim.title, claim.hypothesis, claim.mechanism] == expected
+        values = values_in((draft / "recipe.yaml").read_text(), SPACE)
+        score = {"violation": 1000 / float(values["loss.forces"]), "log_objective": None}
+        history.append(history_entry(iteration, claim.title, parameters=values, score=score))
 
 
 def test_a_hybrid_turn_begins_with_tpes_numbers_and_tells_the_model(make_turn: MakeTurn, draft: Path) -> None:

@@ -10,18 +10,12 @@ from pathlib import Path
 import pytest
 
 from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.exchange import Exchange
 from mlipilot.errors import PausedError
+from mlipilot.pilots.context import Room
+from mlipilot.pilots.outcomes import GaveUp, NoProposal, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.pilot_settings import PilotSettings
-from mlipilot.pilots.turn import (
-    Exchange,
-    GaveUp,
-    NoProposal,
-    Outcome,
-    Proposal,
-    TurnInput,
-    log_key,
-    take_turn,
-)
+from mlipilot.pilots.turn import take_turn
 from tests.endpoint import faulty_server as faulty
 from tests.endpoint.faulty_server import Behaviour, FaultyServer
 from tests.pilots.test_tools import CLAIM
@@ -43,7 +37,7 @@ class Table:
         self.server.answers(*behaviours)
         settings = PilotSettings(max_retries=0, trust_env=False)
         endpoint = Endpoint(self.server.base_url, "m", "sk-very-secret-key", settings)
-        return take_turn(endpoint, replace(self.turn, replies=replies), self.exchanges.append)
+        return take_turn(endpoint, replace(self.turn, replies=replies), Room(), self.exchanges.append)
 
     def heard(self, request: int) -> str:
         """The last message that the model was sent with a request."""
@@ -66,7 +60,7 @@ def test_an_edit_and_a_submission_make_a_proposal(table: Table, draft: Path, inc
 def test_every_exchange_is_recorded_as_it_was_and_without_the_key(table: Table) -> None:
     table.play(EDIT, SUBMIT)
     assert [exchange.request for exchange in table.exchanges] == table.server.requests
-    assert "sk-very-secret-key" not in json.dumps([[e.request, e.reply] for e in table.exchanges])
+    assert "sk-very-secret-key" not in json.dumps([[e.request, e.reply.raw] for e in table.exchanges])
     assert len(table.exchanges[1].request["messages"]) == 4
 
 
@@ -150,6 +144,15 @@ def test_broken_calls_are_fed_back_and_leave_valid_json_in_the_conversation(tabl
     assert (call["function"]["name"], call["function"]["arguments"]) == ("read_file", "{}")
     assert answer["tool_call_id"] == call["id"]
     assert "not JSON" in answer["content"]
+
+
+def test_ids_are_nine_alphanumerics_and_never_repeat(table: Table) -> None:
+    listing = {"id": "same", "function": {"name": "list_files", "arguments": "{}"}}
+    table.play(faulty.message(tool_calls=[listing] * 2), EDIT, GIVE_UP)
+    told = table.server.requests[-1]["messages"]
+    ids = [call["id"] for message in told for call in message.get("tool_calls", [])]
+    assert len(set(ids)) == 3 and all(len(own) == 9 and own.isalnum() for own in ids)
+    assert ids == [message["tool_call_id"] for message in told if message["role"] == "tool"]
 
 
 def test_a_call_that_came_as_text_is_told_back_as_a_call(table: Table) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
+from mlipilot.pilots.context import Room
+from mlipilot.pilots.outcomes import NoProposal, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.pilot_settings import PilotSettings
-from mlipilot.pilots.turn import NoProposal, Outcome, Proposal, TurnInput, log_key, take_turn
+from mlipilot.pilots.turn import take_turn
 from tests.endpoint import dialect_server as dialects
 from tests.endpoint import faulty_server as faulty
 from tests.endpoint.dialect_server import DIALECTS, counted, says
@@ -40,7 +42,7 @@ class Play:
         self.server.answers(*behaviours)
         given = {"max_retries": 2, "backoff_s": 0.01, "request_timeout_s": 5, "trust_env": False} | settings
         self.endpoint = Endpoint(self.server.base_url, "m", None, PilotSettings(**given))
-        return take_turn(self.endpoint, self.turn, lambda exchange: None)
+        return take_turn(self.endpoint, self.turn, Room(), lambda exchange: None)
 
     def is_patched(self) -> bool:
         return "decay: 0.99\n" in (self.turn.draft / "recipe.yaml").read_text()

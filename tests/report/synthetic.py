@@ -19,7 +19,7 @@ from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.audit.places import Place
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
-from mlipilot.controller.candidates import publish_candidate, publish_draft
+from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.prepare import copy_recipe, starting_body
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
@@ -120,8 +120,13 @@ class SyntheticRun:
     def propose(self, number: int, hypothesis: dict[str, Any] | None, edits: dict[str, str]) -> None:
         """Publish a candidate: the baseline's recipe.yaml with texts replaced."""
         with self._edited(edits) as recipe:
-            before = self.run.recipe
-            body = publish_candidate(self.lineage.iteration(number), recipe, before, hypothesis)
+            final, draft = self.lineage.iteration(number), self.run.root / "draft"
+            if hypothesis is None:
+                body = publish_baseline(final, recipe)
+            else:
+                drafted = publish_draft(draft, recipe, self.run.recipe, hypothesis)
+                body = publish_candidate(final, draft, drafted)
+                shutil.rmtree(draft)
         if number:
             spent = {"iteration": number, "prompt_tokens": 5400, "completion_tokens": 450, "usd": 0.0}
             append_line(self.lineage.transcript, line := json.dumps({"iteration": number}))

@@ -7,7 +7,6 @@ trains on isolated atoms of zero energy. Here both places are looked at, and wri
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from mlipilot.datasets.base import DECIMALS, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 from mlipilot.errors import InputError
+from mlipilot.nearness import near
 from mlipilot.untrusted import one_line
 
 ENERGIES_IN_EV = {
@@ -195,9 +195,9 @@ class _Labelled:
         """The numbers under `key`, finite and of one of `shapes`."""
         if key not in self.known:
             there = sorted(name for name in self.known if name not in ("numbers", "positions"))
-            near = difflib.get_close_matches(key, there, n=1)
+            meant = near(key, there)
             listed = one_line(", ".join(there), 200) or "no label at all"
-            mend = f"did you mean --{option}-key {near[0]}?" if near else f"it has {listed}: --{option}-key"
+            mend = f"did you mean --{option}-key {meant[0]}?" if meant else f"it has {listed}: --{option}-key"
             raise self.wrong(f"there is no {key!r}", mend)
         try:
             values = np.asarray(self.known[key], dtype=float)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from mlipilot.datasets.qm7_b3lyp.qm7_file import read_qm7
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.records import Molecule
 from mlipilot.errors import InputError
+from mlipilot.nearness import did_you_mean
 
 _UNPAIRED = {"H": 1, "C": 2, "N": 3, "O": 2, "S": 2}  # ground states of the free atoms
 
@@ -39,10 +39,9 @@ def _choose(names: Sequence[str], options: Qm7B3lypOptions) -> set[str]:
         return {str(name) for name in rng.choice(list(names), options.molecules, replace=False)}
     for name in options.molecules:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
             raise InputError(
                 f"there is no molecule {name!r} in the source {options.source}",
-                mend=f"did you mean {near[0]!r}?" if near else None,
+                mend=did_you_mean(name, names),
             )
     return set(options.molecules)
 

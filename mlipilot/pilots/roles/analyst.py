@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlipilot.endpoint.client import Completer
+from mlipilot.endpoint.exchange import Completer
 from mlipilot.pilots.context import Room, lesson_lines
 from mlipilot.pilots.messages import render
 from mlipilot.pilots.roles.asking import Recorder, as_text, ask_role, function

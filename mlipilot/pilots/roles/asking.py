@@ -8,29 +8,20 @@ from dataclasses import replace
 from typing import Any
 
 from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
-from mlipilot.endpoint.parsing import ParsedReply, ToolCall, parse_message
+from mlipilot.endpoint.parsing import Reply, ToolCall
+from mlipilot.endpoint.tools import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.untrusted import clip, one_line
 
 TRIES = 3
 """So many replies a role has before it is taken to have nothing to say."""
 Recorder = Callable[[Exchange], None]
-Schema = dict[str, Any]
 
 
 def function(name: str, description: str, **texts: str) -> Schema:
     """A tool whose arguments are required texts, each with its description."""
     properties = {key: {"type": "string", "description": text} for key, text in texts.items()}
-    parameters = {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-    return {
-        "type": "function",
-        "function": {"name": name, "description": description, "parameters": parameters},
-    }
+    return tool_entry(name, description, object_schema(properties))
 
 
 def ask_role(
@@ -53,7 +44,7 @@ def ask_role(
                 record(overflow.exchange)
             return None, ""
         record(exchange)
-        reply = parse_message(exchange.message)
+        reply = exchange.reply
         text = "" if exchange.is_cut_off else reply.text
         call, problem = _fitting(reply, tools, cut_off=exchange.is_cut_off)
         if call is not None:
@@ -63,7 +54,7 @@ def ask_role(
     return None, text
 
 
-def _fitting(reply: ParsedReply, tools: list[Schema], *, cut_off: bool) -> tuple[ToolCall | None, str]:
+def _fitting(reply: Reply, tools: list[Schema], *, cut_off: bool) -> tuple[ToolCall | None, str]:
     """The call, or what was wrong with the reply."""
     if cut_off:
         return None, "Your reply was cut off because it was too long."

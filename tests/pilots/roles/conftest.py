@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mlipilot.endpoint.client import Exchange
+from mlipilot.endpoint.exchange import Exchange
+from mlipilot.endpoint.parsing import read_reply
 
 
 class Speaker:
@@ -23,7 +24,9 @@ class Speaker:
         self.heard.append(list(messages))
         message = self.messages[min(len(self.heard), len(self.messages)) - 1]
         choice = {"message": message, "finish_reason": self.finish_reason}
-        return Exchange({"messages": messages, "tools": tools}, {"choices": [choice]}, 10, 5, 0.1)
+        usage = {"prompt_tokens": 10, "completion_tokens": 5}
+        reply = read_reply({"choices": [choice], "usage": usage})
+        return Exchange({"messages": messages, "tools": tools}, reply, 0.1)
 
 
 def calling(name: str, **arguments: Any) -> dict[str, Any]:

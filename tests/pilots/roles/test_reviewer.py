@@ -97,7 +97,7 @@ def test_a_long_change_leaves_room() -> None:
 
 
 def test_one_whose_context_is_too_small_approves() -> None:
-    class Small:
+    class Small(Speaker):
         def complete(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Exchange:
             raise ContextOverflowError("too long", 512)
 
