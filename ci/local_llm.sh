@@ -78,9 +78,9 @@ from mlipilot.controller.state import replay
 
 state = replay(read_ledger(RunPaths(Path(sys.argv[1])).lineage(0).ledger))
 for iteration in state.iterations[1:]:
-    said = iteration.verdict["verdict"] if iteration.verdict else f"no proposal: {iteration.no_proposal}"
+    said = iteration.verdict.verdict if iteration.verdict else f"no proposal: {iteration.no_proposal}"
     print(f"iteration {iteration.number}: {iteration.title or '-'}: {said}")
-measured = [i for i in state.iterations[1:] if i.verdict and i.verdict["verdict"] != "invalid"]
+measured = [i for i in state.iterations[1:] if i.verdict and i.verdict.verdict != "invalid"]
 print(f"{len(measured)} of {len(state.iterations) - 1} hypotheses were trained and judged;")
 print(f"{state.exchanges} exchanges, {state.prompt_tokens} + {state.completion_tokens} tokens")
 sys.exit(not measured)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 JobKind = Literal["smoke", "train", "evaluate", "sealed"]
 
@@ -28,17 +27,6 @@ class JobKey:
         if self.kind == "smoke":
             return f"{self.iteration:04d}-{self.revision}/smoke"
         return f"{self.iteration:04d}/seed-{self.seed}/{self.kind}"
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """How ledger records name the job."""
-        named = {"iteration": self.iteration, "seed": self.seed, "job": self.kind}
-        return named | ({"revision": self.revision} if self.kind == "smoke" else {})
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> JobKey:
-        """The job that a ledger record's body speaks of."""
-        return cls(body["iteration"], body["seed"], body["job"], body.get("revision", 0))
 
 
 @dataclass(frozen=True)

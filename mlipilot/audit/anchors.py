@@ -27,9 +27,10 @@ from mlipilot.audit.accounts import (
     slurm_time,
     this_cluster,
 )
+from mlipilot.audit.events.running import CampaignStarted, JobFinished
 from mlipilot.audit.evidence import NAME as NAME
 from mlipilot.audit.evidence import extracts, requested_names, spools
-from mlipilot.audit.ledger import LedgerError, Record, read_ledger
+from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.places import clusters_by_record
 from mlipilot.audit.verification import Verification
 from mlipilot.paths import LineagePaths, RunPaths
@@ -99,7 +100,7 @@ def _ledgers(run: RunPaths) -> Ledgers:
 
 
 def _is_on_slurm(records: Sequence[Record]) -> bool:
-    return any(r.kind == "campaign_started" and r.body.get("backend") == "slurm" for r in records)
+    return any(started.backend == "slurm" for _, started in of_kind(records, CampaignStarted))
 
 
 def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verification) -> Iterator[Anchor]:
@@ -107,8 +108,8 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verificati
     earlier: dict[str, Record] = {}
     clusters = clusters_by_record(records)
     for record in records:
-        if record.kind == "job_finished" and record.body.get("job_id") is not None:
-            job_id, name = str(record.body["job_id"]), str(record.body.get("job_name"))
+        if isinstance(record.event, JobFinished) and record.event.job_id is not None:
+            job_id, name = record.event.job_id, str(record.event.job_name)
             match = NAME.fullmatch(name)
             head = earlier.get(match[1]) if match else None
             if head is not None and (_NUMBER.fullmatch(job_id) or _OF_HYPERQUEUE.fullmatch(job_id)):

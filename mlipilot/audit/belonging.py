@@ -29,7 +29,7 @@ def verify_campaign(run: RunPaths, found: Verification) -> None:
         (run.protected, "protected_sha256"),
     ):
         here = sha256_file(path) if path.is_file() else ""
-        said = {lineage: str(record.body.get(key)) for lineage, record in found.begun.items()}
+        said = {lineage: str(getattr(started, key)) for lineage, (_, started) in found.begun.items()}
         if here in said.values():
             for lineage, digest in said.items():
                 if digest != here:
@@ -47,12 +47,12 @@ def verify_images(run: RunPaths, found: Verification) -> None:
         now = sha256_bytes(read_regular(run.image_digest, _DIGEST_BYTES))
     except OSError:
         now = ""
-    images = {lineage: record.body.get("image_sha256") for lineage, record in found.begun.items()}
+    images = {lineage: started.image_sha256 for lineage, (_, started) in found.begun.items()}
     files = {lineage: sha256_bytes(f"{image}\n".encode()) for lineage, image in images.items() if image}
-    homes = {Place.of(found.begun[lineage].body) for lineage, digest in files.items() if digest == now}
+    homes = {Place.of(found.begun[lineage][1]) for lineage, digest in files.items() if digest == now}
     for lineage, digest in files.items():
-        record = found.begun[lineage]
-        place = Place.of(record.body)
+        record, started = found.begun[lineage]
+        place = Place.of(started)
         if digest != now and homes and place not in homes:
             found.notes.append(
                 f"{lineage.ledger}: its jobs ran in another image, {one_line(str(images[lineage]), 64)} "
@@ -65,9 +65,9 @@ def verify_images(run: RunPaths, found: Verification) -> None:
 
 def copied_without_lessons(run: RunPaths, told_by: Collection[int], found: Verification) -> set[LineagePaths]:
     """Lineages of a place from which no lesson has come into `findings.jsonl` with them; a note says so."""
-    places = {lineage: Place.of(record.body) for lineage, record in found.begun.items()}
+    places = {lineage: Place.of(started) for lineage, (_, started) in found.begun.items()}
     heard_of = {place for lineage, place in places.items() if lineage.number in told_by}
-    taught = {run.lineage(lesson["lineage"]) for lesson in found.lessons}
+    taught = {run.lineage(lesson.lineage) for lesson in found.lessons}
     if len(set(places.values())) < 2:
         return set()
     copied = {lineage for lineage in taught & places.keys() if places[lineage] not in heard_of}

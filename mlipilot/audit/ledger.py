@@ -8,34 +8,62 @@ tamper-proof: whoever can write the directory can rewrite all of it, and a cut t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import rfc8785
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from mlipilot.audit.events import Event, body_of, read_event
+from mlipilot.audit.events.running import LedgerRepaired
 from mlipilot.audit.files import append_line, sha256_bytes
 from mlipilot.errors import CheckFailedError
 
 GENESIS = "0" * 64
+_E = TypeVar("_E", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One event of a lineage."""
+    """One event of a lineage, and its place in the chain."""
 
     seq: int
     prev: str
     time: str
+    """ISO 8601, UTC, to the millisecond."""
+    event: Event
+    hash: str
+
+
+class LedgerError(CheckFailedError):
+    """The chain is broken, or this version cannot read it; the message names the file and the line."""
+
+
+def _with_zone(time: str) -> str:
+    if datetime.fromisoformat(time).tzinfo is None:
+        raise ValueError("no time zone")
+    return time
+
+
+class _Fields(BaseModel):
+    """A line as it is written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    seq: int
+    prev: str
+    time: Annotated[str, AfterValidator(_with_zone)]
     kind: str
     body: dict[str, Any]
     hash: str
 
 
-class LedgerError(CheckFailedError):
-    """The chain is broken; the message names the file and the line."""
+def of_kind(records: Iterable[Record], model: type[_E]) -> Iterator[tuple[Record, _E]]:
+    """The records whose events are of one kind, each with its event."""
+    return ((record, record.event) for record in records if isinstance(record.event, model))
 
 
 def canonical_digest(value: Any) -> str:
@@ -51,17 +79,17 @@ def _parse(line: bytes, expected_seq: int, prev: str) -> Record:
     """One checked record. Raises ValueError saying what is wrong with the line."""
     try:
         fields = json.loads(line)
-        record = Record(**fields)
-    except (ValueError, TypeError):
+        said, digest = _Fields.model_validate(fields), _digest(fields)
+    except (ValueError, RecursionError):
         raise ValueError("not a ledger record") from None
-    if _digest(fields) != record.hash:
+    if digest != said.hash:
         raise ValueError("the record does not match its hash")
-    if record.seq != expected_seq or record.prev != prev:
+    if said.seq != expected_seq or said.prev != prev:
         raise ValueError("the record does not follow the one before it")
     # The line must be exactly what was written: a changed space or key order is a change too.
     if line != _line(fields).encode():
         raise ValueError("the line is not in the form in which it was written")
-    return record
+    return Record(said.seq, said.prev, said.time, read_event(said.kind, said.body), said.hash)
 
 
 def _line(fields: Mapping[str, Any]) -> str:
@@ -117,9 +145,9 @@ class Ledger:
         """A kill or a full disk in mid-write leaves a torn last line: cut it off, and say so in the chain."""
         with self.path.open("rb+") as stream:
             stream.truncate(self.path.stat().st_size - len(torn))
-        self.append("ledger_repaired", {"bytes_cut": len(torn), "sha256": sha256_bytes(torn)})
+        self.append(LedgerRepaired(bytes_cut=len(torn), sha256=sha256_bytes(torn)))
 
-    def append(self, kind: str, body: Mapping[str, Any]) -> Record:
+    def append(self, event: Event) -> Record:
         """Write one record durably and return it.
 
         Raises OSError, and what `fence` raises, with the file as it was before.
@@ -128,12 +156,12 @@ class Ledger:
             "seq": len(self.records),
             "prev": self.head,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "kind": kind,
-            "body": json.loads(json.dumps(body, allow_nan=False)),
+            "kind": event.kind,
+            "body": body_of(event),
         }
         fields["hash"] = _digest(fields)
         self.fence()
         append_line(self.path, _line(fields))
-        record = Record(**fields)
+        record = Record(fields["seq"], fields["prev"], fields["time"], event, fields["hash"])
         self.records.append(record)
         return record

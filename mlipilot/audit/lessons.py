@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlipilot.audit.events.proposing import Lesson, Proposed
+from mlipilot.audit.events.running import CampaignStarted, Verdict
 from mlipilot.audit.ledger import Record
 
 
-def lessons_of(lineage: int, records: Iterable[Record]) -> list[dict[str, Any]]:
-    """One line of `findings.jsonl` for each lesson that says something; every field is the ledger's."""
+class Finding(BaseModel):
+    """One lesson with its provenance: a line of `findings.jsonl`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    lineage: int = Field(ge=0)
+    iteration: int = Field(ge=0)
+    pilot: str
+    title: str
+    verdict: str
+    lesson: str
+    verdict_record: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hash of the ledger's record of the verdict."""
+    time: str
+
+    @property
+    def text(self) -> str:
+        """For a prompt: where it comes from, then the lesson."""
+        where = f"lineage {self.lineage}, iteration {self.iteration} ({self.verdict})"
+        return f"{where}: {self.title}: {self.lesson}"
+
+
+def lessons_of(lineage: int, records: Iterable[Record]) -> list[Finding]:
+    """A finding for each lesson of a verdict that says something; every field is the ledger's."""
     pilot = ""
     titles: dict[int, str] = {}
-    verdicts: dict[int, Record] = {}
+    verdicts: dict[int, tuple[str, str]] = {}
     lessons = []
     for record in records:
-        number = record.body.get("iteration", 0)
-        match record.kind:
-            case "campaign_started":
-                pilot = record.body["pilot"]
-            case "proposed":
-                titles[number] = record.body["title"]
-            case "verdict":
-                verdicts[number] = record
-            case "lesson" if record.body["text"]:
+        match record.event:
+            case CampaignStarted() as started:
+                pilot = started.pilot
+            case Proposed() as proposed:
+                titles[proposed.iteration] = proposed.title
+            case Verdict() as judged:
+                verdicts[judged.iteration] = judged.verdict, record.hash
+            case Lesson(iteration=number, text=text) if text and number in verdicts.keys() & titles.keys():
+                verdict, of_verdict = verdicts[number]
                 lessons.append(
-                    {
-                        "lineage": lineage,
-                        "iteration": number,
-                        "pilot": pilot,
-                        "title": titles[number],
-                        "verdict": verdicts[number].body["verdict"],
-                        "lesson": record.body["text"],
-                        "verdict_record": verdicts[number].hash,
-                        "time": record.time,
-                    }
+                    Finding(
+                        lineage=lineage,
+                        iteration=number,
+                        pilot=pilot,
+                        title=titles[number],
+                        verdict=verdict,
+                        lesson=text,
+                        verdict_record=of_verdict,
+                        time=record.time,
+                    )
                 )
     return lessons

@@ -6,13 +6,12 @@ which directory the run lay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from mlipilot.audit.ledger import Record
+from mlipilot.audit.events.running import CampaignStarted, Resumed
+from mlipilot.audit.ledger import Record, of_kind
 from mlipilot.untrusted import one_line
-
-_SESSIONS = ("campaign_started", "resumed")
 
 
 class Place(NamedTuple):
@@ -22,26 +21,20 @@ class Place(NamedTuple):
     run: str | None = None
 
     @property
-    def body(self) -> dict[str, str | None]:
-        """How a ledger's record says it."""
-        return {"cluster": self.cluster, "run": self.run}
-
-    @property
     def words(self) -> str:
         """For people."""
         on = f"on cluster {self.cluster}, " if self.cluster else ""
         return one_line(f"{on}in {self.run or 'a directory that its ledger does not name'}", 300)
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Place:
-        """What the body of a record says, which another machine may have written."""
-        cluster, run = (body.get(name) for name in ("cluster", "run"))
-        return cls(str(cluster) if cluster else None, str(run) if run else None)
+    def of(cls, session: CampaignStarted | Resumed) -> Place:
+        """Where a controller took the lineage up, which another machine may have written."""
+        return cls(session.cluster or None, session.run or None)
 
 
 def place_at_start(records: Iterable[Record]) -> Place:
     """Where the lineage was begun."""
-    return next((Place.of(r.body) for r in records if r.kind == "campaign_started"), Place())
+    return next((Place.of(started) for _, started in of_kind(records, CampaignStarted)), Place())
 
 
 def clusters_by_record(records: Iterable[Record]) -> list[str | None]:
@@ -49,7 +42,8 @@ def clusters_by_record(records: Iterable[Record]) -> list[str | None]:
     found: list[str | None] = []
     for record in records:
         here = found[-1] if found else None
-        found.append(Place.of(record.body).cluster if record.kind in _SESSIONS else here)
+        event = record.event
+        found.append(Place.of(event).cluster if isinstance(event, CampaignStarted | Resumed) else here)
     return found
 
 

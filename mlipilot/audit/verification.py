@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from mlipilot.audit.events.running import CampaignStarted
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import Record
+from mlipilot.audit.lessons import Finding
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest
 from mlipilot.audit.protected import read_protected
 from mlipilot.paths import LineagePaths, RunPaths
@@ -24,10 +24,10 @@ class Verification:
     accounted: set[Path] = field(default_factory=set)
     """Every file that a record or a manifest speaks of."""
     records: int = 0
-    begun: dict[LineagePaths, Record] = field(default_factory=dict)
+    begun: dict[LineagePaths, tuple[Record, CampaignStarted]] = field(default_factory=dict)
     """What each lineage that has begun says of its beginning."""
-    lessons: list[dict[str, Any]] = field(default_factory=list)
-    """Bodies of the lessons that the ledgers hold."""
+    lessons: list[Finding] = field(default_factory=list)
+    """Those that the ledgers hold."""
     anchors: int = 0
     """Names of Slurm jobs that hold the hash of a record before the job's end."""
     witnessed: int = 0
@@ -54,14 +54,14 @@ class Verification:
         with suppress(ValueError):  # check_manifest has named the line
             self.accounted |= {directory / name for name in read_manifest(directory)}
 
-    def expect_protected(self, run: RunPaths, started: Mapping[str, Any], where: str) -> dict[str, str]:
-        """Check spec, scorecard, recipe and data against what the body of `campaign_started` stands on.
+    def expect_protected(self, run: RunPaths, started: CampaignStarted, where: str) -> dict[str, str]:
+        """Check spec, scorecard, recipe and data against the digests that a lineage began with.
 
         Returns the digests of all protected files by name, none when their record cannot be read.
         """
-        self.expect(run.protected, str(started.get("protected_sha256")), where)
-        self.expect(run.spec, str(started.get("spec_sha256")), where)
-        self.expect(run.scorecard, str(started.get("scorecard_sha256")), where)
+        self.expect(run.protected, started.protected_sha256, where)
+        self.expect(run.spec, started.spec_sha256, where)
+        self.expect(run.scorecard, started.scorecard_sha256, where)
         try:
             recorded = read_protected(run.protected)
         except (OSError, ValueError):

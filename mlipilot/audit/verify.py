@@ -7,21 +7,21 @@ as a whole by its owner: `audit/anchors.py` asks Slurm's accounts. It says "tamp
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
+from mlipilot.audit.events.proposing import Drafted, Exchange, Proposed
+from mlipilot.audit.events.running import CampaignStarted, Finished, JobFinished, Verdict
 from mlipilot.audit.files import files_below, sha256_bytes, tree_digest
-from mlipilot.audit.ledger import LedgerError, Record, read_ledger
-from mlipilot.audit.lessons import lessons_of
+from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
+from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.audit.protected import differing_toolkit
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification import Verification
 from mlipilot.errors import InputError
-from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.paths import LineagePaths, RunPaths
 
 
 def verify_digests(run: RunPaths) -> Verification:
@@ -55,12 +55,12 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
         return
     found.records += len(records)
     found.lessons += lessons_of(lineage.number, records)
-    started = next(_of_kind(records, "campaign_started"), None)
-    if started is None:
+    begun = next(of_kind(records, CampaignStarted), None)
+    if begun is None:
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
         return
-    found.begun[lineage] = started
-    _verify_protected(run, lineage, started, found)
+    found.begun[lineage] = first, started = begun
+    _verify_protected(run, started, _where(lineage, first), found)
     _verify_transcript(lineage, records, found, is_over=is_over)
     _verify_drafts(lineage, records, found)
     judged = _verify_iterations(lineage, records, found)
@@ -81,18 +81,13 @@ def verify_lineage_digests(run: RunPaths, lineage: LineagePaths) -> list[str]:
     return found.problems
 
 
-def _of_kind(records: list[Record], kind: str) -> Iterator[Record]:
-    return (record for record in records if record.kind == kind)
-
-
 def _where(lineage: LineagePaths, record: Record) -> str:
     return f"{lineage.ledger.name}, record {record.seq} of {lineage.root.name}"
 
 
-def _verify_protected(run: RunPaths, lineage: LineagePaths, first: Record, found: Verification) -> None:
+def _verify_protected(run: RunPaths, started: CampaignStarted, where: str, found: Verification) -> None:
     """Spec, scorecard, recipe and data against the digests that the run began with."""
-    where = _where(lineage, first)
-    recorded = found.expect_protected(run, first.body, where)
+    recorded = found.expect_protected(run, started, where)
     changed = differing_toolkit(recorded) if recorded else []
     if changed:
         found.notes.append(
@@ -111,17 +106,17 @@ def _tell(found: Verification, said: str, *, is_over: bool, mend: str) -> None:
 def _verify_transcript(
     lineage: LineagePaths, records: list[Record], found: Verification, *, is_over: bool
 ) -> None:
-    exchanges = list(_of_kind(records, "exchange"))
+    exchanges = list(of_kind(records, Exchange))
     path = lineage.transcript
     if not exchanges and not path.exists():
         return
     found.accounted.add(path)
     data = path.read_bytes() if path.exists() else b""
     *lines, torn = data.split(b"\n")
-    for number, record in enumerate(exchanges, start=1):
+    for number, (record, exchange) in enumerate(exchanges, start=1):
         if number > len(lines):
             found.problems.append(f"{path}:{number}: missing (recorded in {_where(lineage, record)})")
-        elif sha256_bytes(lines[number - 1]) != record.body["sha256"]:
+        elif sha256_bytes(lines[number - 1]) != exchange.sha256:
             found.problems.append(f"{path}:{number}: changed (differs from {_where(lineage, record)})")
     if torn or len(lines) > len(exchanges):
         said = f"{path}:{len(exchanges) + 1}: a line that the ledger does not know"
@@ -130,26 +125,24 @@ def _verify_transcript(
 
 def _verify_drafts(lineage: LineagePaths, records: list[Record], found: Verification) -> None:
     """Each revision as it was submitted; its smoke step's attempts, which lie in it, have their own seals."""
-    for record in _of_kind(records, "drafted"):
-        directory = lineage.revision(record.body["iteration"], record.body["revision"])
-        sealed = record.body["manifest_sha256"]
-        found.expect_sealed(directory, sealed, _where(lineage, record), allow_extra=True)
+    for record, draft in of_kind(records, Drafted):
+        directory = lineage.revision(draft.iteration, draft.revision)
+        found.expect_sealed(directory, draft.manifest_sha256, _where(lineage, record), allow_extra=True)
 
 
 def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Verification) -> set[int]:
     judged = set()
-    for record in _of_kind(records, "verdict"):
-        number = record.body["iteration"]
-        judged.add(number)
-        directory = lineage.iteration(number)
-        found.expect_sealed(directory, record.body["manifest_sha256"], _where(lineage, record))
-    for record in _of_kind(records, "proposed"):
-        directory = lineage.iteration(record.body["iteration"])
+    for record, verdict in of_kind(records, Verdict):
+        judged.add(verdict.iteration)
+        directory = lineage.iteration(verdict.iteration)
+        found.expect_sealed(directory, verdict.manifest_sha256, _where(lineage, record))
+    for record, proposed in of_kind(records, Proposed):
+        directory = lineage.iteration(proposed.iteration)
         where = _where(lineage, record)
-        found.expect(directory / "patch.diff", record.body["patch_sha256"], where)
-        found.expect(directory / "hypothesis.yaml", record.body["hypothesis_sha256"], where)
-        recipe = lineage.recipe(record.body["iteration"])
-        if tree_digest(recipe) != record.body["recipe_digest"]:
+        found.expect(directory / "patch.diff", proposed.patch_sha256, where)
+        found.expect(directory / "hypothesis.yaml", proposed.hypothesis_sha256, where)
+        recipe = lineage.recipe(proposed.iteration)
+        if tree_digest(recipe) != proposed.recipe_digest:
             found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {where})")
     return judged
 
@@ -158,25 +151,22 @@ def _verify_attempts(
     lineage: LineagePaths, records: list[Record], judged: set[int], found: Verification
 ) -> None:
     """Attempts that no iteration's seal holds: of an open iteration, of smoke steps, of the sealed check."""
-    for record in _of_kind(records, "job_finished"):
-        key = JobKey.of(record.body)
-        if key.kind in ("train", "evaluate") and key.iteration in judged:
+    for record, ended in of_kind(records, JobFinished):
+        if ended.job in ("train", "evaluate") and ended.iteration in judged:
             continue
-        attempt = lineage.attempt(key, record.body["attempt"])
-        if record.body["manifest_sha256"] is not None:
-            found.expect_sealed(attempt, record.body["manifest_sha256"], _where(lineage, record))
+        attempt = lineage.attempt(ended.key, ended.attempt)
+        if ended.manifest_sha256 is not None:
+            found.expect_sealed(attempt, ended.manifest_sha256, _where(lineage, record))
         elif left := files_below(attempt):
             found.accounted |= set(left)
-            found.notes.append(
-                f"{attempt}: {record.body['outcome']} without a seal; what it left is not checked"
-            )
+            found.notes.append(f"{attempt}: {ended.outcome} without a seal; what it left is not checked")
 
 
 def _verify_incumbent(
     lineage: LineagePaths, records: list[Record], found: Verification, *, is_over: bool
 ) -> None:
-    verdicts = list(_of_kind(records, "verdict"))
-    expected = verdicts[-1].body["incumbent"] if verdicts else None
+    verdicts = [verdict for _, verdict in of_kind(records, Verdict)]
+    expected = verdicts[-1].incumbent if verdicts else None
     found.accounted.add(lineage.incumbent)
     if expected is None:
         return
@@ -195,25 +185,23 @@ def _verify_findings(run: RunPaths, told: bytes, over: set[Path], found: Verific
     missing, told_by = list(found.lessons), set[int]()
     for number, line in enumerate(lines, start=1):
         try:
-            missing.remove(lesson := json.loads(line))
-            told_by.add(lesson["lineage"])
+            missing.remove(lesson := Finding.model_validate_json(line))
+            told_by.add(lesson.lineage)
         except ValueError:
             found.problems.append(
                 f"{run.findings}:{number}: no ledger holds this lesson, or it is there twice"
             )
     copied = copied_without_lessons(run, told_by, found)
     for lesson in missing:
-        lineage = run.lineage(lesson["lineage"])
+        lineage = run.lineage(lesson.lineage)
         if lineage in copied:
             continue
-        said = (
-            f"{run.findings}: the lesson of iteration {lesson['iteration']} of {lineage.root.name} is missing"
-        )
+        said = f"{run.findings}: the lesson of iteration {lesson.iteration} of {lineage.root.name} is missing"
         _tell(found, said, is_over=lineage.root in over, mend="`mlipilot resume` adds it")
 
 
 def _is_over(lineage: LineagePaths) -> bool:
     try:
-        return any(record.kind == "finished" for record in read_ledger(lineage.ledger))
+        return any(of_kind(read_ledger(lineage.ledger), Finished))
     except LedgerError:
         return True

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.files import sha256_file, tree_digest
 from mlipilot.audit.manifest import MANIFEST, check_manifest
 from mlipilot.campaign.spec import CampaignSpec
@@ -118,7 +119,7 @@ class Attempts:
             order=self.order(key, number, trained),
             anchor=anchor,
             kind="train" if key.kind in ("train", "smoke") else "evaluate",
-            avoid_nodes=[end["bad_node"] for end in ends if end.get("bad_node")],
+            avoid_nodes=[end.bad_node for end in ends if end.bad_node],
         )
 
     def withdraw_unrecorded(self, state: State, iteration: int) -> None:
@@ -140,12 +141,11 @@ class Attempts:
                 )
             shutil.rmtree(attempt)
 
-    def collect(self, key: JobKey, number: int) -> dict[str, Any] | None:
-        """The `job_finished` body of an attempt that is over, or None while it goes on."""
+    def collect(self, key: JobKey, number: int) -> JobFinished | None:
+        """How an attempt ended that is over, or None while it goes on."""
         attempt = self.lineage.attempt(key, number)
         standing = self.backend.standing(attempt)
-        body: dict[str, Any] = key.body | {
-            "attempt": number,
+        said: dict[str, Any] = {
             "job_id": standing.job_id,
             "job_name": standing.job_name,
             "node": standing.node,
@@ -157,13 +157,14 @@ class Attempts:
                 result = self._sealed_result(attempt)
                 if key.kind == "smoke" and result["outcome"] == "ok" and (fault := smoke_fault(attempt)):
                     result |= {"outcome": "failed", "reason": fault}
-                if body["job_id"] is None:  # the submitter's answer is not to be had; the seal names it, too
-                    body["job_id"] = read_result(attempt).job_id
-                return body | result
+                if standing.job_id is None:  # the submitter's answer is not to be had; the seal names it, too
+                    said["job_id"] = read_result(attempt).job_id
+                return JobFinished.of(key, number, **said, **result)
             case "ended":
                 self.backend.give_up(attempt)
                 how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
-                return body | how | {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}
+                spent = {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0}
+                return JobFinished.of(key, number, **said, **how, **spent, manifest_sha256=None)
             case _:
                 return None
 

@@ -71,15 +71,15 @@ class Briefing:
     def entry(self, state: State, iteration: Iteration) -> dict[str, Any]:
         """One of them."""
         number = iteration.number
-        verdict = iteration.verdict or {"verdict": "invalid", "reason": iteration.no_proposal, "effects": []}
+        verdict = iteration.verdict
         return {
             "iteration": number,
             "title": iteration.title or "no proposal",
-            "hypothesis": (iteration.hypothesis or {}).get("hypothesis", ""),
-            "verdict": str(verdict["verdict"]),
-            "reason": verdict["reason"] or "",
-            "effects": verdict["effects"],
-            "score": {name: verdict.get(name) for name in ("violation", "log_objective")},
+            "hypothesis": iteration.hypothesis.hypothesis if iteration.hypothesis else "",
+            "verdict": verdict.verdict if verdict else "invalid",
+            "reason": (verdict.reason if verdict else iteration.no_proposal) or "",
+            "effects": [effect.model_dump() for effect in verdict.effects] if verdict else [],
+            "score": {name: getattr(verdict, name, None) for name in ("violation", "log_objective")},
             "metrics": self.mean_metrics(state, number),
             "parameters": self.parameters(iteration),
             "diff": self.diff(iteration),
@@ -130,7 +130,7 @@ class Briefing:
         iteration = state.iterations[number]
         draft = iteration.drafts[-1]
         if iteration.sent_back:
-            text = clean(str((draft.review or {})["text"]))
+            text = clean(iteration.reviews[draft.revision].text)
             return Feedback(draft.revision, draft.title, "reviewer", text)
         smoke = state.smoke(number, draft.revision)
         if smoke is None or smoke.ended is None:
@@ -138,7 +138,7 @@ class Briefing:
                 f"nothing says why revision {draft.revision} of iteration {number} came back"
             )
         key = JobKey(number, self.spec.seeds[0], "smoke", draft.revision)
-        text = smoke_feedback(self.lineage.attempt(key, smoke.number), str(smoke.ended["reason"]))
+        text = smoke_feedback(self.lineage.attempt(key, smoke.number), str(smoke.ended.reason))
         return Feedback(draft.revision, draft.title, "smoke", text)
 
     def mean_metrics(self, state: State, number: int) -> dict[str, float]:

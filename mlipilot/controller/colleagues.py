@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from mlipilot.audit.events.proposing import Lesson, Reviewed
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.lessons import lessons_of
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
-from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.findings import add_finding
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls
@@ -48,15 +49,15 @@ class Colleagues:
             found = self._reviewed(iteration, revision, state)
         except BudgetSpentError as spent:
             found = Review(True, f"the reviewer was not asked: {spent}")
-        body = {"iteration": iteration, "revision": revision, "approved": found.approved, "text": found.text}
-        self.ledger.append("reviewed", body)
+        said = Reviewed(iteration=iteration, revision=revision, approved=found.approved, text=found.text)
+        self.ledger.append(said)
         return f"the reviewer {'agrees' if found.approved else 'objects'}: {found.text}"
 
     def _reviewed(self, iteration: int, revision: int, state: State) -> Review:
         entry = state.iterations[iteration]
         reviewer = self._endpoint("reviewer", iteration, revision)
         draft = ReviewInput(
-            hypothesis=entry.drafts[revision - 1].hypothesis,
+            hypothesis=entry.drafts[revision - 1].hypothesis.model_dump(),
             diff=self.briefing.diff(entry),
             history=self.briefing.history(state),
             max_steps=self.spec.budget.optimizer_steps,
@@ -72,7 +73,7 @@ class Colleagues:
             text = self._lesson(iteration, state) or ""
         except BudgetSpentError:
             text = ""
-        self.ledger.append("lesson", {"iteration": iteration, "text": text})
+        self.ledger.append(Lesson(iteration=iteration, text=text))
         self.share_lessons()
         return f"lesson: {text}" if text else "no lesson"
 
@@ -82,9 +83,10 @@ class Colleagues:
         analyst = self._endpoint("analyst", iteration, revision)
         heard = heard_now(self.briefing, self.ledger, self.recording, "analyst", iteration, revision)
         verdicts = [i.verdict for i in state.iterations[:iteration] if i.verdict is not None]
+        incumbents = [verdict.incumbent for verdict in verdicts if verdict.incumbent is not None]
         judged = LessonInput(
             entry=self.briefing.entry(state, entry),
-            before=self.briefing.mean_metrics(state, verdicts[-1]["incumbent"]),
+            before=self.briefing.mean_metrics(state, incumbents[-1]),
             lessons=self.briefing.lessons(heard),
             room=Room(analyst.context_tokens, analyst.reply_tokens),
         )
@@ -94,7 +96,7 @@ class Colleagues:
     def share_lessons(self) -> None:
         """Have every lesson of the ledger among the run's findings: a kill may have come between the two."""
         for lesson in lessons_of(self.lineage.number, self.ledger.records):
-            add_finding(self.run, Finding(**lesson))
+            add_finding(self.run, lesson)
 
     def _metered(self, endpoint: Endpoint) -> Metered:
         return Metered(endpoint, self.ledger, self.spec.budget)

@@ -9,32 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from mlipilot.audit.files import append_line
+from mlipilot.audit.lessons import Finding
 from mlipilot.paths import RunPaths
-
-
-class Finding(BaseModel):
-    """One lesson with its provenance."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lineage: int = Field(ge=0)
-    iteration: int = Field(ge=0)
-    pilot: str
-    title: str
-    verdict: str
-    lesson: str
-    verdict_record: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Hash of the ledger's record of the verdict."""
-    time: str
-
-    @property
-    def text(self) -> str:
-        """For a prompt: where it comes from, then the lesson."""
-        where = f"lineage {self.lineage}, iteration {self.iteration} ({self.verdict})"
-        return f"{where}: {self.title}: {self.lesson}"
 
 
 def add_finding(run: RunPaths, finding: Finding) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from mlipilot.audit.events.proposing import ExpectedEffect
+from mlipilot.audit.events.running import GradedEffect
 from mlipilot.controller.accept import mean, pooled_noise
 from mlipilot.evaluation.scorecard import AcceptRule
-from mlipilot.pilots.hypothesis import Direction, ExpectedEffect, Grade
+from mlipilot.pilots.hypothesis import Direction, Grade
 
 SeedValues = Sequence[Mapping[str, float | None]]
 
 
 def grade_effects(
     rule: AcceptRule, effects: Sequence[ExpectedEffect], old: SeedValues, new: SeedValues
-) -> list[dict[str, Any]]:
+) -> list[GradedEffect]:
     """Each expected effect with its grade and the mean values before and after.
 
     `old` and `new` hold the incumbent's and the candidate's metric values, one mapping a seed. A metric
@@ -25,18 +26,18 @@ def grade_effects(
     return [_grade(rule, effect, old, new) for effect in effects]
 
 
-def _grade(rule: AcceptRule, effect: ExpectedEffect, old: SeedValues, new: SeedValues) -> dict[str, Any]:
+def _grade(rule: AcceptRule, effect: ExpectedEffect, old: SeedValues, new: SeedValues) -> GradedEffect:
     before, after = _finite(old, effect.metric), _finite(new, effect.metric)
-    entry: dict[str, Any] = {
-        "metric": effect.metric,
-        "direction": effect.direction,
-        "before": mean(before) if before else None,
-        "after": mean(after) if after else None,
-        "grade": "unclear",
-    }
+    grade: Grade = "unclear"
     if before and after:
-        entry["grade"] = _verdict(effect.direction, _movement(rule, before, after))
-    return entry
+        grade = _verdict(effect.direction, _movement(rule, before, after))
+    return GradedEffect(
+        metric=effect.metric,
+        direction=effect.direction,
+        before=mean(before) if before else None,
+        after=mean(after) if after else None,
+        grade=grade,
+    )
 
 
 def _finite(seeds: SeedValues, metric: str) -> list[float]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
+from mlipilot.audit.events import proposing
 from mlipilot.audit.ledger import Ledger, LedgerError, read_open_ledger
 from mlipilot.controller.findings import read_findings
 from mlipilot.paths import LineagePaths, RunPaths
@@ -47,10 +47,10 @@ def note(ledger: Ledger, role: Role, iteration: int, heard: Heard) -> None:
     """Write down what a role is told of others, where there are any."""
     if heard.records:
         records = {str(number): count for number, count in heard.records.items()}
-        body = {"iteration": iteration, "role": role, "findings": heard.findings, "records": records}
-        ledger.append("heard", body)
+        told = proposing.Heard(iteration=iteration, role=role, findings=heard.findings, records=records)
+        ledger.append(told)
 
 
-def as_recorded(run: RunPaths, body: dict[str, Any]) -> Heard:
-    """What the body of a `heard` record of `run` says."""
-    return Heard(run, body["findings"], {int(number): count for number, count in body["records"].items()})
+def as_recorded(run: RunPaths, told: proposing.Heard) -> Heard:
+    """What was on record before, in the ledger of a lineage of `run`."""
+    return Heard(run, told.findings, {int(number): count for number, count in told.records.items()})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from contextlib import ExitStack
 
+from mlipilot.audit.events import running
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.leftovers import drop_staged_claims
 from mlipilot.audit.lock import Hold, controller_lock
 from mlipilot.audit.manifest import drop_unsealable, write_manifest
-from mlipilot.audit.places import Place
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.campaign.spec import load_locked
@@ -22,7 +22,7 @@ from mlipilot.controller.cut_short import drop_unrecorded
 from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation_words import LOCAL, doors_of
 from mlipilot.controller.observer import Observer
-from mlipilot.controller.prepare import check_image, prepare_data, starting_body
+from mlipilot.controller.prepare import check_image, prepare_data, starting
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.serving import end_if_last, endpoint_job
@@ -126,8 +126,8 @@ class Controller:
         self.hand_back = HandBack(run, lineage.number)
         self.resources = resources
         mine = this_job()
-        place = Place(mine.cluster if mine else None, str(run.root))
-        self.session = {"epoch": hold.epoch} | place.body
+        cluster = mine.cluster if mine else None
+        self.session = running.Resumed(epoch=hold.epoch, cluster=cluster, run=str(run.root))
 
     def work(self, number: int, *, unattended: bool = False) -> State:
         """Take steps until the lineage is over; one that is over is left as it is."""
@@ -154,8 +154,7 @@ class Controller:
         self._check_protected()
         transcript.recover()  # before this session is on record: what is found belongs to the one before
         if self.state().started is None:  # a pause while preparing may be on record already
-            body = starting_body(self.run, self.spec, number) | self.session
-            self.ledger.append("campaign_started", body)
+            self.ledger.append(starting(self.run, self.spec, number, self.session))
             self.observer.event(
                 f"campaign {self.spec.name} begins: profile {self.spec.profile}, "
                 f"pilot {self.spec.pilot.label}, {self.spec.budget.iterations} iterations, "
@@ -164,7 +163,7 @@ class Controller:
             if self.spec.jobs.backend == "local":
                 self.observer.event(f"warning: {LOCAL}")
         else:
-            self.ledger.append("resumed", self.session)
+            self.ledger.append(self.session)
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         # The model is loaded while the baseline is trained. Who takes over a wait for jobs needs none yet.
         if self.job is not None and not (self.lineage.cancel.exists() or self.state().in_flight()):
@@ -187,9 +186,9 @@ class Controller:
         Whether it mends by itself is for `sbatch/successor.sh`, which reads the record's line.
         """
         self.observer.event(f"paused: {paused}")
-        body = {"reason": str(paused), "mends_by_itself": paused.mends_by_itself}
+        pause = running.Paused(reason=str(paused), mends_by_itself=paused.mends_by_itself)
         try:
-            self.ledger.append("paused", body)
+            self.ledger.append(pause)
         except OSError as error:
             self.observer.event(f"the pause could not be written to the ledger: {error}")
 
@@ -218,7 +217,7 @@ class Controller:
             case steps.SubmitJob(key, attempt):
                 self._check_protected()
                 # The intent alone: what is in flight is started, all together, before it is waited for.
-                self.ledger.append("job_submitted", key.body | {"attempt": attempt})
+                self.ledger.append(running.JobSubmitted.of(key, attempt))
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self.observer.event(f"job {key.text} starts{again}")
             case steps.AwaitJobs():
@@ -229,13 +228,13 @@ class Controller:
                 said = self.colleagues.draw_lesson(iteration, state)
                 self.observer.event(f"iteration {iteration}: {said}")
             case steps.CompareSealed():
-                self.ledger.append("sealed_check", sealed_summary(state, self.measurements))
+                self.ledger.append(sealed_summary(state, self.measurements))
             case steps.Pause(reason):
                 raise PausedError(reason)
             case steps.Finish(reason):
                 self.ledger.fence()
                 drop_unrecorded(self.lineage, state)
-                self.ledger.append("finished", {"reason": reason, "incumbent": state.incumbent})
+                self.ledger.append(running.Finished(reason=reason, incumbent=state.incumbent))
                 self.observer.event(f"finished: {reason}")
 
     def _check_protected(self) -> None:
@@ -257,16 +256,16 @@ class Controller:
             in_flight = state.in_flight()
             self.attempts.ensure_started(state, [(key, a.number) for key, a in in_flight], self.ledger.head)
             for key, attempt in in_flight:
-                body = self.attempts.collect(key, attempt.number)
-                if body is not None:
+                ended = self.attempts.collect(key, attempt.number)
+                if ended is not None:
                     known = {LOCAL, *doors_of(self.ledger.records)}
-                    self.ledger.append("job_finished", body)
+                    self.ledger.append(ended)
                     for door in doors_of(self.ledger.records):
                         if door not in known:
                             self.observer.event(f"warning: {door}")
-                    why = "" if body["outcome"] == "ok" else f": {body['reason']}"
-                    why += f" (sealed by {one_line(body['sealed_by'])})" if body.get("sealed_by") else ""
-                    self.observer.event(f"job {key.text} {body['outcome']} in {body['wall_s']:.0f} s{why}")
+                    why = "" if ended.outcome == "ok" else f": {ended.reason}"
+                    why += f" (sealed by {one_line(ended.sealed_by)})" if ended.sealed_by else ""
+                    self.observer.event(f"job {key.text} {ended.outcome} in {ended.wall_s:.0f} s{why}")
                     over = True
             if over:
                 return
@@ -286,12 +285,14 @@ class Controller:
         drop_unsealable(directory)
         manifest = write_manifest(directory)
         kept = ("verdict", "reason", "violation", "log_objective", "gain", "threshold", "measure", "effects")
-        record = {"iteration": number, "incumbent": body["incumbent"], "manifest_sha256": manifest}
-        record |= {key: body[key] for key in kept}
-        record["verdict_sha256"] = sha256_file(directory / "verdict.json")
-        self.ledger.append("verdict", record)
-        self._point_at_incumbent(body["incumbent"])
-        self.observer.event(f"iteration {number} {body['verdict']}: {body['reason']}")
+        verdict = running.Verdict(
+            **{key: body[key] for key in ("iteration", "incumbent", *kept)},
+            manifest_sha256=manifest,
+            verdict_sha256=sha256_file(directory / "verdict.json"),
+        )
+        self.ledger.append(verdict)
+        self._point_at_incumbent(verdict.incumbent)
+        self.observer.event(f"iteration {number} {verdict.verdict}: {verdict.reason}")
 
     def _point_at_incumbent(self, number: int | None) -> None:
         if number is None:
@@ -315,14 +316,14 @@ class Controller:
         goes_on = self.attempts.backend.cancel(*directories, tell=self.observer.event)
         for key, attempt in in_flight:
             try:
-                body = self.attempts.collect(key, attempt.number)
+                ended = self.attempts.collect(key, attempt.number)
             except PausedError:  # nobody is there who could say
                 if not goes_on:
                     raise
                 continue
-            if body is not None:
-                self.ledger.append("job_finished", body)
-        self.ledger.append("cancelled", {})
+            if ended is not None:
+                self.ledger.append(ended)
+        self.ledger.append(running.Cancelled())
         self.lineage.cancel.unlink()
         resuming = self.run.resuming(self.lineage.number)
         raise CancelledError(f"cancelled on request; {resuming} would go on", goes_on)

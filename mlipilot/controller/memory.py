@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from mlipilot.audit.events.proposing import EndpointProbed
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.state import replay
 from mlipilot.endpoint.abilities import Abilities, Finding
@@ -23,5 +24,5 @@ class LedgerMemory:
     def note(self, finding: Finding) -> None:
         """Append what was found out, and what that cost."""
         body = asdict(finding)
-        body["usd"] = self._settings.price_usd(finding.prompt_tokens, finding.completion_tokens)
-        self._ledger.append("endpoint_probed", body.pop("abilities") | body)
+        usd = self._settings.price_usd(finding.prompt_tokens, finding.completion_tokens)
+        self._ledger.append(EndpointProbed(**body.pop("abilities"), **body, usd=usd))

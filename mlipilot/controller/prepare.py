@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
+from mlipilot.audit.events.running import CampaignStarted, Resumed
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.leftovers import staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
@@ -140,20 +140,21 @@ def check_image(run: RunPaths) -> None:
         )
 
 
-def starting_body(run: RunPaths, spec: CampaignSpec, lineage: int) -> dict[str, Any]:
-    """What the first record of a lineage says: every digest that the run stands on."""
-    return {
-        "lineage": lineage,
-        "campaign": spec.name,
-        "profile": spec.profile,
-        "pilot": spec.pilot.label,
-        "backend": spec.jobs.backend,
-        "spec_sha256": sha256_file(run.spec),
-        "scorecard_sha256": sha256_file(run.scorecard),
-        "recipe_digest": tree_digest(run.recipe),
-        "data_manifest_sha256": sha256_file(run.data / MANIFEST),
-        "protected_sha256": sha256_file(run.protected),
-        "prompts_digest": prompts_digest(),
-        "versions": versions(),
-        "image_sha256": os.environ.get(_IMAGE_DIGEST),
-    }
+def starting(run: RunPaths, spec: CampaignSpec, lineage: int, session: Resumed) -> CampaignStarted:
+    """How a lineage begins: every digest that the run stands on. `session`: where its controller is."""
+    return CampaignStarted(
+        **session.model_dump(exclude_unset=True),
+        lineage=lineage,
+        campaign=spec.name,
+        profile=spec.profile,
+        pilot=spec.pilot.label,
+        backend=spec.jobs.backend,
+        spec_sha256=sha256_file(run.spec),
+        scorecard_sha256=sha256_file(run.scorecard),
+        recipe_digest=tree_digest(run.recipe),
+        data_manifest_sha256=sha256_file(run.data / MANIFEST),
+        protected_sha256=sha256_file(run.protected),
+        prompts_digest=prompts_digest(),
+        versions=versions(),
+        image_sha256=os.environ.get(_IMAGE_DIGEST),
+    )

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.events import body_of, proposing
+from mlipilot.audit.ledger import Ledger, of_kind
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_leftovers, publish_baseline, publish_candidate, publish_draft
@@ -51,7 +52,7 @@ class Proposals:
     def propose_baseline(self) -> None:
         """Publish the starting recipe as iteration 0."""
         body = publish_baseline(self.lineage.iteration(0), self.run.recipe)
-        self.ledger.append("proposed", {"iteration": 0} | body)
+        self.ledger.append(proposing.Proposed(iteration=0, **body))
 
     def ask(self, iteration: int, state: State) -> str:
         """One turn of the pilot; returns what came of it. Raises PausedError when it cannot be had."""
@@ -75,10 +76,10 @@ class Proposals:
                 stated = hypothesis.model_dump(mode="json")
                 self.ledger.fence()  # a turn takes long; what lies there may be another controller's by now
                 body = publish_draft(final, self.lineage.draft, incumbent, stated)
-                self.ledger.append("drafted", {"iteration": iteration, "revision": revision} | body)
+                self.ledger.append(proposing.Drafted(iteration=iteration, revision=revision, **body))
                 said = f"revision {revision}: {hypothesis.title}"
             case GaveUp(reason) if revision == 1:
-                self.ledger.append("gave_up", {"iteration": iteration, "reason": reason})
+                self.ledger.append(proposing.GaveUp(iteration=iteration, reason=reason))
                 said = f"the pilot gave up: {reason}"
             case GaveUp(reason):
                 said = self.drop(iteration, f"revision {revision - 1} was withdrawn: {reason}")
@@ -131,16 +132,16 @@ class Proposals:
 
     def accept(self, iteration: int, revision: int) -> str:
         """Make the newest draft its iteration's candidate. Raises PausedError as `publish_candidate` does."""
-        drafted = next(record.body for record in reversed(self.ledger.records) if record.kind == "drafted")
+        drafted = next(event for _, event in of_kind(reversed(self.ledger.records), proposing.Drafted))
         self.ledger.fence()
         draft = self.lineage.revision(iteration, revision)
-        body = publish_candidate(self.lineage.iteration(iteration), draft, drafted)
-        self.ledger.append("proposed", {"iteration": iteration, "revision": revision} | body)
-        return f"hypothesis: {body['title']}"
+        body = publish_candidate(self.lineage.iteration(iteration), draft, body_of(drafted))
+        self.ledger.append(proposing.Proposed(iteration=iteration, revision=revision, **body))
+        return f"hypothesis: {drafted.title}"
 
     def drop(self, iteration: int, reason: str) -> str:
         """End an iteration without a candidate."""
         self.ledger.fence()
         drop_leftovers(self.lineage.iteration(iteration))
-        self.ledger.append("no_proposal", {"iteration": iteration, "reason": reason})
+        self.ledger.append(proposing.NoProposal(iteration=iteration, reason=reason))
         return f"no proposal: {reason}"

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.ledger import read_open_ledger
+from mlipilot.audit.events.running import Verdict
+from mlipilot.audit.ledger import of_kind, read_open_ledger
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict
@@ -25,22 +26,22 @@ def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
     card = load_scorecard(run.scorecard)
     records, _torn = read_open_ledger(lineage.ledger)
     problems = []
-    for index, record in enumerate(records):
-        if record.kind != "verdict":
-            continue
-        before = replay(records[:index])
-        number = record.body["iteration"]
+    for record, verdict in of_kind(records, Verdict):
+        before = replay(records[: record.seq])
+        number = verdict.iteration
         path = lineage.iteration(number) / "verdict.json"
         try:
             measured = Measurements(lineage, spec, card)
             computed = compute_verdict(before, before.iterations[number], measured)
             recorded = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, LookupError, ValueError) as error:
             problems.append(f"{path}: the verdict cannot be recomputed: {error}")
             continue
         problems += _difference(path, recorded, json.loads(json.dumps(computed)))
-        if record.body["verdict"] != computed["verdict"]:
-            problems.append(f"{lineage.ledger}:{index + 1}: the recorded verdict is not the computed one")
+        if verdict.verdict != computed["verdict"]:
+            problems.append(
+                f"{lineage.ledger}:{record.seq + 1}: the recorded verdict is not the computed one"
+            )
     return problems
 
 

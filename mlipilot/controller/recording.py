@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from mlipilot.audit.events import proposing, running
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.audit.ledger import Ledger, LedgerError, Record, read_open_ledger
+from mlipilot.audit.ledger import Ledger, LedgerError, Record, of_kind, read_open_ledger
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.heard import Heard, as_recorded, note
 from mlipilot.endpoint.abilities import Abilities
@@ -145,7 +146,7 @@ def open_recording(pilot: PilotSettings, number: int) -> Recording | None:
 def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchange]:
     """Every exchange that the ledger acknowledges, each line held to its SHA-256."""
     path = lineage.transcript
-    acknowledged = [record.body["sha256"] for record in records if record.kind == "exchange"]
+    acknowledged = [said.sha256 for _, said in of_kind(records, proposing.Exchange)]
     if acknowledged and not path.is_file():
         raise InputError("the transcript that was to be replayed is missing", file=path)
     lines = path.read_bytes().split(b"\n")[:-1] if acknowledged else []
@@ -200,30 +201,30 @@ def _turns(
         over[key] = replace(under_way.pop(key, blank(role, number)), spent=spent, drafted=drafted)
 
     for record in records:
-        body, number = record.body, record.body.get("iteration", 0)
-        match record.kind:
-            case "resumed":
+        match record.event:
+            case running.Resumed():
                 under_way.clear()
                 counted.clear()
-            case "exchange":
-                role, exchange = body["role"], exchanges[line]
+            case proposing.Exchange(role=role, iteration=number):
+                exchange = exchanges[line]
                 line += 1
                 turn = under_way.setdefault(_key(role, number, drafts), blank(role, number))
                 grown = (*turn.exchanges, (line, exchange))
                 under_way[_key(role, number, drafts)] = replace(turn, exchanges=grown)
                 if exchange.reply.raw:
                     counted[role] = exchange.reply.prompt_tokens
-            case "drafted":
-                end("researcher", number, None, body["recipe_digest"])
-                drafts[number] = body["revision"]
-            case "no_proposal":
-                end("researcher", number, _spent(body["reason"]))
-            case "gave_up":
+            case proposing.Drafted(iteration=number, revision=revision, recipe_digest=digest):
+                end("researcher", number, None, digest)
+                drafts[number] = revision
+            case proposing.NoProposal(iteration=number, reason=reason):
+                end("researcher", number, _spent(reason))
+            case proposing.GaveUp(iteration=number):
                 end("researcher", number, None)
-            case "reviewed":
-                end("reviewer", number, _spent(body["text"]))
-            case "lesson":  # of an analyst that could not be asked there is nothing
-                end("analyst", number, None if body["text"] else "a budget was used up")
+            case proposing.Reviewed(iteration=number, text=text):
+                end("reviewer", number, _spent(text))
+            case proposing.Lesson(iteration=number, text=text):
+                # of an analyst that could not be asked there is nothing
+                end("analyst", number, None if text else "a budget was used up")
     return over | {key: replace(turn, is_over=False) for key, turn in under_way.items()}
 
 
@@ -232,11 +233,11 @@ def _heard(records: Sequence[Record], run: RunPaths) -> dict[TurnKey, Heard]:
     found: dict[TurnKey, Heard] = {}
     drafts: dict[int, int] = {}
     for record in records:
-        if record.kind == "drafted":
-            drafts[record.body["iteration"]] = record.body["revision"]
-        elif record.kind == "heard":
-            role, number = record.body["role"], record.body["iteration"]
-            found[_key(role, number, drafts)] = as_recorded(run, record.body)
+        match record.event:
+            case proposing.Drafted(iteration=number, revision=revision):
+                drafts[number] = revision
+            case proposing.Heard(role=role, iteration=number) as told:
+                found[_key(role, number, drafts)] = as_recorded(run, told)
     return found
 
 
@@ -251,7 +252,7 @@ def _spent(text: str) -> str | None:
 
 def _ending(records: Sequence[Record]) -> str:
     """How a record ends, in words."""
-    last = next((record for record in reversed(records) if record.kind in ("finished", "paused")), None)
-    if last is None or last is not records[-1]:
+    last = records[-1].event if records else None
+    if not isinstance(last, running.Finished | running.Paused):
         return "goes no further"
-    return f"ends there ({last.kind}: {one_line(str(last.body['reason']), 200)})"
+    return f"ends there ({last.kind}: {one_line(last.reason, 200)})"

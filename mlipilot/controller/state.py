@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from mlipilot.audit.ledger import Record
+from mlipilot.audit.events import Event
+from mlipilot.audit.events.proposing import (
+    Claim,
+    Drafted,
+    EndpointProbed,
+    Exchange,
+    GaveUp,
+    Lesson,
+    NoProposal,
+    Proposed,
+    Reviewed,
+)
+from mlipilot.audit.events.running import (
+    CampaignStarted,
+    Cancelled,
+    Finished,
+    JobFinished,
+    JobSubmitted,
+    Outcome,
+    Paused,
+    Resumed,
+    SealedCheck,
+    Verdict,
+)
+from mlipilot.audit.ledger import LedgerError, Record
 from mlipilot.endpoint.abilities import Abilities
 from mlipilot.paths import JobKey
 
@@ -23,30 +46,14 @@ class Attempt:
     """One submission of a job, and how it ended once it has."""
 
     number: int
-    ended: dict[str, Any] | None = None
+    ended: JobFinished | None = None
     forgiven: bool = False  # without a result by the cluster's own fault, or before a person resumed the run
     since_before: bool = False  # in flight when a person resumed the run
 
     @property
-    def outcome(self) -> str | None:
+    def outcome(self) -> Outcome | None:
         """How the attempt ended, or None while it runs."""
-        return None if self.ended is None else str(self.ended["outcome"])
-
-
-@dataclass
-class Draft:
-    """One revision of an iteration: what the pilot submitted, and what the reviewer said of it."""
-
-    revision: int
-    title: str
-    hypothesis: dict[str, Any]
-    recipe_digest: str
-    review: dict[str, Any] | None = None
-
-    @property
-    def objected(self) -> bool:
-        """Whether the reviewer spoke against it."""
-        return self.review is not None and not self.review["approved"]
+        return None if self.ended is None else self.ended.outcome
 
 
 @dataclass
@@ -55,11 +62,14 @@ class Iteration:
 
     number: int
     title: str = ""
-    hypothesis: dict[str, Any] | None = None
-    drafts: list[Draft] = field(default_factory=list)
+    hypothesis: Claim | None = None
+    drafts: list[Drafted] = field(default_factory=list)
+    """By revision, from 1."""
+    reviews: dict[int, Reviewed] = field(default_factory=dict)
+    """The reviewer's word, by revision."""
     recipe_digest: str | None = None
     no_proposal: str | None = None
-    verdict: dict[str, Any] | None = None
+    verdict: Verdict | None = None
     lesson: str | None = None
     """What the analyst made of the outcome; empty when that was nothing."""
 
@@ -72,7 +82,8 @@ class Iteration:
     def sent_back(self) -> bool:
         """Whether the newest draft goes back for the reviewer's sake: only an iteration's first objection
         does that, a later one stays on record."""
-        return bool(self.drafts) and self.drafts[-1].objected and sum(d.objected for d in self.drafts) == 1
+        objected = [revision for revision, review in self.reviews.items() if not review.approved]
+        return objected == [len(self.drafts)]
 
     @property
     def judged(self) -> bool:
@@ -84,12 +95,12 @@ class Iteration:
 class State:
     """All that the controller knows."""
 
-    started: dict[str, Any] | None = None
+    started: CampaignStarted | None = None
     iterations: list[Iteration] = field(default_factory=list)
     jobs: dict[JobKey, list[Attempt]] = field(default_factory=dict)
     incumbent: int | None = None
     gave_up: str | None = None
-    sealed_check: dict[str, Any] | None = None
+    sealed_check: SealedCheck | None = None
     finished: str | None = None
     paused: str | None = None
     cancelled: bool = False
@@ -135,18 +146,19 @@ class State:
         return "open" if self.started else "preparing"
 
 
-def counted_cpu_s(ended: Mapping[str, Any]) -> float:
-    """The CPU time that an attempt is counted with: where it is unknown, as if one core had been busy."""
-    return float(ended["wall_s"] if ended["cpu_s"] is None else ended["cpu_s"])
-
-
 def replay(records: Iterable[Record]) -> State:
-    """Fold the ledger into a state."""
+    """Fold the ledger into a state. Raises LedgerError for a record that speaks of what was not begun."""
     state = State()
     for record in records:
         state.first_time = state.first_time or record.time
         state.last_time = record.time
-        _apply(state, record.kind, record.body)
+        try:
+            _apply(state, record.event)
+        except LookupError:
+            raise LedgerError(
+                f"line {record.seq + 1} of a ledger ({record.event.kind}) speaks of what no line before has "
+                "begun; no version up to this one writes such a ledger"
+            ) from None
     return state
 
 
@@ -156,63 +168,64 @@ def _iteration(state: State, number: int) -> Iteration:
     return state.iterations[number]
 
 
-def _apply(state: State, kind: str, body: dict[str, Any]) -> None:
-    match kind:
-        case "campaign_started":
-            state.started, state.paused = body, None
-        case "resumed":
+def _charge(state: State, cost: EndpointProbed | Exchange) -> None:
+    state.prompt_tokens += cost.prompt_tokens
+    state.completion_tokens += cost.completion_tokens
+    state.usd += cost.usd
+
+
+def _apply(state: State, event: Event) -> None:
+    match event:
+        case CampaignStarted():
+            state.started, state.paused = event, None
+        case Resumed():
             state.paused, state.cancelled = None, False
             for attempt in (a for attempts in state.jobs.values() for a in attempts):
                 attempt.forgiven = attempt.outcome in NO_RESULT
                 attempt.since_before = attempt.ended is None
-        case "endpoint_probed":
-            known = {key: body[key] for key in Abilities.__dataclass_fields__}
-            state.endpoints[body["base_url"], body["model"]] = Abilities(**known)
-            state.prompt_tokens += body["prompt_tokens"]
-            state.completion_tokens += body["completion_tokens"]
-            state.usd += body["usd"]
-        case "exchange":
+        case EndpointProbed():
+            state.endpoints[event.base_url, event.model] = Abilities(
+                event.mode, event.context_tokens, event.max_tokens_field, event.takes_system_role
+            )
+            _charge(state, event)
+        case Exchange():
             state.exchanges += 1
-            state.prompt_tokens += body["prompt_tokens"]
-            state.completion_tokens += body["completion_tokens"]
-            state.usd += body["usd"]
-        case "drafted":
-            iteration = _iteration(state, body["iteration"])
-            iteration.title, iteration.hypothesis = body["title"], body["hypothesis"]
-            kept = ("revision", "title", "hypothesis", "recipe_digest")
-            iteration.drafts.append(Draft(**{key: body[key] for key in kept}))
-        case "reviewed":
-            _iteration(state, body["iteration"]).drafts[body["revision"] - 1].review = body
-        case "proposed":
-            iteration = _iteration(state, body["iteration"])
-            iteration.title, iteration.hypothesis = body["title"], body["hypothesis"]
-            iteration.recipe_digest = body["recipe_digest"]
-        case "no_proposal":
-            _iteration(state, body["iteration"]).no_proposal = body["reason"]
-        case "gave_up":
-            state.gave_up = body["reason"]
-        case "job_submitted":
-            state.jobs.setdefault(JobKey.of(body), []).append(Attempt(body["attempt"]))
-        case "job_finished":
-            attempts = state.jobs[JobKey.of(body)]
-            attempt = next(a for a in attempts if a.number == body["attempt"])
-            attempt.ended, attempt.forgiven = body, bool(body.get("free"))
+            _charge(state, event)
+        case Drafted():
+            iteration = _iteration(state, event.iteration)
+            iteration.title, iteration.hypothesis = event.title, event.hypothesis
+            iteration.drafts.append(event)
+        case Reviewed():
+            _iteration(state, event.iteration).reviews[event.revision] = event
+        case Proposed():
+            iteration = _iteration(state, event.iteration)
+            iteration.title, iteration.hypothesis = event.title, event.hypothesis
+            iteration.recipe_digest = event.recipe_digest
+        case NoProposal():
+            _iteration(state, event.iteration).no_proposal = event.reason
+        case GaveUp():
+            state.gave_up = event.reason
+        case JobSubmitted():
+            state.jobs.setdefault(event.key, []).append(Attempt(event.attempt))
+        case JobFinished():
+            attempt = {attempt.number: attempt for attempt in state.jobs[event.key]}[event.attempt]
+            attempt.ended, attempt.forgiven = event, event.free
             # It may have been asked to end before the run was resumed.
             attempt.forgiven |= attempt.since_before and attempt.outcome == "cancelled"
-            state.cpu_seconds += counted_cpu_s(body)
-            state.gpu_seconds += body["gpu_s"]
-        case "verdict":
-            _iteration(state, body["iteration"]).verdict = body
-            state.incumbent = body["incumbent"]
-        case "lesson":
-            _iteration(state, body["iteration"]).lesson = body["text"]
-        case "sealed_check":
-            state.sealed_check = body
-        case "paused":
-            state.paused = body["reason"]
-        case "cancelled":
+            state.cpu_seconds += event.counted_cpu_s
+            state.gpu_seconds += event.gpu_s
+        case Verdict():
+            _iteration(state, event.iteration).verdict = event
+            state.incumbent = event.incumbent
+        case Lesson():
+            _iteration(state, event.iteration).lesson = event.text
+        case SealedCheck():
+            state.sealed_check = event
+        case Paused():
+            state.paused = event.reason
+        case Cancelled():
             state.cancelled = True
-        case "finished":
-            state.finished = body["reason"]
+        case Finished():
+            state.finished = event.reason
         case _:
-            pass  # `ledger_repaired` and kinds of later versions carry no state
+            pass  # `heard` and `ledger_repaired` carry no state

@@ -145,7 +145,7 @@ def _revise(state: State, spec: CampaignSpec, iteration: Iteration) -> Step:
     The reviewer comes first, because a draft that is sent back then costs no job.
     """
     number, draft = iteration.number, iteration.drafts[-1]
-    if draft.review is None and spec.pilot.endpoint("reviewer") is not None:
+    if draft.revision not in iteration.reviews and spec.pilot.endpoint("reviewer") is not None:
         return AskReviewer(number, draft.revision)
     if iteration.sent_back:
         return AskPilot(number)
@@ -163,7 +163,7 @@ def _after_smoke(state: State, spec: CampaignSpec, iteration: Iteration) -> Step
     last = attempts[-1]
     if last is None or last.outcome not in OWN_FAULTS:
         return AcceptDraft(number, revision)
-    reason = f"the smoke step of revision {revision} failed: {failed[-1]['reason']}"
+    reason = f"the smoke step of revision {revision} failed: {failed[-1].reason}"
     if last.outcome == "protected_changed":
         return DropDraft(number, reason)
     if len(failed) > spec.pilot.smoke_retries:
@@ -180,8 +180,8 @@ def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
     """Why no further hypothesis is asked for, or None."""
     budget = spec.budget
     if state.incumbent is None:
-        verdict = state.iterations[0].verdict or {}
-        return f"the baseline could not be measured: {verdict.get('reason', 'no verdict')}"
+        verdict = state.iterations[0].verdict
+        return f"the baseline could not be measured: {verdict.reason if verdict else 'no verdict'}"
     if state.gave_up is not None:
         return f"the pilot gave up: {state.gave_up}"
     if len(state.iterations) - 1 >= budget.iterations:
@@ -220,13 +220,13 @@ def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> S
             if last is None:
                 return SubmitJob(key, 1)
             if last.outcome in NOT_RUN and not last.forgiven:
-                return Pause(f"job {key.text} was not run: {last.ended and last.ended['reason']}")
+                return Pause(f"job {key.text} was not run: {last.ended and last.ended.reason}")
             if last.outcome in NO_RESULT:
                 counted = [a for a in state.jobs[key] if a.outcome in NO_RESULT and not a.forgiven]
                 if len(counted) >= spec.jobs.max_attempts:
                     how = " or ".join(sorted({str(a.outcome) for a in counted}))
                     times = f"{len(counted)} time{'s' if len(counted) > 1 else ''}"
-                    why = last.ended and last.ended["reason"]
+                    why = last.ended and last.ended.reason
                     return Pause(
                         f"job {key.text} was {how} {times} without a result: {why}; "
                         "find out what ends it, then resume"

@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from mlipilot.audit.events import proposing
 from mlipilot.audit.files import append_line, sha256_bytes
-from mlipilot.audit.ledger import Ledger
+from mlipilot.audit.ledger import Ledger, of_kind
 from mlipilot.endpoint.exchange import Exchange
 from mlipilot.paths import LineagePaths
 from mlipilot.pilots.pilot_settings import PilotSettings, Role
@@ -43,12 +44,12 @@ class Transcript:
 
     def _acknowledge(self, entry: dict[str, Any], line: str) -> None:
         kept = ("iteration", "role", "prompt_tokens", "completion_tokens", "duration_s", "usd", "estimated")
-        body = {key: entry[key] for key in kept if key in entry}
-        body |= {"line": self._acknowledged() + 1, "sha256": sha256_bytes(line.encode())}
-        self.ledger.append("exchange", body)
+        said = {key: entry[key] for key in kept if key in entry}
+        number, digest = self._acknowledged() + 1, sha256_bytes(line.encode())
+        self.ledger.append(proposing.Exchange(**said, line=number, sha256=digest))
 
     def _acknowledged(self) -> int:
-        return sum(record.kind == "exchange" for record in self.ledger.records)
+        return sum(1 for _ in of_kind(self.ledger.records, proposing.Exchange))
 
     def recover(self) -> None:
         """Acknowledge exchanges that a kill left between transcript and ledger: their tokens were spent."""

@@ -44,7 +44,7 @@ class TriedRecipes:
             for draft in iteration.drafts:
                 smoke = state.smoke(iteration.number, draft.revision)
                 if smoke is not None and smoke.ended and smoke.outcome in ("failed", "time_limit"):
-                    said = f"its smoke step failed: {smoke.ended['reason']}"
+                    said = f"its smoke step failed: {smoke.ended.reason}"
                     found[draft.recipe_digest] = f"revision {draft.revision} of {name}, {said}"
             if iteration.proposed:
                 found[self._identity(lineage.recipe(iteration.number))] = f"{name}, {_fate(iteration)}"
@@ -59,4 +59,4 @@ class TriedRecipes:
 def _fate(iteration: Iteration) -> str:
     if iteration.verdict is None:
         return "no verdict yet"
-    return f"{iteration.verdict['verdict']}: {iteration.verdict['reason']}"
+    return f"{iteration.verdict.verdict}: {iteration.verdict.reason}"

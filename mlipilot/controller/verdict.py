@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mlipilot.audit.events.running import Errors, SealedCheck
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
 from mlipilot.controller.grade import grade_effects
@@ -12,7 +13,6 @@ from mlipilot.controller.state import Iteration, State
 from mlipilot.evaluation.scorecard import Score, Scorecard, metric_values, score
 from mlipilot.jobs.order import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths
-from mlipilot.pilots.hypothesis import Hypothesis
 
 
 class Measurements:
@@ -84,9 +84,9 @@ def _against_incumbent(
     rule = measured.card.accept
     old, new = state.incumbent, iteration.number
     if iteration.hypothesis is not None:
-        hypothesis = Hypothesis.model_validate(iteration.hypothesis)
         before, after = ([metric_values(m) for m in measured.of_iteration(state, n)] for n in (old, new))
-        body["effects"] = grade_effects(rule, hypothesis.expected_effect, before, after)
+        graded = grade_effects(rule, iteration.hypothesis.expected_effect, before, after)
+        body["effects"] = [effect.model_dump() for effect in graded]
     return judge(rule, measured.scores(state, old), measured.scores(state, new))
 
 
@@ -97,7 +97,7 @@ def _fault(state: State, number: int) -> str | None:
         of_candidate = key.iteration == number and key.kind in ("train", "evaluate")
         if of_candidate and last.ended is not None and last.outcome != "ok":
             verb = "training" if key.kind == "train" else "evaluation"
-            return f"{verb} with seed {key.seed}: {last.ended['reason']}"
+            return f"{verb} with seed {key.seed}: {last.ended.reason}"
     return None
 
 
@@ -105,18 +105,18 @@ def _feasibility(scores: list[Score]) -> str:
     return "it passes every gate" if feasible(scores) else "it fails: " + failed_gates(scores)
 
 
-def sealed_summary(state: State, measured: Measurements) -> dict[str, Any]:
+def sealed_summary(state: State, measured: Measurements) -> SealedCheck:
     """Errors of baseline and incumbent on the sealed split, averaged over seeds, beside those on test."""
-    summary: dict[str, Any] = {}
+    summary: dict[str, dict[str, Errors]] = {}
     for number in sorted({0, state.incumbent or 0}):
         sealed = [metric_values(m) for m in measured.of_iteration(state, number, "sealed")]
         test = [metric_values(m) for m in measured.of_iteration(state, number)]
         names = sorted(sealed[0]) if sealed else []
         summary[str(number)] = {
-            name: {
-                "sealed": mean_of_all([seed.get(name) for seed in sealed]),
-                "test": mean_of_all([seed.get(name) for seed in test]),
-            }
+            name: Errors(
+                sealed=mean_of_all([seed.get(name) for seed in sealed]),
+                test=mean_of_all([seed.get(name) for seed in test]),
+            )
             for name in names
         }
-    return summary
+    return SealedCheck(summary)

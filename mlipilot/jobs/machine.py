@@ -5,24 +5,10 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from mlipilot.audit.surroundings import Machine as Machine
 
 _PROCESSORS = Path("/proc/cpuinfo")
 _GPUS = Path("/proc/driver/nvidia/gpus")  # the driver's own, so it is seen in a container too
-
-
-class Machine(BaseModel):
-    """The kind of machine, not which one of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    processor: str
-    gpu: str | None = Field(
-        default=None, description="of a job that uses one; each kind of the node's, where it has several"
-    )
-
-    def __str__(self) -> str:
-        return f"{self.processor} with {self.gpu}" if self.gpu else self.processor
 
 
 def this_machine(*, uses_gpu: bool) -> Machine:

@@ -13,7 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlipilot.jobs.machine import Machine
+from mlipilot.audit.surroundings import Isolation as Isolation
+from mlipilot.audit.surroundings import Machine
 
 Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed", "not_isolated"]
 
@@ -40,30 +41,6 @@ class JobOrder(BaseModel):
     require_no_network: bool = False
     min_free_mib: int = Field(default=64, description="room without which it does not begin")
     on_leak: Literal["refuse", "record"] = "refuse"
-
-
-class Isolation(BaseModel):
-    """What kept the job's code apart from the rest, as it was in force."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    backend: Literal["local", "slurm"] = "local"
-    filesystem: Literal["host", "container"] = "host"
-    network: Literal["host", "none"] = "host"
-    environment: Literal["scrubbed"] = "scrubbed"
-    network_by: Literal["namespace", "seccomp"] | None = Field(
-        default=None, description="what cuts it off: a network namespace, or a filter that refuses sockets"
-    )
-    measured: bool = Field(
-        default=False, description="from inside a container like the job's, before its code"
-    )
-    mounts: list[str] = Field(default=[], description="of the container, beyond the image and the job's own")
-    variables: list[str] = Field(default=[], description="names of those that nobody gave it on purpose")
-
-    @property
-    def leaks(self) -> list[str]:
-        """What of the host the job could see beyond what it was given, in words."""
-        return [f"mount {mount}" for mount in self.mounts] + [f"variable {name}" for name in self.variables]
 
 
 class JobResult(BaseModel):

@@ -24,7 +24,7 @@ from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import clusters_of
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write
-from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.findings import add_finding
 from mlipilot.controller.verification import verify_lineage
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge.checks import check_idle, check_run, check_same_campaign
@@ -166,7 +166,7 @@ def _verify(copy: LineagePaths, run: RunPaths, source: LineagePaths) -> None:
 def _share_lessons(lineage: LineagePaths, into: RunPaths) -> None:
     """Have every lesson of a ledger among the run's findings, once."""
     for lesson in lessons_of(lineage.number, read_ledger(lineage.ledger)):
-        add_finding(into, Finding(**lesson))
+        add_finding(into, lesson)
 
 
 def _name(source: RunPaths) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from mlipilot.audit.surroundings import Machine
 from mlipilot.evaluation.catalog import OF_THE_MACHINE
-from mlipilot.jobs.machine import Machine
 from mlipilot.report.text import joined, metric_label
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line
@@ -19,7 +19,7 @@ def apart(views: Sequence[LineageView]) -> list[str]:
     machines = {view.lineage.number: sorted(_machines(view)) for view in views if view.machines}
     told = [
         _told("cluster", {view.lineage.number: view.clusters for view in views}),
-        _told("image (SHA-256)", {view.lineage.number: _started(view, "image_sha256") for view in views}),
+        _told("image (SHA-256)", {view.lineage.number: _image(view) for view in views}),
         *(_told(name, found) for name, found in _versions(views).items()),
         _told("machine", machines),
     ]
@@ -31,16 +31,16 @@ def _machines(view: LineageView) -> set[str]:
     return {one_line(str(Machine.model_validate(kind)), 120) for kind in view.machines}
 
 
-def _started(view: LineageView, key: str) -> list[str]:
-    value = (view.state.started or {}).get(key)
-    return [] if value is None else [one_line(str(value), 80)]
+def _image(view: LineageView) -> list[str]:
+    image = view.state.started.image_sha256 if view.state.started else None
+    return [] if image is None else [one_line(image, 80)]
 
 
 def _versions(views: Sequence[LineageView]) -> dict[str, dict[int, list[str]]]:
     found: defaultdict[str, dict[int, list[str]]] = defaultdict(dict)
     for view in views:
-        for name, version in ((view.state.started or {}).get("versions") or {}).items():
-            found[one_line(str(name), 40)][view.lineage.number] = [one_line(str(version), 40)]
+        for name, version in view.versions.items():
+            found[one_line(name, 40)][view.lineage.number] = [one_line(version, 40)]
     return dict(sorted(found.items()))
 
 

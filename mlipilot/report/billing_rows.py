@@ -68,7 +68,7 @@ def billed_notes(view: LineageView) -> list[str]:
     """How the figures are to be read, or why there are none; nothing of jobs that were no Slurm jobs."""
     billing = view.billing
     if billing is None:
-        return [NO_EXTRACT] if (view.state.started or {}).get("backend") == "slurm" else []
+        return [NO_EXTRACT] if view.state.started and view.state.started.backend == "slurm" else []
     if not billing.keeps_accounts:
         return [NO_ACCOUNTS]
     return list(_reading(billing))

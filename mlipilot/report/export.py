@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlipilot.audit.events.running import Verdict
 from mlipilot.audit.files import sha256_bytes, write_atomic
-from mlipilot.audit.ledger import Record
+from mlipilot.audit.ledger import Record, of_kind
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.evaluation.catalog import metrics_of
 from mlipilot.report.view import IterationView, LineageView, SeedView
@@ -93,7 +94,7 @@ def model_card(
     from ase.data import chemical_symbols
 
     arguments = model.config.arguments
-    started = view.state.started or {}
+    started = view.state.started
     return {
         "model_name": f"{view.spec.name} (MACE), seed {seed.seed}",
         "model_key": f"{view.spec.name}-seed{seed.seed}",
@@ -112,19 +113,19 @@ def model_card(
         "hyperparams": arguments.model_dump(exclude_none=True),
         "training_set": {
             "name": view.spec.dataset.name,
-            "manifest_sha256": started.get("data_manifest_sha256"),
+            "manifest_sha256": started and started.data_manifest_sha256,
         },
         "training": {
             "seed": seed.seed,
             "optimizer_steps_limit": view.spec.budget.optimizer_steps,
             "recipe_digest": incumbent.recipe_digest,
         },
-        "requirements": dict(seed.versions) or started.get("versions", {}),
+        "requirements": dict(seed.versions) or view.versions,
         "file": {"name": file, "sha256": sha256, "weights_digest": seed.weights_digest},
         "loading": f"mace.calculators.MACECalculator(model_paths={file!r}, default_dtype='float64')",
         "scorecard": {
             "name": view.card.name,
-            "sha256": started.get("scorecard_sha256"),
+            "sha256": started and started.scorecard_sha256,
             "profile": view.spec.profile,
             "gates_passed": sum(gate.passed for gate in seed.score.gates) if seed.score else None,
             "gates_total": len(view.gates),
@@ -141,14 +142,12 @@ def model_card(
             "iteration": incumbent.number,
             "title": incumbent.title,
             "ledger_head": view.records[-1].hash if view.records else None,
-            "mlipilot": started.get("versions", {}).get("mlipilot"),
+            "mlipilot": view.versions.get("mlipilot"),
         },
     }
 
 
 def _date(records: list[Record], number: int) -> str | None:
     """The day of an iteration's verdict."""
-    for record in records:
-        if record.kind == "verdict" and record.body["iteration"] == number:
-            return record.time[:10]
-    return None
+    times = (record.time for record, verdict in of_kind(records, Verdict) if verdict.iteration == number)
+    return next((time[:10] for time in times), None)

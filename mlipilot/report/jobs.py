@@ -76,17 +76,19 @@ def _row(key: JobKey, attempt: Attempt, job: InFlight | None) -> JobRow:
     if attempt.ended is None and job is not None:
         state = f"{_WORDS[job.phase]}{f': {job.state}' if job.state else ''}"
         return JobRow(key.text, attempt.number, state, job.reason, job.job_id, job.job_name, job.node)
-    ended = attempt.ended or {}
+    if attempt.ended is None:
+        return JobRow(key.text, attempt.number, "", "", None, None, None)
+    ended = attempt.ended
     return JobRow(
         job=key.text,
         attempt=attempt.number,
-        state=one_line(str(ended.get("outcome", "")), 40),
-        why=one_line(str(ended.get("reason") or ""), 200),
-        job_id=_text(ended.get("job_id")),
-        job_name=_text(ended.get("job_name")),
-        node=_text(ended.get("node")),
+        state=ended.outcome,
+        why=one_line(ended.reason or "", 200),
+        job_id=_text(ended.job_id),
+        job_name=_text(ended.job_name),
+        node=_text(ended.node),
     )
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else one_line(str(value), 120)
+def _text(value: str | None) -> str | None:
+    return None if value is None else one_line(value, 120)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from mlipilot.audit.events.proposing import Drafted, EndpointProbed, Exchange
+from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.files import sha256_file
-from mlipilot.audit.ledger import Record, read_open_ledger
+from mlipilot.audit.ledger import Record, of_kind, read_open_ledger
 from mlipilot.audit.lock import holder
+from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.isolation_words import doors_of
-from mlipilot.controller.state import Draft, Iteration, State, counted_cpu_s, replay
+from mlipilot.controller.state import Iteration, State, replay
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
@@ -79,7 +82,7 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     card = load_scorecard(run.scorecard)
     records, problems = read_records(lineage.ledger)
     state = replay(records)
-    if (state.started or {}).get("spec_sha256") not in (None, sha256_file(run.spec)):
+    if state.started is not None and state.started.spec_sha256 != sha256_file(run.spec):
         problems.append(
             f"its ledger speaks of another {run.spec.name} than that of the run: `mlipilot verify`"
         )
@@ -96,9 +99,9 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         state=state,
         records=records,
         iterations=iterations,
-        isolation=_kinds(records, "isolation"),
+        isolation=_kinds(ended.isolation for _, ended in of_kind(records, JobFinished)),
         open_doors=doors_of(records),
-        machines=_kinds(records, "machine"),
+        machines=_kinds(ended.machine for _, ended in of_kind(records, JobFinished)),
         controller=controller,
         handed_back=read_waiting(run.spool, lineage.number) if is_open else None,
         in_flight=_in_flight(run, lineage, state),
@@ -126,39 +129,38 @@ class _Reader:
         self.lineage, self.spec, self.card, self.state, self.problems = lineage, spec, card, state, problems
 
     def iteration(self, iteration: Iteration, cost: Cost) -> IterationView:
-        verdict = iteration.verdict or {}
-        stated = iteration.hypothesis or {}
-        reason = iteration.no_proposal or verdict.get("reason") or ""
+        verdict, stated = iteration.verdict, iteration.hypothesis
+        reason = iteration.no_proposal or (verdict and verdict.reason) or ""
         return IterationView(
             number=iteration.number,
             title=one_line(iteration.title or "no proposal", _MAX_TITLE),
             status=_status(iteration),
-            reason=one_line(str(reason), _MAX_REASON),
-            hypothesis=prose(stated.get("hypothesis")),
-            mechanism=prose(stated.get("mechanism")),
-            effects=_effects(verdict, stated),
+            reason=one_line(reason, _MAX_REASON),
+            hypothesis=prose(stated.hypothesis if stated else ""),
+            mechanism=prose(stated.mechanism if stated else ""),
+            effects=_effects(iteration),
             diff=self._diff(iteration),
             seeds=[self._seed(iteration.number, seed) for seed in self.spec.seeds]
             if iteration.proposed
             else [],
-            incumbent_after=verdict.get("incumbent"),
+            incumbent_after=verdict.incumbent if verdict else None,
             recipe_digest=iteration.recipe_digest,
             cost=cost,
-            revisions=[self._revision(iteration.number, draft) for draft in iteration.drafts],
+            revisions=[self._revision(iteration, draft) for draft in iteration.drafts],
             lesson=one_line(iteration.lesson or "", _MAX_REASON),
         )
 
-    def _revision(self, number: int, draft: Draft) -> RevisionView:
-        attempts = self.state.smoke_attempts(number, draft.revision)
-        last = attempts[-1] if attempts else None
-        review = draft.review or {"approved": True, "text": ""}
+    def _revision(self, iteration: Iteration, draft: Drafted) -> RevisionView:
+        ends = [a.ended for a in self.state.smoke_attempts(iteration.number, draft.revision)]
+        last = ends[-1] if ends else None
+        review = iteration.reviews.get(draft.revision)
         return RevisionView(
             number=draft.revision,
             title=one_line(draft.title, _MAX_TITLE),
-            objection=None if draft.review is None else "" if review["approved"] else _objection(review),
+            objection=None if review is None else "" if review.approved else _objection(review.text),
             smoke=last.outcome if last else None,
-            smoke_reason=one_line(str((last.ended or {}).get("reason") or ""), _MAX_REASON) if last else "",
-            smoke_cpu_s=sum(counted_cpu_s(a.ended) for a in attempts if a.ended is not None),
+            smoke_reason=one_line((last and last.reason) or "", _MAX_REASON),
+            smoke_cpu_s=sum(ended.counted_cpu_s for ended in ends if ended is not None),
         )
 
     def _diff(self, iteration: Iteration) -> str:
@@ -214,26 +216,25 @@ class _Reader:
             last = self.state.last(key)
             if last is not None and last.ended is not None and last.outcome != "ok":
                 verb = "training" if key.kind == "train" else "evaluation"
-                faults.append(one_line(f"{verb} with seed {key.seed}: {last.ended['reason']}", _MAX_REASON))
+                faults.append(one_line(f"{verb} with seed {key.seed}: {last.ended.reason}", _MAX_REASON))
         return faults
 
 
 def _status(iteration: Iteration) -> Status:
     if iteration.no_proposal is not None:
         return "no proposal"
-    word = (iteration.verdict or {}).get("verdict")
-    return word if word in ("accepted", "reverted", "invalid") else "running"
+    return "running" if iteration.verdict is None else iteration.verdict.verdict
 
 
-def _effects(verdict: dict[str, Any], stated: dict[str, Any]) -> list[EffectView]:
-    graded = verdict.get("effects") or []
-    if graded:
-        return [EffectView(e["metric"], e["direction"], e["grade"], e["before"], e["after"]) for e in graded]
-    return [EffectView(e["metric"], e["direction"], None) for e in stated.get("expected_effect", [])]
+def _effects(iteration: Iteration) -> list[EffectView]:
+    if iteration.verdict is not None and (graded := iteration.verdict.effects):
+        return [EffectView(e.metric, e.direction, e.grade, e.before, e.after) for e in graded]
+    stated = iteration.hypothesis.expected_effect if iteration.hypothesis else []
+    return [EffectView(e.metric, e.direction, None) for e in stated]
 
 
-def _objection(review: dict[str, Any]) -> str:
-    return one_line(str(review["text"]), _MAX_REASON) or "for no stated reason"
+def _objection(text: str) -> str:
+    return one_line(text, _MAX_REASON) or "for no stated reason"
 
 
 _SEALED, _PROBES = -1, -2
@@ -243,41 +244,39 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
     """What each iteration cost; that of the sealed check under _SEALED, that of the probes under _PROBES."""
     costs: defaultdict[int, Cost] = defaultdict(Cost)
     for record in records:
-        body = record.body
-        if record.kind == "exchange":
-            costs[body["iteration"]] += Cost(
-                prompt_tokens=body["prompt_tokens"],
-                completion_tokens=body["completion_tokens"],
-                exchanges=1,
-                usd=body["usd"],
-            )
-        elif record.kind == "endpoint_probed":
-            costs[_PROBES] += Cost(
-                prompt_tokens=body["prompt_tokens"],
-                completion_tokens=body["completion_tokens"],
-                exchanges=body["requests"],
-                usd=body["usd"],
-            )
-        elif record.kind == "job_finished":
-            number = _SEALED if body["job"] == "sealed" else body["iteration"]
-            unknown = int(body["cpu_s"] is None)
-            costs[number] += Cost(
-                counted_cpu_s(body), body["gpu_s"], body["wall_s"], jobs=1, cpu_unknown=unknown
-            )
+        match record.event:
+            case Exchange() as asked:
+                costs[asked.iteration] += _asking_cost(asked, 1)
+            case EndpointProbed() as asked:
+                costs[_PROBES] += _asking_cost(asked, asked.requests)
+            case JobFinished() as ended:
+                number = _SEALED if ended.job == "sealed" else ended.iteration
+                unknown = int(ended.cpu_s is None)
+                costs[number] += Cost(
+                    ended.counted_cpu_s, ended.gpu_s, ended.wall_s, jobs=1, cpu_unknown=unknown
+                )
     return dict(costs)
 
 
-def _kinds(records: list[Record], what: str) -> list[dict[str, str]]:
+def _asking_cost(asked: Exchange | EndpointProbed, exchanges: int) -> Cost:
+    return Cost(
+        prompt_tokens=asked.prompt_tokens,
+        completion_tokens=asked.completion_tokens,
+        exchanges=exchanges,
+        usd=asked.usd,
+    )
+
+
+def _kinds(found: Iterable[Isolation | Machine | None]) -> list[dict[str, str]]:
     """The kinds of isolation or machine that the jobs' results name, each once, in order of appearance."""
-    found = [record.body.get(what) for record in records if record.kind == "job_finished"]
-    return [dict(items) for items in dict.fromkeys(_said(kind) for kind in found if kind)]
+    return [dict(items) for items in dict.fromkeys(_said(kind) for kind in found if kind is not None)]
 
 
-def _said(kind: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _said(kind: Isolation | Machine) -> tuple[tuple[str, str], ...]:
     """What a result says of a kind, as text; what it does not say is left out."""
     texts = {
         name: "; ".join(value) if isinstance(value, list) else "yes" if value is True else str(value)
-        for name, value in kind.items()
+        for name, value in kind.model_dump(exclude_unset=True).items()
         if value not in (None, False, [])
     }
     return tuple(sorted(texts.items()))

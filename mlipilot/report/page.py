@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mlipilot.audit.surroundings import Machine
 from mlipilot.controller.isolation_words import LOCAL
-from mlipilot.jobs.machine import Machine
 from mlipilot.report import rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
 from mlipilot.report.export import Export
@@ -216,7 +216,7 @@ def _isolation_text(kind: dict[str, str]) -> str:
 
 
 def _digests(view: LineageView) -> list[Fact]:
-    started = view.state.started or {}
+    started = view.state.started
     named = {
         "campaign.lock.yaml": "spec_sha256",
         "scorecard.yaml": "scorecard_sha256",
@@ -226,7 +226,7 @@ def _digests(view: LineageView) -> list[Fact]:
         "prompts": "prompts_digest",
         "image": "image_sha256",
     }
-    facts = [Fact(name, str(started[key])) for name, key in named.items() if started.get(key)]
+    facts = [Fact(name, digest) for name, key in named.items() if (digest := getattr(started, key, None))]
     if view.incumbent is not None and view.incumbent.recipe_digest:
         facts.append(Fact("incumbent's recipe (tree)", view.incumbent.recipe_digest))
     if view.records:
@@ -251,8 +251,7 @@ def _weights(view: LineageView) -> list[Fact]:
 
 
 def _versions(view: LineageView) -> list[Fact]:
-    versions = (view.state.started or {}).get("versions") or {}
-    facts = [Fact(name, str(value)) for name, value in sorted(versions.items())]
+    facts = [Fact(name, value) for name, value in sorted(view.versions.items())]
     facts += [Fact("machine", one_line(str(Machine.model_validate(kind)), 120)) for kind in view.machines]
     return facts + [Fact("cluster", name) for name in view.clusters]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from mlipilot.audit.events.running import Errors, SealedCheck
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import NO_RESULT
 from mlipilot.evaluation.catalog import CATALOG
@@ -17,6 +17,7 @@ SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal"
 
 NOT_GRADED = "not graded"
 
+_NONE = Errors(sealed=None, test=None)
 _ROUNDING = 1e-6
 """Below this, in whatever unit, a metric is rounding noise, whose deviation says nothing."""
 _ARROWS = {"decrease": "↓", "increase": "↑", "unchanged": "→"}
@@ -255,19 +256,18 @@ def elapsed_s(view: LineageView) -> float:
 
 def sealed_rows(view: LineageView) -> list[SealedRow]:
     """The sealed check beside the test split; none before it was made."""
-    check: dict[str, Any] = view.state.sealed_check or {}
-    baseline = check.get("0") or {}
-    incumbent = check.get(str(view.state.incumbent)) or {}
+    check = view.state.sealed_check or SealedCheck({})
+    baseline, incumbent = check.of(0), check.of(view.state.incumbent)
     names = [name for name in CATALOG if name in baseline or name in incumbent]
     return [
         SealedRow(
             metric=name,
             label=metric_label(name),
             unit=metric_unit(name),
-            baseline_test=number(baseline.get(name, {}).get("test")),
-            baseline_sealed=number(baseline.get(name, {}).get("sealed")),
-            incumbent_test=number(incumbent.get(name, {}).get("test")),
-            incumbent_sealed=number(incumbent.get(name, {}).get("sealed")),
+            baseline_test=number(baseline.get(name, _NONE).test),
+            baseline_sealed=number(baseline.get(name, _NONE).sealed),
+            incumbent_test=number(incumbent.get(name, _NONE).test),
+            incumbent_sealed=number(incumbent.get(name, _NONE).sealed),
         )
         for name in names
     ]

@@ -36,7 +36,7 @@ def _kind_text(view: LineageView) -> str:
 def pilot_name(view: LineageView) -> str:
     """Who proposed in this lineage, in a word or two, as its own first record says."""
     pilot = view.spec.pilot
-    name = str((view.state.started or {}).get("pilot") or pilot.label)
+    name = (view.state.started and view.state.started.pilot) or pilot.label
     if pilot.name is None and pilot.model is not None:
         name = pilot.model if name == "openai" else f"{name}, {pilot.model}"
     return one_line(name, 40)

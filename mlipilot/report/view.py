@@ -258,6 +258,11 @@ class LineageView:
         return clusters_of(self.records)
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Of what results depend on, by name, as the lineage began with them."""
+        return self.state.started.versions if self.state.started else {}
+
+    @property
     def gates(self) -> list[Gate]:
         """The scorecard's gates."""
         return self.card.gates

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from mlipilot.audit.events.running import CampaignStarted
 from mlipilot.audit.protected import differing_toolkit
-from mlipilot.jobs.machine import Machine, this_machine
+from mlipilot.audit.surroundings import Machine
+from mlipilot.jobs.machine import this_machine
 from mlipilot.versions import versions
 
 Where = Literal["containers of the image", "inside the image", "outside of the image"]
@@ -30,21 +32,21 @@ class Environment:
 
 
 def compare_environment(
-    started: Mapping[str, Any],
+    started: CampaignStarted,
     protected: Mapping[str, str],
     trained_on: Sequence[Machine],
     where: Where,
     *,
     uses_gpu: bool,
 ) -> Environment:
-    """This environment beside what `campaign_started`, the protected files and the trainings recorded."""
-    recorded = {} if where == "containers of the image" else dict(started.get("versions", {}))
+    """This environment beside what was recorded: when the lineage began, of protected files, of trainings."""
+    recorded = {} if where == "containers of the image" else started.versions
     here = versions(recorded)
     return Environment(
         where=where,
-        image_sha256=started.get("image_sha256"),
+        image_sha256=started.image_sha256,
         machine=str(this_machine(uses_gpu=uses_gpu)),
         recorded_machines=list(dict.fromkeys(map(str, trained_on))),
-        versions={n: [str(recorded[n]), here[n]] for n in sorted(recorded) if recorded[n] != here[n]},
+        versions={n: [recorded[n], here[n]] for n in sorted(recorded) if recorded[n] != here[n]},
         toolkit_files=differing_toolkit(dict(protected)),
     )

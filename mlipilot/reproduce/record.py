@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mlipilot.audit.events.running import CampaignStarted
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.protected import read_protected
+from mlipilot.audit.surroundings import Machine
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.state import Attempt, State, replay
 from mlipilot.controller.verification import verify_lineage
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
-from mlipilot.jobs.machine import Machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 
 
@@ -27,8 +27,7 @@ class Recorded:
     """As the lineage ran it, with the seeds of its own."""
     card: Scorecard
     state: State
-    started: dict[str, Any]
-    """The body of `campaign_started`."""
+    started: CampaignStarted
     protected: dict[str, str]
     iteration: int
     head: str
@@ -37,7 +36,7 @@ class Recorded:
     @property
     def image_sha256(self) -> str | None:
         """The image that the run ran in, or None for a run without one."""
-        return self.started.get("image_sha256")
+        return self.started.image_sha256
 
     @property
     def recipe(self) -> Path:
@@ -114,4 +113,7 @@ def last_good(state: State, key: JobKey) -> Attempt:
 
 def machine_of(state: State, key: JobKey) -> Machine:
     """What a job that ended well ran on."""
-    return Machine.model_validate((last_good(state, key).ended or {})["machine"])
+    ended = last_good(state, key).ended
+    if ended is None or ended.machine is None:
+        raise CheckFailedError(f"{key.text}: the ledger does not say on which machine it ran")
+    return ended.machine

@@ -87,8 +87,8 @@ def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKe
         attempt.ended = attempts.collect(key, attempt.number)
         if attempt.ended is None:
             continue
-        why = "" if attempt.outcome == "ok" else f": {attempt.ended['reason']}"
-        observer.event(f"job {key.text} {attempt.outcome} in {attempt.ended['wall_s']:.0f} s{why}")
+        why = "" if attempt.outcome == "ok" else f": {attempt.ended.reason}"
+        observer.event(f"job {key.text} {attempt.outcome} in {attempt.ended.wall_s:.0f} s{why}")
         if key.kind == "train" and attempt.outcome == "ok":
             due.append(JobKey(key.iteration, key.seed, "evaluate"))
     return due
@@ -97,7 +97,7 @@ def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKe
 def failures(state: State) -> list[str]:
     """One line for each job that did not end as it did in the run."""
     return [
-        f"{key.text} {last.outcome}: {(last.ended or {}).get('reason')}"
+        f"{key.text} {last.outcome}: {last.ended and last.ended.reason}"
         for key, (*_, last) in sorted(state.jobs.items())
         if last.outcome != "ok"
     ]

@@ -13,6 +13,7 @@ from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.verification import Verification
 from mlipilot.paths import RunPaths
 from tests.conftest import StandIn
+from tests.events import event
 
 
 @dataclass
@@ -27,11 +28,11 @@ class Campaign:
         self.run.lineage(0).root.mkdir(parents=True)
         self.run.spec.write_text("a spec")
         self.ledger = Ledger(self.run.lineage(0).ledger)
-        self.ledger.append("campaign_started", {"backend": backend})
+        self.ledger.append(event("campaign_started", backend=backend))
 
     def submit(self, words: str = "l0.0001.s7.t.a1") -> str:
         """A job in the ledger, the spool and the accounts; returns its name."""
-        self.ledger.append("job_submitted", {})
+        self.ledger.append(event("job_submitted"))
         name = f"mlp-{self.ledger.head[:16]}-{words}"
         (self.run.spool / "requests").mkdir(parents=True, exist_ok=True)
         (self.run.spool / "requests" / name).touch()
@@ -48,7 +49,8 @@ class Campaign:
             stream.write(f"{number}|{when.isoformat()}|{name}|{at or self.run.root}\n")
 
     def finish(self, name: str, **changes: str) -> None:
-        self.ledger.append("job_finished", {"job_id": self.numbers[name], "job_name": name} | changes)
+        said = {"job_id": self.numbers[name], "job_name": name} | changes
+        self.ledger.append(event("job_finished", said))
 
     def cut(self, records: int) -> None:
         """Take records off the ledger's end, and all that the spool has beyond it."""
@@ -115,10 +117,10 @@ def test_a_ledger_that_was_written_anew_is_found_out(campaign: Campaign) -> None
     names = list(campaign.numbers)
     campaign.run.lineage(0).ledger.unlink()
     campaign.ledger = Ledger(campaign.run.lineage(0).ledger)
-    campaign.ledger.append("campaign_started", {"backend": "slurm"})
-    campaign.ledger.append("job_submitted", {})
+    campaign.ledger.append(event("campaign_started", backend="slurm"))
+    campaign.ledger.append(event("job_submitted"))
     forged = f"mlp-{campaign.ledger.head[:16]}-l0.0001.s7.t.a1"
-    campaign.ledger.append("job_finished", {"job_id": "40", "job_name": forged})
+    campaign.ledger.append(event("job_finished", job_id="40", job_name=forged))
     problems = "\n".join(_verified(campaign.run).problems)
     assert f"Slurm's accounts say that job 40 was named {names[0]}, the ledger {forged}" in problems
     assert problems.count("a ledger was cut or rewritten") == 3

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlipilot.audit.events.proposing import Lesson
 from mlipilot.audit.ledger import GENESIS, Ledger, LedgerError, read_ledger
+from tests.events import event
 
 
 def _written(path: Path, count: int = 3) -> Ledger:
     ledger = Ledger(path)
     for number in range(count):
-        ledger.append("note", {"number": number, "text": "Å"})
+        ledger.append(Lesson(iteration=number, text="Å"))
     return ledger
 
 
@@ -28,7 +30,7 @@ def test_records_chain_from_genesis(tmp_path: Path) -> None:
 
 def test_reopening_goes_on_with_the_chain(tmp_path: Path) -> None:
     _written(tmp_path / "ledger.jsonl")
-    Ledger(tmp_path / "ledger.jsonl").append("note", {"number": 3})
+    Ledger(tmp_path / "ledger.jsonl").append(Lesson(iteration=3, text=""))
     assert [r.seq for r in read_ledger(tmp_path / "ledger.jsonl")] == [0, 1, 2, 3]
 
 
@@ -62,7 +64,7 @@ def test_a_torn_last_line_is_cut_and_confessed(tmp_path_factory: pytest.TempPath
     with pytest.raises(LedgerError, match="torn"):
         read_ledger(path)
     ledger = Ledger(path)
-    assert [r.kind for r in ledger.records] == ["note", "note", "ledger_repaired"]
+    assert [r.event.kind for r in ledger.records] == ["lesson", "lesson", "ledger_repaired"]
     assert read_ledger(path) == ledger.records
 
 
@@ -73,14 +75,14 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path, monkeypatch: py
     real_write = __import__("os").write
     monkeypatch.setattr("os.write", lambda fd, data: real_write(fd, data[:10]))
     with pytest.raises(OSError, match="No space left"):
-        ledger.append("note", {"number": 3})
+        ledger.append(Lesson(iteration=3, text=""))
     assert path.read_bytes() == before
     assert len(ledger.records) == 3
 
 
 def test_nan_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON compliant"):
-        Ledger(tmp_path / "ledger.jsonl").append("note", {"value": float("nan")})
+    with pytest.raises(ValueError, match="finite number"):
+        Ledger(tmp_path / "ledger.jsonl").append(event("exchange", usd=float("nan")))
 
 
 def test_a_line_is_plain_json(tmp_path: Path) -> None:

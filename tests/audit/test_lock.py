@@ -25,6 +25,7 @@ from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths
 from tests.claims import OTHER_HOST, leave_claim
+from tests.events import event
 
 _HOLD = """
 import sys, time
@@ -260,15 +261,15 @@ def test_a_stale_controller_writes_nothing(lineage: Path) -> None:
     ledger_file = lineage / "ledger.jsonl"
     with controller_lock(lineage) as stale:
         ledger = Ledger(ledger_file, stale.check)
-        ledger.append("resumed", {"epoch": stale.epoch})
+        ledger.append(event("resumed", epoch=stale.epoch))
         found = examine(lineage)
         assert found is not None
         clear(lineage, found[0])  # it hung, and a person held it for dead
         before = ledger_file.read_bytes()
         with pytest.raises(TakenOverError, match=r"epoch 2, or .* this controller, of epoch 1, stops"):
-            ledger.append("verdict", {})
+            ledger.append(event("verdict"))
     assert ledger_file.read_bytes() == before
-    assert [record.body for record in read_ledger(ledger_file)] == [{"epoch": 1}]
+    assert [record.event for record in read_ledger(ledger_file)] == [event("resumed", epoch=1)]
     assert newest_epoch(lineage / "controller") == 2, "its end must not undo what came after it"
 
 

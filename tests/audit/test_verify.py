@@ -13,6 +13,7 @@ from mlipilot.audit import manifest, unlisted
 from mlipilot.audit.manifest import MANIFEST, check_manifest, drop_unsealable, write_manifest
 from mlipilot.controller.verification import verify_run
 from mlipilot.paths import JobKey
+from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 
 
@@ -22,9 +23,7 @@ def test_a_sealed_check_that_was_lost_is_no_fault_of_the_run(tmp_path: Path) -> 
     made.candidate(0, 0.0)
     attempt = made.start(JobKey(0, 1, "sealed"))
     (attempt / "stdout.log").write_text("half a line")
-    body = {"iteration": 0, "seed": 1, "job": "sealed", "attempt": 1, "outcome": "lost"}
-    body |= {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "job_id": None, "manifest_sha256": None}
-    made.ledger.append("job_finished", body)
+    made.ledger.append(event("job_finished", job="sealed", outcome="lost"))
     made.end("a test")
     found = verify_run(made.run)
     assert not any("sealed-check" in problem for problem in found.problems)
@@ -189,6 +188,6 @@ def test_what_a_kill_left_of_a_turn_is_a_note_until_the_lineage_is_over(made: Sy
 
 
 def test_what_is_recorded_after_the_end_does_not_open_the_lineage_again(finished: SyntheticRun) -> None:
-    finished.ledger.append("cancelled", {})
+    finished.ledger.append(event("cancelled"))
     (finished.lineage.root / "extra.txt").write_text("x")
     assert any("extra.txt: no record" in problem for problem in verify_run(finished.run).problems)

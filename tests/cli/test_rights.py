@@ -18,6 +18,7 @@ from mlipilot.audit.files import files_below
 from mlipilot.cli.app import app
 from mlipilot.paths import RunPaths
 from tests.claims import OTHER_HOST, leave_claim
+from tests.events import event
 from tests.pair import PACKAGES, REPOSITORY, Pair, needs_root, two_users
 from tests.report.synthetic import SyntheticRun, make_spec
 
@@ -76,7 +77,7 @@ def run(pair: Pair, request: pytest.FixtureRequest) -> RunPaths:
     made = SyntheticRun(folder / "run", make_spec(seeds=[1]))
     made.propose(0, None, {})
     made.candidate(0, 0.0)
-    made.ledger.append("paused", {"reason": "the endpoint is down"})
+    made.ledger.append(event("paused", reason="the endpoint is down"))
     SyntheticRun(folder / "run", make_spec(seeds=[1]), 1)
     leave_claim(made.run.lineage(1).root, **OTHER_HOST)
     for name in ("requests", "receipts", "cancel", "intents", "started"):

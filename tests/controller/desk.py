@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlipilot.audit.events import body_of
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
@@ -63,7 +64,8 @@ class Desk:
 
     def last(self) -> tuple[str, dict[str, Any]]:
         """Kind and body of the newest record."""
-        return self.ledger.records[-1].kind, self.ledger.records[-1].body
+        event = self.ledger.records[-1].event
+        return event.kind, body_of(event)
 
     def ask(self, *replies: dict[str, Any], iteration: int = 1) -> Speaker:
         """A turn of the pilot, which gives these replies."""

@@ -12,6 +12,7 @@ from mlipilot.controller.state import replay
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing
 from mlipilot.paths import JobKey
+from tests.events import SHA
 from tests.report.synthetic import SyntheticRun, make_spec
 
 
@@ -80,7 +81,15 @@ def test_a_sealed_attempt_names_its_job_where_the_submitter_does_not(
     made: SyntheticRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = _attempts(made, Sealed(), monkeypatch)
-    monkeypatch.setattr(attempts, "_sealed_result", lambda _: {"outcome": "ok"})
+    result = {
+        "outcome": "ok",
+        "reason": None,
+        "cpu_s": 1.0,
+        "gpu_s": 0.0,
+        "wall_s": 1.0,
+        "manifest_sha256": SHA,
+    }
+    monkeypatch.setattr(attempts, "_sealed_result", lambda _: result)
     monkeypatch.setattr("mlipilot.controller.attempts.read_result", lambda _: SimpleNamespace(job_id="19"))
-    body = attempts.collect(JobKey(0, 2, "train"), 1)
-    assert body is not None and (body["job_id"], body["job_name"]) == ("19", "mlp-x")
+    ended = attempts.collect(JobKey(0, 2, "train"), 1)
+    assert ended is not None and (ended.job_id, ended.job_name) == ("19", "mlp-x")

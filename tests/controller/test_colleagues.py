@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from mlipilot.audit.events.running import Verdict
+from mlipilot.audit.ledger import of_kind
+from mlipilot.audit.lessons import Finding
 from mlipilot.controller import steps
-from mlipilot.controller.findings import Finding, add_finding, read_findings
+from mlipilot.controller.findings import add_finding, read_findings
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import PausedError
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
+from tests.events import event
 from tests.pilots.roles.conftest import calling, saying
 
 HOT = edit("learning_rate: 0.01", "learning_rate: 0.5")
@@ -47,7 +51,7 @@ def test_an_objection_goes_to_the_researcher_as_data_and_the_draft_may_come_agai
     desk.colleague(calling("send_back", objections="I still think so"))
     desk.colleagues.review(1, 2, desk.state())
     assert isinstance(desk.due(), steps.SubmitJob)
-    assert [draft.objected for draft in desk.state().iterations[1].drafts] == [True, True]
+    assert [review.approved for review in desk.state().iterations[1].reviews.values()] == [False, False]
 
 
 def test_what_roles_say_is_in_the_transcript_under_their_names(desk: Desk) -> None:
@@ -72,8 +76,7 @@ def test_a_lesson_is_recorded_shared_and_told_to_the_next_turn(desk: Desk) -> No
     desk.colleagues.draw_lesson(1, desk.state())
     assert "force_mae_mev_per_a | 58.26 | 26.72" in told(analyst) and "EMA steadies" in told(analyst)
     own = read_findings(desk.run)[-1]
-    verdict = next(record for record in desk.ledger.records if record.kind == "verdict" and
-                   record.body["iteration"] == 1)  # fmt: skip
+    verdict = next(r for r, judged in of_kind(desk.ledger.records, Verdict) if judged.iteration == 1)
     assert (own.lineage, own.iteration, own.verdict_record) == (0, 1, verdict.hash)
     assert desk.due() == steps.AskPilot(2)
     task = first_task(desk.ask(calling("give_up", reason="enough"), iteration=2))
@@ -85,7 +88,7 @@ def test_a_lesson_is_recorded_shared_and_told_to_the_next_turn(desk: Desk) -> No
 def test_a_kill_between_ledger_and_findings_neither_loses_nor_doubles_a_lesson(desk: Desk) -> None:
     desk.ask(HOT, SUBMIT)
     _judged(desk)
-    desk.ledger.append("lesson", {"iteration": 1, "text": "the rate matters"})
+    desk.ledger.append(event("lesson", iteration=1, text="the rate matters"))
     notes = verify_run(desk.run).notes
     assert any("the lesson of iteration 1 of lineage-0 is missing" in note for note in notes)
     for _ in range(2):
@@ -157,7 +160,7 @@ def test_an_analyst_is_not_looked_for_once_a_budget_is_used_up(desk: Desk) -> No
 def test_findings_are_held_to_the_ledgers(desk: Desk) -> None:
     desk.ask(HOT, SUBMIT)
     _judged(desk)
-    desk.ledger.append("lesson", {"iteration": 1, "text": "the rate matters"})
+    desk.ledger.append(event("lesson", iteration=1, text="the rate matters"))
     desk.open()
     desk.colleagues.share_lessons()
     line = desk.run.findings.read_text()
@@ -170,5 +173,5 @@ def test_findings_are_held_to_the_ledgers(desk: Desk) -> None:
     assert "findings.jsonl:1: no ledger holds this lesson" in found(line.replace("matters", "natters"))[0]
     assert "findings.jsonl:2" in found(line + line)[0]
     assert "findings.jsonl:1" in found("x\n" + line)[0]
-    desk.ledger.append("finished", {"reason": "x", "incumbent": 1})
+    desk.ledger.append(event("finished", reason="x", incumbent=1))
     assert "the lesson of iteration 1 of lineage-0 is missing" in found("")[0]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.controller.findings import Finding, add_finding, read_findings
+from mlipilot.audit.lessons import Finding
+from mlipilot.controller.findings import add_finding, read_findings
 from mlipilot.paths import RunPaths
 
 

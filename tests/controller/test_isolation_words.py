@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from mlipilot.audit.ledger import Record
+from mlipilot.audit.surroundings import Isolation
 from mlipilot.controller.isolation_words import LOCAL, doors_of, open_doors
-from mlipilot.jobs.order import Isolation
+from tests.events import records
 
 WHOLE = Isolation(
     backend="slurm", filesystem="container", network="none", network_by="namespace", measured=True
-).model_dump()
+)
 
 
 def test_of_an_isolation_that_holds_nothing_is_said() -> None:
@@ -31,17 +31,17 @@ def test_of_an_isolation_that_holds_nothing_is_said() -> None:
     ],
 )
 def test_each_door_that_is_open_is_told(change: dict[str, Any], said: str) -> None:
-    (door,) = open_doors(WHOLE | change)
+    (door,) = open_doors(WHOLE.model_copy(update=change))
     assert said in door
 
 
 def test_results_of_older_versions_are_said_not_to_be_measured() -> None:
     old = {"backend": "slurm", "filesystem": "container", "network": "none", "environment": "scrubbed"}
-    (door,) = open_doors(old)
+    (door,) = open_doors(Isolation.model_validate(old))
     assert "not measured" in door
 
 
 def test_a_door_is_told_once_for_all_jobs() -> None:
-    open_network = WHOLE | {"network": "host"}
+    open_network = WHOLE.model_copy(update={"network": "host"})
     ended = [{"isolation": kind} for kind in (open_network, WHOLE, open_network)] + [{"outcome": "lost"}]
-    assert len(doors_of([Record(1, "", "", "job_finished", body, "") for body in ended])) == 1
+    assert len(doors_of(records([("job_finished", said) for said in ended]))) == 1

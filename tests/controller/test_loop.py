@@ -20,6 +20,7 @@ from mlipilot.controller.verdict import Measurements
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths
+from tests.events import event
 from tests.report.scenarios import SCHEDULE, SCHEDULE_EDITS
 from tests.report.synthetic import SyntheticRun, make_spec
 
@@ -36,11 +37,11 @@ def run(tmp_path: Path) -> RunPaths:
 
 def test_a_start_that_nobody_asked_for_leaves_a_cancelled_lineage_alone(run: RunPaths) -> None:
     run.lineage(1).root.mkdir()
-    Ledger(run.lineage(1).ledger).append("cancelled", {})
+    Ledger(run.lineage(1).ledger).append(event("cancelled"))
     run.lineage(1).cancel.touch()  # a kill came between the record and the end of the request
     with pytest.raises(CancelledError, match=r"lineage 1 was cancelled; .*--lineage 1"):
         run_lineage(run, 1, ConsoleObserver(), unattended=True)
-    assert [record.kind for record in read_ledger(run.lineage(1).ledger)] == ["cancelled"]
+    assert [record.event.kind for record in read_ledger(run.lineage(1).ledger)] == ["cancelled"]
     assert not run.lineage(1).cancel.exists() and not run.data.exists()
 
 
@@ -96,7 +97,7 @@ def test_each_session_says_where_it_is(
         monkeypatch.setenv("SLURM_CLUSTER_NAME", cluster)
     with controller_lock(made.lineage.root) as hold, ExitStack() as resources:
         said = Controller(made.run, made.lineage, Silent(), resources, hold).session
-    assert said == {"epoch": 1, "cluster": cluster, "run": str(made.run.root)}
+    assert said == event("resumed", epoch=1, cluster=cluster, run=str(made.run.root))
 
 
 def test_a_late_workers_claim_is_not_sealed_with_an_iteration(
@@ -117,7 +118,7 @@ def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(
     controller._take(steps.Judge(0), controller.state())
     made.ledger = controller.ledger
     made.draft(1, 1, SCHEDULE, SCHEDULE_EDITS)
-    made.ledger.append("no_proposal", {"iteration": 1, "reason": "it was withdrawn"})
+    made.ledger.append(event("no_proposal", iteration=1, reason="it was withdrawn"))
     drafts = made.lineage.root / "drafts"
     for name in ("draft", ".draft.staging", "drafts/0002-1", "drafts/.0002-2.staging"):
         (made.lineage.root / name / "recipe").mkdir(parents=True)
@@ -132,4 +133,4 @@ def test_a_lineage_that_is_over_is_not_cancelled(made: SyntheticRun) -> None:
     made.lineage.cancel.touch()
     cancel_idle_lineage(made.run, 0, Silent())
     assert not made.lineage.cancel.exists()
-    assert read_ledger(made.lineage.ledger)[-1].kind == "finished"
+    assert read_ledger(made.lineage.ledger)[-1].event.kind == "finished"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.events import body_of
+from mlipilot.audit.events.proposing import EndpointProbed
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.state import State, replay
@@ -82,9 +84,9 @@ def test_what_is_learnt_on_the_way_holds_after_a_resume(server: FaultyServer, tm
     endpoint.complete(TRIAL_MESSAGES, TRIAL_TOOLS)
     again = opened(settings_of(server), path)
     assert again.abilities == replace(endpoint.abilities, mode="json_schema")
-    last = Ledger(path).records[-1]
-    assert last.kind == "endpoint_probed" and "--enable-auto-tool-choice" in last.body["why"]
-    assert last.body["requests"] == 0
+    last = Ledger(path).records[-1].event
+    assert isinstance(last, EndpointProbed) and "--enable-auto-tool-choice" in last.why
+    assert last.requests == 0
 
 
 def test_the_record_says_how_the_endpoint_is_asked_and_holds_no_key(
@@ -93,7 +95,7 @@ def test_the_record_says_how_the_endpoint_is_asked_and_holds_no_key(
     path = tmp_path / "ledger.jsonl"
     opened(settings_of(server), path)
     (record,) = Ledger(path).records
-    assert record.body == {
+    assert body_of(record.event) == {
         "base_url": server.base_url,
         "model": "m",
         "mode": "native",

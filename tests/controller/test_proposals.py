@@ -17,6 +17,7 @@ from mlipilot.endpoint.parsing import Reply
 from mlipilot.errors import PausedError
 from mlipilot.paths import JobKey
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
+from tests.events import event, named
 from tests.pilots.roles.conftest import calling
 
 
@@ -178,10 +179,8 @@ def test_a_lost_smoke_step_leaves_files_that_nothing_vouches_for_and_that_is_sai
     desk.ask(HOT, SUBMIT)
     key = JobKey(1, 1, "smoke", 1)
     (desk.made.start(key) / "job.json").write_text("{}")
-    costs = {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0}
-    lost = {"attempt": 1, "outcome": "lost", "reason": "gone", "manifest_sha256": None} | costs
-    desk.ledger.append("job_finished", key.body | lost)
-    desk.ledger.append("finished", {"reason": "for the test", "incumbent": 0})
+    desk.ledger.append(event("job_finished", named(key), outcome="lost", reason="gone"))
+    desk.ledger.append(event("finished", reason="for the test", incumbent=0))
     assert not [problem for problem in problems(desk) if "smoke" in problem]
     assert any("0001-1/smoke/attempt-1: lost without a seal" in note for note in verify_run(desk.run).notes)
     (desk.lineage.revision(1, 1) / "extra.txt").write_text("x")
@@ -197,7 +196,7 @@ def test_a_budget_of_tokens_ends_a_turn_before_the_next_call(
     )
     speaker = desk.ask(HOT, SUBMIT)  # five tokens each, as the endpoint counts them
     assert desk.last()[0] == "drafted" and len(speaker.heard) == 2
-    desk.ledger.append("no_proposal", {"iteration": 1, "reason": "for the test"})
+    desk.ledger.append(event("no_proposal", iteration=1, reason="for the test"))
     speaker = desk.ask(HOT, SUBMIT, iteration=2)
     assert not speaker.heard
     assert desk.last() == (

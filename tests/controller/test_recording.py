@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from mlipilot.audit.events import body_of
+from mlipilot.audit.events.proposing import Heard
+from mlipilot.audit.ledger import of_kind
+from mlipilot.audit.lessons import Finding
 from mlipilot.controller import steps
-from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.findings import add_finding
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.abilities import Abilities
@@ -24,6 +28,7 @@ from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.recorded import DivergedError
 from tests.controller.desk import PILOT, SUBMIT, Desk, edit
 from tests.controller.test_search import SPACE
+from tests.events import event
 from tests.pilots.roles.conftest import calling, saying
 from tests.pilots.test_tools import CLAIM
 from tests.report.synthetic import SyntheticRun, make_spec
@@ -68,7 +73,7 @@ class Recorder(Desk):
     def resumed(self, *answers: Answer) -> Recorder:
         """As a session begins after a kill or a pause."""
         Transcript(self.lineage, self.ledger, self.spec.pilot).recover()
-        self.ledger.append("resumed", {"epoch": 2})
+        self.ledger.append(event("resumed", epoch=2))
         return self.has(*answers)
 
     def turn(self, iteration: int = 1) -> None:
@@ -99,7 +104,7 @@ class Recorder(Desk):
     def course(self) -> list[dict[str, Any]]:
         """What the roles did."""
         kinds = ("drafted", "reviewed", "proposed", "lesson", "no_proposal", "gave_up")
-        return [record.body for record in self.ledger.records if record.kind in kinds]
+        return [body_of(record.event) for record in self.ledger.records if record.event.kind in kinds]
 
 
 @pytest.fixture
@@ -163,13 +168,13 @@ def test_other_lineages_are_heard_as_far_as_they_were(
     _say(replaying.run, 1, "what its own lineage 1 says is not heard")
     replaying.turn()
     assert replaying.exchanges() == desk.exchanges() and replaying.course() == desk.course()
-    heard = [[r.body for r in d.ledger.records if r.kind == "heard"] for d in (desk, replaying)]
-    assert heard[0] == heard[1] and heard[0][0]["findings"] == 1
+    heard = [[told for _, told in of_kind(d.ledger.records, Heard)] for d in (desk, replaying)]
+    assert heard[0] == heard[1] and heard[0][0].findings == 1
 
 
 def test_who_was_alone_hears_nobody(desk: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.has(HOT, SUBMIT).turn()
-    assert not [record for record in desk.ledger.records if record.kind == "heard"]
+    assert not [record for record in desk.ledger.records if record.event.kind == "heard"]
     replaying = again(desk, monkeypatch)
     _say(replaying.run, 1, "EMA steadies")
     replaying.turn()
@@ -201,7 +206,7 @@ def _searching(root: Path, monkeypatch: pytest.MonkeyPatch, **pilot: Any) -> Rec
 def test_a_search_is_replayed_by_searching_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = _searching(tmp_path / "recorded", monkeypatch)
     desk.whole_iteration()
-    desk.ledger.append("gave_up", {"iteration": 2, "reason": "for the test"})
+    desk.ledger.append(event("gave_up", iteration=2, reason="for the test"))
     assert [body.get("title") for body in desk.course()] == [
         *("baseline", "Random search, suggestion 1", "Random search, suggestion 1", None)
     ]
@@ -334,7 +339,7 @@ def test_a_record_that_breaks_off_is_followed_to_its_end(
     desk.has(HOT, DOWN)
     with pytest.raises(PausedError):
         desk.turn()
-    desk.ledger.append("paused", {"reason": "the endpoint is down\x1b[2J"})
+    desk.ledger.append(event("paused", reason="the endpoint is down\x1b[2J"))
     replaying = again(desk, monkeypatch)
     with pytest.raises(DivergedError, match=r"request 2 of the researcher is not on record: the record ends"):
         replaying.turn()
@@ -348,7 +353,7 @@ def test_a_budget_that_ended_a_turn_ends_it_again(desk: Recorder, monkeypatch: p
     desk.has(HOT, DOWN)
     with pytest.raises(PausedError):
         desk.turn()
-    desk.ledger.append("no_proposal", {"iteration": 1, "reason": spent})
+    desk.ledger.append(event("no_proposal", iteration=1, reason=spent))
     replaying = again(desk, monkeypatch)
     replaying.turn()
     assert replaying.last() == ("no_proposal", {"iteration": 1, "reason": spent})

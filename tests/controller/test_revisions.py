@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from mlipilot.audit.ledger import Record
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller import steps
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.steps import next_step
 from mlipilot.paths import JobKey
 from tests.controller.test_steps import Event, _done, _spec, _step
+from tests.events import named, records
 
 LANGUAGE_MODEL = {"kind": "openai", "model": "m", "smoke_retries": 2}
 ALONE = LANGUAGE_MODEL | {"reviewer": False, "analyst": False}
 
 
 def _drafted(revision: int, iteration: int = 1) -> Event:
-    said: dict[str, Any] = {"title": "t", "hypothesis": {}, "recipe_digest": f"d{revision}"}
-    return "drafted", {"iteration": iteration, "revision": revision} | said
+    return "drafted", {"iteration": iteration, "revision": revision, "recipe_digest": f"d{revision}"}
 
 
 def _reviewed(revision: int, *, approved: bool) -> Event:
@@ -139,8 +137,7 @@ class World:
         """The record that carrying out the step writes."""
         match step:
             case steps.ProposeBaseline():
-                body: dict[str, Any] = {"title": "baseline", "hypothesis": None, "recipe_digest": "d"}
-                return "proposed", {"iteration": 0} | body
+                return "proposed", {"iteration": 0}
             case steps.AskPilot(n):
                 revision = 1 + (len(state.iterations[n].drafts) if n < len(state.iterations) else 0)
                 if (n, revision) in self.gives_up:
@@ -157,12 +154,12 @@ class World:
             case steps.DropDraft(n, reason):
                 return "no_proposal", {"iteration": n, "reason": reason}
             case steps.SubmitJob(key, attempt):
-                return "job_submitted", key.body | {"attempt": attempt}
+                return "job_submitted", named(key, attempt)
             case steps.AwaitJobs():
                 key, flying = state.in_flight()[0]
                 how = self.smoke.get((key.iteration, key.revision, flying.number), "ok")
                 end = {"outcome": how, "reason": "r", "cpu_s": 1.0, "gpu_s": 0.0}
-                return "job_finished", key.body | {"attempt": flying.number} | end
+                return "job_finished", named(key, flying.number) | end
             case steps.Judge(n):
                 return "verdict", {"iteration": n, "verdict": "accepted", "incumbent": n, "reason": "r"}
             case steps.DrawLesson(n):
@@ -178,8 +175,7 @@ class World:
         """Carry a lineage on from a ledger to its end."""
         events = list(events)
         while True:
-            records = [Record(i, "", f"t{i}", kind, body, "") for i, (kind, body) in enumerate(events)]
-            state = replay(records)
+            state = replay(records(events))
             if state.finished is not None:
                 return events
             assert len(events) < 300, "the lineage does not end"
@@ -197,7 +193,7 @@ def test_killed_after_any_record_a_lineage_takes_the_same_way_to_its_end() -> No
     whole = world.play([], spec)
     for kept in range(len(whole)):
         assert world.play(whole[:kept], spec) == whole
-    state = replay(Record(i, "", "t", kind, body, "") for i, (kind, body) in enumerate(whole))
+    state = replay(records(whole))
     assert [len(i.drafts) for i in state.iterations] == [0, 3, 3, 3, 1, 1]
     assert [i.no_proposal is not None for i in state.iterations] == [False, False, False, True, True, False]
     assert [i.lesson for i in state.iterations] == [None, "lesson 1", "lesson 2", None, None, "lesson 5"]

@@ -67,7 +67,7 @@ def test_a_turn_that_began_in_words_goes_on_without_them(
     desk.proposals.transcript.record(1, "researcher", spoken)
     history = _ask(desk, 1)
     assert _values(desk.lineage.revision(1, 1) / "recipe") == _search(desk).suggest(history)
-    assert [r.kind for r in desk.ledger.records if r.kind in ("exchange", "drafted")] == [
+    assert [r.event.kind for r in desk.ledger.records if r.event.kind in ("exchange", "drafted")] == [
         "exchange",
         "drafted",
     ]

@@ -12,6 +12,7 @@ from mlipilot.campaign.spec import dump_spec
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.serving import end_if_last, endpoint_job
 from mlipilot.paths import RunPaths
+from tests.events import event
 from tests.report.synthetic import make_spec
 
 ON_SLURM = {"backend": "slurm"}
@@ -45,7 +46,7 @@ def _ends(run: RunPaths, number: int) -> bool:
 
 def _record(run: RunPaths, number: int, kind: str) -> None:
     run.lineage(number).root.mkdir(exist_ok=True)
-    Ledger(run.lineage(number).ledger).append(kind, {"reason": ""})
+    Ledger(run.lineage(number).ledger).append(event(kind))
 
 
 @pytest.mark.parametrize(

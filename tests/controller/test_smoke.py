@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.ledger import GENESIS
 from mlipilot.audit.protected import hash_protected
@@ -126,27 +127,27 @@ def test_it_is_kept_apart_exactly_as_a_training_is(attempts: Callable[[str], Att
     assert moved(smoke) == moved(training)
 
 
-def _run(attempts: Attempts) -> dict[str, object]:
+def _run(attempts: Attempts) -> JobFinished:
     attempts.ensure_started(State(), [(KEY, 1)], GENESIS)
     deadline = time.monotonic() + 60
-    while (body := attempts.collect(KEY, 1)) is None:
+    while (ended := attempts.collect(KEY, 1)) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return body
+    return ended
 
 
 def test_a_worker_runs_two_steps_with_the_first_seed(attempts: Callable[[str], Attempts]) -> None:
     made = attempts(HAND_OVER + TELL)
-    body = _run(made)
-    assert body["outcome"] == "ok", body["reason"]
-    assert JobKey.of(body) == KEY
+    ended = _run(made)
+    assert ended.outcome == "ok", ended.reason
+    assert ended.key == KEY
     first, _ = (made.lineage.attempt(KEY, 1) / "stdout.log").read_text().splitlines()
     assert json.loads(first) == {"event": "start", "seed": "5", "steps_total": "2"}
 
 
 def test_a_job_that_ends_well_without_a_loss_has_failed(attempts: Callable[[str], Attempts]) -> None:
-    body = _run(attempts(HAND_OVER))
-    assert body["outcome"] == "failed" and "told no train_loss" in str(body["reason"])
+    ended = _run(attempts(HAND_OVER))
+    assert ended.outcome == "failed" and "told no train_loss" in str(ended.reason)
 
 
 def test_a_smoke_step_in_flight_can_be_cancelled(attempts: Callable[[str], Attempts]) -> None:
@@ -155,5 +156,5 @@ def test_a_smoke_step_in_flight_can_be_cancelled(attempts: Callable[[str], Attem
     place = made.lineage.attempt(KEY, 1)
     wait_for_text(place / "stdout.log")
     made.backend.cancel(place)
-    body = made.collect(KEY, 1)
-    assert body is not None and body["outcome"] == "cancelled"
+    ended = made.collect(KEY, 1)
+    assert ended is not None and ended.outcome == "cancelled"

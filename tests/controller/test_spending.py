@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mlipilot.audit.ledger import Record
 from mlipilot.campaign.spec import Budget
 from mlipilot.controller.spending import accounts, used_up
 from mlipilot.controller.state import State, replay
+from tests.events import records
 
 SPENT = State(cpu_seconds=50.0, gpu_seconds=20.0, prompt_tokens=3000, completion_tokens=400, usd=1.25)
 
@@ -47,7 +47,7 @@ def test_a_job_whose_cpu_time_is_unknown_counts_with_its_wall_time() -> None:
     key = {"iteration": 0, "seed": 1, "job": "train", "attempt": 1}
     ended = key | {"outcome": "ok", "cpu_s": None, "gpu_s": 0.0, "wall_s": 50.0}
     events = [("job_submitted", key), ("job_finished", ended)]
-    state = replay([Record(i, "", "t", kind, body, "") for i, (kind, body) in enumerate(events)])
+    state = replay(records(events))
     assert used_up(state, _budget(cpu_seconds=50), 0.0) == "the budget of 50 CPU-seconds is used up"
 
 

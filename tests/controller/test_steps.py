@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from mlipilot.audit.ledger import Record
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller import steps
 from mlipilot.controller.state import NOT_RUN, replay
 from mlipilot.controller.steps import next_step
 from mlipilot.paths import JobKey
+from tests.events import records
 
 Event = tuple[str, dict[str, Any]]
 
@@ -30,12 +30,11 @@ def _spec(**changes: Any) -> CampaignSpec:
 
 
 def _step(events: list[Event], spec: CampaignSpec | None = None, elapsed_s: float = 0.0) -> steps.Step:
-    records = [Record(i, "", f"t{i}", kind, body, "") for i, (kind, body) in enumerate(events)]
-    return next_step(replay(records), spec or _spec(), elapsed_s)
+    return next_step(replay(records(events)), spec or _spec(), elapsed_s)
 
 
 def _proposed(iteration: int) -> Event:
-    return "proposed", {"iteration": iteration, "title": "t", "hypothesis": None, "recipe_digest": "d"}
+    return "proposed", {"iteration": iteration}
 
 
 def _submitted(iteration: int, seed: int, job: str, attempt: int = 1) -> Event:
@@ -186,10 +185,10 @@ def test_budgets_end_the_lineage_before_the_next_hypothesis(
 
 
 def test_a_pause_while_preparing_is_not_a_start() -> None:
-    records = [Record(0, "", "t", "paused", {"reason": "no space"}, "")]
-    assert replay(records).started is None and replay(records).paused == "no space"
-    records.append(Record(1, "", "t", "campaign_started", {"lineage": 0}, ""))
-    assert replay(records).phase == "open"
+    events: list[Event] = [("paused", {"reason": "no space"})]
+    state = replay(records(events))
+    assert state.started is None and state.paused == "no space"
+    assert replay(records([*events, ("campaign_started", {})])).phase == "open"
 
 
 def test_a_budget_of_jobs_that_is_used_up_begins_no_further_job_of_a_candidate() -> None:

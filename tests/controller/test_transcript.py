@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mlipilot.audit.events import body_of
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.state import replay
@@ -38,7 +39,7 @@ def test_what_an_endpoint_does_not_count_is_estimated_and_marked(tmp_path: Path)
             reply = as_reply(HI, usage={"prompt_tokens": counted, "completion_tokens": said})
             transcript.record(1, "reviewer", Exchange(request, reply, 1.0))
     lines = [json.loads(line) for line in transcript.path.read_text().splitlines()]
-    bodies = [record.body for record in transcript.ledger.records]
+    bodies = [body_of(record.event) for record in transcript.ledger.records]
     marks = [["completion_tokens"], ["prompt_tokens", "completion_tokens"], None, ["prompt_tokens"]]
     assert [line.get("estimated") for line in lines] == [body.get("estimated") for body in bodies] == marks
     assert [body["prompt_tokens"] for body in bodies] == [5, 116, 5, 116]
@@ -55,7 +56,7 @@ def test_the_greatest_numbers_of_a_reply_can_be_recorded(tmp_path: Path) -> None
         settings = EndpointSettings(trust_env=False, max_retries=0)
         exchange = Endpoint(server.base_url, "m", None, settings).complete([], [])
     _transcript(tmp_path).record(1, "reviewer", exchange)
-    assert [record.kind for record in _transcript(tmp_path).ledger.records] == ["exchange"]
+    assert [record.event.kind for record in _transcript(tmp_path).ledger.records] == ["exchange"]
 
 
 def test_exchanges_that_a_kill_left_unacknowledged_are_taken_up(tmp_path: Path) -> None:
@@ -68,11 +69,11 @@ def test_exchanges_that_a_kill_left_unacknowledged_are_taken_up(tmp_path: Path) 
         stream.write(line + '{"torn": ')  # written, not acknowledged; then a torn one
     again = _transcript(tmp_path)
     again.recover()
-    exchanges = [r.body for r in again.ledger.records if r.kind == "exchange"]
+    exchanges = [body_of(r.event) for r in again.ledger.records if r.event.kind == "exchange"]
     assert [(body["line"], body["role"]) for body in exchanges] == [(1, "reviewer"), (2, "reviewer")]
     assert [body["usd"] for body in exchanges] == [(5 * 2 + 2 * 10) / 1e6] * 2
     assert {body["sha256"] for body in exchanges} == {sha256_bytes(line.rstrip("\n").encode())}
     tokens = [json.loads(text)["prompt_tokens"] for text in again.path.read_text().splitlines()]
     assert tokens == [5, 5]
     again.recover()
-    assert sum(r.kind == "exchange" for r in again.ledger.records) == 2
+    assert sum(r.event.kind == "exchange" for r in again.ledger.records) == 2

@@ -17,6 +17,7 @@ from mlipilot.controller.verdict import Measurements, compute_verdict
 from mlipilot.controller.verification import verify_lineage, verify_run, wrong_verdicts
 from mlipilot.errors import CheckFailedError, InputError, MlipilotError
 from mlipilot.paths import RunPaths
+from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 
 BETTER = {"learning_rate: 0.01": "learning_rate: 0.02"}
@@ -32,7 +33,8 @@ def _judge_well(made: SyntheticRun, number: int) -> None:
     write_json(directory / "verdict.json", body)
     record = {key: body[key] for key in body if key not in ("title", "scores")}
     record["manifest_sha256"] = write_manifest(directory)
-    made.ledger.append("verdict", record | {"verdict_sha256": sha256_file(directory / "verdict.json")})
+    record["verdict_sha256"] = sha256_file(directory / "verdict.json")
+    made.ledger.append(event("verdict", record))
 
 
 @pytest.fixture(scope="module")

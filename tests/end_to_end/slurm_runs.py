@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mlipilot.audit.events.proposing import Proposed
+from mlipilot.audit.events.running import Verdict
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.controller.state import State, replay
 from mlipilot.paths import RunPaths
@@ -61,13 +63,13 @@ def told(run: RunPaths) -> list[tuple[str, Any]]:
     dropped = {"job_finished", "exchange", "resumed", "ledger_repaired"}
     said: list[tuple[str, Any]] = []
     for record in read_ledger(run.lineage(0).ledger):
-        body = record.body
-        if record.kind == "verdict":
-            said.append((record.kind, (body["iteration"], body["verdict"], body["violation"])))
-        elif record.kind == "proposed":
-            said.append((record.kind, (body["title"], body["recipe_digest"])))
-        elif record.kind not in dropped and body.get("attempt", 1) == 1:
-            said.append((record.kind, body.get("reason")))
+        match record.event:
+            case Verdict() as judged:
+                said.append((judged.kind, (judged.iteration, judged.verdict, judged.violation)))
+            case Proposed() as proposed:
+                said.append((proposed.kind, (proposed.title, proposed.recipe_digest)))
+            case event if event.kind not in dropped and getattr(event, "attempt", 1) == 1:
+                said.append((event.kind, getattr(event, "reason", None)))
     return said
 
 

@@ -15,6 +15,7 @@ from mlipilot.paths import RunPaths
 from mlipilot.report.billing import load_billing
 from tests.audit.test_anchors import Campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_accounting, needs_daemons
+from tests.events import event
 from tests.sbatch.conftest import ATTEMPT, BATCH_SCRIPT, Run, make_run
 from tests.waiting import wait_until
 
@@ -54,8 +55,8 @@ def test_a_real_job_that_was_requeued_is_billed_witnessed_and_kept(
     paths = RunPaths(run.path)
     paths.lineage(0).root.mkdir()
     ledger = Ledger(paths.lineage(0).ledger)
-    ledger.append("campaign_started", {"backend": "slurm"})
-    ledger.append("job_submitted", {})
+    ledger.append(event("campaign_started", backend="slurm"))
+    ledger.append(event("job_submitted"))
     name = f"mlp-{ledger.head[:16]}-l0.0001.s11.t.a1"
     (run.attempt() / "todo.sh").write_text(f"{WORK}[ ${{SLURM_RESTART_COUNT:-0}} = 1 ] || sleep 120\n")
     run.request(name, gpus="1", memory_mib="200")
@@ -64,7 +65,7 @@ def test_a_real_job_that_was_requeued_is_billed_witnessed_and_kept(
     number = run.receipt(name)["job_id"]
     accounting_cluster.says("bash", "-c", f"sleep 4; scontrol requeue {number}")
     wait_until(lambda: run.state(name) == "COMPLETED", 120)
-    ledger.append("job_finished", {"job_id": number, "job_name": name})
+    ledger.append(event("job_finished", job_id=number, job_name=name))
     # slurmdbd hears of a job's end a moment after the queue.
     wait_until(lambda: accounting_cluster.says("sacct", "-nXP", "-j", number, "-o", "State") == "COMPLETED")
     service.terminate()

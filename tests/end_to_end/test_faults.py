@@ -33,7 +33,7 @@ def _outcome(state: State) -> list[Any]:
     """What must not depend on disturbances: recipes, verdicts, and the trained models' scores."""
     kept = ("verdict", "violation", "log_objective", "incumbent")
     return [
-        (i.title, i.recipe_digest, [i.verdict[key] for key in kept] if i.verdict else None)
+        (i.title, i.recipe_digest, [getattr(i.verdict, key) for key in kept] if i.verdict else None)
         for i in state.iterations
     ]
 
@@ -78,7 +78,8 @@ def test_a_controller_killed_again_and_again_reaches_the_same_end(
     state = _state(run)
     assert _outcome(state) == _outcome(_state(undisturbed))
     assert {len(attempts) for attempts in state.jobs.values()} == {1}, "a job ran twice"
-    begun = [r.body["epoch"] for r in read_ledger(run.lineage(0).ledger) if "epoch" in r.body]
+    records = read_ledger(run.lineage(0).ledger)
+    begun = [epoch for r in records if (epoch := getattr(r.event, "epoch", None)) is not None]
     assert len(begun) > 1 and begun == sorted(set(begun)), "each controller has an epoch of its own"
     assert verify_run(run).problems == []
 

@@ -26,6 +26,7 @@ from tests.documents.user import User
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import write_campaign
 from tests.end_to_end.slurm_runs import state_of
+from tests.events import event
 from tests.pair import GROUP, Pair, needs_root, two_users
 from tests.report.synthetic import SyntheticRun, make_spec
 from tests.waiting import wait_until
@@ -175,7 +176,7 @@ def test_the_slurm_job_of_another_user_is_named_and_left_to_them(pair: Pair) -> 
     made = SyntheticRun(folder / "run", make_spec(seeds=[1], jobs={"backend": "slurm"}))
     made.propose(0, None, {})
     key, name = JobKey(0, 1, "train"), f"mlp-{secrets.token_hex(8)}-l0.0000.s1.t.a1"
-    made.ledger.append("job_submitted", key.body | {"attempt": 1})
+    made.ledger.append(event("job_submitted"))
     made.lineage.attempt(key, 1).mkdir(parents=True)
     write_json(made.lineage.attempt(key, 1) / "slurm.json", {"name": name, "needs": None})
     for kind in ("requests", "receipts", "intents"):
@@ -206,7 +207,7 @@ def test_what_is_told_to_type_opens_the_run(pair: Pair) -> None:
     folder.chmod(0o755)
     made = SyntheticRun(folder / "run", make_spec(seeds=[1]))
     made.propose(0, None, {})
-    made.ledger.append("paused", {"reason": "the endpoint is down"})
+    made.ledger.append(event("paused", reason="the endpoint is down"))
     pair.own(pair.alice, made.run.root)
     said = pair.do(pair.bob, f"mlipilot cancel {made.run.root}", status=2)
     typed = said.partition("types `")[2].partition("`")[0].replace("GROUP", GROUP)

@@ -58,9 +58,9 @@ def test_each_is_invalid_with_its_reason_and_the_incumbent_stands(tiny_data: Pat
     assert state.incumbent == 0
     for (name, _, reason), iteration in zip(CANDIDATES, state.iterations[1:], strict=True):
         assert iteration.verdict is not None, name
-        assert iteration.verdict["verdict"] == "invalid", name
-        assert re.search(reason, iteration.verdict["reason"]), f"{name}: {iteration.verdict['reason']}"
-        assert "\x1b" not in iteration.verdict["reason"]
+        assert iteration.verdict.verdict == "invalid", name
+        assert re.search(reason, iteration.verdict.reason), f"{name}: {iteration.verdict.reason}"
+        assert "\x1b" not in iteration.verdict.reason
     assert "<script>" not in run.report_html.read_text()
     assert verify_run(run).problems == []
 
@@ -83,7 +83,7 @@ def test_a_draft_that_crashes_is_mended_or_withdrawn_at_the_price_of_a_smoke_ste
         mlipilot("run", campaign, cwd=tmp_path, OPENAI_BASE_URL=url)
     state = replay(read_ledger(run.lineage(0).ledger))
     first, second = state.iterations[1:]
-    assert first.verdict is not None and first.verdict["verdict"] in ("accepted", "reverted")
+    assert first.verdict is not None and first.verdict.verdict in ("accepted", "reverted")
     assert second.no_proposal == "revision 1 was withdrawn: there is no mending it"
     smoked = [(key.text, attempts[-1].outcome) for key, attempts in state.jobs.items() if key.kind == "smoke"]
     assert smoked == [("0001-1/smoke", "failed"), ("0001-2/smoke", "ok"), ("0002-1/smoke", "failed")]

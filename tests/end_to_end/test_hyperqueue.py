@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.ledger import read_ledger
+from mlipilot.audit.events.running import JobFinished
+from mlipilot.audit.ledger import of_kind, read_ledger
 from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign
@@ -97,8 +98,7 @@ def test_a_run_goes_on_in_the_next_allocation_and_loses_no_attempt(tiny_data: Pa
     state = state_of(run)
     assert state.finished and state.incumbent == 0
     assert all([attempt.number for attempt in found] == [1] for found in state.jobs.values()), state.jobs
-    ends = [record.body for record in read_ledger(run.lineage(0).ledger) if record.kind == "job_finished"]
-    ids = [end["job_id"] for end in ends]
+    ids = [str(ended.job_id) for _, ended in of_kind(read_ledger(run.lineage(0).ledger), JobFinished)]
     assert ids[0] == f"hq-{allocations[0]}-1" and len(set(ids)) == len(ids)
     assert all(job_id.startswith("hq-") for job_id in ids)
     said = mlipilot("verify", run.root, cwd=tmp_path).stdout

@@ -41,6 +41,6 @@ def test_normalisation_is_the_first_move_and_helps(tmp_path: Path) -> None:
     state = replay(read_ledger(run.lineage(0).ledger))
     move = state.iterations[1]
     assert move.title == "Energies from free atoms, forces of unit size"
-    assert move.verdict is not None and move.verdict["verdict"] == "accepted"
+    assert move.verdict is not None and move.verdict.verdict == "accepted"
     page = run.report_html.read_text()
     assert "Properties of molecules" in page and "dynamics broke" in page

@@ -45,13 +45,12 @@ def _course(run: RunPaths) -> list[tuple[str, Any]]:
     course: list[tuple[str, Any]] = [("end", state.finished), ("incumbent", state.incumbent)]
     for iteration in state.iterations:
         directory = lineage.iteration(iteration.number)
-        verdict = iteration.verdict or {}
         course += [
             ("patch", (directory / "patch.diff").read_text()),
             ("hypothesis", iteration.hypothesis),
             ("weights", sha256_file(directory / "seed-1/train/attempt-1/output/model/weights.safetensors")),
-            ("verdict", [verdict.get(key) for key in ("verdict", "reason", "gain")]),
-            ("review", [draft.review for draft in iteration.drafts]),
+            ("verdict", [getattr(iteration.verdict, key, None) for key in ("verdict", "reason", "gain")]),
+            ("review", iteration.reviews),
             ("lesson", iteration.lesson),
         ]
     return course

@@ -10,9 +10,10 @@ import pytest
 
 from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import Place
-from mlipilot.controller.findings import Finding, add_finding
+from mlipilot.controller.findings import add_finding
 from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
+from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 
 
@@ -30,9 +31,9 @@ def make_lineage(root: Path, number: int, place: Place, *, over: bool = True) ->
     made.propose(0, None, {})
     made.candidate(0, 0.1 * number)
     made.lineage.incumbent.symlink_to("iterations/0000")
-    made.ledger.append("lesson", {"iteration": 0, "text": f"lineage {number} has learnt it"})
+    made.ledger.append(event("lesson", iteration=0, text=f"lineage {number} has learnt it"))
     for lesson in lessons_of(number, made.ledger.records):
-        add_finding(made.run, Finding(**lesson))
+        add_finding(made.run, lesson)
     if over:
         made.end("a test")
     return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,6 +22,7 @@ from mlipilot.report.status import iteration_dict, status_dict
 from tests.audit.test_accounts import COLUMNS
 from tests.cli.verbs import outcome
 from tests.conftest import StandIn
+from tests.events import event
 from tests.merge.conftest import make_lineage
 
 FIRST_NUMBER = 40
@@ -34,19 +34,12 @@ def carry(run: RunPaths, cluster: str, number: int) -> list[str]:
     (run.spool / "requests").mkdir(parents=True)
     rows = []
     for job in range(2):
-        key = {"iteration": 0, "seed": 1, "job": "train", "attempt": 2 + job}
-        made.ledger.append("job_submitted", key)
+        made.ledger.append(event("job_submitted", attempt=2 + job))
         name = f"mlp-{made.ledger.head[:16]}-l{number}.0000.s1.t.a{2 + job}"
         publish_new(run.spool / "requests" / name, "template=train\n")
         rows.append(f"{FIRST_NUMBER + job}|{now()}|{name}|{run.root}")
-        over: dict[str, Any] = {
-            "outcome": "lost",
-            "reason": "",
-            "job_id": str(FIRST_NUMBER + job),
-            "job_name": name,
-        }
-        over |= {"cpu_s": 1.0, "gpu_s": 0.0, "wall_s": 1.0, "manifest_sha256": None}
-        made.ledger.append("job_finished", key | over)
+        over = {"outcome": "lost", "job_id": str(FIRST_NUMBER + job), "job_name": name}
+        made.ledger.append(event("job_finished", over, attempt=2 + job))
     made.end("a test")
     return rows
 
@@ -154,10 +147,11 @@ def test_a_lineage_that_was_written_anew_is_found_out_on_its_cluster(
     lines = lineage.ledger.read_bytes()
     lineage.ledger.unlink()
     forged = Ledger(lineage.ledger)
-    forged.append("campaign_started", {"backend": "slurm"} | Place("beta", str(runs["beta"].root)).body)
-    forged.append("job_submitted", {})
+    said = {"backend": "slurm", "cluster": "beta", "run": str(runs["beta"].root)}
+    forged.append(event("campaign_started", said))
+    forged.append(event("job_submitted"))
     name = f"mlp-{forged.head[:16]}-l4.0000.s1.t.a2"
-    forged.append("job_finished", {"job_id": "40", "job_name": name})
+    forged.append(event("job_finished", job_id="40", job_name=name))
     assert lines != lineage.ledger.read_bytes()
     on(here)
     problems = "\n".join(verified(runs["merged"]).problems)
@@ -214,7 +208,7 @@ def test_a_lineage_that_went_on_elsewhere_is_of_both(
 ) -> None:
     lineage = runs["merged"].lineage(4)
     ledger = Ledger(lineage.ledger)
-    ledger.append("resumed", {"epoch": 9} | Place("alpha", str(runs["merged"].root)).body)
+    ledger.append(event("resumed", epoch=9, cluster="alpha", run=str(runs["merged"].root)))
     view = load_lineage(runs["merged"], lineage)
     assert view.clusters == ["beta", "alpha"]
     on("alpha")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mlipilot.audit.events.running import JobSubmitted
 from mlipilot.audit.files import files_below, sha256_file
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
@@ -265,7 +266,7 @@ def test_a_lineage_whose_jobs_are_under_way_stays_where_it_is(clusters: Clusters
     """Such as one whose controller handed its core back: nobody holds it, and its jobs write there."""
     lineage = clusters.beta.lineages()[0]
     key = JobKey(0, 1, "train")
-    Ledger(lineage.ledger).append("job_submitted", key.body | {"attempt": 2})
+    Ledger(lineage.ledger).append(JobSubmitted.of(key, 2))
     said = refused(clusters.alpha, clusters.beta)
     assert "jobs of this lineage are under way: 0000/seed-1/train" in said and "mlipilot cancel" in said
 

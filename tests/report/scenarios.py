@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.paths import JobKey
+from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec, training_log
 
 LOSS = {
@@ -55,14 +56,14 @@ def small_run(root: Path) -> SyntheticRun:
     run.smoke(1, 2, failed="ema.decay is '-0.99' but must be a non-negative number")
     run.propose(1, SCHEDULE, SCHEDULE_EDITS)
     run.candidate(1, 0.97)
-    run.ledger.append("lesson", {"iteration": 1, "text": "annealing and averaging lower every error"})
-    run.ledger.append("paused", {"reason": "the endpoint is down"})
-    run.ledger.append("resumed", {})
+    run.ledger.append(event("lesson", iteration=1, text="annealing and averaging lower every error"))
+    run.ledger.append(event("paused", reason="the endpoint is down"))
+    run.ledger.append(event("resumed"))
     run.propose(2, WIDE, {"hidden_irreps: 4x0e": "hidden_irreps: 16x0e"})
     run.train(2, 1, 0.1, failed="the loss is nan")
     run.judge(2)
-    run.ledger.append("no_proposal", {"iteration": 3, "reason": "the turn ended without an experiment"})
-    run.ledger.append("gave_up", {"iteration": 4, "reason": "nothing is left to try"})
+    run.ledger.append(event("no_proposal", iteration=3, reason="the turn ended without an experiment"))
+    run.ledger.append(event("gave_up", iteration=4, reason="nothing is left to try"))
     run.sealed_check()
     run.end("the pilot gave up: nothing is left to try")
     return run
@@ -108,7 +109,7 @@ def three_lineages(root: Path) -> list[SyntheticRun]:
     for lineage, quality in zip(lineages[:2], (0.97, 1.1), strict=True):
         lineage.sealed_check(quality)
         lineage.end("the wall-clock budget is used up")
-    lineages[2].ledger.append("paused", {"reason": "the endpoint is down"})
+    lineages[2].ledger.append(event("paused", reason="the endpoint is down"))
     return lineages
 
 
@@ -141,6 +142,6 @@ def hostile_run(root: Path) -> SyntheticRun:
     write_atomic(attempt / "stderr.log", (EVIL + ESCAPES + "</pre>\n") * 50)
     run.finish(key, 1.0, failed=f"{EVIL} {ESCAPES}")
     run.judge(1)
-    run.ledger.append("lesson", {"iteration": 1, "text": EVIL + ESCAPES})
-    run.ledger.append("paused", {"reason": EVIL + ESCAPES})
+    run.ledger.append(event("lesson", iteration=1, text=EVIL + ESCAPES))
+    run.ledger.append(event("paused", reason=EVIL + ESCAPES))
     return run

@@ -13,21 +13,24 @@ from typing import Any
 
 import numpy as np
 
+from mlipilot.audit.events.proposing import Drafted, Proposed
+from mlipilot.audit.events.running import JobFinished, JobSubmitted, Resumed, Verdict
 from mlipilot.audit.files import append_line, sha256_bytes, sha256_file, write_atomic, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.audit.places import Place
 from mlipilot.audit.protected import hash_protected
+from mlipilot.audit.surroundings import Isolation
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
-from mlipilot.controller.prepare import copy_recipe, starting_body
+from mlipilot.controller.prepare import copy_recipe, starting
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.machine import this_machine
-from mlipilot.jobs.order import Isolation
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from tests.events import event
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
@@ -103,8 +106,8 @@ class SyntheticRun:
         self.card = shipped_scorecard()
         self.lineage.root.mkdir()
         self.ledger = Ledger(self.lineage.ledger)
-        body = starting_body(self.run, self.spec, number)
-        self.ledger.append("campaign_started", body if place is NOWHERE else body | place.body)
+        session = Resumed() if place is NOWHERE else Resumed(cluster=place.cluster, run=place.run)
+        self.ledger.append(starting(self.run, self.spec, number, session))
 
     def _begin(self, spec: CampaignSpec) -> None:
         """What the lineages share."""
@@ -128,23 +131,22 @@ class SyntheticRun:
                 body = publish_candidate(final, draft, drafted)
                 shutil.rmtree(draft)
         if number:
-            spent = {"iteration": number, "prompt_tokens": 5400, "completion_tokens": 450, "usd": 0.0}
             append_line(self.lineage.transcript, line := json.dumps({"iteration": number}))
-            kept = {"line": number, "sha256": sha256_bytes(line.encode())}
-            self.ledger.append("exchange", spent | {"duration_s": 0.1} | kept)
-        self.ledger.append("proposed", {"iteration": number} | body)
+            told = {"iteration": number, "line": number, "sha256": sha256_bytes(line.encode())}
+            self.ledger.append(event("exchange", told, prompt_tokens=5400, completion_tokens=450))
+        self.ledger.append(Proposed(iteration=number, **body))
 
     def draft(self, number: int, revision: int, hypothesis: dict[str, Any], edits: dict[str, str]) -> None:
         """Publish one revision of a candidate."""
         with self._edited(edits) as recipe:
             final = self.lineage.revision(number, revision)
             body = publish_draft(final, recipe, self.run.recipe, hypothesis)
-        self.ledger.append("drafted", {"iteration": number, "revision": revision} | body)
+        self.ledger.append(Drafted(iteration=number, revision=revision, **body))
 
     def review(self, number: int, revision: int, text: str, *, approved: bool) -> None:
         """What the reviewer says of a revision."""
-        body = {"iteration": number, "revision": revision, "approved": approved, "text": text}
-        self.ledger.append("reviewed", body)
+        said = event("reviewed", iteration=number, revision=revision, approved=approved, text=text)
+        self.ledger.append(said)
 
     def smoke(self, number: int, revision: int, failed: str | None = None) -> None:
         """The smoke step of a revision with its logs."""
@@ -169,7 +171,7 @@ class SyntheticRun:
 
     def start(self, key: JobKey) -> Path:
         """Submit a job; returns its attempt's directory."""
-        self.ledger.append("job_submitted", key.body | {"attempt": 1})
+        self.ledger.append(JobSubmitted.of(key, 1))
         attempt = self.lineage.attempt(key, 1)
         (attempt / "output").mkdir(parents=True)
         return attempt
@@ -178,22 +180,20 @@ class SyntheticRun:
         """Seal a job's attempt and record its end; `counted`: its CPU time could be read."""
         attempt = self.lineage.attempt(key, 1)
         write_manifest(attempt)
-        self.ledger.append(
-            "job_finished",
-            key.body
-            | {
-                "attempt": 1,
-                "outcome": "failed" if failed else "ok",
-                "exit_status": 3 if failed else 0,
-                "reason": failed,
-                "cpu_s": cpu_s if counted else None,
-                "gpu_s": 0.0,
-                "wall_s": cpu_s * 1.05,
-                "isolation": Isolation().model_dump(),
-                "machine": this_machine(uses_gpu=False).model_dump(),
-                "manifest_sha256": sha256_file(attempt / MANIFEST),
-            },
+        ended = JobFinished.of(
+            key,
+            1,
+            outcome="failed" if failed else "ok",
+            exit_status=3 if failed else 0,
+            reason=failed,
+            cpu_s=cpu_s if counted else None,
+            gpu_s=0.0,
+            wall_s=cpu_s * 1.05,
+            isolation=Isolation().model_dump(),
+            machine=this_machine(uses_gpu=False).model_dump(),
+            manifest_sha256=sha256_file(attempt / MANIFEST),
         )
+        self.ledger.append(ended)
 
     def train(self, number: int, seed: int, quality: float, failed: str | None = None) -> None:
         """One training with its log."""
@@ -226,9 +226,9 @@ class SyntheticRun:
         body = compute_verdict(state, state.iterations[number], measured)
         directory = self.lineage.iteration(number)
         write_json(directory / "verdict.json", body)
-        record = {key: body[key] for key in body if key not in ("title", "scores")}
-        record["manifest_sha256"] = write_manifest(directory)
-        self.ledger.append("verdict", record | {"verdict_sha256": sha256_file(directory / "verdict.json")})
+        said = {key: body[key] for key in body if key not in ("title", "scores")}
+        digests = write_manifest(directory), sha256_file(directory / "verdict.json")
+        self.ledger.append(Verdict(**said, manifest_sha256=digests[0], verdict_sha256=digests[1]))
 
     def sealed_check(self, quality: float = 0.97) -> None:
         """Measure baseline and incumbent on the sealed split."""
@@ -243,12 +243,12 @@ class SyntheticRun:
                 write_json(attempt / "output" / "metrics.json", content)
                 self.finish(key, 4.0)
         measured = Measurements(self.lineage, self.spec, self.card)
-        self.ledger.append("sealed_check", sealed_summary(replay(self.ledger.records), measured))
+        self.ledger.append(sealed_summary(replay(self.ledger.records), measured))
 
     def end(self, reason: str) -> None:
         """Record the end."""
         incumbent = replay(self.ledger.records).incumbent
-        self.ledger.append("finished", {"reason": reason, "incumbent": incumbent})
+        self.ledger.append(event("finished", reason=reason, incumbent=incumbent))
 
 
 def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def views(tmp_path: Path) -> list[LineageView]:
 
 
 def changed(view: LineageView, **fields: object) -> LineageView:
-    return replace(view, state=replace(view.state, started=(view.state.started or {}) | fields))
+    assert view.state.started is not None
+    return replace(view, state=replace(view.state, started=view.state.started.model_copy(update=fields)))
 
 
 def test_where_all_is_the_same_nothing_is_said(compared: RunView) -> None:
@@ -41,7 +42,7 @@ def test_clusters_alone_do_not_make_figures_incomparable(views: list[LineageView
 
 def test_images_and_versions_are_told(views: list[LineageView]) -> None:
     a, b = "a" * 64, "b" * 64
-    versions = (views[0].state.started or {})["versions"]
+    versions = views[0].versions
     views[0], views[1] = (changed(view, image_sha256=a) for view in views[:2])
     views[2] = changed(views[2], image_sha256=b, versions=versions | {"torch": "9.9\x1b[2J"})
     said = apart(views)

@@ -13,6 +13,7 @@ from mlipilot.paths import JobKey
 from mlipilot.programs import Answer
 from mlipilot.report.lineage_reading import load_lineage
 from mlipilot.report.status import status_dict, status_line
+from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 
 
@@ -76,6 +77,6 @@ def test_of_a_lineage_that_somebody_carries_or_that_is_over_nothing_is_said(
     with controller_lock(made.lineage.root):
         found = status_dict(load_lineage(made.run, made.lineage))
         assert (found["phase"], found["handed_back"]) == ("running", None)
-    made.ledger.append("cancelled", {})
+    made.ledger.append(event("cancelled"))
     found = status_dict(load_lineage(made.run, made.lineage))
     assert (found["phase"], found["handed_back"]) == ("cancelled", None)

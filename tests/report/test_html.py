@@ -48,10 +48,10 @@ def test_it_holds_what_an_auditor_needs(said: dict[str, object], view: LineageVi
     assert view.state.started is not None and view.incumbent is not None
     wanted = [
         view.records[-1].hash,
-        view.state.started["spec_sha256"],
-        view.state.started["scorecard_sha256"],
+        view.state.started.spec_sha256,
+        view.state.started.scorecard_sha256,
     ]
-    wanted += [view.state.started["data_manifest_sha256"], view.incumbent.recipe_digest or "?"]
+    wanted += [view.state.started.data_manifest_sha256, view.incumbent.recipe_digest or "?"]
     wanted += [seed.weights_digest or "?" for seed in view.incumbent.seeds]
     wanted += ["One-cycle schedule with a running mean of the weights", "passes every gate on every seed"]
     wanted += ["sha256sum -c manifest-sha256.txt", "mlipilot verify", "refuted", "held", "kind: one_cycle"]

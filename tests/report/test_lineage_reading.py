@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from mlipilot.audit.ledger import LedgerError
+from mlipilot.audit.surroundings import Isolation
 from mlipilot.controller.memory import LedgerMemory
 from mlipilot.endpoint.abilities import Abilities, Finding
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError
-from mlipilot.jobs.order import Isolation
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report import rows
 from mlipilot.report.export import Export

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from mlipilot.audit.events.running import CampaignStarted
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.protected import package_files
-from mlipilot.jobs.machine import Machine
+from mlipilot.audit.surroundings import Machine
 from mlipilot.paths import RunPaths
 from mlipilot.reproduce.environment import Environment, Where, compare_environment
 from mlipilot.reproduce.record import read_record
@@ -18,14 +18,14 @@ from mlipilot.reproduce.reproduction import environment_lines
 
 def _compare(
     run: RunPaths,
-    started: dict[str, Any] | None = None,
+    started: CampaignStarted | None = None,
     toolkit: dict[str, str] | None = None,
     where: Where = "outside of the image",
 ) -> Environment:
     record = read_record(run, run.lineage(0), 0)
     here = {name: sha256_file(path) for name, path in package_files().items()}
     protected, trained_on = here | (toolkit or {}), [record.trained_on(seed) for seed in (1, 2)]
-    return compare_environment(record.started | (started or {}), protected, trained_on, where, uses_gpu=False)
+    return compare_environment(started or record.started, protected, trained_on, where, uses_gpu=False)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_here_is_as_here_was(same: Environment) -> None:
 def test_every_version_that_differs_is_listed(run: RunPaths) -> None:
     record = read_record(run, run.lineage(0), 0)
     changed = {"torch": "1.0", "no-such-package": "3.2", "python": "3.9.1"}
-    started = {"versions": record.started["versions"] | changed}
+    started = record.started.model_copy(update={"versions": record.started.versions | changed})
     found = _compare(run, started)
     assert list(found.versions) == ["no-such-package", "python", "torch"]
     assert found.versions["no-such-package"] == ["3.2", "not installed"]

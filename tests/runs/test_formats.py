@@ -6,7 +6,6 @@ what this version reads, and mends the reading.
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit import protected
+from mlipilot.audit.events import KINDS
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.campaign.spec import RUN_FORMAT, load_locked
 from mlipilot.controller.state import replay
@@ -40,7 +40,7 @@ def test_each_ledger_is_read_and_gives_the_state_that_it_gave_then(kept: Kept) -
         records = read_ledger(kept.run.lineage(number).ledger)
         state = replay(records)
         assert records[-1].hash == said["head"]
-        assert Counter(record.kind for record in records) == said["kinds"]
+        assert Counter(record.event.kind for record in records) == said["kinds"]
         assert (state.phase, state.incumbent) == (said["phase"], said["incumbent"])
         assert len(state.iterations) == len(said["verdicts"])
         assert state.exchanges == said["kinds"].get("exchange", 0)
@@ -104,15 +104,7 @@ def test_the_report_has_the_verdicts_and_the_incumbents_objective(kept: Kept, tm
 
 def test_every_kind_of_record_is_in_some_run() -> None:
     """As the ledgers of the newest format have it: a kind that comes later is in the runs of a later one."""
-    written = {
-        call.args[0].value
-        for path in protected.PACKAGE.rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text()))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "append"
-        if len(call.args) == 2 and isinstance(call.args[0], ast.Constant)
-    }
-    assert {"campaign_started", "verdict", "finished"} <= written
     lineages = [said for archive in ARCHIVES for said in expectations(archive).values()]
     found = {kind for said in lineages for kind in said["kinds"]}
-    assert written - OF_NO_RUN.keys() <= found
+    assert set(KINDS) - OF_NO_RUN.keys() == found
     assert not OF_NO_RUN.keys() & found

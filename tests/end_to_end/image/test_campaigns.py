@@ -21,7 +21,7 @@ def test_a_controller_that_reaches_its_time_limit_is_followed_by_another(two_lin
     site = two_lineages
     assert len(site.logs()) == 3 and "before its time: " in site.said()
     for lineage in (0, 1):
-        kinds = [record.kind for record in read_ledger(site.run.lineage(lineage).ledger)]
+        kinds = [record.event.kind for record in read_ledger(site.run.lineage(lineage).ledger)]
         assert (kinds.count("resumed"), kinds[-1]) == (lineage, "finished"), site.said()
         jobs = state_of(site.run, lineage).jobs
         assert all([attempt.number for attempt in attempts] == [1] for attempts in jobs.values()), jobs

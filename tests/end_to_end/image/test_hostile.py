@@ -149,7 +149,7 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
         listener.close()
     state, lineage = state_of(site.run), site.run.lineage()
     assert state.finished == "the budget of 2 iterations is used up" and state.incumbent == 0, site.said()
-    reasons = [str((iteration.verdict or {})["reason"]) for iteration in state.iterations[1:]]
+    reasons = [iteration.verdict.reason for iteration in state.iterations[1:] if iteration.verdict]
     assert "no way out" in reasons[0] and f"ran past its limit of {limit_s} s" in reasons[1]
     said = (lineage.attempt(JobKey(1, 1, "train"), 1) / "stdout.log").read_text().splitlines()
     assert [line for line in said if not line.startswith("shut ")] == ["35 doors tried"], "\n".join(said)
@@ -178,7 +178,7 @@ def test_cancel_ends_what_does_not_want_to_end(make_site: MakeSite, login: Path)
     assert len(site.queue()) == 4, site.queue()  # controller, successor, training, evaluation
     mlipilot("cancel", site.run.root, cwd=login)
     site.wait_for_the_end(seconds=60)
-    kinds = [record.kind for record in read_ledger(site.run.lineage().ledger)]
+    kinds = [record.event.kind for record in read_ledger(site.run.lineage().ledger)]
     assert kinds[-2:] == ["job_finished", "cancelled"] and "resumed" not in kinds
     assert [a.outcome for found in state_of(site.run).jobs.values() for a in found] == ["cancelled"]
     assert len(site.logs()) == 1, "the successor has begun"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.ledger import read_ledger
+from mlipilot.audit.events.running import JobFinished
+from mlipilot.audit.ledger import of_kind, read_ledger
 from mlipilot.jobs.order import read_result
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.conftest import mlipilot
@@ -46,9 +47,7 @@ def test_the_controllers_own_nodes_run_its_jobs_and_its_successor_goes_on(site: 
     results = [read_result(site.run.lineage(0).attempt(key, 1)) for key in state.jobs]
     assert all((result.job_id or "").startswith("hq-") for result in results)
     assert all(result.isolation.measured and result.isolation.network == "none" for result in results)
-    ends = [
-        record.body for record in read_ledger(site.run.lineage(0).ledger) if record.kind == "job_finished"
-    ]
+    ends = list(of_kind(read_ledger(site.run.lineage(0).ledger), JobFinished))
     said = " ".join(mlipilot("verify", site.run.root, cwd=site.root).stdout.split())
     assert f"{len(ends)} jobs were HyperQueue's" in said
     jobs = {path.name for path in (site.run.spool / "requests").iterdir()}

@@ -1,0 +1,19 @@
+"""What all events have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = Annotated[int, Field(ge=0, lt=10**6)]
+"""Of an iteration or a lineage."""
+Ordinal = Annotated[int, Field(ge=1, lt=10**6)]
+"""Of a revision, an attempt or a line: from 1."""
+Count = Annotated[int, Field(ge=0)]
+
+
+class Model(BaseModel):
+    """What is on record is exactly this: nothing is converted, nothing is passed over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
