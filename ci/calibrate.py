@@ -20,11 +20,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import is_finished
@@ -35,6 +36,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
+from mlipilot.evaluation.results import MetricsFile
 from mlipilot.evaluation.scorecard import score
 from mlipilot.pilots.scripted import Move, fitting_moves, load_moves
 from mlipilot.pilots.tools import tool_schemas
@@ -49,14 +51,6 @@ PARTS = {
     "capacity": ("model.",),
     "schedule": ("schedule.", "optimiser.", "ema."),
 }
-# Shown besides the gated metrics, where the system has them.
-EXTRA = [
-    "energy_rmse_mev_per_atom",
-    "frequency_mae_per_cm",
-    "relaxation_rmsd_a",
-    "unseen_energy_mae_mev_per_atom",
-]
-EXTRA += ["unseen_force_mae_mev_per_a", "relative_cost", "parameter_count", "peak_memory_mib"]
 
 
 @dataclass
@@ -69,8 +63,15 @@ class Arm:
     verdict: str = "start"
 
 
-Results = list[list[dict[str, Any]]]
-"""Metrics files by arm and seed."""
+class Run(NamedTuple):
+    """One training and its evaluation."""
+
+    train_wall_s: float
+    measured: MetricsFile
+
+
+Results = list[list[Run]]
+"""By arm and seed."""
 
 
 def main() -> None:
@@ -111,7 +112,7 @@ def _path(
         arms.append(arm)
         results.append(_measure(arm, data, campaign, options))
         card = campaign.scorecard
-        old, new = ([score(card, run) for run in results[n]] for n in (incumbent, -1))
+        old, new = ([score(card, run.measured) for run in results[n]] for n in (incumbent, -1))
         judgement = judge(card.accept, old, new)
         arm.verdict = judgement.verdict
         _say(f"{arm.title}: {judgement.verdict}, {judgement.reason}")
@@ -149,8 +150,8 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _measure(arm: Arm, data: Path, campaign: Campaign, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The parsed metrics files of one arm, one a seed, with the training wall time as `train_wall_s`."""
+def _measure(arm: Arm, data: Path, campaign: Campaign, options: argparse.Namespace) -> list[Run]:
+    """The runs of one arm, one a seed."""
     recipe = _recipe(arm, campaign, options.work)
     settings = campaign.scorecard.settings_for(options.profile).model_dump(mode="json")
     # What a training depends on does not change with the scorecard, and is not repeated for its sake.
@@ -158,12 +159,12 @@ def _measure(arm: Arm, data: Path, campaign: Campaign, options: argparse.Namespa
     evaluator = map(sha256_file, sorted((ROOT / "mlipilot/evaluation").rglob("*.py")))
     measured = _mark(json.dumps(settings, sort_keys=True), tree_digest(data), *evaluator)
 
-    def one(seed: int) -> dict[str, Any]:
+    def one(seed: int) -> Run:
         run = recipe.parent / f"seed-{seed}-{trained}"
         wall_s = _trained(run, recipe, data, seed, campaign)
         result = _evaluated(run / f"evaluate-{measured}", run / "train/model", data, campaign)
-        _say(f"{arm.title} seed {seed}: training {wall_s:.0f} s, evaluation {result['wall_s']:.0f} s")
-        return result | {"train_wall_s": round(wall_s, 1)}
+        _say(f"{arm.title} seed {seed}: training {wall_s:.0f} s, evaluation {result.wall_s:.0f} s")
+        return Run(round(wall_s, 1), result)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         return list(pool.map(one, options.seeds))
@@ -201,16 +202,15 @@ def _trained(run: Path, recipe: Path, data: Path, seed: int, campaign: Campaign)
     return float(json.loads(note.read_text())["wall_s"])
 
 
-def _evaluated(output: Path, model: Path, data: Path, campaign: Campaign) -> dict[str, Any]:
-    """The parsed metrics file of a model, measured unless that was done."""
+def _evaluated(output: Path, model: Path, data: Path, campaign: Campaign) -> MetricsFile:
+    """The metrics file of a model, measured unless that was done."""
     metrics = output / "metrics.json"
     if not metrics.is_file():
         evaluate = [sys.executable, "-m", "mlipilot.evaluation", "--model", str(model), "--data", str(data)]
         evaluate += ["--scorecard", str(campaign.scorecard_path.resolve())]
         evaluate += ["--profile", campaign.spec.profile, "--output", str(output)]
         _call(evaluate, output.with_suffix(".log"), model)
-    result: dict[str, Any] = json.loads(metrics.read_text())
-    return result
+    return MetricsFile.model_validate_json(metrics.read_bytes())
 
 
 def _call(command: list[str], log: Path, directory: Path) -> None:
@@ -228,22 +228,24 @@ def _table(arms: list[Arm], results: Results, campaign: Campaign, options: argpa
     bounds = {gate.metric: gate.text for gate in card.gates}
     rows = [["metric", "gate", *(arm.title for arm in arms)], ["---"] * (len(arms) + 2)]
     rows.append(["verdict of the accept rule", "", *(arm.verdict for arm in arms)])
-    failed = [[sum(not g.passed for g in score(card, run).gates) for run in runs] for runs in results]
+    scores = [[score(card, run.measured) for run in runs] for runs in results]
+    failed = [[sum(not gate.passed for gate in one.gates) for one in row] for row in scores]
     rows.append(["gates failed, each seed", "0", *(", ".join(map(str, row)) for row in failed)])
-    objectives = [[score(card, run).log_objective for run in runs] for runs in results]
+    objectives = [[one.log_objective for one in row] for row in scores]
     rows.append(["ln objective", "", *(_mean_sd(row) for row in objectives)])
-    known = metrics_of(card.settings_for(options.profile).system)
-    for name in [*bounds, *(name for name in EXTRA if name in known and name not in bounds)]:
+    for name in [*bounds, *(name for name in shown_besides(results[0][0].measured) if name not in bounds)]:
         gate = next((gate for gate in card.gates if gate.metric == name), None)
         cells = []
         for runs in results:
-            values = [run["metrics"][name]["value"] for run in runs]
+            values = [run.measured.values.get(name) for run in runs]
             fails = sum(gate.violation(value, 1.0) > 0 for value in values) if gate else 0
             cells.append(_mean_sd(values) + (f" ✗{fails}" if fails else ""))
         label = f"{name} ({CATALOG[name].unit})" if CATALOG[name].unit else name
         rows.append([label, bounds.get(name, ""), *cells])
-    for title, key in (("training wall time (s)", "train_wall_s"), ("evaluation wall time (s)", "wall_s")):
-        rows.append([title, "", *(_mean_sd([run[key] for run in runs]) for runs in results)])
+    times = [[run.train_wall_s for run in runs] for runs in results]
+    rows.append(["training wall time (s)", "", *map(_mean_sd, times)])
+    times = [[run.measured.wall_s or 0.0 for run in runs] for runs in results]
+    rows.append(["evaluation wall time (s)", "", *map(_mean_sd, times)])
     seeds, parts = (
         " ".join(map(str, options.seeds)),
         "".join(f" {part!r}" if " " in part else f" {part}" for part in options.ablate),
@@ -261,7 +263,12 @@ def _table(arms: list[Arm], results: Results, campaign: Campaign, options: argpa
     return about + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def _mean_sd(values: list[float | None]) -> str:
+def shown_besides(measured: MetricsFile) -> list[str]:
+    """The metrics that say which model is better, as far as the data have references for them."""
+    return [name for name in CATALOG if name in measured.metrics and CATALOG[name].better != "none"]
+
+
+def _mean_sd(values: Sequence[float | None]) -> str:
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return f"{len(values) - len(numbers)} of {len(values)} not measured"

@@ -16,6 +16,7 @@ from rich.table import Table
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, ProfileName, path_argument, path_option, print_json
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot.evaluation.results import REFUSED, MetricsFile
 from mlipilot.evaluation.scorecard import Profile, load_scorecard, score
 from mlipilot.jobs.commands import evaluate_argv, job_environment
 
@@ -41,7 +42,7 @@ def evaluate(
         target = output or Path(scratch) / "output"
         written = _measure(model, source, scorecard, profile.value, target, Path(scratch))
         metrics = json.loads(written.read_text(encoding="utf-8"))
-    result = score(card, metrics)
+    result = score(card, MetricsFile.model_validate(metrics))
     if as_json:
         print_json({"metrics": metrics, "score": result.model_dump()})
     else:
@@ -61,8 +62,6 @@ def _measure(model: Path, data: Path, scorecard: Path, profile: Profile, output:
 
     What it has written: metrics.json, which may say that the hand-over is refused.
     """
-    from mlipilot.evaluation.results import REFUSED
-
     argv = evaluate_argv(sys.executable, model, data, scorecard, profile, output, "test", "cpu")
     environment = job_environment(dict(os.environ), scratch, use_gpu=False)
     # Importing MACE prints on standard output, which is for the result alone.

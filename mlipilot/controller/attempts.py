@@ -19,6 +19,7 @@ from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
 from mlipilot.controller.state import State
 from mlipilot.errors import PausedError
+from mlipilot.evaluation.results import MetricsFile
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
@@ -194,12 +195,11 @@ class Attempts:
     @staticmethod
     def _refusal(attempt: Path) -> str | None:
         """Why the evaluator refused a hand-over, if it did."""
-        metrics = attempt / "output" / "metrics.json"
-        if not metrics.is_file():
+        try:
+            found = MetricsFile.model_validate(read_json(attempt / "output" / "metrics.json"))
+        except ValueError:  # there is none, or a training wrote what is none
             return None
-        found = read_json(metrics)
-        refused = found.get("refused") if isinstance(found, dict) else None
-        return one_line(f"the hand-over was refused: {refused}") if refused else None
+        return one_line(f"the hand-over was refused: {found.refused}") if found.refused else None
 
     def running(self, state: State) -> list[JobProgress]:
         """What the jobs in flight say of themselves."""

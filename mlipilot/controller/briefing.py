@@ -15,7 +15,7 @@ from mlipilot.controller.tried import TriedRecipes
 from mlipilot.controller.verdict import Measurements
 from mlipilot.datasets import DATASETS
 from mlipilot.evaluation.catalog import metrics_of
-from mlipilot.evaluation.scorecard import Scorecard, metric_values
+from mlipilot.evaluation.scorecard import Scorecard
 from mlipilot.jobs.logs import job_events
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
@@ -143,7 +143,7 @@ class Briefing:
 
     def mean_metrics(self, state: State, number: int) -> dict[str, float]:
         """A candidate's metrics, averaged over its seeds, as far as every seed has a value."""
-        seeds = [metric_values(found) for found in self.measurements.of_iteration(state, number)]
+        seeds = [found.values for found in self.measurements.of_iteration(state, number)]
         means = {name: mean_of_all([seed.get(name) for seed in seeds]) for name in (seeds or [{}])[0]}
         return {name: value for name, value in means.items() if value is not None}
 

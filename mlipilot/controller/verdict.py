@@ -10,7 +10,8 @@ from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
 from mlipilot.controller.grade import grade_effects
 from mlipilot.controller.state import Iteration, State
-from mlipilot.evaluation.scorecard import Score, Scorecard, metric_values, score
+from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.scorecard import Score, Scorecard, score
 from mlipilot.jobs.order import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths
 
@@ -20,21 +21,19 @@ class Measurements:
 
     def __init__(self, lineage: LineagePaths, spec: CampaignSpec, card: Scorecard) -> None:
         self.lineage, self.spec, self.card = lineage, spec, card
-        self._read: dict[JobKey, dict[str, Any]] = {}
+        self._read: dict[JobKey, MetricsFile] = {}
 
-    def metrics(self, state: State, key: JobKey) -> dict[str, Any] | None:
+    def metrics(self, state: State, key: JobKey) -> MetricsFile | None:
         """A finished evaluation's metrics file, or None where it did not end well."""
         attempt = state.last(key)
         if attempt is None or attempt.outcome != "ok":
             return None
         if key not in self._read:
             found = read_json(self.lineage.metrics(key, attempt.number))
-            if not isinstance(found, dict):
-                raise ValueError(f"{self.lineage.metrics(key, attempt.number)}: not a mapping")
-            self._read[key] = found
+            self._read[key] = MetricsFile.model_validate(found)
         return self._read[key]
 
-    def of_iteration(self, state: State, number: int, kind: JobKind = "evaluate") -> list[dict[str, Any]]:
+    def of_iteration(self, state: State, number: int, kind: JobKind = "evaluate") -> list[MetricsFile]:
         """The metrics files of all seeds; fewer than the seeds when some could not be measured."""
         keys = [JobKey(number, seed, kind) for seed in self.spec.seeds]
         return [found for key in keys if (found := self.metrics(state, key)) is not None]
@@ -84,7 +83,7 @@ def _against_incumbent(
     rule = measured.card.accept
     old, new = state.incumbent, iteration.number
     if iteration.hypothesis is not None:
-        before, after = ([metric_values(m) for m in measured.of_iteration(state, n)] for n in (old, new))
+        before, after = ([m.values for m in measured.of_iteration(state, n)] for n in (old, new))
         graded = grade_effects(rule, iteration.hypothesis.expected_effect, before, after)
         body["effects"] = [effect.model_dump() for effect in graded]
     return judge(rule, measured.scores(state, old), measured.scores(state, new))
@@ -109,8 +108,8 @@ def sealed_summary(state: State, measured: Measurements) -> SealedCheck:
     """Errors of baseline and incumbent on the sealed split, averaged over seeds, beside those on test."""
     summary: dict[str, dict[str, Errors]] = {}
     for number in sorted({0, state.incumbent or 0}):
-        sealed = [metric_values(m) for m in measured.of_iteration(state, number, "sealed")]
-        test = [metric_values(m) for m in measured.of_iteration(state, number)]
+        sealed = [m.values for m in measured.of_iteration(state, number, "sealed")]
+        test = [m.values for m in measured.of_iteration(state, number)]
         names = sorted(sealed[0]) if sealed else []
         summary[str(number)] = {
             name: Errors(

@@ -14,8 +14,10 @@ from mlipilot.evaluation.runner import evaluate
 def main(arguments: list[str] | None = None) -> int:
     """Parse, evaluate, and report progress on stderr."""
     parser = argparse.ArgumentParser(prog="python -m mlipilot.evaluation", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="directory of the hand-over (OUT/model)")
-    parser.add_argument("--data", type=Path, required=True, help="data directory")
+    parser.add_argument(
+        "--model", dest="model_dir", type=Path, required=True, help="directory of the hand-over (OUT/model)"
+    )
+    parser.add_argument("--data", dest="data_dir", type=Path, required=True, help="data directory")
     parser.add_argument("--scorecard", type=Path, required=True, help="scorecard YAML")
     parser.add_argument("--profile", choices=("smoke", "full"), default="smoke")
     parser.add_argument("--split", choices=("test", "sealed"), default="test")
@@ -25,20 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="a torch device, cpu or cuda")
     options = parser.parse_args(arguments)
     try:
-        report = evaluate(
-            options.model,
-            options.data,
-            options.scorecard,
-            options.profile,
-            options.split,
-            options.output,
-            progress=_say,
-            device=options.device,
-        )
+        report = evaluate(**vars(options), progress=_say)
     except MlipilotError as error:
         _say(str(error))
         return error.exit_status
-    return REFUSED if "refused" in report else 0
+    return 0 if report.refused is None else REFUSED
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,7 @@ from ase.calculators.emt import EMT
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
+from mlipilot.evaluation.metrics.lattice import LatticeSettings
 from mlipilot.evaluation.results import MeasurementError
 
 _MAX_SCANS = 6
@@ -58,7 +59,8 @@ def equilibrium(calculator: Calculator, settings: EvaluationSettings) -> Lattice
     Raises MeasurementError when there is no minimum near the guess.
     """
     guess = centre = settings.crystal.lattice_constant_guess_a
-    strains = np.linspace(-1, 1, settings.lattice.points) * settings.lattice.max_abs_strain
+    lattice = settings.section(LatticeSettings)
+    strains = np.linspace(-1, 1, lattice.points) * lattice.max_abs_strain
     atoms_in_cell = len(cubic_cell(settings.crystal, centre))
     for _ in range(_MAX_SCANS):
         volumes, energies = _scan(calculator, settings.crystal, centre * (1 + strains))

@@ -17,7 +17,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
-from mlipilot.evaluation.metric_settings import DynamicsLimits
+from mlipilot.evaluation.declaration import DynamicsLimits
 
 
 @dataclass(frozen=True)

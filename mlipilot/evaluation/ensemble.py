@@ -13,9 +13,9 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
+from mlipilot.evaluation.bench import Bench
+from mlipilot.evaluation.declaration import DynamicsLimits
 from mlipilot.evaluation.dynamics import BrokenError, Outcome
-from mlipilot.evaluation.metric_settings import DynamicsLimits
-from mlipilot.evaluation.subject import Subject
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 class Ensemble:
     """Systems by name; `atoms` is all of them as one, for an integrator, without a cell of its own."""
 
-    def __init__(self, subject: Subject, members: Mapping[str, Atoms]) -> None:
+    def __init__(self, bench: Bench, members: Mapping[str, Atoms]) -> None:
         self.names = list(members)
         self.members: list[Atoms] = [atoms.copy() for atoms in members.values()]
         """Each with its cell; its positions are those of the newest forces."""
@@ -33,7 +33,7 @@ class Ensemble:
             momenta=np.concatenate([atoms.get_momenta() for atoms in self.members]),
             masses=np.concatenate([atoms.get_masses() for atoms in self.members]),
         )
-        self._calculator = _BatchCalculator(subject, self.members)
+        self._calculator = _BatchCalculator(bench, self.members)
         self.atoms.calc = self._calculator
         self.sizes = np.array([len(atoms) for atoms in self.members])
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
@@ -76,9 +76,9 @@ class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     implemented_properties = ("energy", "forces")
 
-    def __init__(self, subject: Subject, members: Sequence[Atoms]) -> None:
+    def __init__(self, bench: Bench, members: Sequence[Atoms]) -> None:
         super().__init__()
-        self.subject = subject
+        self.bench = bench
         self.members = members
         self.energies_ev = np.zeros(len(members))
 
@@ -94,7 +94,7 @@ class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         for member in self.members:
             member.positions = self.atoms.positions[start : start + len(member)]
             start += len(member)
-        found = self.subject.predict(self.members)
+        found = self.bench.predict(self.members)
         self.energies_ev = np.array([one.energy_ev for one in found])
         self.results = {
             "energy": float(self.energies_ev.sum()),

@@ -7,7 +7,7 @@ REF_forces (eV/Å) as an array and, for periodic sets, REF_stress (eV/Å³, tens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import ase.io
@@ -16,13 +16,7 @@ from ase import Atoms
 
 from mlipilot.errors import InputError
 
-TEST, LARGE, UNSEEN, SEALED, SEALED_UNSEEN = (
-    "test/test.xyz",
-    "test/test_large.xyz",
-    "test/test_unseen.xyz",
-    "sealed/sealed.xyz",
-    "sealed/sealed_unseen.xyz",
-)
+TEST = "test/test.xyz"
 
 
 def read_frames(path: Path) -> list[Atoms]:
@@ -47,6 +41,17 @@ def bench_frames(path: Path, count: int) -> list[Atoms]:
     if not frames:
         raise InputError("every frame is a single atom", file=path, mend="molecules or cells are needed")
     return [frames[index] for index in spread(count, len(frames))]
+
+
+def displaced(atoms: Atoms, components: Iterable[int], step_a: float) -> list[Atoms]:
+    """Copies with one Cartesian component, counted along all atoms, a step up and a step down, in turn."""
+    copies = []
+    for component in components:
+        for sign in (+1, -1):
+            copy = atoms.copy()
+            copy.positions.reshape(-1)[component] += sign * step_a
+            copies.append(copy)
+    return copies
 
 
 def has_stress(frames: Sequence[Atoms]) -> bool:

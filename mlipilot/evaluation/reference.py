@@ -9,74 +9,61 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import ase
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from mlipilot.audit.files import write_json
+from mlipilot.audit.files import sha256_bytes, write_json
 from mlipilot.errors import InputError, MlipilotError
-from mlipilot.evaluation.crystal import cubic_cell, reference_calculator
-from mlipilot.evaluation.dynamics import run_nvt, steps_in, thermalised
+from mlipilot.evaluation.bench import Bench
+from mlipilot.evaluation.catalog import GROUPS
+from mlipilot.evaluation.crystal import reference_calculator
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
-from mlipilot.evaluation.metrics import compression, elasticity, nvt, vacancy
-from mlipilot.evaluation.reference_values import ReferenceValues, Snapshot, settings_digest
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.subject import Subject
+from mlipilot.evaluation.snapshots import Snapshot
+
+_DECLARED = {key: value for group in GROUPS for key, value in group.reference.items()}
+_USED = {"crystal"} | {
+    section.name
+    for group in GROUPS
+    for section in group.sections
+    if group.reference and "crystal" in section.systems
+}
+
+
+class ReferenceValues(BaseModel):
+    """What the reference calculator says of everything that the groups compare, by the keys they declare."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, float | list[float] | Snapshot | list[Snapshot]]
+
+    format: Literal["mlipilot-reference/1"] = "mlipilot-reference/1"
+    settings_digest: str
+    ase_version: str
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    @model_validator(mode="after")
+    def _complete(self) -> ReferenceValues:
+        if self.__pydantic_extra__.keys() != _DECLARED.keys():
+            raise ValueError("not the values that the metrics declare")
+        return self
+
+
+def settings_digest(settings: EvaluationSettings) -> str:
+    """SHA-256 of the settings that reference values depend on, and of the ASE version that makes them."""
+    return sha256_bytes((ase.__version__ + settings.model_dump_json(include=_USED)).encode())
 
 
 def compute(settings: EvaluationSettings) -> ReferenceValues:
     """All reference values; a few seconds of EMT for the smoke profile."""
-    subject = Subject(reference_calculator(settings.crystal), settings)
-    lattice = subject.lattice
-    snapshots: dict[tuple[float, int], Snapshot] = {}
-
-    def start(temperature_k: float, repeats: int) -> Snapshot:
-        key = (temperature_k, repeats)
-        if key not in snapshots:
-            snapshots[key] = snapshot(subject, temperature_k, repeats)
-        return snapshots[key]
-
-    nvt_start = start(settings.nvt.temperature_k, settings.nvt.repeats)
-    outcome, rdf = nvt.sampled_rdf(subject.calculator, settings, nvt_start)
-    if outcome.broken:
-        raise MlipilotError(f"the reference itself: {outcome.broken}")
-    return ReferenceValues(
-        settings_digest=settings_digest(settings),
-        ase_version=ase.__version__,
-        lattice_constant_a=lattice.lattice_constant_a,
-        bulk_modulus_gpa=lattice.bulk_modulus_gpa,
-        eos_volumes_a3_per_atom=lattice.volumes_a3_per_atom.tolist(),
-        eos_energies_ev_per_atom=lattice.energies_ev_per_atom.tolist(),
-        **elasticity.elastic_constants(subject)._asdict(),
-        vacancy_formation_energy_ev=vacancy.formation_energy_ev(subject),
-        compressed_pair_energy_ev_per_atom=compression.compressed_energy_ev_per_atom(subject),
-        rdf=rdf.tolist(),
-        nvt_start=nvt_start,
-        nve_starts=[start(kelvin, settings.nve.repeats) for kelvin in settings.nve.temperatures_k],
-    )
-
-
-def snapshot(subject: Subject, temperature_k: float, repeats: int) -> Snapshot:
-    """The subject's crystal after Langevin dynamics from ideal sites at twice the temperature."""
-    settings = subject.settings
-    constant = subject.lattice.lattice_constant_a
-    atoms = thermalised(cubic_cell(settings.crystal, constant, repeats), 2 * temperature_k, settings.nve.seed)
-    atoms.calc = subject.calculator
-    nvt_settings = settings.nvt
-    outcome = run_nvt(
-        atoms,
-        nvt_settings.timestep_fs,
-        steps_in(nvt_settings.equilibration_ps, nvt_settings.timestep_fs),
-        temperature_k,
-        nvt_settings.friction_per_ps,
-        nvt_settings.seed + 1,  # not the noise that the measured dynamics will see
-        nvt_settings.limits,
-        lambda _: None,
-    )
-    if outcome.broken:
-        raise MlipilotError(f"the reference itself: {outcome.broken}")
-    atoms.set_momenta(atoms.get_momenta() - atoms.get_momenta().mean(axis=0))
-    return Snapshot.of(atoms, temperature_k, repeats, constant)
+    bench = Bench(reference_calculator(settings.crystal), settings)
+    values = {key: value(bench) for key, value in _DECLARED.items()}
+    digest = settings_digest(settings)
+    return ReferenceValues(settings_digest=digest, ase_version=ase.__version__, **values)
 
 
 def obtain(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
+from mlipilot.evaluation.results import MetricsFile
 from mlipilot.nearness import did_you_mean
 from mlipilot.yaml_io import load_yaml_model
 
@@ -201,25 +202,16 @@ def load_scorecard(path: Path) -> Scorecard:
     return load_yaml_model(path, Scorecard)
 
 
-def metric_values(metrics_file: Mapping[str, Any]) -> dict[str, float | None]:
-    """Values by name from a parsed `metrics.json`; None where the metric failed."""
-    return {
-        name: entry["value"] if entry["status"] == "ok" else None
-        for name, entry in metrics_file.get("metrics", {}).items()
-    }
-
-
-def score(card: Scorecard, metrics_file: Mapping[str, Any]) -> Score:
-    """Apply gates and objective to a parsed `metrics.json`. A refused hand-over fails every gate."""
-    values = metric_values(metrics_file)
-    reasons = {name: entry.get("reason") for name, entry in metrics_file.get("metrics", {}).items()}
+def score(card: Scorecard, measured: MetricsFile) -> Score:
+    """Apply gates and objective to a `metrics.json`. A refused hand-over fails every gate."""
+    values = measured.values
     gates = []
     for gate in card.gates:
-        value = values.get(gate.metric)
+        value, entry = values.get(gate.metric), measured.metrics.get(gate.metric)
         violation = gate.violation(value, card.accept.failed_gate_violation)
         reason = None
         if value is None:
-            reason = reasons.get(gate.metric) or metrics_file.get("refused") or "not measured"
+            reason = (entry and entry.reason) or measured.refused or "not measured"
         gates.append(
             GateResult(
                 metric=gate.metric,

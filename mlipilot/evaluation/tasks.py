@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlipilot.errors import InputError
+from mlipilot.evaluation.catalog import GROUPS
+from mlipilot.evaluation.results import Entry, Measurement, MeasurementError, entry
 
 if TYPE_CHECKING:
-    from mlipilot.evaluation.results import Measurement
+    from mlipilot.evaluation.bench import Bench
 
 Progress = Callable[[str], None]
 
@@ -25,29 +28,42 @@ class Task(NamedTuple):
     measure: Callable[[], Measurement]
 
 
+def tasks_of(bench: Bench, *, sealed: bool = False) -> list[Task]:
+    """What is to be measured, in order: of each group the metrics that the data on the bench have labels of.
+
+    On the `sealed` split only those groups that ask for it.
+    """
+    tasks = []
+    for group in sorted(GROUPS, key=lambda group: not group.early):
+        owed = [m for m in group.metrics if bench.settings.system in m.systems and m.owed(bench)]
+        if owed and (group.sealed or not sealed):
+            tasks.append(Task(group.name, [metric.name for metric in owed], partial(group.measure, bench)))
+    return tasks
+
+
 def make(
     tasks: list[Task], max_relative_cost: float, progress: Progress
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Entry], dict[str, Any]]:
     """Make each measurement in turn: entries by metric name, and all curves."""
-    from mlipilot.evaluation.results import entry
-
-    entries: dict[str, Any] = {}
+    entries: dict[str, Entry] = {}
     curves: dict[str, Any] = {}
     for task in tasks:
         start = time.perf_counter()
-        dearness = (entries.get("relative_cost") or {}).get("value") or 0.0
-        measurement = _too_dear(task, dearness) if dearness > max_relative_cost else _attempt(task)
+        cost = entries.get("relative_cost")
+        dearness = (cost.value if cost else None) or 0.0
+        if dearness > max_relative_cost:
+            measurement = _failed(task, f"not measured: the model costs {dearness:.3g} times the reference")
+        else:
+            measurement = _attempt(task)
         cost_s = time.perf_counter() - start
         entries |= {name: entry(name, measurement, cost_s) for name in task.names}
         curves |= measurement.curves
-        failed = [entries[name]["reason"] for name in task.names if entries[name]["status"] == "failed"]
+        failed = [entries[name].reason for name in task.names if entries[name].status == "failed"]
         progress(f"{task.label} {cost_s:.1f} s" + (f"; failed: {failed[0]}" if failed else ""))
     return entries, curves
 
 
 def _attempt(task: Task) -> Measurement:
-    from mlipilot.evaluation.results import Measurement, MeasurementError
-
     try:
         return task.measure()
     except InputError:
@@ -57,11 +73,8 @@ def _attempt(task: Task) -> Measurement:
     # hostile or broken weights may raise anything in torch, ASE or SciPy: a failed metric, no crash
     except Exception as error:  # noqa: BLE001
         reason = f"{type(error).__name__}: {error}"
-    return Measurement(failures=dict.fromkeys(task.names, reason))
+    return _failed(task, reason)
 
 
-def _too_dear(task: Task, relative_cost: float) -> Measurement:
-    from mlipilot.evaluation.results import Measurement
-
-    reason = f"not measured: the model costs {relative_cost:.3g} times the reference"
+def _failed(task: Task, reason: str) -> Measurement:
     return Measurement(failures=dict.fromkeys(task.names, reason))

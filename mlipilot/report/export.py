@@ -7,7 +7,6 @@ nothing in it comes from a recipe.
 from __future__ import annotations
 
 import io
-import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from mlipilot.evaluation.catalog import metrics_of
 from mlipilot.report.view import IterationView, LineageView, SeedView
 
 if TYPE_CHECKING:
-    from mlipilot.evaluation.model import RebuiltModel
+    from mlipilot.evaluation.families import Model
 
 CARD = "model-card.yaml"
 
@@ -49,7 +48,7 @@ def export_incumbent(view: LineageView, directory: Path) -> Export:
     if first.weights_digest is None:
         return Export(missing=f"seed {first.seed} of the incumbent has not been evaluated")
 
-    from mlipilot.evaluation.rebuild import HandoverError, rebuild  # torch: seconds
+    from mlipilot.evaluation.families.mace import HandoverError, rebuild, serialised  # torch: seconds
 
     try:
         with redirect_stdout(io.StringIO()):  # MACE prints which accelerators it has not
@@ -73,22 +72,8 @@ def model_name(campaign: str, seed: int | Literal["*"]) -> str:
     return f"{campaign}-seed{seed}.model"
 
 
-def serialised(model: RebuiltModel) -> bytes:
-    """The module as `torch.save` writes it, float64 on the CPU.
-
-    Into memory first: torch's archives depend on the name of the file that they are written to.
-    """
-    import torch
-
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit's word on what it thinks of e3nn's scripts
-        torch.save(model.module.cpu(), stream)
-    return stream.getvalue()
-
-
 def model_card(
-    view: LineageView, incumbent: IterationView, seed: SeedView, model: RebuiltModel, file: str, sha256: str
+    view: LineageView, incumbent: IterationView, seed: SeedView, model: Model, file: str, sha256: str
 ) -> dict[str, Any]:
     """What the file is, in the keys that Matbench Discovery's model cards have, and our own below them."""
     from ase.data import chemical_symbols

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mlipilot.audit.events.proposing import Drafted, EndpointProbed, Exchange
 from mlipilot.audit.events.running import JobFinished
@@ -19,6 +16,7 @@ from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.isolation_words import doors_of
 from mlipilot.controller.state import Iteration, State, replay
+from mlipilot.evaluation.results import MetricsFile
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.order import read_json
@@ -33,7 +31,6 @@ from mlipilot.report.view import (
     EffectView,
     IterationView,
     LineageView,
-    MetricView,
     RevisionView,
     SeedView,
     Status,
@@ -42,34 +39,6 @@ from mlipilot.untrusted import one_line
 
 _MAX_TITLE = 120
 _MAX_REASON = 1200
-
-Line = Annotated[str, AfterValidator(one_line)]
-
-
-class _Entry(BaseModel):
-    """One metric as the evaluator wrote it."""
-
-    value: float | None
-    unit: Line = ""
-    status: Literal["ok", "failed"]
-    reason: Line | None = None
-
-
-class _Model(BaseModel):
-    """What a metrics file says of the model."""
-
-    model_config = ConfigDict(extra="allow")
-
-    weights_digest: Line | None = None
-
-
-class _MetricsFile(BaseModel):
-    """The parts of `metrics.json` that are shown."""
-
-    metrics: dict[str, _Entry] = Field(default_factory=dict)
-    refused: Line | None = None
-    model: _Model = _Model()
-    versions: dict[Line, Line] = Field(default_factory=dict)
 
 
 def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
@@ -189,23 +158,16 @@ class _Reader:
 
     def _measured(self, view: SeedView, path: Path) -> SeedView:
         try:
-            raw = read_json(path)
-            found = _MetricsFile.model_validate(raw)
-            scored = score(self.card, found.model_dump())
-        except (ValueError, ValidationError) as error:
+            found = MetricsFile.model_validate(read_json(path))
+        except ValueError as error:
             problem = one_line(f"{path.relative_to(self.lineage.root)}: {error}", _MAX_REASON)
             self.problems.append(problem)
             return replace(view, faults=[*view.faults, "its metrics file cannot be read"])
-        model = raw.get("model") if isinstance(raw, Mapping) else None
         return replace(
             view,
-            metrics={
-                name: MetricView(entry.value if entry.status == "ok" else None, entry.unit, entry.reason)
-                for name, entry in found.metrics.items()
-            },
-            score=scored,
+            metrics=found.metrics,
+            score=score(self.card, found),
             weights_digest=found.model.weights_digest,
-            model=model if isinstance(model, Mapping) else {},
             versions=found.versions,
             curves_file=path.parent / "curves.npz",
         )

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from mlipilot.controller.accept import mean
 from mlipilot.evaluation.catalog import CATALOG
 
-_UNIT_ENDINGS = re.compile(
-    r"_(mev_per_atom_per_ps|ev_per_atom|mev_per_atom|mev_per_a|ev_per_a|per_cm|atom_steps_per_s|percent|gpa|mib|mev|ev|a)$"
-)
-_ACRONYMS = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "nve": "NVE",
-    "nvt": "NVT",
-    "rdf": "RDF",
-    "rmsd": "RMSD",
-    "md": "MD",
-}
-_ELASTIC = re.compile(r"c(\d\d)")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BAR = 1e-300  # below: zero for every purpose here
 
 
 def metric_label(name: str) -> str:
-    """A metric's name without its unit: `force_mae_mev_per_a` is "force MAE"."""
-    words = _UNIT_ENDINGS.sub("", name).split("_")
-    if "worst" in words:
-        words = ["worst", *(word for word in words if word not in ("worst", "error")), "error"]
-    text = " ".join(_ACRONYMS.get(word) or _ELASTIC.sub(r"C\1", word) for word in words)
-    return text.replace("finite difference", "finite-difference").replace("large cell", "large-cell")
+    """What people call a metric: `force_mae_mev_per_a` is "force MAE"; one not declared keeps its name."""
+    return CATALOG[name].label if name in CATALOG else name
 
 
 def metric_unit(name: str) -> str:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mlipilot.audit.ledger import Record
 from mlipilot.audit.places import clusters_of
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean_of_all
 from mlipilot.controller.state import State
+from mlipilot.evaluation.results import Entry
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
 from mlipilot.jobs.inflight import InFlight
 from mlipilot.jobs.successors import Waiting
@@ -24,26 +25,14 @@ Status = Literal["accepted", "reverted", "invalid", "no proposal", "running"]
 
 
 @dataclass(frozen=True)
-class MetricView:
-    """One entry of a metrics file."""
-
-    value: float | None
-    unit: str
-    reason: str | None
-    """Why there is no value."""
-
-
-@dataclass(frozen=True)
 class SeedView:
     """A candidate trained with one seed."""
 
     seed: int
-    metrics: Mapping[str, MetricView] = field(default_factory=dict)
+    metrics: Mapping[str, Entry] = field(default_factory=dict)
     """Empty until the evaluation ended well."""
     score: Score | None = None
     weights_digest: str | None = None
-    model: Mapping[str, Any] = field(default_factory=dict)
-    """What the evaluator says of the model: class, dtype, arguments, number of parameters."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the software that measured."""
     curve: TrainingCurve = field(default_factory=TrainingCurve)

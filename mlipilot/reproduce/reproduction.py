@@ -13,7 +13,6 @@ from mlipilot.controller.prepare import prepare_data
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
-from mlipilot.evaluation.scorecard import metric_values
 from mlipilot.jobs.container_commands import Container
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
@@ -153,7 +152,7 @@ def _metrics(record: Recorded, seeds: Sequence[int], ours: Measurements, state: 
     theirs = Measurements(record.lineage, record.spec, record.card)
     keys = [JobKey(record.iteration, seed, "evaluate") for seed in seeds]
     candidates = [
-        [metric_values(found) for found in theirs.of_iteration(record.state, iteration.number)]
+        [found.values for found in theirs.of_iteration(record.state, iteration.number)]
         for iteration in record.state.iterations
         if iteration.verdict is not None
     ]
@@ -165,4 +164,5 @@ def _metrics(record: Recorded, seeds: Sequence[int], ours: Measurements, state: 
 
 
 def _values(measured: Measurements, state: State, key: JobKey) -> Values:
-    return metric_values(measured.metrics(state, key) or {})
+    found = measured.metrics(state, key)
+    return {} if found is None else found.values

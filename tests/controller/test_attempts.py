@@ -93,3 +93,23 @@ def test_a_sealed_attempt_names_its_job_where_the_submitter_does_not(
     monkeypatch.setattr("mlipilot.controller.attempts.read_result", lambda _: SimpleNamespace(job_id="19"))
     ended = attempts.collect(JobKey(0, 2, "train"), 1)
     assert ended is not None and (ended.job_id, ended.job_name) == ("19", "mlp-x")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (None, None),
+        ("{", None),
+        ("[]", None),
+        ('{"refused": 1}', None),
+        ('{"metrics": {}}', None),
+        ('{"refused": "NaN in\\nthe weights"}', "the hand-over was refused: NaN in the weights"),
+    ],
+)
+def test_whatever_a_training_leaves_in_the_evaluators_place_is_no_traceback(
+    written: str | None, told: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "output").mkdir()
+    if written is not None:
+        (tmp_path / "output" / "metrics.json").write_text(written)
+    assert Attempts._refusal(tmp_path) == told

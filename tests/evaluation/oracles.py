@@ -10,10 +10,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from mlipilot.evaluation.bench import Bench
+from mlipilot.evaluation.families import Prediction
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.model import Prediction
-from mlipilot.evaluation.molecules import Molecule
-from mlipilot.evaluation.subject import Subject
+from mlipilot.evaluation.molecules import Molecule, Scan
 
 
 class PairSprings(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -69,11 +69,11 @@ class Repulsive(Calculator):  # type: ignore[misc]  # ASE has no types
         self.results = {"energy": -self.force_ev_per_a * distance, "forces": np.array([-push, push])}
 
 
-class Told(Subject):
+class Told(Bench):
     """Predicts the energies that it was told, for whatever structures."""
 
-    def __init__(self, energies_ev: Sequence[float]) -> None:
-        super().__init__(Calculator(), EvaluationSettings(system="molecules"))
+    def __init__(self, energies_ev: Sequence[float], scans: Sequence[Scan] = ()) -> None:
+        super().__init__(Calculator(), EvaluationSettings(system="molecules"), scans=scans)
         self.energies_ev = energies_ev
 
     def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
@@ -83,10 +83,10 @@ class Told(Subject):
         ]
 
 
-def subject(calculator: Calculator, **sections: Any) -> Subject:
+def bench(calculator: Calculator, molecules: Sequence[Molecule] = (), **sections: Any) -> Bench:
     """A calculator on the molecules' bench."""
     settings = EvaluationSettings.model_validate({"system": "molecules", **sections})
-    return Subject(calculator, settings)
+    return Bench(calculator, settings, molecules=molecules)
 
 
 def dimer(symbols: str = "OH", length_a: float = 1.0, frequency_per_cm: float = 1000.0) -> Molecule:

@@ -9,8 +9,8 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
+from mlipilot.evaluation.declaration import DynamicsLimits
 from mlipilot.evaluation.dynamics import run_nve, run_nvt, steps_in, thermalised, vibrating
-from mlipilot.evaluation.metric_settings import DynamicsLimits
 
 LIMITS = DynamicsLimits()
 WIDE = DynamicsLimits(max_force_ev_per_a=1e9, max_temperature_factor=1e9)

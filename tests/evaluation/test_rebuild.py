@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from mlipilot.evaluation import handover_files
 from mlipilot.evaluation.crystal import rattled_cell
+from mlipilot.evaluation.families.mace import HandoverError, rebuild
 from mlipilot.evaluation.metric_settings import CrystalSettings
-from mlipilot.evaluation.rebuild import HandoverError, rebuild
 from mlipilot.handover import weights_digest
 
 from .conftest import config_json

@@ -8,7 +8,8 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
-from mlipilot.evaluation.reference_values import ReferenceValues, percent_error, settings_digest
+from mlipilot.evaluation.reference import ReferenceValues, settings_digest
+from mlipilot.evaluation.results import percent_error
 from mlipilot.evaluation.scorecard import load_scorecard
 
 
@@ -45,6 +46,17 @@ def test_a_file_that_is_not_readable_is_not_used(
     fresh = ReferenceValues.model_validate_json(kept.read_bytes())
     monkeypatch.setattr(reference, "compute", lambda _: fresh)
     assert reference.obtain(tmp_path, settings, lambda _: None)[1] == "computed"
+
+
+def test_a_file_without_a_value_that_a_metric_declares_is_not_used(
+    kept: Path, settings: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = json.loads(kept.read_text())
+    fresh = ReferenceValues.model_validate(content)
+    monkeypatch.setattr(reference, "compute", lambda _: fresh)
+    for other in ({key: content[key] for key in content if key != "c44_gpa"}, content | {"c45_gpa": 1.0}):
+        (tmp_path / REFERENCE_FILE).write_text(json.dumps(other))
+        assert reference.obtain(tmp_path, settings, lambda _: None)[1] == "computed"
 
 
 def test_the_digest_follows_what_the_values_depend_on_and_nothing_else(settings: EvaluationSettings) -> None:

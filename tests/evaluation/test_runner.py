@@ -9,11 +9,14 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.evaluation import __main__ as command
 from mlipilot.evaluation import reference
-from mlipilot.evaluation.catalog import CATALOG, metrics_of, names_of
+from mlipilot.evaluation.catalog import CATALOG, GROUPS, metrics_of
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
-from mlipilot.evaluation.results import Measurement, MeasurementError
-from mlipilot.evaluation.runner import Task, evaluate, make
+from mlipilot.evaluation.results import Measurement, MeasurementError, MetricsFile
+from mlipilot.evaluation.runner import evaluate
 from mlipilot.evaluation.scorecard import load_scorecard, score
+from mlipilot.evaluation.tasks import Task, make
+
+NVE = ["nve_drift_mev_per_atom_per_ps", "nve_completed_fraction"]
 
 
 def silent(_: str) -> None:
@@ -43,7 +46,7 @@ def run(model: Path, data: Path, scorecard: Path, output: Path, *more: str) -> i
 )
 def test_a_measurement_that_raises_is_a_failed_metric_with_its_reason(error: Exception, reason: str) -> None:
     tasks = [
-        Task("nve", names_of("nve"), raising(error)),
+        Task("nve", NVE, raising(error)),
         Task(
             "vacancy",
             ["vacancy_formation_energy_ev"],
@@ -51,25 +54,25 @@ def test_a_measurement_that_raises_is_a_failed_metric_with_its_reason(error: Exc
         ),
     ]
     entries, _ = make(tasks, 60.0, silent)
-    for name in names_of("nve"):
-        assert entries[name]["status"] == "failed"
-        assert reason in entries[name]["reason"]
-    assert entries["vacancy_formation_energy_ev"]["value"] == 1.0  # the others are measured all the same
+    for name in NVE:
+        assert entries[name].status == "failed"
+        assert reason in str(entries[name].reason)
+    assert entries["vacancy_formation_energy_ev"].value == 1.0  # the others are measured all the same
 
 
 def test_wrong_data_are_not_blamed_on_the_model() -> None:
     with pytest.raises(InputError):
-        make([Task("errors", names_of("errors"), raising(InputError("no labels")))], 60.0, silent)
+        make([Task("errors", ["force_mae_mev_per_a"], raising(InputError("no labels")))], 60.0, silent)
 
 
 def test_a_model_that_is_too_dear_is_measured_no_further() -> None:
     tasks = [
         Task("throughput", ["relative_cost"], lambda: Measurement({"relative_cost": 61.0})),
-        Task("nve", names_of("nve"), raising(AssertionError("must not be called"))),
+        Task("nve", NVE, raising(AssertionError("must not be called"))),
     ]
     entries, _ = make(tasks, 60.0, silent)
-    assert entries["relative_cost"]["value"] == 61.0
-    assert "61 times" in entries["nve_completed_fraction"]["reason"]
+    assert entries["relative_cost"].value == 61.0
+    assert "61 times" in str(entries["nve_completed_fraction"].reason)
 
 
 @pytest.mark.slow
@@ -93,18 +96,20 @@ def test_a_whole_evaluation_gives_every_metric_and_is_repeatable(
     assert "evaluate: nvt " in capfd.readouterr().err
     with np.load(tmp_path / "one" / "curves.npz", allow_pickle=False) as curves:
         assert curves["force_model_ev_per_a"].shape == (12, 3)
-    assert not score(load_scorecard(scorecard), first).feasible  # its weights are random
+    assert not score(
+        load_scorecard(scorecard), MetricsFile.model_validate(first)
+    ).feasible  # its weights are random
 
     reference.write(load_scorecard(scorecard).settings_for("smoke"), data_dir / REFERENCE_FILE)
     try:
         second = evaluate(pristine_handover, data_dir, scorecard, "smoke", "test", tmp_path / "two")
     finally:
         (data_dir / REFERENCE_FILE).unlink()
-    assert second["reference"]["source"] == "file"
+    assert second.reference is not None and second.reference["source"] == "file"
     timed = {"throughput_atom_steps_per_s", "relative_cost", "peak_memory_mib"}
     for name in first["metrics"].keys() - timed:
-        assert second["metrics"][name]["value"] == first["metrics"][name]["value"], name
-    assert second["model"]["weights_digest"] == first["model"]["weights_digest"]
+        assert second.metrics[name].value == first["metrics"][name]["value"], name
+    assert second.model.weights_digest == first["model"]["weights_digest"]
 
 
 def test_the_sealed_split_gives_errors_only(
@@ -114,7 +119,8 @@ def test_the_sealed_split_gives_errors_only(
     report = json.loads((tmp_path / "metrics.json").read_text())
     assert report["split"] == "sealed"
     assert len(report["metrics"]) == 9
-    assert all(CATALOG[name].group == "errors" for name in report["metrics"])
+    errors = next(group for group in GROUPS if group.name == "errors")
+    assert report["metrics"].keys() == {metric.name for metric in errors.metrics}
 
 
 def test_a_refused_handover_is_written_down_and_exits_3(
@@ -125,7 +131,7 @@ def test_a_refused_handover_is_written_down_and_exits_3(
     report = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert "pickle" in report["refused"]
     assert "metrics" not in report
-    judged = score(load_scorecard(scorecard), report)
+    judged = score(load_scorecard(scorecard), MetricsFile.model_validate(report))
     assert not judged.feasible
     assert "pickle" in str(judged.gates[0].reason)
 

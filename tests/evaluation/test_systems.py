@@ -13,12 +13,12 @@ from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
 from mlipilot.errors import InputError
+from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.runner import evaluate, make
+from mlipilot.evaluation.runner import evaluate
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.evaluation.subject import Subject
-from mlipilot.evaluation.systems import frame_tasks, molecule_tasks
+from mlipilot.evaluation.tasks import make, tasks_of
 
 from .oracles import triangle
 
@@ -31,6 +31,7 @@ QUICK: dict[str, Any] = {
     "frame_nve": {"duration_ps": 0.005},
 }
 MOLECULES = {**QUICK, "molecules": {"count": 1}, "stability": {"duration_ps": 0.005}}
+OF_MOLECULES = {"nve", "stability", "relaxation", "frequencies", "scan"}
 SIDE_A = 2.4  # about that of EMT's copper triangle at rest
 
 
@@ -102,8 +103,10 @@ def linked(source: Path, target: Path, without: str) -> Path:
 
 def test_the_calculator_that_labelled_the_molecules_has_no_error(molecules_dir: Path) -> None:
     settings = EvaluationSettings.model_validate({"system": "molecules", **MOLECULES})
-    entries, _ = make(molecule_tasks(Subject(EMT(), settings), molecules_dir), 60.0, lambda _: None)
-    values = {name: entry["value"] for name, entry in entries.items()}
+    bench = Bench.with_data(EMT(), settings, molecules_dir)
+    dynamics = [task for task in tasks_of(bench) if task.label in OF_MOLECULES]
+    entries, _ = make(dynamics, 60.0, lambda _: None)
+    values = {name: entry.value or 0.0 for name, entry in entries.items()}
     assert values.pop("nve_drift_mev_per_atom_per_ps") < 100  # over ten steps
     assert values.pop("frequency_mae_per_cm") < 0.5
     assert values.pop("relaxation_rmsd_a") < 1e-3
@@ -114,20 +117,22 @@ def test_the_calculator_that_labelled_the_molecules_has_no_error(molecules_dir: 
 
 def test_molecules_owe_every_metric_of_theirs_and_no_stress(molecules_dir: Path, tmp_path: Path) -> None:
     settings = EvaluationSettings.model_validate({"system": "molecules", **MOLECULES})
-    subject = Subject(EMT(), settings)
-    owed = [name for task in frame_tasks(subject, molecules_dir) for name in task.names]
+    owed = [name for task in tasks_of(Bench.with_data(EMT(), settings, molecules_dir)) for name in task.names]
     assert sorted(owed) == sorted(metrics_of("molecules"))
     fewer = linked(molecules_dir, tmp_path, "scan.xyz")
-    assert {n for t in frame_tasks(subject, fewer) for n in t.names} == {
+    assert {n for t in tasks_of(Bench.with_data(EMT(), settings, fewer)) for n in t.names} == {
         name for name in owed if not name.startswith("scan_")
     }
 
 
 def test_structures_owe_what_they_have_labels_of(molecules_dir: Path, data_dir: Path) -> None:
-    subject = Subject(EMT(), EvaluationSettings(system="structures"))
-    periodic = {name for task in frame_tasks(subject, data_dir) for name in task.names}
+    def owed(data: Path) -> set[str]:
+        bench = Bench.with_data(EMT(), EvaluationSettings(system="structures"), data)
+        return {name for task in tasks_of(bench) for name in task.names}
+
+    periodic = owed(data_dir)
     assert periodic == {name for name in metrics_of("structures") if not name.startswith("unseen_")}
-    without = {name for task in frame_tasks(subject, molecules_dir) for name in task.names}
+    without = owed(molecules_dir)
     assert without == {
         name for name in metrics_of("structures") if not name.startswith(("stress_", "large_cell_"))
     }
@@ -151,18 +156,18 @@ def test_a_whole_evaluation_of_a_model_gives_what_is_owed(
     absent = (
         set() if system == "molecules" else {"unseen_energy_mae_mev_per_atom", "unseen_force_mae_mev_per_a"}
     )
-    assert report["metrics"].keys() == set(metrics_of(system)) - absent
-    assert "reference" not in report
+    assert report.metrics.keys() == set(metrics_of(system)) - absent
+    assert report.reference is None
     may_fail = {
         "relaxation_rmsd_a",
         "frequency_mae_per_cm",
         "nve_drift_mev_per_atom_per_ps",
     }  # random weights
-    failed = {name: entry["reason"] for name, entry in report["metrics"].items() if entry["status"] != "ok"}
+    failed = {name: entry.reason for name, entry in report.metrics.items() if entry.status != "ok"}
     assert failed.keys() <= may_fail
     for law in ("rotation", "translation", "permutation", "extensivity"):
-        assert report["metrics"][f"{law}_error_mev"]["value"] < 1e-6
-    assert report["metrics"]["finite_difference_force_error_mev_per_a"]["value"] < 0.1
+        assert (report.values[f"{law}_error_mev"] or 0.0) < 1e-6
+    assert (report.values["finite_difference_force_error_mev_per_a"] or 0.0) < 0.1
 
 
 def test_the_sealed_split_of_molecules_gives_errors_only_those_of_unseen_ones_apart(
@@ -171,11 +176,11 @@ def test_the_sealed_split_of_molecules_gives_errors_only_those_of_unseen_ones_ap
     scorecard = card(tmp_path / "card.yaml", "molecules", MOLECULES)
     fewer = linked(molecules_dir, tmp_path / "data", "sealed_unseen.xyz")
     report = evaluate(pristine_handover, fewer, scorecard, "smoke", "sealed", tmp_path / "few")
-    assert len(report["metrics"]) == 6
+    assert len(report.metrics) == 6
     report = evaluate(pristine_handover, molecules_dir, scorecard, "smoke", "sealed", tmp_path / "out")
-    unseen = {name for name in report["metrics"] if name.startswith("unseen_")}
-    assert unseen and len(report["metrics"]) == 6 + len(unseen)
-    assert all(entry["status"] == "ok" for entry in report["metrics"].values())
+    unseen = {name for name in report.metrics if name.startswith("unseen_")}
+    assert unseen and len(report.metrics) == 6 + len(unseen)
+    assert all(entry.status == "ok" for entry in report.metrics.values())
 
 
 def test_a_gate_on_what_the_data_have_no_reference_for_is_bad_input(

@@ -26,7 +26,7 @@ from mlipilot.controller.candidates import publish_baseline, publish_candidate, 
 from mlipilot.controller.prepare import copy_recipe, starting
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
-from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.machine import this_machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
@@ -238,7 +238,7 @@ class SyntheticRun:
                 key = JobKey(number, seed, "sealed")
                 attempt = self.start(key)
                 content = metrics_file(number, seed, quality if number else 0.0, ())
-                names = [name for name, info in CATALOG.items() if info.group == "errors"]
+                names = [metric.name for group in GROUPS if group.sealed for metric in group.metrics]
                 content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
                 write_json(attempt / "output" / "metrics.json", content)
                 self.finish(key, 4.0)

@@ -1,1 +1,1 @@
-"""One measurement a file: `measure(...)` gives its metrics' numbers, failures and curves."""
+"""A metric is one file: what `declaration` describes, and `measure(bench)` that gives numbers and curves."""

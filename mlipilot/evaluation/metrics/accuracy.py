@@ -3,26 +3,30 @@
 For residuals d over all values of a quantity: MAE = mean |d|, RMSE = sqrt(mean d²), worst = max |d|.
 Energies count per atom and once a structure; forces by Cartesian component over all atoms; stresses by the
 six Voigt components. Units: meV/atom, meV/Å (worst: eV/Å), GPa; 1 eV/Å³ = 160.2177 GPa.
-Sets without a stress (molecules, slabs) have the errors of energy and forces only.
+Sets without a stress (molecules, slabs) have the errors of energy and forces only. The MAE counts again,
+apart, on cells larger than any that was trained on, and on groups or molecules that nothing was trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from ase import Atoms, units
-from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
+from pydantic import Field
 
 from mlipilot.errors import InputError
-from mlipilot.evaluation.frames import read_frames
+from mlipilot.evaluation.declaration import CELLS, FRAMES, Group, Metric, Section, Settings, System
+from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
 
-Array = NDArray[np.float64]
+
+class ErrorsSettings(Settings):
+    """Errors on labelled structures."""
+
+    batch_size: int = Field(default=16, ge=1, le=1024)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Labels:
 
 def read_labelled(path: Path, *, stress: bool = True) -> tuple[list[Atoms], Labels]:
     """The structures of an extxyz file and their labels. Raises InputError when a label is missing."""
+    from ase import units
+
+    from mlipilot.evaluation.frames import read_frames
+
     structures = read_frames(path)
     wanted = {"REF_energy", "REF_stress"} if stress else {"REF_energy"}
     for number, atoms in enumerate(structures):
@@ -64,6 +72,8 @@ def _finite(label: object) -> bool:
 
 
 def _voigt(stress: Array) -> Array:
+    from ase.stress import full_3x3_to_voigt_6_stress
+
     values = np.asarray(stress, dtype=float)
     if values.size == 6:
         return values.reshape(6)
@@ -71,58 +81,54 @@ def _voigt(stress: Array) -> Array:
     return voigt
 
 
-def measure(subject: Subject, labelled: Path, *, stress: bool = True) -> Measurement:
-    """The nine errors on the structures in `labelled`, six without `stress`; parity arrays as curves."""
-    structures, labels = read_labelled(labelled, stress=stress)
-    found = _predictions(subject, structures)
+def _has_stress(bench: Bench, prefix: str = "") -> bool:
+    """Whether the labels must have a stress: those of a crystal always, those of molecules never."""
+    from mlipilot.evaluation.frames import has_stress, read_frames
+
+    if bench.settings.system != "structures":
+        return bench.settings.system == "crystal"
+    path = bench.labelled[prefix]
+    return bench.once(("stress", path), lambda: has_stress(read_frames(path)))
+
+
+def measure(bench: Bench, prefix: str = "") -> Measurement:
+    """The nine errors on the test frames, six without a stress; on frames of another kind the two MAEs.
+
+    Parity arrays as curves.
+    """
+    structures, labels = read_labelled(bench.labelled[prefix], stress=_has_stress(bench, prefix))
+    found = _predictions(bench, structures)
     energy = found.energies_ev_per_atom - labels.energies_ev_per_atom
     force = found.forces_ev_per_a - labels.forces_ev_per_a
+    curves = {
+        f"{prefix}energy_reference_ev_per_atom": labels.energies_ev_per_atom,
+        f"{prefix}energy_model_ev_per_atom": found.energies_ev_per_atom,
+        f"{prefix}force_reference_ev_per_a": labels.forces_ev_per_a,
+        f"{prefix}force_model_ev_per_a": found.forces_ev_per_a,
+    }
     values = {
         **_spread(energy * 1000, "energy", "mev_per_atom"),
         **_spread(force * 1000, "force", "mev_per_a"),
     }
-    if labels.stresses_gpa is not None:
-        values |= _spread(found.stresses_gpa - labels.stresses_gpa, "stress", "gpa")
     values["force_worst_ev_per_a"] = values.pop("force_worst_mev_per_a") / 1000
-    return Measurement(values, curves=_parity("", labels, found))
+    if labels.stresses_gpa is not None and found.stresses_gpa is not None:
+        values |= _spread(found.stresses_gpa - labels.stresses_gpa, "stress", "gpa")
+        curves[f"{prefix}stress_reference_gpa"] = labels.stresses_gpa
+        curves[f"{prefix}stress_model_gpa"] = found.stresses_gpa
+    if prefix:
+        values = {
+            f"{prefix}energy_mae_mev_per_atom": 1000 * float(abs(energy).mean()),
+            f"{prefix}force_mae_mev_per_a": 1000 * float(abs(force).mean()),
+        }
+    return Measurement(values, curves=curves)
 
 
-def measure_large_cell(subject: Subject, labelled: Path, *, stress: bool = True) -> Measurement:
-    """Energy and force MAE on cells larger than any that was trained on."""
-    return _mean_errors("large_cell_", subject, labelled, stress=stress)
+def _predictions(bench: Bench, structures: Sequence[Atoms]) -> Labels:
+    """What the model says, in the order of the labels."""
+    from ase import units
 
-
-def measure_unseen(subject: Subject, labelled: Path, *, stress: bool = True) -> Measurement:
-    """Energy and force MAE on molecules, or other groups, of which nothing was trained on."""
-    return _mean_errors("unseen_", subject, labelled, stress=stress)
-
-
-def _mean_errors(prefix: str, subject: Subject, labelled: Path, *, stress: bool) -> Measurement:
-    structures, labels = read_labelled(labelled, stress=stress)
-    found = _predictions(subject, structures)
-    return Measurement(
-        {
-            f"{prefix}energy_mae_mev_per_atom": 1000
-            * float(np.abs(found.energies_ev_per_atom - labels.energies_ev_per_atom).mean()),
-            f"{prefix}force_mae_mev_per_a": 1000
-            * float(np.abs(found.forces_ev_per_a - labels.forces_ev_per_a).mean()),
-        },
-        curves=_parity(prefix, labels, found),
-    )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the subject says, in the order and units of `Labels`."""
-
-    energies_ev_per_atom: Array
-    forces_ev_per_a: Array
-    stresses_gpa: Array
-
-
-def _predictions(subject: Subject, structures: Sequence[Atoms]) -> _Found:
-    found = subject.predict(structures)
-    return _Found(
+    found = bench.predict(structures)
+    return Labels(
         np.array([one.energy_ev / len(one.forces_ev_per_a) for one in found]),
         np.concatenate([one.forces_ev_per_a for one in found]),
         np.array([one.stress_ev_per_a3 for one in found]) / units.GPa,
@@ -130,24 +136,50 @@ def _predictions(subject: Subject, structures: Sequence[Atoms]) -> _Found:
 
 
 def _spread(residuals: Array, quantity: str, unit: str) -> dict[str, float]:
-    size = np.abs(residuals)
+    size = abs(residuals)
     return {
         f"{quantity}_mae_{unit}": float(size.mean()),
-        f"{quantity}_rmse_{unit}": float(np.sqrt((size**2).mean())),
+        f"{quantity}_rmse_{unit}": math.sqrt((size**2).mean()),
         f"{quantity}_worst_{unit}": float(size.max()),
     }
 
 
-def _parity(prefix: str, labels: Labels, found: _Found) -> dict[str, Array]:
-    curves = {
-        f"{prefix}energy_reference_ev_per_atom": labels.energies_ev_per_atom,
-        f"{prefix}energy_model_ev_per_atom": found.energies_ev_per_atom,
-        f"{prefix}force_reference_ev_per_a": labels.forces_ev_per_a,
-        f"{prefix}force_model_ev_per_a": found.forces_ev_per_a,
-    }
-    if labels.stresses_gpa is None:
-        return curves
-    return curves | {
-        f"{prefix}stress_reference_gpa": labels.stresses_gpa,
-        f"{prefix}stress_model_gpa": found.stresses_gpa,
-    }
+def _on(prefix: str) -> Callable[[Bench], bool]:
+    return lambda bench: prefix in bench.labelled
+
+
+def _apart(name: str, place: int, prefix: str, label: str, systems: tuple[System, ...]) -> Group:
+    """The two errors on structures of another kind, where the data have some."""
+    energy, force = f"{prefix}energy_mae_mev_per_atom", f"{prefix}force_mae_mev_per_a"
+    return Group(
+        name=name,
+        place=place,
+        metrics=(
+            Metric(energy, "meV/atom", "lower", f"{label} energy MAE", systems, _on(prefix)),
+            Metric(force, "meV/Å", "lower", f"{label} force MAE", systems, _on(prefix)),
+        ),
+        measure=partial(measure, prefix=prefix),
+        sealed=True,
+    )
+
+
+ERRORS = Group(
+    name="errors",
+    place=10,
+    metrics=(
+        Metric("energy_mae_mev_per_atom", "meV/atom", "lower", "energy MAE"),
+        Metric("energy_rmse_mev_per_atom", "meV/atom", "lower", "energy RMSE"),
+        Metric("energy_worst_mev_per_atom", "meV/atom", "lower", "worst energy error"),
+        Metric("force_mae_mev_per_a", "meV/Å", "lower", "force MAE"),
+        Metric("force_rmse_mev_per_a", "meV/Å", "lower", "force RMSE"),
+        Metric("force_worst_ev_per_a", "eV/Å", "lower", "worst force error"),
+        Metric("stress_mae_gpa", "GPa", "lower", "stress MAE", CELLS, _has_stress),
+        Metric("stress_rmse_gpa", "GPa", "lower", "stress RMSE", CELLS, _has_stress),
+        Metric("stress_worst_gpa", "GPa", "lower", "worst stress error", CELLS, _has_stress),
+    ),
+    measure=measure,
+    sections=(Section("errors", ErrorsSettings),),
+    sealed=True,
+)
+LARGE = _apart("large cell", 20, "large_cell_", "large-cell", CELLS)
+UNSEEN = _apart("unseen", 30, "unseen_", "unseen", FRAMES)

@@ -6,44 +6,50 @@ order h². A model whose forces are not the gradient of its energy shows here at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pydantic import Field
 
-import numpy as np
-from ase import Atoms
-
-from mlipilot.evaluation.crystal import rattled_cell
+from mlipilot.evaluation.declaration import Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
 
 
-def measure(subject: Subject) -> Measurement:
-    """The largest deviation over the chosen components of the crystal."""
-    settings = subject.settings.finite_difference
-    crystal = subject.settings.crystal
-    atoms = rattled_cell(crystal, crystal.lattice_constant_guess_a, 2, settings.rattle_a, settings.seed)
-    return measure_frames(subject, [atoms])
+class FiniteDifferenceSettings(Settings):
+    """Central differences of the energy for some components of a rattled cell, or of each frame."""
+
+    components: int = Field(default=6, ge=1, le=1000)
+    step_a: float = Field(default=1e-3, gt=0, le=0.1)
+    rattle_a: float = Field(default=0.1, gt=0, le=0.5)
+    seed: int = Field(default=19, ge=0)
 
 
-def measure_frames(subject: Subject, frames: Sequence[Atoms]) -> Measurement:
-    """The largest deviation over as many components of each frame."""
-    found = [1000 * _largest_ev_per_a(subject, atoms) for atoms in frames]
+def measure(bench: Bench) -> Measurement:
+    """The largest deviation over the chosen components of each structure."""
+    settings = bench.settings.section(FiniteDifferenceSettings)
+    structures = bench.rattled(2, settings.rattle_a, settings.seed)
+    found = [1000 * _largest_ev_per_a(bench, atoms, settings) for atoms in structures]
     return Measurement({"finite_difference_force_error_mev_per_a": float(np.max(found))})
 
 
-def _largest_ev_per_a(subject: Subject, atoms: Atoms) -> float:
-    settings = subject.settings.finite_difference
+def _largest_ev_per_a(bench: Bench, atoms: Atoms, settings: FiniteDifferenceSettings) -> float:
+    from mlipilot.evaluation.frames import displaced
+
     rng = np.random.default_rng(settings.seed)
     chosen = rng.choice(
         atoms.positions.size, size=min(settings.components, atoms.positions.size), replace=False
     )
-    displaced = []
-    for component in chosen:
-        for sign in (+1, -1):
-            copy = atoms.copy()
-            copy.positions.reshape(-1)[component] += sign * settings.step_a
-            displaced.append(copy)
-    found = subject.predict([atoms, *displaced])
+    found = bench.predict([atoms, *displaced(atoms, chosen, settings.step_a)])
     forces = found[0].forces_ev_per_a.reshape(-1)[chosen]
     energies = np.array([one.energy_ev for one in found[1:]]).reshape(-1, 2)
     slopes = (energies[:, 0] - energies[:, 1]) / (2 * settings.step_a)
-    return float(np.abs(forces + slopes).max())
+    return float(abs(forces + slopes).max())
+
+
+GROUP = Group(
+    name="finite_difference",
+    place=90,
+    metrics=(
+        Metric("finite_difference_force_error_mev_per_a", "meV/Å", "lower", "finite-difference force error"),
+    ),
+    measure=measure,
+    sections=(Section("finite_difference", FiniteDifferenceSettings),),
+)

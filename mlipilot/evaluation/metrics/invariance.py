@@ -9,52 +9,44 @@ ML-PEG (2025).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pydantic import Field
 
-import numpy as np
-from ase import Atoms
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
-
-from mlipilot.evaluation.crystal import rattled_cell
+from mlipilot.evaluation.declaration import Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
 
-Array = NDArray[np.float64]
 _FAR_A = 50.0  # beyond the largest cutoff that a hand-over may have
 
 
-def measure(subject: Subject) -> Measurement:
-    """The largest deviation of each kind over the trials, on a rattled cell of the crystal."""
-    settings = subject.settings
-    atoms = rattled_cell(
-        settings.crystal,
-        settings.crystal.lattice_constant_guess_a,
-        2,
-        settings.invariance.rattle_a,
-        settings.invariance.seed,
-    )
-    return measure_frames(subject, [atoms])
+class InvarianceSettings(Settings):
+    """Random rotations, translations and permutations of a rattled cell, or of frames as they are."""
+
+    trials: int = Field(default=2, ge=1, le=100)
+    rattle_a: float = Field(default=0.1, gt=0, le=0.5)
+    seed: int = Field(default=17, ge=0)
 
 
-def measure_frames(subject: Subject, frames: Sequence[Atoms]) -> Measurement:
-    """The largest deviation of each kind over frames and trials."""
-    rng = np.random.default_rng(subject.settings.invariance.seed)
+def measure(bench: Bench) -> Measurement:
+    """The largest deviation of each kind over structures and trials."""
+    from scipy.spatial.transform import Rotation
+
+    settings = bench.settings.section(InvarianceSettings)
+    rng = np.random.default_rng(settings.seed)
     kinds = ("rotation", "translation", "permutation", "extensivity")
     deviations: dict[str, list[float]] = {name: [] for name in kinds}
-    for atoms in frames:
-        energy, forces = _evaluate(subject, atoms)
-        for _ in range(subject.settings.invariance.trials):
+    for atoms in bench.rattled(2, settings.rattle_a, settings.seed):
+        energy, forces = _evaluate(bench, atoms)
+        for _ in range(settings.trials):
             rotation = Rotation.from_quat(rng.normal(size=4)).as_matrix()
-            turned_energy, turned_forces = _evaluate(subject, rotated(atoms, rotation))
+            turned_energy, turned_forces = _evaluate(bench, rotated(atoms, rotation))
             deviations["rotation"] += [
                 abs(turned_energy - energy),
                 float(np.abs(turned_forces - forces @ rotation.T).max()),
             ]
-            deviations["translation"].append(abs(_evaluate(subject, translated(atoms, rng))[0] - energy))
+            deviations["translation"].append(abs(_evaluate(bench, translated(atoms, rng))[0] - energy))
             order = rng.permutation(len(atoms))
-            deviations["permutation"].append(abs(_evaluate(subject, atoms[order])[0] - energy))
-        deviations["extensivity"].append(abs(_evaluate(subject, doubled(atoms))[0] - 2 * energy))
+            deviations["permutation"].append(abs(_evaluate(bench, atoms[order])[0] - energy))
+        deviations["extensivity"].append(abs(_evaluate(bench, doubled(atoms))[0] - 2 * energy))
     return Measurement(
         {f"{name}_error_mev": 1000 * float(np.max(found)) for name, found in deviations.items()}
     )
@@ -92,6 +84,19 @@ def doubled(atoms: Atoms) -> Atoms:
     return both
 
 
-def _evaluate(subject: Subject, atoms: Atoms) -> tuple[float, Array]:
-    (found,) = subject.predict([atoms])
+def _evaluate(bench: Bench, atoms: Atoms) -> tuple[float, Array]:
+    (found,) = bench.predict([atoms])
     return found.energy_ev, found.forces_ev_per_a
+
+
+GROUP = Group(
+    name="invariance",
+    place=80,
+    metrics=tuple(
+        Metric(f"{law}_error_mev", "meV", "lower", f"{law} error")
+        for law in ("rotation", "translation", "permutation", "extensivity")
+    ),
+    measure=measure,
+    sections=(Section("invariance", InvarianceSettings),),
+    source="ML-PEG (2025)",
+)

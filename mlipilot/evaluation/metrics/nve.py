@@ -9,66 +9,108 @@ systems from given frames with random velocities: the same starts for every mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Annotated, NamedTuple
 
-import numpy as np
-from ase import Atoms
-from numpy.typing import NDArray
+from pydantic import Field
 
-from mlipilot.evaluation.dynamics import run_nve, steps_in, thermalised, vibrating
-from mlipilot.evaluation.ensemble import Ensemble
-from mlipilot.evaluation.metric_settings import FrameNveSettings
-from mlipilot.evaluation.reference_values import ReferenceValues
+from mlipilot.evaluation.declaration import CRYSTAL, FRAMES, DynamicsLimits, Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
+from mlipilot.evaluation.snapshots import Snapshot, equilibrated
 
 
-def drift_mev_per_atom_per_ps(
-    total_energies_ev: NDArray[np.float64], timestep_fs: float, atoms: int
-) -> float:
+class NveSettings(Settings):
+    """Constant-energy dynamics (velocity Verlet), once for each temperature."""
+
+    repeats: int = Field(default=2, ge=1, le=8)
+    temperatures_k: tuple[Annotated[float, Field(gt=0, le=5000)], ...] = Field(default=(600.0,), min_length=1)
+    timestep_fs: float = Field(default=4.0, gt=0, le=10)
+    duration_ps: float = Field(default=0.6, gt=0, le=1000)
+    seed: int = Field(default=11, ge=0)
+    limits: DynamicsLimits = DynamicsLimits()
+
+
+class FrameNveSettings(Settings):
+    """Constant-energy dynamics without a crystal: from the frames, or from the reference molecules.
+
+    The vibrations of a molecule at its equilibrium begin at twice the temperature: half goes into the bonds.
+    """
+
+    temperature_k: float = Field(default=300.0, gt=0, le=5000)
+    starts: int = Field(default=1, ge=1, le=100)
+    """Trajectories of each structure, from other velocities; the worst counts."""
+    timestep_fs: float = Field(default=0.5, gt=0, le=10)
+    duration_ps: float = Field(default=0.1, gt=0, le=1000)
+    seed: int = Field(default=11, ge=0)
+    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
+    """Wider than a crystal's: few atoms fluctuate, and a distorted frame relaxes into heat."""
+
+
+class Trajectory(NamedTuple):
+    """The total energy of one system at every step done, the start included."""
+
+    label: str
+    energies_ev: Array
+    atoms: int
+
+
+def drift_mev_per_atom_per_ps(total_energies_ev: Array, timestep_fs: float, atoms: int) -> float:
     """Slope of total energies (steps,) sampled at every step; signed."""
     times_ps = np.arange(len(total_energies_ev)) * timestep_fs / 1000
     slope_ev_per_ps = np.polyfit(times_ps, total_energies_ev - total_energies_ev[0], 1)[0]
     return float(slope_ev_per_ps) * 1000 / atoms
 
 
-def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
-    """The drift over all temperatures and the completed fraction; energy traces as curves."""
-    settings = subject.settings.nve
-    steps = steps_in(settings.duration_ps, settings.timestep_fs)
-    drifts: list[float] = []
-    fractions: list[float] = []
-    broken: list[str] = []
-    curves: dict[str, NDArray[np.float64]] = {}
-    for start in reference.nve_starts:
-        atoms = start.atoms(subject.settings.crystal)
-        atoms.calc = subject.calculator
-        outcome, energies = run_nve(atoms, settings.timestep_fs, steps, start.temperature_k, settings.limits)
-        fractions.append(outcome.completed_fraction)
-        curves |= _trace(f"{start.temperature_k:g}k", energies, settings.timestep_fs, len(atoms))
-        if outcome.broken:
-            broken.append(f"{start.temperature_k:g} K: {outcome.broken}")
-        else:
-            drifts.append(abs(drift_mev_per_atom_per_ps(energies, settings.timestep_fs, len(atoms))))
-    values = {"nve_completed_fraction": min(fractions)}
+def measure(bench: Bench) -> Measurement:
+    """The largest drift of all starts and the smallest completed fraction; energy traces as curves."""
+    return _one_by_one(bench) if bench.settings.system == "crystal" else _in_lockstep(bench)
+
+
+def _measurement(
+    trajectories: list[Trajectory], timestep_fs: float, completed_fraction: float, broken: str
+) -> Measurement:
+    """Of all starts; `broken` says why and where, and is empty when nothing broke."""
+    values = {"nve_completed_fraction": completed_fraction}
+    curves: dict[str, Array] = {}
+    for label, energies_ev, atoms in trajectories:
+        start = energies_ev[0] if len(energies_ev) else 0.0
+        curves[f"nve_{label}_time_ps"] = np.arange(len(energies_ev)) * timestep_fs / 1000
+        curves[f"nve_{label}_energy_mev_per_atom"] = (energies_ev - start) * 1000 / atoms
     if broken:
-        return Measurement(values, {"nve_drift_mev_per_atom_per_ps": "; ".join(broken)}, curves)
+        return Measurement(values, {"nve_drift_mev_per_atom_per_ps": broken}, curves)
+    drifts = [abs(drift_mev_per_atom_per_ps(one.energies_ev, timestep_fs, one.atoms)) for one in trajectories]
     return Measurement({**values, "nve_drift_mev_per_atom_per_ps": float(np.max(drifts))}, curves=curves)
 
 
-def measure_frames(
-    subject: Subject, frames: Mapping[str, Atoms], *, at_equilibrium: bool = False
-) -> Measurement:
-    """The same from frames by name, in lockstep.
+def _one_by_one(bench: Bench) -> Measurement:
+    """A crystal from the snapshot of each temperature."""
+    from mlipilot.evaluation.dynamics import run_nve, steps_in
 
-    `at_equilibrium` they are molecules in a minimum: their vibrations begin at twice the temperature, half of
-    which goes into the bonds.
-    """
-    settings = subject.settings.frame_nve
+    settings = bench.settings.section(NveSettings)
+    steps = steps_in(settings.duration_ps, settings.timestep_fs)
+    trajectories: list[Trajectory] = []
+    fractions: list[float] = []
+    broken: list[str] = []
+    for start in bench.truth("nve_starts"):
+        atoms = start.atoms(bench.settings.crystal)
+        atoms.calc = bench.calculator
+        outcome, energies = run_nve(atoms, settings.timestep_fs, steps, start.temperature_k, settings.limits)
+        fractions.append(outcome.completed_fraction)
+        trajectories.append(Trajectory(f"{start.temperature_k:g}k", energies, len(atoms)))
+        if outcome.broken:
+            broken.append(f"{start.temperature_k:g} K: {outcome.broken}")
+    return _measurement(trajectories, settings.timestep_fs, min(fractions), "; ".join(broken))
+
+
+def _in_lockstep(bench: Bench) -> Measurement:
+    """Frames, or molecules from their equilibrium, all at once."""
+    from mlipilot.evaluation.dynamics import run_nve, steps_in
+    from mlipilot.evaluation.ensemble import Ensemble
+
+    settings = bench.settings.section(FrameNveSettings)
     kelvin = settings.temperature_k
-    starts = _starts(frames, settings, at_equilibrium=at_equilibrium)
-    ensemble = Ensemble(subject, starts)
-    traces: list[NDArray[np.float64]] = []
+    ensemble = Ensemble(bench, _starts(bench, settings))
+    traces: list[Array] = []
 
     def observe(_: int) -> None:
         ensemble.check(kelvin, settings.limits)
@@ -76,27 +118,28 @@ def measure_frames(
 
     steps = steps_in(settings.duration_ps, settings.timestep_fs)
     outcome, _ = run_nve(ensemble.atoms, settings.timestep_fs, steps, kelvin, settings.limits, observe)
-    energies = np.array(traces).reshape(-1, len(starts))
-    curves: dict[str, NDArray[np.float64]] = {}
-    for index, size in enumerate(ensemble.sizes):
-        curves |= _trace(f"{index}_{kelvin:g}k", energies[:, index], settings.timestep_fs, int(size))
-    values = {"nve_completed_fraction": outcome.completed_fraction}
-    if outcome.broken:
-        reason = ensemble.why_broken(outcome, settings.limits)
-        return Measurement(values, {"nve_drift_mev_per_atom_per_ps": reason}, curves)
-    drifts = [
-        abs(drift_mev_per_atom_per_ps(trace, settings.timestep_fs, int(size)))
-        for trace, size in zip(energies.T, ensemble.sizes, strict=True)
+    energies = np.array(traces).reshape(-1, len(ensemble.members))
+    trajectories = [
+        Trajectory(f"{index}_{kelvin:g}k", energies[:, index], int(size))
+        for index, size in enumerate(ensemble.sizes)
     ]
-    return Measurement({**values, "nve_drift_mev_per_atom_per_ps": float(np.max(drifts))}, curves=curves)
+    broken = ensemble.why_broken(outcome, settings.limits) if outcome.broken else ""
+    return _measurement(trajectories, settings.timestep_fs, outcome.completed_fraction, broken)
 
 
-def _starts(
-    frames: Mapping[str, Atoms], settings: FrameNveSettings, *, at_equilibrium: bool
-) -> dict[str, Atoms]:
-    """Each frame as often as it starts, with velocities of its own each time, by a name that says which."""
+def _snapshots(bench: Bench) -> list[Snapshot]:
+    settings = bench.settings.section(NveSettings)
+    return [equilibrated(bench, kelvin, settings.repeats) for kelvin in settings.temperatures_k]
+
+
+def _starts(bench: Bench, settings: FrameNveSettings) -> dict[str, Atoms]:
+    """Each structure as often as it starts, other velocities each time, by a name that says which."""
+    from mlipilot.evaluation.dynamics import thermalised, vibrating
+
+    at_rest = {molecule.name: molecule.atoms for molecule in bench.molecules}
+    frames = at_rest or {f"test frame {i}": atoms for i, atoms in enumerate(bench.frames)}
     moved, start_k = (
-        (vibrating, 2 * settings.temperature_k) if at_equilibrium else (thermalised, settings.temperature_k)
+        (vibrating, 2 * settings.temperature_k) if at_rest else (thermalised, settings.temperature_k)
     )
     found: dict[str, Atoms] = {}
     for name, atoms in frames.items():
@@ -106,11 +149,14 @@ def _starts(
     return found
 
 
-def _trace(
-    label: str, energies_ev: NDArray[np.float64], timestep_fs: float, atoms: int
-) -> dict[str, NDArray[np.float64]]:
-    start = energies_ev[0] if len(energies_ev) else 0.0
-    return {
-        f"nve_{label}_time_ps": np.arange(len(energies_ev)) * timestep_fs / 1000,
-        f"nve_{label}_energy_mev_per_atom": (energies_ev - start) * 1000 / atoms,
-    }
+GROUP = Group(
+    name="nve",
+    place=100,
+    metrics=(
+        Metric("nve_drift_mev_per_atom_per_ps", "meV/atom/ps", "lower", "NVE drift"),
+        Metric("nve_completed_fraction", "1", "higher", "NVE completed fraction"),
+    ),
+    measure=measure,
+    sections=(Section("nve", NveSettings, CRYSTAL), Section("frame_nve", FrameNveSettings, FRAMES)),
+    reference={"nve_starts": _snapshots},
+)

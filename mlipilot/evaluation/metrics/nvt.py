@@ -3,33 +3,55 @@
 g(r) = n(r) / (4π r² Δr ρ), n(r) the mean number of neighbours in a shell of width Δr around an atom
 (Allen and Tildesley, Computer Simulation of Liquids), with all periodic images. Langevin dynamics from the
 same equilibrated snapshot with the same random numbers for model and reference: what differs is the model,
-much less the sampling, and EMT against itself gives exactly zero.
+much less the sampling, and EMT against itself gives exactly zero. Beside it the share of the steps that
+were done before the dynamics broke.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import Calculator
-from matscipy.neighbours import neighbour_list  # ASE's costs 30 ms a call
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-from mlipilot.evaluation.dynamics import Outcome, run_nvt, steps_in
-from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.reference_values import ReferenceValues, Snapshot
+from pydantic import Field
+
+from mlipilot.errors import MlipilotError
+from mlipilot.evaluation.declaration import CRYSTAL, DynamicsLimits, Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
+from mlipilot.evaluation.snapshots import Snapshot, equilibrated
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from mlipilot.evaluation.dynamics import Outcome
 
 
-def bin_edges_a(settings: EvaluationSettings) -> Array:
+class NvtSettings(Settings):
+    """Constant-temperature dynamics (Langevin) for the radial distribution function.
+
+    Model and reference start from the same snapshot, equilibrated with the reference calculator.
+    """
+
+    repeats: int = Field(default=2, ge=1, le=8)
+    temperature_k: float = Field(default=600.0, gt=0, le=5000)
+    timestep_fs: float = Field(default=4.0, gt=0, le=10)
+    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
+    equilibration_ps: float = Field(default=2.0, ge=0, le=1000)
+    """Run with the reference calculator only."""
+    duration_ps: float = Field(default=0.6, gt=0, le=1000)
+    sample_every: int = Field(default=5, ge=1, le=1000)
+    rdf_max_a: float = Field(default=5.0, gt=1, le=20)
+    rdf_bins: int = Field(default=50, ge=10, le=2000)
+    seed: int = Field(default=13, ge=0)
+    limits: DynamicsLimits = DynamicsLimits()
+
+
+def bin_edges_a(settings: NvtSettings) -> Array:
     """Borders of the distance bins in Å, (bins + 1,)."""
-    return np.linspace(0.0, settings.nvt.rdf_max_a, settings.nvt.rdf_bins + 1)
+    return np.linspace(0.0, settings.rdf_max_a, settings.rdf_bins + 1)
 
 
 def radial_distribution(atoms: Atoms, edges_a: Array) -> Array:
     """g(r) of one periodic structure in each bin, (bins,)."""
+    from matscipy.neighbours import neighbour_list  # ASE's costs 30 ms a call
+
     distances = neighbour_list("d", atoms, float(edges_a[-1]))
     counts, _ = np.histogram(distances, bins=edges_a)
     shells_a3 = 4 / 3 * np.pi * np.diff(edges_a**3)
@@ -38,14 +60,29 @@ def radial_distribution(atoms: Atoms, edges_a: Array) -> Array:
     return g
 
 
-def sampled_rdf(
-    calculator: Calculator, settings: EvaluationSettings, start: Snapshot
-) -> tuple[Outcome, Array]:
+def start(bench: Bench) -> Snapshot:
+    """Where the dynamics of all models begin."""
+    settings = bench.settings.section(NvtSettings)
+    return equilibrated(bench, settings.temperature_k, settings.repeats)
+
+
+def reference_rdf(bench: Bench) -> list[float]:
+    """g(r) of the reference's own dynamics. Raises MlipilotError when they break."""
+    outcome, rdf = sampled_rdf(bench, start(bench))
+    if outcome.broken:
+        raise MlipilotError(f"the reference itself: {outcome.broken}")
+    found: list[float] = rdf.tolist()
+    return found
+
+
+def sampled_rdf(bench: Bench, snapshot: Snapshot) -> tuple[Outcome, Array]:
     """The outcome of the dynamics and g(r) averaged over its samples, the start left out."""
-    nvt = settings.nvt
-    atoms = start.atoms(settings.crystal)
-    atoms.calc = calculator
-    edges = bin_edges_a(settings)
+    from mlipilot.evaluation.dynamics import run_nvt, steps_in
+
+    nvt = bench.settings.section(NvtSettings)
+    atoms = snapshot.atoms(bench.settings.crystal)
+    atoms.calc = bench.calculator
+    edges = bin_edges_a(nvt)
     samples: list[Array] = []
 
     def observe(step: int) -> None:
@@ -59,13 +96,27 @@ def sampled_rdf(
     return outcome, np.mean(samples, axis=0) if samples else np.full(nvt.rdf_bins, np.nan)
 
 
-def measure(subject: Subject, reference: ReferenceValues) -> Measurement:
+def measure(bench: Bench) -> Measurement:
     """The mean absolute difference and the completed fraction; both curves."""
-    outcome, found = sampled_rdf(subject.calculator, subject.settings, reference.nvt_start)
-    truth = np.array(reference.rdf)
-    edges = bin_edges_a(subject.settings)
+    outcome, found = sampled_rdf(bench, bench.truth("nvt_start"))
+    truth = np.array(bench.truth("rdf"))
+    edges = bin_edges_a(bench.settings.section(NvtSettings))
     curves = {"rdf_distance_a": (edges[1:] + edges[:-1]) / 2, "rdf_model": found, "rdf_reference": truth}
     values = {"nvt_completed_fraction": outcome.completed_fraction}
     if outcome.broken:
         return Measurement(values, {"nvt_rdf_mae": outcome.broken}, curves)
-    return Measurement({**values, "nvt_rdf_mae": float(np.abs(found - truth).mean())}, curves=curves)
+    return Measurement({**values, "nvt_rdf_mae": float(abs(found - truth).mean())}, curves=curves)
+
+
+GROUP = Group(
+    name="nvt",
+    place=110,
+    metrics=(
+        Metric("nvt_rdf_mae", "1", "lower", "NVT RDF MAE", CRYSTAL),
+        Metric("nvt_completed_fraction", "1", "higher", "NVT completed fraction", CRYSTAL),
+    ),
+    measure=measure,
+    sections=(Section("nvt", NvtSettings, CRYSTAL),),
+    reference={"nvt_start": start, "rdf": reference_rdf},
+    source="Allen and Tildesley, Computer Simulation of Liquids",
+)

@@ -7,59 +7,70 @@ order: permutations and mirror images are not considered. Relaxed with ASE's BFG
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from ase import Atoms
-from ase.build import minimize_rotation_and_translation
-from ase.optimize import BFGS
+from pydantic import Field
 
-from mlipilot.evaluation.molecules import Molecule
+from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement, MeasurementError
-from mlipilot.evaluation.subject import Subject
+
+if TYPE_CHECKING:
+    from mlipilot.evaluation.molecules import Molecule
 
 
-class Relaxer:
-    """The subject's own equilibrium of each molecule, sought once for all who ask."""
+class RelaxationSettings(Settings):
+    """Each reference molecule relaxed by the model, from the true equilibrium."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self._found: dict[str, Atoms | MeasurementError] = {}
+    fmax_ev_per_a: float = Field(default=0.01, gt=0, le=0.5)
+    max_steps: int = Field(default=100, ge=1, le=10000)
 
-    def relaxed(self, molecule: Molecule) -> Atoms:
-        """The relaxed geometry. Raises MeasurementError when the relaxation does not converge."""
-        if molecule.name not in self._found:
-            self._found[molecule.name] = self._relax(molecule)
-        found = self._found[molecule.name]
-        if isinstance(found, MeasurementError):
-            raise found
-        return found
 
-    def _relax(self, molecule: Molecule) -> Atoms | MeasurementError:
-        settings = self.subject.settings.relaxation
-        atoms: Atoms = molecule.atoms.copy()
-        atoms.calc = self.subject.calculator
-        try:
-            converged = BFGS(atoms, logfile=None).run(settings.fmax_ev_per_a, settings.max_steps)
-        except np.linalg.LinAlgError:  # of a Hessian estimated from forces that are constant or no numbers
-            converged = False
-        if not converged:
-            return MeasurementError(
-                f"{molecule.name} did not relax to {settings.fmax_ev_per_a:g} eV/Å "
-                f"in {settings.max_steps} steps"
-            )
-        atoms.calc = None
-        return atoms
+def relaxed(bench: Bench, molecule: Molecule) -> Atoms:
+    """The model's own equilibrium of a molecule, sought once for all who ask.
+
+    Raises MeasurementError when the relaxation does not converge.
+    """
+    return bench.once(("relaxed", molecule.name), lambda: _relax(bench, molecule))
+
+
+def _relax(bench: Bench, molecule: Molecule) -> Atoms:
+    from ase.optimize import BFGS
+
+    settings = bench.settings.section(RelaxationSettings)
+    atoms: Atoms = molecule.atoms.copy()
+    atoms.calc = bench.calculator
+    try:
+        converged = BFGS(atoms, logfile=None).run(settings.fmax_ev_per_a, settings.max_steps)
+    except np.linalg.LinAlgError:  # of a Hessian estimated from forces that are constant or no numbers
+        converged = False
+    if not converged:
+        raise MeasurementError(
+            f"{molecule.name} did not relax to {settings.fmax_ev_per_a:g} eV/Å in {settings.max_steps} steps"
+        )
+    atoms.calc = None
+    return atoms
 
 
 def rmsd_a(found: Atoms, true: Atoms) -> float:
     """RMSD in Å after the best superposition; both arguments stay as they are."""
+    from ase.build import minimize_rotation_and_translation
+
     moved = found.copy()
     minimize_rotation_and_translation(true, moved)
     return float(np.sqrt(((moved.positions - true.positions) ** 2).sum(axis=1).mean()))
 
 
-def measure(relaxer: Relaxer, molecules: Sequence[Molecule]) -> Measurement:
+def measure(bench: Bench) -> Measurement:
     """The mean over the molecules."""
-    distances = [rmsd_a(relaxer.relaxed(molecule), molecule.atoms) for molecule in molecules]
+    distances = [rmsd_a(relaxed(bench, molecule), molecule.atoms) for molecule in bench.molecules]
     return Measurement({"relaxation_rmsd_a": float(np.mean(distances))})
+
+
+GROUP = Group(
+    name="relaxation",
+    place=130,
+    metrics=(Metric("relaxation_rmsd_a", "Å", "lower", "relaxation RMSD", MOLECULES),),
+    measure=measure,
+    sections=(Section("relaxation", RelaxationSettings, MOLECULES),),
+)

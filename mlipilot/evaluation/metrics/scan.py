@@ -8,21 +8,14 @@ barrier too high) hardly counts, a step or a kink between neighbours does. It se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-
-from mlipilot.evaluation.molecules import Scan
+from mlipilot.evaluation.declaration import MOLECULES, Group, Metric
+from mlipilot.evaluation.lazily import Array, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
-
-Array = NDArray[np.float64]
 
 
 def profile_error(deviations: Array) -> float:
     """Mean distance of deviations (points,) from their mean, in their unit."""
-    return float(np.abs(deviations - deviations.mean()).mean())
+    return float(abs(deviations - deviations.mean()).mean())
 
 
 def roughness(deviations: Array) -> float:
@@ -30,13 +23,13 @@ def roughness(deviations: Array) -> float:
     return float(np.abs(np.diff(deviations, 4)).max()) / 6
 
 
-def measure(subject: Subject, scans: Sequence[Scan]) -> Measurement:
+def measure(bench: Bench) -> Measurement:
     """Both numbers; the profiles above the lowest point of the reference, shifted to fit, as curves."""
     errors: list[float] = []
     roughnesses: list[float] = []
     curves: dict[str, Array] = {}
-    for index, scan in enumerate(scans):
-        found = np.array([one.energy_ev for one in subject.predict(scan.frames)])
+    for index, scan in enumerate(bench.scans):
+        found = np.array([one.energy_ev for one in bench.predict(scan.frames)])
         deviations = 1000 * (found - scan.energies_ev)
         errors.append(profile_error(deviations))
         roughnesses.append(roughness(deviations))
@@ -51,3 +44,18 @@ def measure(subject: Subject, scans: Sequence[Scan]) -> Measurement:
         {"scan_energy_mae_mev": float(np.mean(errors)), "scan_roughness_mev": float(np.max(roughnesses))},
         curves=curves,
     )
+
+
+def _has_scans(bench: Bench) -> bool:
+    return bool(bench.scans)
+
+
+GROUP = Group(
+    name="scan",
+    place=150,
+    metrics=(
+        Metric("scan_energy_mae_mev", "meV", "lower", "scan energy MAE", MOLECULES, _has_scans),
+        Metric("scan_roughness_mev", "meV", "lower", "scan roughness", MOLECULES, _has_scans),
+    ),
+    measure=measure,
+)

@@ -10,38 +10,36 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from ase import Atoms
+from pydantic import Field
 
-from mlipilot.evaluation.crystal import rattled_cell
+from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Bench
 from mlipilot.evaluation.results import Measurement, MeasurementError
-from mlipilot.evaluation.subject import Subject
 
 _PROC = Path("/proc/self")
 
 
-def measure(subject: Subject) -> Measurement:
-    """Parameters and peak memory of a supercell. To be made before others warm the allocator's caches."""
-    crystal = subject.settings.crystal
-    atoms = rattled_cell(
-        crystal, crystal.lattice_constant_guess_a, subject.settings.size.repeats, 0.05, seed=0
-    )
-    return measure_frames(subject, [atoms])
+class SizeSettings(Settings):
+    """Parameters and memory; `repeats`³ cubic cells for the peak."""
+
+    repeats: int = Field(default=3, ge=1, le=8)
 
 
-def measure_frames(subject: Subject, frames: Sequence[Atoms]) -> Measurement:
-    """Parameters and peak memory of a batch of frames."""
-    model = subject.model
+def measure(bench: Bench) -> Measurement:
+    """Parameters, and peak memory of a supercell or a batch of frames."""
+    import torch
+
+    model = bench.model
     if model is None:
         raise MeasurementError("only a network has parameters")
+    structures = bench.load(bench.settings.section(SizeSettings).repeats)
     on_gpu = model.device.startswith("cuda")
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     before = _reset_peak_mib()
-    model.predict(frames, len(frames))
+    model.predict(structures, len(structures))
     peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_mib() - before
     return Measurement({"parameter_count": float(model.parameter_count), "peak_memory_mib": max(peak, 0.0)})
 
@@ -69,3 +67,16 @@ def _status_mib(field: str) -> float | None:
     except OSError:
         return None
     return next((float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:")), None)
+
+
+GROUP = Group(
+    name="size",
+    place=160,
+    metrics=(
+        Metric("peak_memory_mib", "MiB", "lower", "peak memory", of_the_machine=True),
+        Metric("parameter_count", "1", "lower", "parameter count"),
+    ),
+    measure=measure,
+    sections=(Section("size", SizeSettings, CRYSTAL),),
+    early=True,  # before others warm the allocator's caches
+)

@@ -11,24 +11,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-from ase import Atoms
-from ase.neighborlist import natural_cutoffs, neighbor_list
-from numpy.typing import NDArray
+from pydantic import Field
 
-from mlipilot.evaluation.dynamics import BrokenError, Outcome, run_nvt, steps_in, thermalised
-from mlipilot.evaluation.ensemble import Ensemble
-from mlipilot.evaluation.metric_settings import StabilitySettings
-from mlipilot.evaluation.molecules import Molecule
+from mlipilot.evaluation.declaration import MOLECULES, DynamicsLimits, Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.subject import Subject
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlipilot.evaluation.dynamics import Outcome
+
+
+class StabilitySettings(Settings):
+    """Constant-temperature dynamics (Langevin) of each reference molecule from its equilibrium."""
+
+    temperature_k: float = Field(default=500.0, gt=0, le=5000)
+    timestep_fs: float = Field(default=0.5, gt=0, le=10)
+    duration_ps: float = Field(default=0.1, gt=0, le=1000)
+    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
+    max_bond_change_a: float = Field(default=0.5, gt=0, le=5)
+    """Beyond it a bond counts as broken, as in Fu et al., "Forces are not enough" (2022)."""
+    hydrogen_lost_a: float = Field(default=2.5, gt=1, le=10)
+    """A hydrogen this far from every other atom is lost."""
+    seed: int = Field(default=13, ge=0)
+    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
 
 
 def bonds(atoms: Atoms) -> NDArray[np.int64]:
     """Pairs of bonded atoms, (bonds, 2), each once."""
+    from ase.neighborlist import natural_cutoffs, neighbor_list
+
     first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.2))
     pairs: NDArray[np.int64] = np.column_stack([first, second])[first < second]
     return pairs
@@ -56,11 +71,11 @@ class _Watch:
     def __post_init__(self) -> None:
         self.pairs = bonds(self.atoms)
         self.equilibrium_a = lengths_a(self.atoms, self.pairs)
-        self.hydrogens = np.flatnonzero(self.atoms.numbers == 1)
+        self.hydrogens = (self.atoms.numbers == 1).nonzero()[0]
 
     def look(self, step: int) -> None:
         """To be called at every step."""
-        changes = np.abs(lengths_a(self.atoms, self.pairs) - self.equilibrium_a)
+        changes = abs(lengths_a(self.atoms, self.pairs) - self.equilibrium_a)
         self.changes_a.append(float(changes.max(initial=0.0)))
         if self.bond_broken_at is None and self.changes_a[-1] > self.settings.max_bond_change_a:
             self.bond_broken_at = step
@@ -74,14 +89,17 @@ class _Watch:
         return float(distances.min(axis=1).max(initial=0.0))
 
 
-def measure(subject: Subject, molecules: Sequence[Molecule]) -> Measurement:
+def measure(bench: Bench) -> Measurement:
     """Both shares; the largest bond change of each molecule over time as curves."""
-    settings = subject.settings.stability
+    from mlipilot.evaluation.dynamics import BrokenError, run_nvt, steps_in, thermalised
+    from mlipilot.evaluation.ensemble import Ensemble
+
+    settings = bench.settings.section(StabilitySettings)
     ensemble = Ensemble(
-        subject,
+        bench,
         {
             molecule.name: thermalised(molecule.atoms, settings.temperature_k, settings.seed + index)
-            for index, molecule in enumerate(molecules)
+            for index, molecule in enumerate(bench.molecules)
         },
     )
     watches = [_Watch(atoms, settings) for atoms in ensemble.members]
@@ -123,3 +141,16 @@ def _fraction(outcome: Outcome, failed_at: Sequence[int | None]) -> float:
     return min(
         outcome.completed_fraction, *(min(step / outcome.steps_asked, 1 - 1e-9) for step in steps), 1.0
     )
+
+
+GROUP = Group(
+    name="stability",
+    place=120,
+    metrics=(
+        Metric("md_stable_fraction", "1", "higher", "MD stable fraction", MOLECULES),
+        Metric("md_hydrogen_kept_fraction", "1", "higher", "MD hydrogen kept fraction", MOLECULES),
+    ),
+    measure=measure,
+    sections=(Section("stability", StabilitySettings, MOLECULES),),
+    source="Fu et al., Forces are not enough (2022); MLIPAudit (2025)",
+)

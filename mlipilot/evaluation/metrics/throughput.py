@@ -2,8 +2,8 @@
 
 One step is one evaluation of energy, forces and stress with a new neighbour list on one thread. Model and
 reference take turns on the same cell, or on one batch of frames; `relative_cost` is the median over rounds of
-t_model / t_reference, so that another machine, or a busy one, changes it little. The reference is built here
-in code and never trained (its cost does not depend on its weights).
+t_model / t_reference, so that another machine, or a busy one, changes it little. The reference is built in
+code and never trained (its cost does not depend on its weights).
 """
 
 from __future__ import annotations
@@ -11,68 +11,38 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import numpy as np
-from ase import Atoms
+from pydantic import Field
 
-from mlipilot.evaluation.crystal import rattled_cell
-from mlipilot.evaluation.handover_config import HandoverConfig, ModelArguments
-from mlipilot.evaluation.model import RebuiltModel
-from mlipilot.evaluation.rebuild import build
+from mlipilot.evaluation.declaration import Group, Metric, Section, Settings
+from mlipilot.evaluation.families import Model
+from mlipilot.evaluation.lazily import Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement, MeasurementError
-from mlipilot.evaluation.subject import Subject
 
 
-def pinned_reference(*atomic_numbers: int, device: str = "cpu") -> RebuiltModel:
-    """The reference: two interactions of 16 scalar channels, l ≤ 2, correlation 2, cutoff 4 Å."""
-    block = "RealAgnosticResidualInteractionBlock"
-    config = HandoverConfig(
-        format="mlipilot-handover/1",
-        model_class="ScaleShiftMACE",
-        dtype="float64",
-        arguments=ModelArguments(
-            r_max=4.0,
-            num_bessel=8,
-            num_polynomial_cutoff=5,
-            max_ell=2,
-            interaction_cls=block,
-            interaction_cls_first=block,
-            num_interactions=2,
-            hidden_irreps="16x0e",
-            MLP_irreps="16x0e",
-            atomic_energies=[0.0] * len(atomic_numbers),
-            avg_num_neighbors=12.0,
-            atomic_numbers=list(atomic_numbers),
-            correlation=2,
-            atomic_inter_scale=1.0,
-            atomic_inter_shift=0.0,
-        ),
-    )
-    return RebuiltModel(build(config), config, digest="", device=device)
+class ThroughputSettings(Settings):
+    """Model and pinned reference model timed in turns on the same rattled cell, or on a batch of frames."""
+
+    repeats: int = Field(default=3, ge=1, le=8)
+    rounds: int = Field(default=5, ge=3, le=1000)
+    max_relative_cost: float = Field(default=60.0, gt=1)
+    """A model dearer than this is measured no further: its other metrics fail with that reason."""
 
 
-def measure(subject: Subject) -> Measurement:
-    """Throughput of the model and its cost relative to the reference, on a supercell."""
-    settings = subject.settings
-    atoms = rattled_cell(
-        settings.crystal, settings.crystal.lattice_constant_guess_a, settings.throughput.repeats, 0.05, seed=0
-    )
-    return measure_frames(subject, [atoms])
+def measure(bench: Bench) -> Measurement:
+    """Throughput and relative cost on a supercell or a batch of frames, the reference of their elements."""
+    from mlipilot.evaluation.families.mace import pinned_reference
 
-
-def measure_frames(subject: Subject, frames: Sequence[Atoms]) -> Measurement:
-    """The same on a batch of frames, with a reference of their elements."""
-    if subject.model is None:
+    model, settings = bench.model, bench.settings.section(ThroughputSettings)
+    if model is None:
         raise MeasurementError("only a network has a throughput that compares")
+    frames = bench.load(settings.repeats)
     elements = {int(number) for atoms in frames for number in atoms.numbers}
-    reference = pinned_reference(*sorted(elements), device=subject.model.device)
+    reference = pinned_reference(*sorted(elements), device=model.device)
     for _ in range(2):  # the first calls compile
-        subject.model.predict(frames, len(frames))
+        model.predict(frames, len(frames))
         reference.predict(frames, len(frames))
     times_s = np.array(
-        [
-            (_seconds(subject.model, frames), _seconds(reference, frames))
-            for _ in range(subject.settings.throughput.rounds)
-        ]
+        [(_seconds(model, frames), _seconds(reference, frames)) for _ in range(settings.rounds)]
     )
     return Measurement(
         {
@@ -82,7 +52,20 @@ def measure_frames(subject: Subject, frames: Sequence[Atoms]) -> Measurement:
     )
 
 
-def _seconds(model: RebuiltModel, frames: Sequence[Atoms]) -> float:
+def _seconds(model: Model, frames: Sequence[Atoms]) -> float:
     start = time.perf_counter()
     model.predict(frames, len(frames))  # copies its results to the host, and so waits for a GPU
     return time.perf_counter() - start
+
+
+GROUP = Group(
+    name="throughput",
+    place=170,
+    metrics=(
+        Metric("throughput_atom_steps_per_s", "atom·steps/s", "higher", "throughput", of_the_machine=True),
+        Metric("relative_cost", "1", "lower", "relative cost", of_the_machine=True),
+    ),
+    measure=measure,
+    sections=(Section("throughput", ThroughputSettings),),
+    early=True,  # a model that is too dear is measured no further
+)

@@ -180,13 +180,17 @@ def dynamics_figure(view: LineageView, theme: Theme) -> Figure:
     return figure
 
 
-def _draw_rdf(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
-    axes.set_title("Radial distribution, NVT dynamics")
-    axes.set_xlabel("distance r (Å)")
-    axes.set_ylabel("g(r)")
+def begun(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> bool:
+    """Whether there is something to draw; else the axes say that it is missing."""
     axes.grid()
     if not candidates:
         note(axes, "missing", theme)
+    return bool(candidates)
+
+
+def _draw_rdf(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
+    axes.set(title="Radial distribution, NVT dynamics", xlabel="distance r (Å)", ylabel="g(r)")
+    if not begun(axes, candidates, theme):
         return
     first = candidates[0][2]
     truth = first["rdf_reference"]
@@ -208,12 +212,10 @@ def _bond_changes(curves: Curves) -> list[tuple[Array, Array]]:
 
 
 def _draw_bonds(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
-    axes.set_title("Largest change of a bond, NVT dynamics")
-    axes.set_xlabel("time (ps)")
-    axes.set_ylabel("change of length (Å)")
-    axes.grid()
-    if not candidates:
-        note(axes, "missing", theme)
+    axes.set(
+        title="Largest change of a bond, NVT dynamics", xlabel="time (ps)", ylabel="change of length (Å)"
+    )
+    if not begun(axes, candidates, theme):
         return
     bounds = {float(bound) for _, _, curves in candidates for bound in curves.get("stability_bound_a", [])}
     for bound in sorted(bounds):
@@ -238,12 +240,10 @@ def _traces(curves: Curves) -> list[tuple[float, Array, Array]]:
 
 
 def _draw_nve(axes: Axes, candidates: list[tuple[str, str, Curves]], theme: Theme) -> None:
-    axes.set_title("Total energy, NVE dynamics")
-    axes.set_xlabel("time (ps)")
-    axes.set_ylabel("change since the start (meV/atom)")
-    axes.grid()
-    if not candidates:
-        note(axes, "missing", theme)
+    axes.set(
+        title="Total energy, NVE dynamics", xlabel="time (ps)", ylabel="change since the start (meV/atom)"
+    )
+    if not begun(axes, candidates, theme):
         return
     for name, color, curves in candidates:
         traces = _traces(curves)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlipilot.report.figures.models import Array, Curves, candidate_curves, reference_limits
+from mlipilot.report.figures.models import Array, Curves, begun, candidate_curves, reference_limits
 from mlipilot.report.figures.style import MissingDataError, Theme, new_figure, note
 from mlipilot.report.text import number
 from mlipilot.report.view import LineageView
@@ -52,12 +52,8 @@ def _frequencies(curves: Curves) -> tuple[Array, Array] | None:
 
 
 def _draw_scans(axes: Axes, candidates: list[Candidate], theme: Theme) -> None:
-    axes.set_title("Energy along scans")
-    axes.set_xlabel("share of the path")
-    axes.set_ylabel("energy (eV)")
-    axes.grid()
-    if not candidates:
-        note(axes, "missing", theme)
+    axes.set(title="Energy along scans", xlabel="share of the path", ylabel="energy (eV)")
+    if not begun(axes, candidates, theme):
         return
     known = _scans(candidates[0][2])
     for index, (place, true, _) in enumerate(known):
@@ -71,12 +67,8 @@ def _draw_scans(axes: Axes, candidates: list[Candidate], theme: Theme) -> None:
 
 
 def _draw_frequencies(axes: Axes, candidates: list[Candidate], theme: Theme) -> None:
-    axes.set_title("Harmonic frequencies")
-    axes.set_xlabel("reference (1/cm)")
-    axes.set_ylabel("model (1/cm)")
-    axes.grid()
-    if not candidates:
-        note(axes, "missing", theme)
+    axes.set(title="Harmonic frequencies", xlabel="reference (1/cm)", ylabel="model (1/cm)")
+    if not begun(axes, candidates, theme):
         return
     found = [(name, color, pair) for name, color, curves in candidates if (pair := _frequencies(curves))]
     limits = reference_limits(np.concatenate([true for _, _, (true, _) in found]))

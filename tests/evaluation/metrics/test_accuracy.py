@@ -7,16 +7,16 @@ import pytest
 from ase import Atoms, units
 
 from mlipilot.errors import InputError
+from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.families import Prediction
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import accuracy
-from mlipilot.evaluation.model import Prediction
-from mlipilot.evaluation.subject import Subject
 
 from ..conftest import write_labelled
 
 
-class Shifted(Subject):
+class Shifted(Bench):
     """Predicts the labels and a known error."""
 
     def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
@@ -32,14 +32,13 @@ class Shifted(Subject):
         return found
 
 
-@pytest.fixture
-def subject() -> Shifted:
+def shifted(labelled: Path) -> Shifted:
     settings = EvaluationSettings()
-    return Shifted(reference_calculator(settings.crystal), settings)
+    return Shifted(reference_calculator(settings.crystal), settings, labelled={"": labelled})
 
 
-def test_known_residuals_give_known_errors_in_their_units(subject: Shifted, data_dir: Path) -> None:
-    values = accuracy.measure(subject, data_dir / "test" / "test.xyz").values
+def test_known_residuals_give_known_errors_in_their_units(data_dir: Path) -> None:
+    values = accuracy.measure(shifted(data_dir / "test" / "test.xyz")).values
     assert values["energy_mae_mev_per_atom"] == pytest.approx((4 + 8 + 12) / 3)
     assert values["energy_rmse_mev_per_atom"] == pytest.approx(np.sqrt((16 + 64 + 144) / 3))
     assert values["energy_worst_mev_per_atom"] == pytest.approx(12)
@@ -52,34 +51,31 @@ def test_known_residuals_give_known_errors_in_their_units(subject: Shifted, data
 
 def test_the_calculator_that_labelled_has_no_error(data_dir: Path) -> None:
     settings = EvaluationSettings()
-    emt = Subject(reference_calculator(settings.crystal), settings)
-    for found in (
-        accuracy.measure(emt, data_dir / "test" / "test.xyz"),
-        accuracy.measure_large_cell(emt, data_dir / "test" / "test_large.xyz"),
-    ):
+    emt = Bench.with_data(reference_calculator(settings.crystal), settings, data_dir)
+    for found in (accuracy.measure(emt), accuracy.measure(emt, "large_cell_")):
         assert max(found.values.values()) < 1e-3  # the file holds eight decimals
 
 
-def test_parity_curves_have_one_row_a_structure_or_atom(subject: Shifted, data_dir: Path) -> None:
-    curves = accuracy.measure(subject, data_dir / "test" / "test.xyz").curves
+def test_parity_curves_have_one_row_a_structure_or_atom(data_dir: Path) -> None:
+    curves = accuracy.measure(shifted(data_dir / "test" / "test.xyz")).curves
     assert curves["energy_model_ev_per_atom"].shape == (3,)
     assert curves["force_model_ev_per_a"].shape == curves["force_reference_ev_per_a"].shape == (12, 3)
     assert curves["stress_model_gpa"].shape == (3, 6)
 
 
-def test_structures_without_labels_are_bad_input(subject: Shifted, tmp_path: Path) -> None:
+def test_structures_without_labels_are_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "test.xyz"
     write_labelled(path, 1, 1)
     atoms = ase.io.read(path)
     del atoms.arrays["REF_forces"]
     ase.io.write(path, atoms, format="extxyz")
     with pytest.raises(InputError, match="structure 0 has no REF_forces"):
-        accuracy.measure(subject, path)
+        accuracy.measure(shifted(path))
     for spoilt in (np.full((4, 3), np.nan), np.zeros(4)):
         atoms.arrays["REF_forces"] = spoilt
         ase.io.write(path, atoms, format="extxyz")
         with pytest.raises(InputError, match="structure 0: REF_energy or REF_forces"):
-            accuracy.measure(subject, path)
+            accuracy.measure(shifted(path))
     path.write_text("not\nextxyz\n")
     with pytest.raises(InputError, match="extxyz"):
-        accuracy.measure(subject, path)
+        accuracy.measure(shifted(path))

@@ -2,25 +2,26 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.families.mace import pinned_reference, rebuild
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import size, throughput
-from mlipilot.evaluation.rebuild import rebuild
 from mlipilot.evaluation.results import MeasurementError
-from mlipilot.evaluation.subject import Subject
 
 
 @pytest.mark.slow  # it measures time, and the unit suite fills the machine
 def test_the_pinned_reference_costs_as_much_as_itself() -> None:
     settings = EvaluationSettings.model_validate({"throughput": {"repeats": 2, "rounds": 15}})
-    found = throughput.measure(Subject.of_model(throughput.pinned_reference(29), settings)).values
+    model = pinned_reference(29)
+    found = throughput.measure(Bench(model.calculator(), settings, model)).values
     assert found["relative_cost"] == pytest.approx(1.0, abs=0.4)  # on a busy machine
     assert found["throughput_atom_steps_per_s"] > 10
 
 
 def test_size_counts_parameters_and_finds_some_memory(pristine_handover: Path) -> None:
     model = rebuild(pristine_handover)
-    found = size.measure(Subject.of_model(model, EvaluationSettings())).values
+    found = size.measure(Bench(model.calculator(), EvaluationSettings(), model)).values
     assert found["parameter_count"] == model.parameter_count
     assert 0 <= found["peak_memory_mib"] < 2000
 
@@ -29,4 +30,4 @@ def test_size_counts_parameters_and_finds_some_memory(pristine_handover: Path) -
 def test_a_calculator_that_is_no_network_has_neither(measure: object, settings: EvaluationSettings) -> None:
     assert callable(measure)
     with pytest.raises(MeasurementError):
-        measure(Subject(reference_calculator(settings.crystal), settings))
+        measure(Bench(reference_calculator(settings.crystal), settings))

@@ -9,10 +9,10 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
+from mlipilot.evaluation.bench import Bench
+from mlipilot.evaluation.families.mace import rebuild
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import finite_difference, invariance
-from mlipilot.evaluation.rebuild import rebuild
-from mlipilot.evaluation.subject import Subject
 
 
 class Lawless(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -50,12 +50,13 @@ class Lawless(Calculator):  # type: ignore[misc]  # ASE has no types
         self.results = {"energy": energy, "forces": forces, "stress": np.zeros(6)}
 
 
-def laws(subject: Subject) -> dict[str, float]:
-    return {**invariance.measure(subject).values, **finite_difference.measure(subject).values}
+def laws(bench: Bench) -> dict[str, float]:
+    return {**invariance.measure(bench).values, **finite_difference.measure(bench).values}
 
 
 def test_a_random_mace_obeys_every_law(pristine_handover: Path, settings: EvaluationSettings) -> None:
-    found = laws(Subject.of_model(rebuild(pristine_handover), settings))
+    model = rebuild(pristine_handover)
+    found = laws(Bench(model.calculator(), settings, model))
     assert found.pop("finite_difference_force_error_mev_per_a") < 0.1
     assert max(found.values()) < 1e-6
 
@@ -73,9 +74,9 @@ def test_a_random_mace_obeys_every_law(pristine_handover: Path, settings: Evalua
 )
 def test_a_broken_law_is_found_out(crime: str, metric: str) -> None:
     settings = EvaluationSettings()
-    assert laws(Subject(Lawless(crime), settings))[metric] > 0.1
+    assert laws(Bench(Lawless(crime), settings))[metric] > 0.1
 
 
 def test_an_extensivity_error_is_in_mev_of_the_whole_cell() -> None:
-    found = laws(Subject(Lawless("extensivity"), EvaluationSettings()))
+    found = laws(Bench(Lawless("extensivity"), EvaluationSettings()))
     assert found["extensivity_error_mev"] == pytest.approx(10.0)

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from mlipilot.evaluation.metrics import relaxation
-from mlipilot.evaluation.metrics.relaxation import Relaxer, rmsd_a
+from mlipilot.evaluation.metrics.relaxation import relaxed, rmsd_a
 from mlipilot.evaluation.results import MeasurementError
 
-from ..oracles import PairSprings, Repulsive, dimer, subject, triangle
+from ..oracles import PairSprings, Repulsive, bench, dimer, triangle
 
 
 def test_a_bond_that_is_too_long_moves_both_ends_by_half() -> None:
-    relaxer = Relaxer(subject(PairSprings(30.0, 1.1), relaxation={"fmax_ev_per_a": 1e-4}))
     molecules = [dimer("H2"), dimer("OH")]
-    assert relaxation.measure(relaxer, molecules).values["relaxation_rmsd_a"] == pytest.approx(0.05, abs=1e-4)
+    springs = bench(PairSprings(30.0, 1.1), molecules, relaxation={"fmax_ev_per_a": 1e-4})
+    assert relaxation.measure(springs).values["relaxation_rmsd_a"] == pytest.approx(0.05, abs=1e-4)
 
 
 def test_where_and_how_it_is_turned_does_not_count() -> None:
@@ -36,16 +36,16 @@ def test_a_mirror_image_is_another_geometry(rng: np.random.Generator) -> None:
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_what_does_not_come_to_rest_is_a_failure_that_is_remembered() -> None:
     for calculator in (Repulsive(1.0), PairSprings(30.0, 9.0), PairSprings(30.0, 1.1, breaks_after=0)):
-        relaxer = Relaxer(subject(calculator, relaxation={"max_steps": 3}))
+        springs = bench(calculator, relaxation={"max_steps": 3})
         for _ in range(2):
             with pytest.raises(MeasurementError, match="H2 did not relax to"):
-                relaxer.relaxed(dimer("H2"))
+                relaxed(springs, dimer("H2"))
 
 
 def test_a_molecule_is_relaxed_once() -> None:
     springs = PairSprings(30.0, 1.1)
-    relaxer = Relaxer(subject(springs))
-    first = relaxer.relaxed(dimer())
+    on_bench = bench(springs)
+    first = relaxed(on_bench, dimer())
     calls = springs.calls
-    assert relaxer.relaxed(dimer()) is first
+    assert relaxed(on_bench, dimer()) is first
     assert springs.calls == calls

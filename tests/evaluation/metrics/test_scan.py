@@ -37,7 +37,7 @@ def test_scans_count_alike_and_the_roughest_decides() -> None:
             return super().predict(structures)
 
     names = ["one", "two"]
-    found = scan.measure(Both([]), scans)
+    found = scan.measure(Both([], scans))
     spread = 1000 * float(np.abs(deviations["one"] - deviations["one"].mean()).mean())
     assert found.values["scan_energy_mae_mev"] == pytest.approx(spread / 2)
     assert found.values["scan_roughness_mev"] == pytest.approx(2.0)
@@ -48,6 +48,6 @@ def test_scans_count_alike_and_the_roughest_decides() -> None:
 
 def test_a_model_without_a_number_has_no_scan() -> None:
     frames = [Atoms("H2", positions=[[0, 0, 0], [0, 0, 2 + 0.1 * x]]) for x in X]
-    found = scan.measure(Told([*X[:-1], np.nan]), [Scan("one", frames, X, X)])
+    found = scan.measure(Told([*X[:-1], np.nan], [Scan("one", frames, X, X)]))
     assert not np.isfinite(found.values["scan_energy_mae_mev"])
     assert not np.isfinite(found.values["scan_roughness_mev"])

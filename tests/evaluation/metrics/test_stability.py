@@ -9,10 +9,12 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
 
+from mlipilot.evaluation.bench import Bench
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import nve, stability
 from mlipilot.evaluation.molecules import Molecule
 
-from ..oracles import PairSprings, Repulsive, dimer, subject, triangle
+from ..oracles import PairSprings, Repulsive, bench, dimer, triangle
 
 STEPS = 100
 SHORT = {"duration_ps": 0.05, "timestep_fs": 0.5}  # STEPS
@@ -21,7 +23,7 @@ WIDE = {"max_force_ev_per_a": 1e9, "max_temperature_factor": 1e30}
 
 
 def run(calculator: Calculator, molecules: list[Molecule], **settings: Any) -> dict[str, float]:
-    return stability.measure(subject(calculator, stability=settings), molecules).values
+    return stability.measure(bench(calculator, molecules, stability=settings)).values
 
 
 def test_bonds_are_those_of_chemistry() -> None:
@@ -58,28 +60,33 @@ def test_a_model_that_explodes_within_five_femtoseconds_is_stable_for_so_long(br
 
 
 def test_curves_begin_at_rest_and_name_the_bound() -> None:
-    curves = stability.measure(subject(PairSprings(20.0, 1.0), stability=SHORT), [dimer("H2")]).curves
+    curves = stability.measure(bench(PairSprings(20.0, 1.0), [dimer("H2")], stability=SHORT)).curves
     assert curves["stability_bound_a"] == [0.5]
     assert curves["stability_0_bond_change_a"][0] == pytest.approx(0, abs=1e-12)
     assert curves["stability_0_time_ps"][-1] == pytest.approx(0.05)
 
 
 def test_constant_energy_dynamics_of_molecules_do_not_drift_and_say_who_breaks() -> None:
-    springs = subject(PairSprings(20.0, 1.0), frame_nve={"duration_ps": 0.03})
-    found = nve.measure_frames(
-        springs, {"a": dimer("N2").atoms, "b": triangle("O3").atoms}, at_equilibrium=True
-    )
+    two = [dimer("N2"), triangle("O3")]
+    found = nve.measure(bench(PairSprings(20.0, 1.0), two, frame_nve={"duration_ps": 0.03}))
     assert found.values["nve_completed_fraction"] == 1.0
     assert found.values["nve_drift_mev_per_atom_per_ps"] < 20  # the fit's noise over so short a time
     assert np.ptp(found.curves["nve_1_300k_energy_mev_per_atom"]) < 5
 
-    several = subject(PairSprings(20.0, 1.0), frame_nve={"duration_ps": 0.03, "starts": 3})
-    found = nve.measure_frames(several, {"a": dimer("N2").atoms, "b": triangle("O3").atoms})
+    bursting = bench(PairSprings(20.0, 1.0, breaks_after=20), two, frame_nve={"duration_ps": 0.03})
+    found = nve.measure(bursting)
+    assert found.values["nve_completed_fraction"] < 0.5
+    assert found.failures["nve_drift_mev_per_atom_per_ps"].startswith(("N2: ", "O3: "))
+    assert "not a finite number" in found.failures["nve_drift_mev_per_atom_per_ps"]
+
+
+def test_each_start_of_a_frame_has_velocities_of_its_own_and_says_which_frame_breaks() -> None:
+    sections = {"system": "structures", "frame_nve": {"duration_ps": 0.03, "starts": 3}}
+    settings = EvaluationSettings.model_validate(sections)
+    frames = [dimer("N2").atoms, triangle("O3").atoms]
+    found = nve.measure(Bench(PairSprings(20.0, 1.0), settings, frames=frames))
+    assert found.values["nve_completed_fraction"] == 1.0
     ends = {found.curves[f"nve_{start}_300k_energy_mev_per_atom"][-1] for start in range(6)}
     assert len(ends) == 6 and "nve_6_300k_time_ps" not in found.curves
-
-    bursting = subject(PairSprings(20.0, 1.0, breaks_after=20), frame_nve={"duration_ps": 0.03})
-    found = nve.measure_frames(bursting, {"a": dimer("N2").atoms, "b": triangle("O3").atoms})
-    assert found.values["nve_completed_fraction"] < 0.5
-    assert found.failures["nve_drift_mev_per_atom_per_ps"].startswith(("a: ", "b: "))
-    assert "not a finite number" in found.failures["nve_drift_mev_per_atom_per_ps"]
+    bursting = nve.measure(Bench(PairSprings(20.0, 1.0, breaks_after=20), settings, frames=frames))
+    assert bursting.failures["nve_drift_mev_per_atom_per_ps"].startswith("test frame ")

@@ -1,4 +1,4 @@
-"""Rebuild a MACE model from its hand-over, or refuse with a reason.
+"""MACE: a model rebuilt from its hand-over, or a refusal with a reason; what it is timed against; its export.
 
 Only two files are read, `config.json` and `weights.safetensors`; nothing is unpickled and no handed-over
 code is run. What the constructor computes (Clebsch-Gordan tensors, cutoffs, scales) must be in the weights
@@ -7,6 +7,7 @@ as the configuration makes it, so that nothing but trained parameters can differ
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -19,12 +20,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from mlipilot.evaluation.handover_config import HandoverConfig, HandoverError, parse_config
+from mlipilot.evaluation.families import Model
+from mlipilot.evaluation.families.mace_model import RebuiltModel
+from mlipilot.evaluation.handover_config import (
+    HandoverConfig,
+    HandoverError,
+    ModelArguments,
+    parse_config,
+)
 from mlipilot.evaluation.handover_files import read_files
-from mlipilot.evaluation.model import RebuiltModel
 from mlipilot.handover import CONFIG, WEIGHTS, weights_digest
 
-__all__ = ["HandoverError", "build", "rebuild"]
+__all__ = ["HandoverError", "build", "pinned_reference", "rebuild", "serialised"]
 
 
 def rebuild(model_dir: Path, device: str = "cpu") -> RebuiltModel:
@@ -67,6 +74,46 @@ def build(config: HandoverConfig, seed: int = 0) -> torch.nn.Module:
         except Exception as error:  # noqa: BLE001
             raise HandoverError(f"MACE cannot be built from config.json: {error}") from None
     return module
+
+
+def pinned_reference(*atomic_numbers: int, device: str = "cpu") -> RebuiltModel:
+    """The reference: two interactions of 16 scalar channels, l ≤ 2, correlation 2, cutoff 4 Å."""
+    block = "RealAgnosticResidualInteractionBlock"
+    config = HandoverConfig(
+        format="mlipilot-handover/1",
+        model_class="ScaleShiftMACE",
+        dtype="float64",
+        arguments=ModelArguments(
+            r_max=4.0,
+            num_bessel=8,
+            num_polynomial_cutoff=5,
+            max_ell=2,
+            interaction_cls=block,
+            interaction_cls_first=block,
+            num_interactions=2,
+            hidden_irreps="16x0e",
+            MLP_irreps="16x0e",
+            atomic_energies=[0.0] * len(atomic_numbers),
+            avg_num_neighbors=12.0,
+            atomic_numbers=list(atomic_numbers),
+            correlation=2,
+            atomic_inter_scale=1.0,
+            atomic_inter_shift=0.0,
+        ),
+    )
+    return RebuiltModel(build(config), config, digest="", device=device)
+
+
+def serialised(model: Model) -> bytes:
+    """The module as `torch.save` writes it, float64 on the CPU.
+
+    Into memory first: torch's archives depend on the name of the file that they are written to.
+    """
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit's word on what it thinks of e3nn's scripts
+        torch.save(model.module.cpu(), stream)
+    return stream.getvalue()
 
 
 def _mace_modules() -> Any:

@@ -7,7 +7,6 @@ and the network are MACE's; a test compares the two calculators.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,12 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from mlipilot.evaluation.families import Prediction
 from mlipilot.evaluation.handover_config import HandoverConfig
 
 Array = NDArray[np.float64]
 _MAX_EDGE_NUMBERS = 1.5e7
 """Edges × numbers per edge in one batch: keeps a batch near 1 GiB whatever the model's size."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one structure."""
-
-    energy_ev: float
-    forces_ev_per_a: Array
-    """(atoms, 3)"""
-    stress_ev_per_a3: Array
-    """Six Voigt components (xx yy zz yz xz xy), tension positive, as ASE has them; zeros without a cell."""
 
 
 class RebuiltModel:

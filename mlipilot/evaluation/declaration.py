@@ -1,0 +1,92 @@
+"""What a file of `evaluation/metrics/` declares: metrics, the measurement that yields them, its settings.
+
+To add a metric, add a file there with a `Group` of it. The evaluator, scorecards, the report, the pilots'
+tools, calibration and `docs/metrics.md` find it through `catalog`.
+
+A declaration is read by every command: nothing here, and nothing at the top of such a file, imports torch,
+ASE or SciPy. What measures imports them where it measures; NumPy comes from `lazily`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from mlipilot.evaluation.bench import Bench
+    from mlipilot.evaluation.results import Measurement
+
+Better = Literal["lower", "higher", "none"]
+System = Literal["crystal", "structures", "molecules"]
+"""One crystal with a reference calculator; any labelled structures; molecules with reference properties."""
+ALL: tuple[System, ...] = ("crystal", "structures", "molecules")
+CRYSTAL: tuple[System, ...] = ("crystal",)
+CELLS: tuple[System, ...] = ("crystal", "structures")
+FRAMES: tuple[System, ...] = ("structures", "molecules")
+MOLECULES: tuple[System, ...] = ("molecules",)
+
+
+class Settings(BaseModel):
+    """A section of a scorecard's settings: strict, every key with a default, that of the smoke profile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DynamicsLimits(Settings):
+    """When a trajectory counts as broken."""
+
+    max_force_ev_per_a: float = Field(default=50.0, gt=0)
+    max_temperature_factor: float = Field(default=5.0, gt=1)
+    """Instantaneous temperature over the target."""
+
+
+class Section(NamedTuple):
+    """A section of a scorecard's settings, and the systems for which it is read."""
+
+    name: str
+    model: type[Settings]
+    systems: tuple[System, ...] = ALL
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number means."""
+
+    name: str
+    """Its unit is the name's ending."""
+    unit: str
+    """As people write it; "1" for a pure number."""
+    better: Better
+    """"none" for a number that only informs."""
+    label: str
+    """What people call it, without the unit."""
+    systems: tuple[System, ...] = ALL
+    """The systems that it makes sense for."""
+    owed: Callable[[Bench], bool] = lambda _: True
+    """Whether the data on the bench have what it is compared with; where not, it is not measured."""
+    of_the_machine: bool = False
+    """Whether a clock or a memory says it of a model: no two measurements are then equal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Metrics that one measurement yields."""
+
+    name: str
+    place: int
+    """Groups are listed and measured by rising place."""
+    metrics: tuple[Metric, ...]
+    measure: Callable[[Bench], Measurement]
+    """Raises MeasurementError where the model is at fault, InputError where the data are."""
+    sections: tuple[Section, ...] = ()
+    reference: Mapping[str, Callable[[Bench], Any]] = field(default_factory=dict)
+    """True values of a crystal by their key in `reference.json`, as the reference calculator gives them."""
+    source: str = ""
+    """The publication that the measurement follows."""
+    early: bool = False
+    """Whether it is measured before those that are not: before others warm the allocator's caches, say."""
+    sealed: bool = False
+    """Whether it is made on the sealed split, too."""

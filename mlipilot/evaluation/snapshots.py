@@ -1,0 +1,91 @@
+"""Supercells of the reference crystal at a temperature, from which dynamics of every model start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from mlipilot.errors import MlipilotError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from mlipilot.evaluation.bench import Bench
+    from mlipilot.evaluation.metric_settings import CrystalSettings
+
+Vector = tuple[float, float, float]
+
+
+class Snapshot(BaseModel):
+    """A supercell of the reference crystal at a temperature, equilibrated with the reference calculator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    temperature_k: float
+    repeats: int
+    lattice_constant_a: float
+    positions_a: list[Vector]
+    velocities_a_per_ps: list[Vector]
+
+    @classmethod
+    def of(cls, atoms: Atoms, temperature_k: float, repeats: int, lattice_constant_a: float) -> Snapshot:
+        """Positions and velocities of `atoms`."""
+        from ase import units
+
+        return cls(
+            temperature_k=temperature_k,
+            repeats=repeats,
+            lattice_constant_a=lattice_constant_a,
+            positions_a=atoms.positions.tolist(),
+            velocities_a_per_ps=(atoms.get_velocities() * 1000 * units.fs).tolist(),
+        )
+
+    def atoms(self, crystal: CrystalSettings) -> Atoms:
+        """The structure with its velocities."""
+        import numpy as np
+        from ase import units
+
+        from mlipilot.evaluation.crystal import cubic_cell
+
+        atoms = cubic_cell(crystal, self.lattice_constant_a, self.repeats)
+        atoms.positions = np.array(self.positions_a)
+        atoms.set_velocities(np.array(self.velocities_a_per_ps) / (1000 * units.fs))
+        return atoms
+
+
+def equilibrated(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
+    """The crystal on the bench after Langevin dynamics from ideal sites at twice the temperature.
+
+    Raises MlipilotError when the dynamics break.
+    """
+    return bench.once(
+        ("snapshot", temperature_k, repeats), lambda: _equilibrate(bench, temperature_k, repeats)
+    )
+
+
+def _equilibrate(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
+    from mlipilot.evaluation.crystal import cubic_cell
+    from mlipilot.evaluation.dynamics import run_nvt, steps_in, thermalised
+    from mlipilot.evaluation.metrics.nve import NveSettings
+    from mlipilot.evaluation.metrics.nvt import NvtSettings
+
+    nve, nvt = bench.settings.section(NveSettings), bench.settings.section(NvtSettings)
+    constant = bench.lattice.lattice_constant_a
+    ideal = cubic_cell(bench.settings.crystal, constant, repeats)
+    atoms = thermalised(ideal, 2 * temperature_k, nve.seed)
+    atoms.calc = bench.calculator
+    outcome = run_nvt(
+        atoms,
+        nvt.timestep_fs,
+        steps_in(nvt.equilibration_ps, nvt.timestep_fs),
+        temperature_k,
+        nvt.friction_per_ps,
+        nvt.seed + 1,  # not the noise that the measured dynamics will see
+        nvt.limits,
+        lambda _: None,
+    )
+    if outcome.broken:
+        raise MlipilotError(f"the reference itself: {outcome.broken}")
+    atoms.set_momenta(atoms.get_momenta() - atoms.get_momenta().mean(axis=0))
+    return Snapshot.of(atoms, temperature_k, repeats, constant)
