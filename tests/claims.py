@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.claims import Claim, newest_epoch, publish_claim
+from mlipilot.audit.claims import LOCK, Claim, newest_epoch, publish_claim
 from mlipilot.audit.identity import pid_namespace, this_process
 
 OTHER_HOST = {"host": "node7", "boot_id": "another"}
@@ -17,6 +17,7 @@ def leave_claim(lineage: Path, **changes: Any) -> Claim:
     """Put a claim in force that this process made, but for `changes`."""
     folder = lineage / "controller"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / LOCK).touch()
     mine = asdict(this_process()) | {
         "pid_namespace": pid_namespace(),
         "job": None,

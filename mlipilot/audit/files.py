@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -167,8 +168,8 @@ def tree_digest(directory: Path) -> str:
 
 def open_up(top: Path) -> None:
     """Make every folder from `top` on down one that its owner can read and empty."""
-    for folder, folders, _ in os.walk(top):
-        for path in (Path(folder), *(Path(folder) / name for name in folders)):
+    for folder, folders, _ in itertools.chain([(str(top.parent), [top.name], [])], os.walk(top)):
+        for path in (Path(folder) / name for name in folders):
             with contextlib.suppress(OSError):  # gone, or another user's
                 if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
                     path.chmod(0o700)

@@ -64,7 +64,7 @@ class Entry(BaseModel):
 class ModelFacts(BaseModel):
     """What the evaluator says of the model."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow")
 
     model_class: Line | None = None
     dtype: Line | None = None
@@ -108,9 +108,9 @@ def entry(name: str, measurement: Measurement, cost_s: float) -> Entry:
     elif reason is None and value is not None and not math.isfinite(value):
         reason = f"the value is {float(value)}, not a finite number"
     return Entry(
-        value=None if reason else value,
+        value=value,
         unit=CATALOG[name].unit,
-        status="failed" if reason else "ok",
-        reason=reason or None,
+        status="ok" if reason is None else "failed",
+        reason=reason,
         cost_s=round(cost_s, 4),
     )

@@ -1,30 +1,69 @@
+"""One entry of `metrics.json`: a number, or a failure with its reason."""
+
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from mlipilot.evaluation.results import Measurement, MetricsFile, entry
+from mlipilot.evaluation.results import REFUSED, Measurement, MetricsFile, entry, percent_error
+
+FORCE = "force_mae_mev_per_a"
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_is_a_failure_with_a_reason(value: float) -> None:
-    found = entry("force_mae_mev_per_a", Measurement({"force_mae_mev_per_a": value}), 0.1)
+def test_an_entry_of_a_number_is_exactly_this() -> None:
+    assert entry(FORCE, Measurement({FORCE: 7.25}), 0.123456).model_dump() == {
+        "value": 7.25,
+        "unit": "meV/Å",
+        "status": "ok",
+        "reason": None,
+        "cost_s": 0.1235,
+    }
+
+
+def test_an_entry_of_a_failure_is_exactly_this() -> None:
+    assert entry(FORCE, Measurement({FORCE: 7.25}, {FORCE: "no forces"}), 2.0).model_dump() == {
+        "value": None,
+        "unit": "meV/Å",
+        "status": "failed",
+        "reason": "no forces",
+        "cost_s": 2.0,
+    }
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
+def test_what_is_not_finite_is_a_failure_with_a_reason(value: float, text: str) -> None:
+    found = entry(FORCE, Measurement({FORCE: value}), 0.1)
     assert (found.status, found.value) == ("failed", None)
-    assert "not a finite number" in str(found.reason)
+    assert found.reason == f"the value is {text}, not a finite number"
+
+
+def test_a_failures_own_reason_counts_more_than_what_is_wrong_with_its_number() -> None:
+    assert entry(FORCE, Measurement({FORCE: math.nan}, {FORCE: "it broke"}), 0.1).reason == "it broke"
 
 
 def test_a_value_that_was_not_given_is_a_failure() -> None:
-    found = entry("force_mae_mev_per_a", Measurement(), 0.1)
+    found = entry(FORCE, Measurement(), 0.1)
     assert (found.status, found.value, found.unit) == ("failed", None, "meV/Å")
-    assert found.reason
+    assert found.reason == "the measurement gave no value"
+
+
+def test_a_measurement_without_numbers_has_no_curves_either() -> None:
+    assert (Measurement().values, Measurement().failures, Measurement().curves) == ({}, {}, {})
 
 
 def test_reasons_are_one_short_line_without_control_characters() -> None:
     hostile = "a\x1b[31mred\nline\u202e\x00" + "x" * 1000
-    found = entry("force_mae_mev_per_a", Measurement(failures={"force_mae_mev_per_a": hostile}), 0.1)
+    found = entry(FORCE, Measurement(failures={FORCE: hostile}), 0.1)
     assert found.reason is not None and found.reason.startswith("ared linexxx")
-    assert len(found.reason) <= 300
+    assert len(found.reason) == 300
     assert found.reason.isprintable()
+
+
+def test_the_exit_status_of_a_refused_handover_is_that_of_runs_on_disk() -> None:
+    assert REFUSED == 3
 
 
 def test_a_metrics_file_says_numbers_of_what_did_not_fail_and_forgives_keys_of_later_versions() -> None:
@@ -49,3 +88,62 @@ def test_a_metrics_file_says_numbers_of_what_did_not_fail_and_forgives_keys_of_l
 def test_what_is_no_metrics_file_is_refused(content: object) -> None:
     with pytest.raises(ValidationError):
         MetricsFile.model_validate(content)
+
+
+WHOLE = {
+    "format": "mlipilot-metrics/1",
+    "split": "sealed",
+    "profile": "smoke",
+    "scorecard_sha256": "5",
+    "device": "cpu",
+    "wall_s": 1.5,
+    "cpu_s": 2.5,
+    "versions": {"mace": "0.3.16"},
+    "refused": None,
+    "model": {
+        "model_class": "MACE",
+        "dtype": "float64",
+        "arguments": {"r_max": 5.0},
+        "parameter_count": 7,
+        "weights_digest": "d",
+        "later": [1],
+    },
+    "reference": {"source": "file", "settings_digest": "s"},
+    "metrics": {FORCE: {"value": 7.25, "unit": "meV/Å", "status": "ok", "reason": None, "cost_s": 0.1}},
+}
+
+
+def test_a_whole_metrics_file_is_read_and_written_as_it_is() -> None:
+    assert MetricsFile.model_validate(WHOLE).model_dump(mode="json") == WHOLE
+
+
+def test_what_a_metrics_file_does_not_say_is_this() -> None:
+    model: dict[str, Any] = {
+        "model_class": None,
+        "dtype": None,
+        "arguments": {},
+        "parameter_count": None,
+        "weights_digest": None,
+    }
+    said = dict.fromkeys(WHOLE) | {
+        "format": "mlipilot-metrics/1",
+        "versions": {},
+        "model": model,
+        "metrics": {},
+    }
+    assert MetricsFile().model_dump(mode="json") == said
+    bare = MetricsFile.model_validate({"metrics": {FORCE: {"value": 1.0, "status": "ok"}}}).metrics[FORCE]
+    assert (bare.unit, bare.reason, bare.cost_s) == ("", None, None)
+
+
+def test_a_failure_without_words_is_one() -> None:
+    found = entry(FORCE, Measurement({FORCE: 1.0}, {FORCE: ""}), 0.1)
+    assert (found.status, found.value, found.reason) == ("failed", None, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "truth", "percent"),
+    [(3.0, 4.0, 25.0), (5.0, 4.0, 25.0), (-3.0, -4.0, 25.0), (2.0, -4.0, 150.0)],
+)
+def test_an_error_in_percent_is_of_the_truth(value: float, truth: float, percent: float) -> None:
+    assert percent_error(value, truth) == pytest.approx(percent)
