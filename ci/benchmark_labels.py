@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from mlipilot.datasets.qm7_b3lyp import embedded
-from mlipilot.datasets.qm7_b3lyp.cost import basis_functions, label_seconds
-from mlipilot.datasets.qm7_b3lyp.geometries import geometries
-from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometry
-from mlipilot.datasets.qm7_b3lyp.method import (
+from mlipilot.versions import versions
+from mlipilot_labels.cost import basis_functions, label_seconds
+from mlipilot_labels.geometries import geometries
+from mlipilot_labels.label import Neighbours, label_geometry
+from mlipilot_labels.method import (
     CONV_TOL_HARTREE,
     EV_PER_A_PER_HARTREE_PER_BOHR,
     EV_PER_HARTREE,
@@ -29,10 +30,9 @@ from mlipilot.datasets.qm7_b3lyp.method import (
     XC,
     chemistry,
 )
-from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
-from mlipilot.datasets.qm7_b3lyp.records import Geometry
-from mlipilot.datasets.qm7_b3lyp.scf import molecule
-from mlipilot.versions import versions
+from mlipilot_labels.records import Geometry
+from mlipilot_labels.sampling import Sampling
+from mlipilot_labels.scf import molecule
 
 
 def plain(numbers: list[int], geometry: Geometry) -> tuple[float, np.ndarray]:

@@ -23,12 +23,12 @@ from ase.optimize import BFGS
 from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.datasets.qm7_b3lyp import embedded, shipped
-from mlipilot.datasets.qm7_b3lyp.geometries import NormalModes, hessian_ev_per_a2
-from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometry
-from mlipilot.datasets.qm7_b3lyp.method import method_record
 from mlipilot.datasets.qm7_b3lyp.property_files import Minimum, Point, Reference, Scan
-from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, rows, to_lines
 from mlipilot.datasets.qm7_b3lyp.work import read_frames, read_plan
+from mlipilot_labels.geometries import NormalModes, hessian_ev_per_a2
+from mlipilot_labels.label import Neighbours, label_geometry
+from mlipilot_labels.method import method_record
+from mlipilot_labels.records import Geometry, Molecule, rows, to_lines
 
 MINIMA = ["water", "ammonia", "formaldehyde", "methanol", "hydrogen_peroxide"]
 TORSION_DEG = [15.0 * step for step in range(13)]

@@ -15,9 +15,9 @@ from mlipilot.audit.files import sha256_file, tree_digest
 from mlipilot.cli.app import app
 from mlipilot.cli.console import ConsoleObserver
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import without_geometry
 from mlipilot.datasets.qm7_b3lyp.work import lay_out, write_frames
 from mlipilot.errors import InputError
+from mlipilot_labels.records import without_geometry
 from tests.datasets.qm7_b3lyp.conftest import frame, molecule
 
 

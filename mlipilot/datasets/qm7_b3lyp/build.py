@@ -13,8 +13,8 @@ from mlipilot.datasets.qm7_b3lyp import shipped
 from mlipilot.datasets.qm7_b3lyp.dataset_files import check_divisible, write_dataset
 from mlipilot.datasets.qm7_b3lyp.qm7_file import check_file, origin_of
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule
 from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames
+from mlipilot_labels.records import Frame, Molecule
 
 
 def work_dir(out_dir: Path) -> Path:

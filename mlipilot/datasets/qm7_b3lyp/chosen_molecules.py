@@ -10,9 +10,9 @@ from ase.data import atomic_numbers
 from mlipilot.datasets.qm7_b3lyp import embedded
 from mlipilot.datasets.qm7_b3lyp.qm7_file import read_qm7
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Molecule
 from mlipilot.errors import InputError
 from mlipilot.nearness import did_you_mean
+from mlipilot_labels.records import Molecule
 
 _UNPAIRED = {"H": 1, "C": 2, "N": 3, "O": 2, "S": 2}  # ground states of the free atoms
 

@@ -15,8 +15,8 @@ from ase.io import write
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, share
-from mlipilot.datasets.qm7_b3lyp.records import Frame, to_lines
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot_labels.records import Frame, to_lines
 
 FILES = {
     "train": "train/train.xyz",

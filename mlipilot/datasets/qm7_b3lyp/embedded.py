@@ -8,10 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule as g2_molecule
 
-from mlipilot.datasets.qm7_b3lyp.method import chemistry
-from mlipilot.datasets.qm7_b3lyp.records import Molecule, rows
 from mlipilot.errors import InputError
 from mlipilot.versions import versions
+from mlipilot_labels.method import chemistry
+from mlipilot_labels.records import Molecule, rows
 
 LIST = Path(__file__).with_name("embedded.txt")
 _SEED = 2026  # of RDKit's embedding; geometries are drawn by the seed of the options

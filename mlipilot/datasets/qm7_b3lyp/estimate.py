@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from mlipilot.datasets.qm7_b3lyp.chosen_molecules import collect
-from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
-from mlipilot.datasets.qm7_b3lyp.label import label_geometries
-from mlipilot.datasets.qm7_b3lyp.method import chemistry, one_thread
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule
+from mlipilot_labels.cost import label_seconds
+from mlipilot_labels.label import label_geometries
+from mlipilot_labels.method import chemistry, one_thread
+from mlipilot_labels.records import Geometry, Molecule
 
 # Methanol, bent a little: large enough to weigh what weighs in others, small enough to take seconds.
 _PROBE = Molecule(

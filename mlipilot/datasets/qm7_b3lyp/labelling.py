@@ -12,11 +12,6 @@ from pathlib import Path
 
 from mlipilot.audit.manifest import is_finished
 from mlipilot.datasets.base import Progress
-from mlipilot.datasets.qm7_b3lyp.geometries import geometries
-from mlipilot.datasets.qm7_b3lyp.label import label_geometries
-from mlipilot.datasets.qm7_b3lyp.method import one_thread
-from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule, NoGeometryError, without_geometry
 from mlipilot.datasets.qm7_b3lyp.tally import Clock, Tally, duration
 from mlipilot.datasets.qm7_b3lyp.work import (
     frames_file,
@@ -31,6 +26,11 @@ from mlipilot.datasets.qm7_b3lyp.work import (
     write_frames,
 )
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot_labels.geometries import geometries
+from mlipilot_labels.label import label_geometries
+from mlipilot_labels.method import one_thread
+from mlipilot_labels.records import Frame, Molecule, NoGeometryError, without_geometry
+from mlipilot_labels.sampling import Sampling
 
 _POLL_S = 0.5
 _LOOK_AGAIN_S = 5.0

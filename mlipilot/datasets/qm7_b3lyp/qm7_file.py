@@ -9,9 +9,9 @@ import numpy as np
 from ase.units import Bohr
 
 from mlipilot.audit.files import sha256_file
-from mlipilot.datasets.qm7_b3lyp.method import chemistry
-from mlipilot.datasets.qm7_b3lyp.records import Molecule, rows
 from mlipilot.errors import InputError
+from mlipilot_labels.method import chemistry
+from mlipilot_labels.records import Molecule, rows
 
 MOLECULES, MAX_ATOMS = 7165, 23
 SHA256 = (

@@ -10,8 +10,8 @@ from typing import Any
 
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets.qm7_b3lyp.property_files import Reference
-from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines
 from mlipilot.errors import CheckFailedError
+from mlipilot_labels.records import Frame, from_lines
 
 FOLDER = Path(__file__).with_name("labels")
 FRAMES, REFERENCE, PROVENANCE = "records.jsonl.xz", "reference.json", "provenance.json"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.work import Plan, frames_file, read_molecule, shard_dir
+from mlipilot_labels.cost import label_seconds
 
 
 class Tally:

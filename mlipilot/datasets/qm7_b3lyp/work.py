@@ -26,10 +26,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
 from mlipilot.datasets.base import differing, in_words
-from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.qm7_options import NOT_OF_LABELS, Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Molecule, from_lines, to_lines
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot_labels.cost import label_seconds
+from mlipilot_labels.records import Frame, Molecule, from_lines, to_lines
 
 FORMAT = "mlipilot-labels/1"
 

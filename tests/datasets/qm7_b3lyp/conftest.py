@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Kind, Molecule
+from mlipilot_labels.records import Frame, Kind, Molecule
 
 
 def frame(molecule: str, index: int, kind: Kind = "normal_mode", *, labelled: bool = True) -> Frame:

@@ -21,13 +21,13 @@ from mlipilot.audit.manifest import check_manifest
 from mlipilot.cli.app import app
 from mlipilot.datasets import DATASETS
 from mlipilot.datasets.qm7_b3lyp import build, estimate, shipped
-from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
-from mlipilot.datasets.qm7_b3lyp.label import label_geometries
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
 from mlipilot.datasets.qm7_b3lyp.work import held
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.molecules import read_molecules, read_scans
+from mlipilot_labels.cost import label_seconds
+from mlipilot_labels.label import label_geometries
+from mlipilot_labels.records import Frame, Geometry, Molecule
 
 needs_qm = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("pyscf", "tblite")), reason="needs the extra qm"

@@ -11,8 +11,8 @@ from ase.io import read
 
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.datasets.qm7_b3lyp.dataset_files import check_divisible, check_splits, divide, write_dataset
-from mlipilot.datasets.qm7_b3lyp.records import Frame, from_lines, to_lines
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot_labels.records import Frame, from_lines, to_lines
 from tests.datasets.qm7_b3lyp.conftest import frame
 
 

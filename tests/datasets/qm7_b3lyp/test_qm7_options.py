@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from mlipilot.datasets.qm7_b3lyp import embedded
 from mlipilot.datasets.qm7_b3lyp.chosen_molecules import _choose
-from mlipilot.datasets.qm7_b3lyp.cost import label_seconds
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import InputError
+from mlipilot_labels.cost import label_seconds
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from mlipilot.datasets.qm7_b3lyp import labelling
 from mlipilot.datasets.qm7_b3lyp.build import building
 from mlipilot.datasets.qm7_b3lyp.labelling import label_shard
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule, NoGeometryError
 from mlipilot.datasets.qm7_b3lyp.work import (
     Plan,
     divide,
@@ -33,6 +32,7 @@ from mlipilot.datasets.qm7_b3lyp.work import (
     unfinished,
 )
 from mlipilot.errors import CheckFailedError, InputError
+from mlipilot_labels.records import Frame, Geometry, Molecule, NoGeometryError
 from tests.datasets.qm7_b3lyp.conftest import frame, molecule
 
 OPTIONS = Qm7B3lypOptions(source="embedded", shards=2)

@@ -17,18 +17,18 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.morse import MorsePotential
 
 from mlipilot.datasets.qm7_b3lyp import embedded
-from mlipilot.datasets.qm7_b3lyp import geometries as sampling
-from mlipilot.datasets.qm7_b3lyp.geometries import (
+from mlipilot.errors import InputError
+from mlipilot_labels import geometries as sampling
+from mlipilot_labels.geometries import (
     NormalModes,
     _drawn,
     geometries,
     hessian_ev_per_a2,
     is_sound,
 )
-from mlipilot.datasets.qm7_b3lyp.method import one_thread
-from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
-from mlipilot.datasets.qm7_b3lyp.records import Molecule, NoGeometryError
-from mlipilot.errors import InputError
+from mlipilot_labels.method import one_thread
+from mlipilot_labels.records import Molecule, NoGeometryError
+from mlipilot_labels.sampling import Sampling
 
 needs_tblite = pytest.mark.skipif(find_spec("tblite") is None, reason="needs the extra qm")
 needs_rdkit = pytest.mark.skipif(find_spec("rdkit") is None, reason="needs the extra qm")
@@ -121,7 +121,7 @@ def test_geometries_follow_the_seed_and_say_how_they_were_drawn(monkeypatch: pyt
 def test_a_molecule_that_does_not_relax_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     far = Molecule(name="apart", origin="t", numbers=[8, 8, 8, 8], relax=True,
                    positions_a=[(0, 0, 0), (0, 0, 1.0), (1, 0, 0), (0, 1.3, 0)])  # fmt: skip
-    monkeypatch.setattr("mlipilot.datasets.qm7_b3lyp.geometries._MAX_RELAXATION_STEPS", 2)
+    monkeypatch.setattr("mlipilot_labels.geometries._MAX_RELAXATION_STEPS", 2)
     with pytest.raises(InputError, match="apart does not relax"):
         geometries(far, Sampling())
 

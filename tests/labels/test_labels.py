@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from ase.build import molecule as g2_molecule
 
-from mlipilot.datasets.qm7_b3lyp import gpu_labels, scf
-from mlipilot.datasets.qm7_b3lyp import label as labels
 from mlipilot.datasets.qm7_b3lyp.chosen_molecules import _free_atoms
-from mlipilot.datasets.qm7_b3lyp.gradient import gradient
-from mlipilot.datasets.qm7_b3lyp.label import Neighbours, label_geometries
-from mlipilot.datasets.qm7_b3lyp.method import (
+from mlipilot.errors import InputError
+from mlipilot_labels import gpu_labels, scf
+from mlipilot_labels import label as labels
+from mlipilot_labels.gradient import gradient
+from mlipilot_labels.label import Neighbours, label_geometries
+from mlipilot_labels.method import (
     EV_PER_A_PER_HARTREE_PER_BOHR,
     EV_PER_HARTREE,
     XC,
     chemistry,
 )
-from mlipilot.datasets.qm7_b3lyp.records import Frame, Geometry, Molecule
-from mlipilot.errors import InputError
+from mlipilot_labels.records import Frame, Geometry, Molecule
 
 pytestmark = pytest.mark.skipif(find_spec("pyscf") is None, reason="needs the extra qm")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from mlipilot.datasets.qm7_b3lyp import gpu_labels
-from mlipilot.datasets.qm7_b3lyp.gradient import gradient
-from mlipilot.datasets.qm7_b3lyp.method import (
+from mlipilot_labels import gpu_labels
+from mlipilot_labels.gradient import gradient
+from mlipilot_labels.method import (
     EV_PER_A_PER_HARTREE_PER_BOHR,
     EV_PER_HARTREE,
     chemistry,
     method_record,
 )
-from mlipilot.datasets.qm7_b3lyp.records import DECIMALS, Frame, Geometry, Molecule, Scalar, rows
-from mlipilot.datasets.qm7_b3lyp.scf import Converged, converge, molecule
+from mlipilot_labels.records import DECIMALS, Frame, Geometry, Molecule, Scalar, rows
+from mlipilot_labels.scf import Converged, converge, molecule
 
 
 class Neighbours:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mlipilot.datasets.qm7_b3lyp.method import chemistry
-from mlipilot.datasets.qm7_b3lyp.scf import kohn_sham
+from mlipilot_labels.method import chemistry
+from mlipilot_labels.scf import kohn_sham
 
 
 @functools.cache

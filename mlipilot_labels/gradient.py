@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mlipilot.datasets.qm7_b3lyp.method import XC, chemistry
+from mlipilot_labels.method import XC, chemistry
 
 _SECOND = {(0, 0): 4, (0, 1): 5, (0, 2): 6, (1, 1): 7, (1, 2): 8, (2, 2): 9}  # PySCF's order of ∂x∂yφ
 _BLOCK_BYTES = 2e7

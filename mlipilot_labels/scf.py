@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from mlipilot.datasets.qm7_b3lyp.method import (
+from mlipilot.errors import InputError
+from mlipilot_labels.method import (
     AUXILIARY_BASIS,
     BASIS,
     CARTESIAN,
@@ -26,7 +27,6 @@ from mlipilot.datasets.qm7_b3lyp.method import (
     XC,
     chemistry,
 )
-from mlipilot.errors import InputError
 
 _MAX_CORRECTIONS = 6
 _BLOCK_POINTS = 80 * 56  # PySCF counts grid points in units of 56

@@ -19,10 +19,10 @@ from ase.calculators.calculator import CalculatorError
 from ase.data import covalent_radii
 from ase.optimize import BFGS
 
-from mlipilot.datasets.qm7_b3lyp.method import chemistry
-from mlipilot.datasets.qm7_b3lyp.qm7_options import Sampling
-from mlipilot.datasets.qm7_b3lyp.records import Geometry, Molecule, NoGeometryError, Scalar, rows
 from mlipilot.versions import versions
+from mlipilot_labels.method import chemistry
+from mlipilot_labels.records import Geometry, Molecule, NoGeometryError, Scalar, rows
+from mlipilot_labels.sampling import Sampling
 
 _MAX_DRAWS = 100
 _MAX_RELAXATION_STEPS = 500
