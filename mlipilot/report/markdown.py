@@ -16,7 +16,7 @@ from markupsafe import Markup
 from mlipilot.report import page
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-_LINE_START = re.compile(r"^([-+=]|\d+[.)](?=\s|$))")
+_LINE_START = re.compile(r"^([-+=>]|\d+[.)](?=\s|$))")
 
 
 def render_markdown(context: dict[str, Any]) -> str:
@@ -38,7 +38,7 @@ def _escaped(value: Any) -> Markup:
 def escape(text: str) -> str:
     """`text` on one line as literal text: no markup, no HTML, no link, no mention, fit for a table's cell."""
     line = " ".join(text.split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = line.replace("&", "&amp;").replace("<", "&lt;")
     line = _SPECIAL.sub(r"\\\1", line)
     line = line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
     return _LINE_START.sub(lambda m: f"&#{ord(m[1][0])};{m[1][1:]}", line)

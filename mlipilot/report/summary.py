@@ -161,7 +161,7 @@ def _cost(view: LineageView) -> str:
 
 def _end(view: LineageView) -> list[str]:
     if view.state.finished is not None:
-        return [f"It ended because {one_line(view.state.finished, 400)}."]
+        return [f"It ended because {one_line(view.state.finished, 400).rstrip('.')}."]
     if view.state.paused is not None:
-        return [f"It is paused: {one_line(view.state.paused, 400)}."]
+        return [f"It is paused: {one_line(view.state.paused, 400).rstrip('.')}."]
     return [f"The run is not over ({view.phase}): this is how it stands so far."]
