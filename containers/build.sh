@@ -7,7 +7,7 @@ umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 # What decides what is in an image, apart from the wheelhouse.
-sources=(pyproject.toml README.md LICENSE mlipilot campaigns scorecards sbatch containers/{mlipilot.def,sbom.py,sif.sh})
+sources=(pyproject.toml README.md LICENSE mlipilot mlipilot_labels campaigns scorecards sbatch containers/{mlipilot.def,sbom.py,sif.sh})
 fields=(file variant version sif_sha256 size_bytes sbom_file sbom_digest base_digest lock_digest source_digest
   source_git_tree wheelhouse_digest apptainer_version mksquashfs_version signed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_nothing_unpickles() -> None:
 def test_reading_a_campaign_does_not_load_torch() -> None:
     code = "import sys, mlipilot.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_package_of_the_distribution_goes_into_an_image() -> None:
+    packages = {path.parent.name for path in ROOT.glob("mlipilot*/__init__.py")}
+    listed = re.search(r"^sources=\((.*)\)$", (ROOT / "containers/build.sh").read_text(), re.MULTILINE)
+    assert listed and {"mlipilot"} < packages <= set(listed[1].split())
 
 
 def test_files_are_short() -> None:
