@@ -91,7 +91,7 @@ def test_the_report_has_the_verdicts_and_the_incumbents_objective(kept: Kept, tm
     before, said = contents(kept.run), kept.said[0]
     verb("report", kept.run.root, "--lineage", "0", "--output", tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
-    table = text[text.index("| # | title | verdict |") :].splitlines()[2:]
+    table = text[text.index("# | title | verdict |") :].splitlines()[2:]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[: len(said["verdicts"])]]
     for iteration, verdict in enumerate(said["verdicts"]):
         assert rows[iteration][0] == str(iteration) and (verdict or "no proposal") in rows[iteration][2]
