@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from mlipilot.audit.events import body_of
 from mlipilot.audit.events.running import Verdict
 from mlipilot.audit.ledger import of_kind, read_open_ledger
 from mlipilot.campaign.spec import load_locked
@@ -37,8 +38,11 @@ def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
         except (OSError, LookupError, ValueError) as error:
             problems.append(f"{path}: the verdict cannot be recomputed: {error}")
             continue
-        problems += _difference(path, recorded, json.loads(json.dumps(computed)))
-        if verdict.verdict != computed["verdict"]:
+        again = json.loads(json.dumps(computed))
+        problems += _difference(path, recorded, again)
+        said = {key: value for key, value in body_of(verdict).items() if not key.endswith("_sha256")}
+        is_said = verdict.reason == recorded["reason"] and _same(said, {key: again[key] for key in said})
+        if not is_said:
             problems.append(
                 f"{lineage.ledger}:{record.seq + 1}: the recorded verdict is not the computed one"
             )

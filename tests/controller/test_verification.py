@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.events import body_of
 from mlipilot.audit.files import sha256_file, write_json
+from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.audit.verify import verify_digests
 from mlipilot.cli.app import app
@@ -100,3 +102,33 @@ def test_verify_says_it_in_json(forged: RunPaths, capsys: pytest.CaptureFixture[
         app(["verify", str(forged.root), "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], len(found["problems"])) == (False, 2)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"reason": "better"},
+        {"gain": 99.0},
+        {"threshold": 0.0},
+        {"violation": 0.5},
+        {"log_objective": -20.0},
+        {"measure": "violation"},
+        {"incumbent": 0},
+        {"effects": [{"metric": "x", "direction": "decrease", "grade": "held", "before": 2.0, "after": 1.0}]},
+    ],
+)
+def test_a_record_that_says_more_than_its_verdict_is_found(said: dict[str, object], tmp_path: Path) -> None:
+    """Every digest holds, and the verdict's word and file are true."""
+    made = SyntheticRun(tmp_path / "cu_emt", make_spec(seeds=[1, 2]))
+    made.propose(0, None, {})
+    made.candidate(0, 0.1)
+    made.propose(1, None, BETTER)
+    made.candidate(1, 0.9)
+    assert wrong_verdicts(made.run, made.lineage) == []
+    *_, last = made.ledger.records
+    forged = event("verdict", body_of(last.event) | said)
+    lines = made.lineage.ledger.read_bytes().splitlines(keepends=True)
+    made.lineage.ledger.write_bytes(b"".join(lines[:-1]))
+    Ledger(made.lineage.ledger).append(forged)
+    (found,) = wrong_verdicts(made.run, made.lineage)
+    assert found == f"{made.lineage.ledger}:{len(lines)}: the recorded verdict is not the computed one"
