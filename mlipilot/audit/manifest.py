@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def manifest_text(directory: Path, files: Iterable[Path] | None = None) -> str:
     """The manifest that would seal `directory`; hashing takes its time.
 
     A claim that a late worker stages beside its job's attempts, and takes away again, is left out. Raises
-    ValueError for a symbolic link or a file name with a line break: neither can be sealed.
+    ValueError for a symbolic link or a name that no line of a manifest could hold: neither can be sealed.
     """
     target = directory / MANIFEST
     lines = []
@@ -40,10 +41,15 @@ def manifest_text(directory: Path, files: Iterable[Path] | None = None) -> str:
         name = path.relative_to(directory).as_posix()
         if path == target or is_staged_claim(path):
             continue
-        if path.is_symlink() or "\n" in name or "\\" in name:
-            raise ValueError(f"cannot seal {path}: a link, or a name with a line break or backslash")
+        if path.is_symlink() or not all(map(_is_sealable, Path(name).parts)):
+            raise ValueError(f"cannot seal {str(path)!r}: a link, or a name that no manifest can hold")
         lines.append(f"{sha256_file(path)}  {name}\n")
     return "".join(lines)
+
+
+def _is_sealable(name: str) -> bool:
+    """Whether a line can hold a name and give it back; what breaks lines is of many kinds, none printed."""
+    return name.isprintable() and "\\" not in name and not name.startswith(" ")
 
 
 def is_finished(directory: Path) -> bool:
@@ -59,6 +65,8 @@ def read_manifest(directory: Path) -> dict[str, str]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise ValueError(f"{directory / MANIFEST}:{number}: not a manifest line")
+        if match[2] in entries:
+            raise ValueError(f"{directory / MANIFEST}:{number}: this file is named twice")
         entries[match[2]] = match[1]
     return entries
 
@@ -97,7 +105,7 @@ def _digest(path: Path) -> str | None:
 
 
 def drop_unsealable(directory: Path) -> None:
-    """Remove what a manifest cannot hold: links, sockets, pipes, names with line breaks, empty folders.
+    """Remove what a manifest cannot hold: links, sockets, pipes, names as `_is_sealable` says, empty folders.
 
     For directories that code of a candidate wrote to.
     """
@@ -105,8 +113,10 @@ def drop_unsealable(directory: Path) -> None:
         for path in (Path(root) / name for name in [*names, *folders]):
             regular = not path.is_symlink() and path.is_file()
             folder = not path.is_symlink() and path.is_dir()
-            if folder:
+            if folder and not _is_sealable(path.name):
+                shutil.rmtree(path)
+            elif folder:
                 with contextlib.suppress(OSError):  # not empty: it stays
                     path.rmdir()
-            elif not regular or "\n" in path.name or "\\" in path.name:
+            elif not regular or not _is_sealable(path.name):
                 path.unlink(missing_ok=True)

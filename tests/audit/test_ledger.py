@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -324,3 +325,23 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(path: Path, monkeypatch: pytest
 def test_nan_is_refused(path: Path) -> None:
     with pytest.raises(ValueError, match="finite number"):
         Ledger(path).append(event("exchange", usd=float("nan")))
+
+
+def test_a_space_is_a_torn_line_too(path: Path) -> None:
+    _put(path, _chain(1))
+    with path.open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(LedgerError, match="torn"):
+        read_ledger(path)
+
+
+def test_times_are_utc_wherever_the_machine_stands(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        _append(Ledger(path))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    (record,) = read_ledger(path)
+    assert record.time.endswith("+00:00")

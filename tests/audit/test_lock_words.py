@@ -298,3 +298,16 @@ def test_a_claim_is_cleared_by_an_empty_one_unless_another_came_first(lineage: P
         clear(lineage, claim)
     assert str(refused.value) == _alive(lineage, newer.words, "it took over meanwhile")
     assert claim_in_force(lineage / "controller") == (3, newer)
+
+
+def test_who_was_taken_over_leaves_its_successors_claim_as_it_is(lineage: Path) -> None:
+    with controller_lock(lineage):
+        newer = leave_claim(lineage, **OTHER_HOST)
+    assert claim_in_force(lineage / "controller") == (2, newer)
+
+
+def test_a_claim_that_is_older_than_ones_own_is_another_too(lineage: Path) -> None:
+    """Somebody has taken the newer ones away."""
+    leave_claim(lineage)
+    with pytest.raises(TakenOverError):
+        Hold(lineage / "controller", 2, None).check()

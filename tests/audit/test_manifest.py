@@ -159,7 +159,11 @@ def test_a_damaged_manifest_names_its_line(sealed: Path, forged: bytes) -> None:
     assert check_manifest(sealed) == [f"{sealed / MANIFEST}:2: not a manifest line"]
 
 
-@pytest.mark.parametrize("name", ["link", "two\nlines", "back\\slash"])
+UNSEALABLE = ["two\nlines", "back\\slash", "a\rb", "a\x0cb", "a\x85b", "a\u2028b", "\udcff", "\x1b[31m", " a"]
+"""Names that a line could not hold, or would not give back; lines end in more ways than one."""
+
+
+@pytest.mark.parametrize("name", ["link", *UNSEALABLE])
 def test_a_link_and_a_name_that_breaks_a_line_cannot_be_sealed(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "link":
@@ -168,9 +172,36 @@ def test_a_link_and_a_name_that_breaks_a_line_cannot_be_sealed(tmp_path: Path, n
         path.touch()
     with pytest.raises(ValueError) as refused:
         write_manifest(tmp_path)
-    said = f"cannot seal {path}: a link, or a name with a line break or backslash"
+    said = f"cannot seal {str(path)!r}: a link, or a name that no manifest can hold"
     assert str(refused.value) == said
     assert not is_finished(tmp_path)
+
+
+@pytest.mark.parametrize("name", UNSEALABLE)
+def test_a_folder_of_such_a_name_cannot_be_sealed_and_goes_with_all_in_it(tmp_path: Path, name: str) -> None:
+    for folder in (tmp_path / name, tmp_path / "deeper" / name / "again"):
+        folder.mkdir(parents=True)
+        (folder / "x").touch()
+    (tmp_path / "keep").touch()
+    with pytest.raises(ValueError, match="a name that no manifest can hold"):
+        write_manifest(tmp_path)
+    drop_unsealable(tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "keep"]
+    write_manifest(tmp_path)
+    assert check_manifest(tmp_path) == []
+
+
+def test_a_file_that_is_named_twice_is_no_manifests(sealed: Path) -> None:
+    lines = (sealed / MANIFEST).read_text().splitlines(keepends=True)
+    forged = "0" * 64 + lines[0][64:]
+    (sealed / MANIFEST).write_text(forged + "".join(lines))
+    assert check_manifest(sealed) == [f"{sealed / MANIFEST}:2: this file is named twice"]
+
+
+def test_a_seal_within_is_a_file_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "attempt-1").mkdir()
+    write_manifest(tmp_path / "attempt-1")
+    assert manifest_text(tmp_path) == _line("", f"attempt-1/{MANIFEST}")
 
 
 def test_what_cannot_be_sealed_is_dropped(tmp_path: Path) -> None:

@@ -271,3 +271,17 @@ def test_the_sealed_split_is_measured_for_baseline_and_incumbent_then_compared_o
 def test_a_baseline_alone_is_measured_once_on_the_sealed_split() -> None:
     events = [*BASELINE, gave_up(1), *(event for seed in SEEDS for event in ended(0, seed, "sealed"))]
     assert _step(events) == steps.CompareSealed()
+
+
+def test_an_objection_sends_a_draft_back_where_there_is_no_smoke_step_too() -> None:
+    spec = _spec(pilot={"reviewer": True})
+    events = [*BASELINE, drafted(1), reviewed(1, approved=False)]
+    assert _step(events, spec) == steps.AskPilot(1)
+    assert _step([*BASELINE, drafted(1), reviewed(1, approved=True)], spec) == steps.AcceptDraft(1, 1)
+
+
+def test_the_last_lesson_comes_before_the_end() -> None:
+    spec = _spec(pilot={"analyst": True}, budget={"iterations": 1, "optimizer_steps": 10})
+    events = [*BASELINE, *measured(1, *SEEDS), verdict(1, "reverted")]
+    assert _step(events, spec) == steps.DrawLesson(1)
+    assert isinstance(_step([*events, lesson(1)], spec), steps.SubmitJob)  # on sealed data

@@ -303,3 +303,17 @@ def test_a_metric_without_a_value_counts_as_the_largest_violation_with_its_reaso
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.stem))
 def test_the_shipped_cards_are_read(path: Path) -> None:
     assert load_scorecard(path).name == path.stem
+
+
+def test_a_gate_below_every_rounding_is_one_all_the_same() -> None:
+    gate = Gate.model_validate({"metric": FORCE, "max": 1e-9})
+    assert gate.violation(2e-9, 5.0) == pytest.approx(math.log(2))
+    assert gate.violation(1e-9, 5.0) == 0.0
+    least = Gate.model_validate({"metric": FORCE, "min": 1e-6})
+    assert least.violation(1e-7, 5.0) == pytest.approx(math.log(10))
+
+
+def test_a_hair_beyond_the_bound_fails() -> None:
+    found = score(_card(), _metrics(**{FORCE: 4.0 * (1 + 1e-12), DONE: 1.0, ENERGY: 1.0}))
+    assert [gate.passed for gate in found.gates] == [False, True]
+    assert not found.feasible
