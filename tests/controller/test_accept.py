@@ -261,7 +261,7 @@ def test_a_mean_of_all_is_one_of_every_value_or_none() -> None:
 
 def test_the_noise_of_one_and_two_seeds_has_one_degree_of_freedom() -> None:
     noise = pooled_noise([[5.0], [1.0, 3.0]])
-    assert (noise.degrees_of_freedom, noise.sd) == (1, pytest.approx(math.sqrt(2)))
+    assert noise.degrees_of_freedom == 1 and noise.sd == pytest.approx(math.sqrt(2))
     one_and_two = judge(RULE, _feasible(0.0), _feasible(-1.0, -3.0))
     assert one_and_two.threshold == pytest.approx(
         6.313752 * math.sqrt(2) * math.sqrt(1 / 1 + 1 / 2), rel=1e-6
@@ -278,5 +278,5 @@ def test_a_violation_however_small_is_one() -> None:
 
 def test_gain_and_threshold_of_what_is_accepted_are_told_as_they_are() -> None:
     found = judge(RULE, _feasible(0.0, 0.0), _feasible(-1.0, -1.0))
-    assert (found.verdict, found.gain) == ("accepted", pytest.approx(1.0))
+    assert found.verdict == "accepted" and found.gain == pytest.approx(1.0)
     assert found.threshold == pytest.approx(-math.log(0.98))
