@@ -21,6 +21,7 @@ from mlipilot.datasets.qm7_b3lyp import embedded
 from mlipilot.versions import versions
 from mlipilot_labels.cost import basis_functions, label_seconds
 from mlipilot_labels.geometries import geometries
+from mlipilot_labels.geometry_settings import Sampling
 from mlipilot_labels.label import Neighbours, label_geometry
 from mlipilot_labels.method import (
     CONV_TOL_HARTREE,
@@ -31,7 +32,6 @@ from mlipilot_labels.method import (
     chemistry,
 )
 from mlipilot_labels.records import Geometry
-from mlipilot_labels.sampling import Sampling
 from mlipilot_labels.scf import molecule
 
 

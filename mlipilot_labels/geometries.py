@@ -20,9 +20,9 @@ from ase.data import covalent_radii
 from ase.optimize import BFGS
 
 from mlipilot.versions import versions
+from mlipilot_labels.geometry_settings import Sampling
 from mlipilot_labels.method import chemistry
 from mlipilot_labels.records import Geometry, Molecule, NoGeometryError, Scalar, rows
-from mlipilot_labels.sampling import Sampling
 
 _MAX_DRAWS = 100
 _MAX_RELAXATION_STEPS = 500

@@ -32,7 +32,7 @@ from mlipilot.audit.evidence import NAME as NAME
 from mlipilot.audit.evidence import extracts, requested_names, spools
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.places import clusters_by_record
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 

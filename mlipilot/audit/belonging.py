@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from mlipilot.audit.files import read_regular, sha256_bytes, sha256_file
 from mlipilot.audit.places import Place
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 

@@ -10,7 +10,7 @@ from mlipilot.audit.evidence import spools
 from mlipilot.audit.files import files_below
 from mlipilot.audit.leftovers import is_left_by_a_script, is_of_reports, is_staged_claim, staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import RunPaths
 
 

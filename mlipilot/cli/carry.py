@@ -37,7 +37,7 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
         observer.event("writing the report")
         report = write_report(run)
     from mlipilot.report.lineage_reading import load_lineage
-    from mlipilot.report.tables import gate_table, iteration_table
+    from mlipilot.report.terminal_tables import gate_table, iteration_table
 
     view = load_lineage(run, run.lineage(lineage))
     stdout.print(iteration_table(view))

@@ -10,7 +10,7 @@ from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, Lineage, RunDirectory, begun_lineage, existing_run, print_json
 from mlipilot.report.lineage_reading import load_lineage
 from mlipilot.report.status import iteration_dict
-from mlipilot.report.tables import iteration_panel
+from mlipilot.report.terminal_tables import iteration_panel
 
 
 def show(

@@ -23,8 +23,8 @@ from mlipilot.evaluation.results import MetricsFile
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
+from mlipilot.jobs.job_files import JobOrder, read_json, read_result
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.order import JobOrder, read_json, read_result
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line

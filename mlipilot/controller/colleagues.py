@@ -9,8 +9,8 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.lessons import lessons_of
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
+from mlipilot.controller.endpoint_memory import LedgerMemory
 from mlipilot.controller.findings import add_finding
-from mlipilot.controller.memory import LedgerMemory
 from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State

@@ -26,7 +26,7 @@ from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.paths import RunPaths
-from mlipilot.pilots.messages import prompts_digest
+from mlipilot.pilots.prompt_texts import prompts_digest
 from mlipilot.versions import versions
 
 _IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it

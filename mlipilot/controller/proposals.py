@@ -12,7 +12,7 @@ from mlipilot.audit.ledger import Ledger, of_kind
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_leftovers, publish_baseline, publish_candidate, publish_draft
-from mlipilot.controller.memory import LedgerMemory
+from mlipilot.controller.endpoint_memory import LedgerMemory
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls

@@ -12,7 +12,7 @@ from mlipilot.controller.grade import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.evaluation.scorecard import Score, Scorecard, score
-from mlipilot.jobs.order import read_json
+from mlipilot.jobs.job_files import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths
 
 

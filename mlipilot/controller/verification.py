@@ -1,12 +1,12 @@
-"""The whole of `verify` in one call: every digest (`audit/verify.py`) and every verdict (`recheck.py`).
+"""The whole of `verify` in one call: every digest (`audit/verify_digests.py`) and every verdict (`recheck.py`).
 
 What shows, merges or reproduces a run asks here: a record whose digests hold may still lie about a verdict.
 """
 
 from __future__ import annotations
 
-from mlipilot.audit.verification import Verification
-from mlipilot.audit.verify import verify_digests, verify_lineage_digests
+from mlipilot.audit.verification_result import Verification
+from mlipilot.audit.verify_digests import verify_digests, verify_lineage_digests
 from mlipilot.controller.recheck import recheck_verdicts
 from mlipilot.errors import MlipilotError
 from mlipilot.paths import LineagePaths, RunPaths

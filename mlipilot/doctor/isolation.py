@@ -31,8 +31,8 @@ from mlipilot.jobs.container_commands import (
     find_program,
     write_container_files,
 )
+from mlipilot.jobs.job_files import JobOrder
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured
-from mlipilot.jobs.order import JobOrder
 from mlipilot.programs import Answer, ask
 
 _LIMIT_S = 90

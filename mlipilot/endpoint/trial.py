@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlipilot.endpoint.parsing import Reply
-from mlipilot.endpoint.tools import object_schema, tool_entry
+from mlipilot.endpoint.tool_entries import object_schema, tool_entry
 
 TRIAL_TOOL = "report_colour"
 TRIAL_TOKENS = 512

@@ -21,7 +21,14 @@ from mlipilot.evaluation.families import Model, Prediction
 from mlipilot.evaluation.frames import TEST, bench_frames, spread
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics.accuracy import ErrorsSettings
-from mlipilot.evaluation.molecules import EQUILIBRIUM, SCAN, Molecule, Scan, read_molecules, read_scans
+from mlipilot.evaluation.reference_molecules import (
+    EQUILIBRIUM,
+    SCAN,
+    Molecule,
+    Scan,
+    read_molecules,
+    read_scans,
+)
 from mlipilot.evaluation.results import MeasurementError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mlipilot.jobs.ending import silently
-from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.job_files import JobOrder
 
 Phase = Literal["not_started", "waiting", "running", "sealed", "ended"]
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from mlipilot.audit.files import open_up, write_json
 from mlipilot.audit.manifest import is_finished
+from mlipilot.jobs.job_files import JobOrder
 from mlipilot.jobs.machine import Machine, this_machine
-from mlipilot.jobs.order import JobOrder
 
 KEPT = "kept.json"
 

@@ -23,7 +23,7 @@ from typing import Literal
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.errors import InputError
-from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.job_files import JobOrder
 
 Network = Literal["none", "seccomp", "host"]
 """How a container is kept from the network: by a namespace that has a loopback alone; by a filter of system

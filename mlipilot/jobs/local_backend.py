@@ -20,8 +20,8 @@ from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.container_commands import Container
 from mlipilot.jobs.disk_space import why_not_storable
 from mlipilot.jobs.ending import silently
+from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.late import is_sealed_at_last
-from mlipilot.jobs.order import read_order
 from mlipilot.jobs.starts import CLAIM, Withdrawn, claimant, withdraw
 
 _CANCEL_PATIENCE_S = 15.0

@@ -24,8 +24,8 @@ from mlipilot.jobs.container_commands import (
     names_inside,
     write_seccomp,
 )
+from mlipilot.jobs.job_files import Isolation, JobOrder
 from mlipilot.jobs.mounts import Mount, foreign_mounts, parse_mount
-from mlipilot.jobs.order import Isolation, JobOrder
 from mlipilot.programs import ask
 
 SCRIPT = Path(__file__).with_name("measure.sh")

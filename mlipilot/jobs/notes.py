@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlipilot.audit.files import write_atomic
+from mlipilot.jobs.job_files import Isolation, JobOrder
 from mlipilot.jobs.machine import Machine, this_machine
-from mlipilot.jobs.order import Isolation, JobOrder
 
 BEGUN, ENDED = "begun.json", "ended.json"
 _PAUSES_S = (1, 2, 4, 8, 16, 32, 60, 60, 60)  # four minutes: a disk may be full for a moment

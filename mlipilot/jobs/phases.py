@@ -27,11 +27,11 @@ from mlipilot.jobs.container_commands import (
     write_container_files,
 )
 from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
+from mlipilot.jobs.job_files import Isolation, JobOrder, read_order
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.measured import SCRIPT, isolation_of, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_begun, read_notes
-from mlipilot.jobs.order import Isolation, JobOrder, read_order
 from mlipilot.jobs.seal import Ending, NotSealedError, ending_of, is_due, refused_before, seal
 from mlipilot.jobs.starts import JobStart, may_be_sealed
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.job_settings import JobSettings
-from mlipilot.jobs.order import read_order
 from mlipilot.jobs.slurm_note import SlurmNote, read_note
 from mlipilot.jobs.spool import Spool
 

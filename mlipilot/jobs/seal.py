@@ -11,8 +11,8 @@ from mlipilot.audit.files import tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, manifest_text
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
+from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, read_result
 from mlipilot.jobs.notes import Begun, Ended
-from mlipilot.jobs.order import JobOrder, JobResult, Outcome, read_result
 
 _TIMED_OUT = (124, -9)  # of coreutils' timeout: after its TERM, after its KILL
 

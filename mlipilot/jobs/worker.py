@@ -32,10 +32,10 @@ from mlipilot.jobs.container_commands import (
     write_container_files,
 )
 from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
+from mlipilot.jobs.job_files import Isolation, JobOrder, read_order
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes
-from mlipilot.jobs.order import Isolation, JobOrder, read_order
 from mlipilot.jobs.processes import adopt_orphans, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
-from mlipilot.endpoint.tools import call_entry
+from mlipilot.endpoint.tool_entries import call_entry
 from mlipilot.endpoint.trial import TRIAL_TOOL
 from mlipilot.errors import InputError
 from mlipilot.pilots.calls import Call

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlipilot.audit.files import tree_digest
-from mlipilot.endpoint.tools import Schema, object_schema, tool_entry
+from mlipilot.endpoint.tool_entries import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis

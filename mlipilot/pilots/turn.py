@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
 from mlipilot.endpoint.parsing import Reply, ToolCall
-from mlipilot.endpoint.tools import call_entry
+from mlipilot.endpoint.tool_entries import call_entry
 from mlipilot.pilots.context import Room, fitted
-from mlipilot.pilots.messages import Nudge, first_messages, nudge
 from mlipilot.pilots.outcomes import NoProposal, Outcome, TurnInput
+from mlipilot.pilots.prompt_texts import Nudge, first_messages, nudge
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
 from mlipilot.untrusted import clip, one_line
 

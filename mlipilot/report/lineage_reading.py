@@ -19,7 +19,7 @@ from mlipilot.controller.state import Iteration, State, replay
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
-from mlipilot.jobs.order import read_json
+from mlipilot.jobs.job_files import read_json
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.successors import read_waiting
 from mlipilot.paths import JobKey, LineagePaths, RunPaths

@@ -10,7 +10,7 @@ import pytest
 
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.ledger import Ledger, read_ledger
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import RunPaths
 from tests.conftest import StandIn
 from tests.events import event

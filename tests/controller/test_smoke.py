@@ -18,7 +18,7 @@ from mlipilot.campaign.spec import dump_spec
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.smoke import smoke_fault, smoke_feedback
 from mlipilot.controller.state import State
-from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.job_files import JobOrder
 from mlipilot.paths import JobKey, RunPaths
 from tests.evaluation.conftest import config_json
 from tests.report.synthetic import make_spec

@@ -12,7 +12,7 @@ from mlipilot.audit.events import body_of
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.audit.verify import verify_digests
+from mlipilot.audit.verify_digests import verify_digests
 from mlipilot.cli.app import app
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.paths import RunPaths
 from tests.documents.blocks import block
 from tests.documents.conftest import clone, shorten

@@ -10,7 +10,7 @@ import pytest
 from mlipilot.audit.accounts import read_extract
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.ledger import Ledger, read_ledger
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import RunPaths
 from mlipilot.report.billing import load_billing
 from tests.audit.test_anchors import Campaign

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.settled import SettledRequests
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.jobs.spool import Spool
 from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm

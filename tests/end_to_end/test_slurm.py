@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.paths import RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import REPOSITORY, command, mlipilot, with_data, write_campaign

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.jobs.starts import CLAIM
 from mlipilot.paths import JobKey, RunPaths
 from tests.end_to_end.conftest import command, mlipilot, write_campaign

@@ -28,7 +28,7 @@ def main(folder: Path, work: Path) -> None:
     from mlipilot.evaluation.catalog import metrics_of
     from mlipilot.evaluation.results import MetricsFile
     from mlipilot.evaluation.scorecard import load_scorecard, score
-    from mlipilot.pilots.messages import _unit
+    from mlipilot.pilots.prompt_texts import _unit
     from mlipilot.pilots.tools import tool_schemas
     from mlipilot.report.lineage_reading import load_lineage
     from mlipilot.report.rows import gate_rows, metric_rows

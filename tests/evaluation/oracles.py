@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.families import Prediction
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.molecules import Molecule, Scan
+from mlipilot.evaluation.reference_molecules import Molecule, Scan
 
 
 class PairSprings(Calculator):  # type: ignore[misc]  # ASE has no types

@@ -14,8 +14,8 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import commands
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.container_commands import Container
+from mlipilot.jobs.job_files import JobOrder
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.order import JobOrder
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.job_files import JobOrder
 from mlipilot.jobs.job_settings import JobSettings
-from mlipilot.jobs.order import JobOrder
 from mlipilot.jobs.slurm_backend import SlurmBackend
 
 HEAD = "0123456789abcdef" * 4

@@ -12,9 +12,9 @@ import pytest
 from mlipilot.errors import PausedError
 from mlipilot.jobs import slurm_backend, spool
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.job_files import JobOrder
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.order import JobOrder
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from tests.jobs.conftest import wait
 from tests.jobs.standin_cluster import Cluster

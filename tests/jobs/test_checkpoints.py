@@ -20,9 +20,9 @@ from mlipilot.jobs.checkpoints import (
     rest_s,
     take_up,
 )
+from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import Begun
-from mlipilot.jobs.order import Isolation, JobOrder, read_result
 from mlipilot.jobs.seal import Ending, seal
 from mlipilot.jobs.starts import JobStart
 

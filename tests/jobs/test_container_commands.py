@@ -16,7 +16,7 @@ from mlipilot.jobs.container_commands import (
     environment_file,
     write_container_files,
 )
-from mlipilot.jobs.order import JobOrder
+from mlipilot.jobs.job_files import JobOrder
 
 ATTEMPT = Path("/r/lineage-0/iterations/0001/seed-1/train/attempt-1")
 

@@ -15,7 +15,7 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.jobs.container_commands import Network
-from mlipilot.jobs.order import JobOrder, JobResult, read_result
+from mlipilot.jobs.job_files import JobOrder, JobResult, read_result
 from tests.conftest import StandIn
 
 # It reads what it can, tells the names of its variables, and calls a server of the host's.

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import write_json
-from mlipilot.jobs.order import JobOrder, read_result
+from mlipilot.jobs.job_files import JobOrder, read_result
 from tests.sbatch.conftest import REPOSITORY
 from tests.waiting import wait_for_text, wait_until
 

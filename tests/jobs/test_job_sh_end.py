@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.manifest import check_manifest, is_finished
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from tests.jobs.test_job_sh import ATTEMPT, Node, node
 from tests.sbatch.conftest import REPOSITORY
 from tests.waiting import wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import is_finished
-from mlipilot.jobs.order import JobOrder, read_result
+from mlipilot.jobs.job_files import JobOrder, read_result
 from tests.jobs.test_job_sh import ATTEMPT, MakeOrder, Node, node
 from tests.waiting import wait_for_text
 

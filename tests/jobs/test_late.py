@@ -11,10 +11,10 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs import late, seal, starts
+from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import ENDED, Begun, Ended, read_notes
-from mlipilot.jobs.order import Isolation, JobOrder, read_result
 from mlipilot.jobs.seal import NotSealedError
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.starts import CLAIM, JobStart, claimant

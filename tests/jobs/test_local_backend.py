@@ -16,8 +16,8 @@ from mlipilot.audit.identity import this_process
 from mlipilot.audit.manifest import check_manifest, write_manifest
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Submission
+from mlipilot.jobs.job_files import JobOrder, read_result
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.order import JobOrder, read_result
 from mlipilot.jobs.starts import CLAIM
 from tests.jobs.conftest import submit, wait
 

@@ -13,8 +13,8 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.disk_space import NO_ROOM
+from mlipilot.jobs.job_files import JobOrder, JobResult, read_order, read_result
 from mlipilot.jobs.measured import of_host
-from mlipilot.jobs.order import JobOrder, JobResult, read_order, read_result
 from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN, main
 from mlipilot.jobs.spool import Spool
 

@@ -12,9 +12,9 @@ import pytest
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import slurm_backend
+from mlipilot.jobs.job_files import Isolation, read_result
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.notes import Begun, Ended
-from mlipilot.jobs.order import Isolation, read_result
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.jobs.starts import JobStart
 from tests.jobs.standin_cluster import Cluster

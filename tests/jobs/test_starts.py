@@ -14,8 +14,8 @@ from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.identity import this_process
 from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
 from mlipilot.jobs import starts
+from mlipilot.jobs.job_files import Isolation, JobOrder
 from mlipilot.jobs.notes import Begun
-from mlipilot.jobs.order import Isolation, JobOrder
 from mlipilot.jobs.seal import Ending, NotSealedError, seal
 from mlipilot.jobs.slurm_note import give_up
 from mlipilot.jobs.spool import Spool

@@ -26,9 +26,9 @@ from mlipilot_labels.geometries import (
     hessian_ev_per_a2,
     is_sound,
 )
+from mlipilot_labels.geometry_settings import Sampling
 from mlipilot_labels.method import one_thread
 from mlipilot_labels.records import Molecule, NoGeometryError
-from mlipilot_labels.sampling import Sampling
 
 needs_tblite = pytest.mark.skipif(find_spec("tblite") is None, reason="needs the extra qm")
 needs_rdkit = pytest.mark.skipif(find_spec("rdkit") is None, reason="needs the extra qm")

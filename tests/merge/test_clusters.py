@@ -13,7 +13,7 @@ from mlipilot.audit.evidence import requested_names, spools
 from mlipilot.audit.files import publish_new
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.merge.merging import merge_runs
 from mlipilot.paths import RunPaths
 from mlipilot.report.billing_rows import billed_notes

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mlipilot.campaign.spec import RECIPES
 from mlipilot.pilots.context import Room, fitted, history_lines, lesson_lines, recipe_texts
-from mlipilot.pilots.messages import first_messages
 from mlipilot.pilots.outcomes import TurnInput
+from mlipilot.pilots.prompt_texts import first_messages
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.untrusted import as_data
 from tests.pilots.conftest import history_entry

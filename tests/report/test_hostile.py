@@ -18,7 +18,7 @@ from mlipilot.report.markdown import code, escape, fenced, render_markdown
 from mlipilot.report.page import context
 from mlipilot.report.ranking import load_run
 from mlipilot.report.run_section import lineages_section
-from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
+from mlipilot.report.terminal_tables import gate_table, iteration_panel, iteration_table
 from mlipilot.report.view import LineageView
 from tests.report.scenarios import ESCAPES, EVIL
 from tests.report.synthetic import SyntheticRun, make_spec

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.audit.surroundings import Isolation
-from mlipilot.controller.memory import LedgerMemory
+from mlipilot.controller.endpoint_memory import LedgerMemory
 from mlipilot.endpoint.abilities import Abilities, Finding
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError
@@ -25,7 +25,7 @@ from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
 from mlipilot.report.status import iteration_dict, status_dict, status_line
 from mlipilot.report.summary import pilot_text, summary
-from mlipilot.report.tables import gate_table, iteration_panel, iteration_table
+from mlipilot.report.terminal_tables import gate_table, iteration_panel, iteration_table
 from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
 from tests.report.scenarios import small_run

@@ -16,7 +16,7 @@ from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.errors import InputError, PausedError
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.container_commands import Container
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.jobs.processes import children
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.record import read_record

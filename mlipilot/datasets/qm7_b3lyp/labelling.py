@@ -27,10 +27,10 @@ from mlipilot.datasets.qm7_b3lyp.work import (
 )
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.geometries import geometries
+from mlipilot_labels.geometry_settings import Sampling
 from mlipilot_labels.label import label_geometries
 from mlipilot_labels.method import one_thread
 from mlipilot_labels.records import Frame, Molecule, NoGeometryError, without_geometry
-from mlipilot_labels.sampling import Sampling
 
 _POLL_S = 0.5
 _LOOK_AGAIN_S = 5.0

@@ -1,4 +1,4 @@
-"""Molecules with known properties, in the files that the evaluator reads (`evaluation/molecules.py`)."""
+"""Molecules with known properties, in the files that the evaluator reads (`evaluation/reference_molecules.py`)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mlipilot_labels.sampling import Sampling
+from mlipilot_labels.geometry_settings import Sampling
 
 NOT_OF_LABELS = {"unseen_share"}
 """Options that only say what is done with labels that are there."""

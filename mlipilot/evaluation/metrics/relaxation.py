@@ -16,7 +16,7 @@ from mlipilot.evaluation.lazily import Atoms, Bench, np
 from mlipilot.evaluation.results import Measurement, MeasurementError
 
 if TYPE_CHECKING:
-    from mlipilot.evaluation.molecules import Molecule
+    from mlipilot.evaluation.reference_molecules import Molecule
 
 
 class RelaxationSettings(Settings):

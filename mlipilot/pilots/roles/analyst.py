@@ -8,7 +8,7 @@ from typing import Any
 
 from mlipilot.endpoint.exchange import Completer
 from mlipilot.pilots.context import Room, lesson_lines
-from mlipilot.pilots.messages import render
+from mlipilot.pilots.prompt_texts import render
 from mlipilot.pilots.roles.asking import Recorder, as_text, ask_role, function
 from mlipilot.untrusted import clean, clip, one_line
 

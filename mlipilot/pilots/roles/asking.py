@@ -9,7 +9,7 @@ from typing import Any
 
 from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
 from mlipilot.endpoint.parsing import Reply, ToolCall
-from mlipilot.endpoint.tools import Schema, object_schema, tool_entry
+from mlipilot.endpoint.tool_entries import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.untrusted import clip, one_line
 

@@ -24,7 +24,7 @@ from mlipilot.datasets.qm7_b3lyp import build, estimate, shipped
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.work import held
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.evaluation.molecules import read_molecules, read_scans
+from mlipilot.evaluation.reference_molecules import read_molecules, read_scans
 from mlipilot_labels.cost import label_seconds
 from mlipilot_labels.label import label_geometries
 from mlipilot_labels.records import Frame, Geometry, Molecule

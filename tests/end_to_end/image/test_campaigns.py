@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.jobs.order import Isolation, read_result
+from mlipilot.jobs.job_files import Isolation, read_result
 from tests.end_to_end.cluster import IMAGE, Site
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite

@@ -12,7 +12,7 @@ import pytest
 
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.controller.verification import verify_run
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import IMAGE, Site
 from tests.end_to_end.conftest import REPOSITORY, mlipilot

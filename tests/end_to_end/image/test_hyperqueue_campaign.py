@@ -10,7 +10,7 @@ import pytest
 
 from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.ledger import of_kind, read_ledger
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.image.conftest import MARKS, SMALL

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.jobs.order import JobResult, read_result
+from mlipilot.jobs.job_files import JobResult, read_result
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.image.conftest import MARKS, SMALL

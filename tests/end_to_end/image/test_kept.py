@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.controller.verification import verify_run
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.manifest import check_manifest
+from mlipilot.jobs.job_files import read_result
 from mlipilot.jobs.logs import job_events
-from mlipilot.jobs.order import read_result
 from mlipilot.jobs.starts import CLAIM
 from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import Site

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from tests.end_to_end.cluster import IMAGE, Site
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.image.conftest import MARKS

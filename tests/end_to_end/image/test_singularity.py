@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlipilot.jobs.order import read_result
+from mlipilot.jobs.job_files import read_result
 from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
 from tests.end_to_end.slurm_runs import state_of
 

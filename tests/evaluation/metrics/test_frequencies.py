@@ -8,7 +8,7 @@ from ase import Atoms, units
 
 from mlipilot.evaluation.metrics import frequencies
 from mlipilot.evaluation.metrics.frequencies import frequencies_per_cm
-from mlipilot.evaluation.molecules import Molecule
+from mlipilot.evaluation.reference_molecules import Molecule
 
 from ..oracles import PairSprings, bench, dimer, triangle
 

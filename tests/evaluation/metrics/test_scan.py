@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 
 from mlipilot.evaluation.metrics import scan
-from mlipilot.evaluation.molecules import Scan
+from mlipilot.evaluation.reference_molecules import Scan
 
 from ..oracles import Told
 

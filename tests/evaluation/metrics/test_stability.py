@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import nve, stability
-from mlipilot.evaluation.molecules import Molecule
+from mlipilot.evaluation.reference_molecules import Molecule
 
 from ..oracles import PairSprings, Repulsive, bench, dimer, triangle
 

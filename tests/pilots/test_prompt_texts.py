@@ -7,10 +7,10 @@ from collections.abc import Callable
 import jinja2
 import pytest
 
-from mlipilot.pilots import messages
+from mlipilot.pilots import prompt_texts
 from mlipilot.pilots.context import Room
-from mlipilot.pilots.messages import first_messages, nudge, prompts_digest
 from mlipilot.pilots.outcomes import Feedback, TurnInput
+from mlipilot.pilots.prompt_texts import first_messages, nudge, prompts_digest
 from mlipilot.pilots.tools import tool_schemas
 from tests.pilots.conftest import history_entry
 
@@ -74,7 +74,7 @@ def test_each_nudge_has_its_text() -> None:
 def test_the_digest_changes_with_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
     before = prompts_digest()
     assert before == prompts_digest()
-    monkeypatch.setattr(messages, "tool_schemas", lambda: tool_schemas()[:1])
+    monkeypatch.setattr(prompt_texts, "tool_schemas", lambda: tool_schemas()[:1])
     assert prompts_digest() != before
 
 

@@ -19,7 +19,7 @@ from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.audit.protected import differing_toolkit
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
-from mlipilot.audit.verification import Verification
+from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
 from mlipilot.paths import LineagePaths, RunPaths
 

@@ -12,7 +12,7 @@ from ase.build import molecule
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.frames import bench_frames, has_stress, read_frames, spread
-from mlipilot.evaluation.molecules import read_molecules, read_scans
+from mlipilot.evaluation.reference_molecules import read_molecules, read_scans
 
 
 def equilibrium(**info: Any) -> list[Atoms]:

@@ -11,7 +11,7 @@ import pytest
 from mlipilot.audit.events import body_of
 from mlipilot.audit.events.proposing import EndpointProbed
 from mlipilot.audit.ledger import Ledger
-from mlipilot.controller.memory import LedgerMemory
+from mlipilot.controller.endpoint_memory import LedgerMemory
 from mlipilot.controller.state import State, replay
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
