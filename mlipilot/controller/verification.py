@@ -1,4 +1,4 @@
-"""The whole of `verify` in one call: every digest (`audit/verify_digests.py`) and every verdict (`recheck.py`).
+"""The whole of `verify` in one call: all digests (`audit/verify_digests.py`) and verdicts (`recheck.py`).
 
 What shows, merges or reproduces a run asks here: a record whose digests hold may still lie about a verdict.
 """

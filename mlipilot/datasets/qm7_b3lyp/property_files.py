@@ -1,4 +1,4 @@
-"""Molecules with known properties, in the files that the evaluator reads (`evaluation/reference_molecules.py`)."""
+"""Molecules with known properties, as the evaluator reads them (`evaluation/reference_molecules.py`)."""
 
 from __future__ import annotations
 
