@@ -22,6 +22,7 @@ from ase.optimize import BFGS
 
 from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, write_manifest
+from mlipilot.datasets.base import PROVENANCE
 from mlipilot.datasets.qm7_b3lyp import embedded, shipped
 from mlipilot.datasets.qm7_b3lyp.property_files import Minimum, Point, Reference, Scan
 from mlipilot.datasets.qm7_b3lyp.work import read_frames, read_plan
@@ -134,7 +135,7 @@ def pack(work: Path, reference_path: Path) -> None:
     write_atomic(shipped.FOLDER / shipped.REFERENCE, reference_path.read_bytes())
     spent = sum(float(frame.label.get("cpu_seconds", 0)) for frame in frames)
     write_json(
-        shipped.FOLDER / shipped.PROVENANCE,
+        shipped.FOLDER / PROVENANCE,
         {
             "options": plan.options,
             "method": method_record(),

@@ -8,6 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 JobKind = Literal["smoke", "train", "evaluate", "sealed"]
+SPEC, SCORECARD = "campaign.lock.yaml", "scorecard.yaml"
+"""Files of a run."""
+ORDER, CLAIM, RESULT, STDOUT, STDERR = "job.json", "worker.json", "result.json", "stdout.log", "stderr.log"
+"""Files of an attempt, in its directory."""
+METRICS, CURVES = "metrics.json", "curves.npz"
+"""Files of an evaluation, in its attempt's `output/`."""
+RECIPE = "recipe.yaml"
+"""What a recipe is set by, in its directory."""
+PATCH, HYPOTHESIS = "patch.diff", "hypothesis.yaml"
+"""Files of an iteration and of a draft, in its directory."""
 
 
 @dataclass(frozen=True, order=True)
@@ -29,116 +39,64 @@ class JobKey:
         return f"{self.iteration:04d}/seed-{self.seed}/{self.kind}"
 
 
+class _Below:
+    """The path of one file or folder of a run or a lineage, by its name there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: RunPaths | LineagePaths, _: type) -> Path:
+        return owner.root / self.name
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """The files that the lineages of a run share."""
 
     root: Path
 
-    @property
-    def spec(self) -> Path:
-        """The resolved campaign, as it was when the run began."""
-        return self.root / "campaign.lock.yaml"
-
-    @property
-    def scorecard(self) -> Path:
-        """The run's own copy of the scorecard."""
-        return self.root / "scorecard.yaml"
-
-    @property
-    def recipe(self) -> Path:
-        """The recipe that the run starts from (iteration 0)."""
-        return self.root / "recipe"
-
-    @property
-    def data(self) -> Path:
-        """The data set: `train/`, `test/`, `sealed/`, `reference.json`, `provenance.json`."""
-        return self.root / "data"
-
-    @property
-    def protected(self) -> Path:
-        """SHA-256 of every protected file, by name."""
-        return self.root / "protected.json"
-
-    @property
-    def image_digest(self) -> Path:
-        """SHA-256 of the image that every job of the run must use; absent for a run without one."""
-        return self.root / "image.sha256"
-
-    def resuming(self, lineage: int = 0) -> str:
-        """What a person types to go on with a lineage: a run with an image goes on inside it, by Slurm."""
-        if self.image_digest.exists():
-            return "`sbatch` of its campaign's sbatch file"
-        return f"`mlipilot resume {self.root}{f' --lineage {lineage}' if lineage else ''}`"
-
-    @property
-    def spool(self) -> Path:
-        """Requests to the host's submitter and what it answered."""
-        return self.root / "spool"
-
-    @property
-    def endpoint(self) -> Path:
-        """Where an endpoint that belongs to the run says what its address is; holds a token, mode 0600."""
-        return self.root / "endpoint.json"
-
-    @property
-    def findings(self) -> Path:
-        """The lessons that lineages share."""
-        return self.root / "findings.jsonl"
-
-    @property
-    def findings_lock(self) -> Path:
-        """Held while a finding is appended."""
-        return self.root / ".findings.lock"
-
-    @property
-    def prepare_lock(self) -> Path:
-        """Held by the one of several lineages that prepares the run."""
-        return self.root / ".prepare.lock"
-
-    @property
-    def spool_mark(self) -> Path:
-        """Which spool the submitter has served: one that somebody deleted is made again."""
-        return self.root / ".spool"
-
-    @property
-    def merged(self) -> Path:
-        """What the submitters of other runs left, whose lineages were copied here: a folder for each run."""
-        return self.root / "merged"
-
-    @property
-    def merging(self) -> Path:
-        """Where lineages that are being copied lie until they are whole."""
-        return self.root / ".merging"
-
-    @property
-    def report_lock(self) -> Path:
-        """Held by the one of several lineages that writes the report."""
-        return self.root / ".report.lock"
-
-    @property
-    def report_html(self) -> Path:
-        """The report to open in a browser, in one file."""
-        return self.root / "report.html"
+    spec = _Below(SPEC)
+    """The resolved campaign, as it was when the run began."""
+    scorecard = _Below(SCORECARD)
+    """The run's own copy of the scorecard."""
+    recipe = _Below("recipe")
+    """The recipe that the run starts from (iteration 0)."""
+    data = _Below("data")
+    """The data set: `train/`, `test/`, `sealed/`, `reference.json`, `provenance.json`."""
+    protected = _Below("protected.json")
+    """SHA-256 of every protected file, by name."""
+    image_digest = _Below("image.sha256")
+    """SHA-256 of the image that every job of the run must use; absent for a run without one."""
+    spool = _Below("spool")
+    """Requests to the host's submitter and what it answered."""
+    endpoint = _Below("endpoint.json")
+    """Where an endpoint that belongs to the run says what its address is; holds a token, mode 0600."""
+    findings = _Below("findings.jsonl")
+    """The lessons that lineages share."""
+    findings_lock = _Below(".findings.lock")
+    """Held while a finding is appended."""
+    prepare_lock = _Below(".prepare.lock")
+    """Held by the one of several lineages that prepares the run."""
+    spool_mark = _Below(".spool")
+    """Which spool the submitter has served: one that somebody deleted is made again."""
+    merged = _Below("merged")
+    """What the submitters of other runs left, whose lineages were copied here: a folder for each run."""
+    merging = _Below(".merging")
+    """Where lineages that are being copied lie until they are whole."""
+    report_lock = _Below(".report.lock")
+    """Held by the one of several lineages that writes the report."""
+    report_html = _Below("report.html")
+    """The report to open in a browser, in one file."""
+    report_md = _Below("report.md")
+    """The same report as Markdown; its pictures are in `figures/`."""
+    figures = _Below("figures")
+    """The report's pictures."""
+    export = _Below("export")
+    """The incumbent as a file that MACE's own calculator loads."""
 
     def lineage_html(self, number: int) -> Path:
         """The page of one lineage of several, beside the run's."""
         return self.root / f"report-lineage-{number}.html"
-
-    @property
-    def report_md(self) -> Path:
-        """The same report as Markdown; its pictures are in `figures/`."""
-        return self.root / "report.md"
-
-    @property
-    def figures(self) -> Path:
-        """The report's pictures."""
-        return self.root / "figures"
-
-    @property
-    def export(self) -> Path:
-        """The incumbent as a file that MACE's own calculator loads."""
-        return self.root / "export"
 
     def lineage(self, number: int = 0) -> LineagePaths:
         """The files of one lineage."""
@@ -153,6 +111,12 @@ class RunPaths:
         found = [self.root / name for name in names if re.fullmatch("lineage-[0-9]+", name)]
         return [LineagePaths(path) for path in sorted(found, key=lambda path: int(path.name[8:]))]
 
+    def resuming(self, lineage: int = 0) -> str:
+        """What a person types to go on with a lineage: a run with an image goes on inside it, by Slurm."""
+        if self.image_digest.exists():
+            return "`sbatch` of its campaign's sbatch file"
+        return f"`mlipilot resume {self.root}{f' --lineage {lineage}' if lineage else ''}`"
+
 
 @dataclass(frozen=True)
 class LineagePaths:
@@ -160,44 +124,31 @@ class LineagePaths:
 
     root: Path
 
+    ledger = _Below("ledger.jsonl")
+    """The hash-chained events."""
+    transcript = _Below("transcript.jsonl")
+    """Each request to and reply from the pilot's endpoint."""
+    draft = _Below("draft")
+    """The recipe that the pilot is editing now; gone when its turn ends."""
+    controller = _Below("controller")
+    """The controller's lock, and the claims of all that carried the lineage, by epoch."""
+    cancel = _Below("cancel")
+    """A request to stop; its presence is the message."""
+    incumbent = _Below("incumbent")
+    """A link to the incumbent's iteration."""
+
     @property
     def number(self) -> int:
         """Which lineage of the run."""
         return int(self.root.name.removeprefix("lineage-"))
 
-    @property
-    def ledger(self) -> Path:
-        """The hash-chained events."""
-        return self.root / "ledger.jsonl"
-
-    @property
-    def transcript(self) -> Path:
-        """Each request to and reply from the pilot's endpoint."""
-        return self.root / "transcript.jsonl"
-
-    @property
-    def draft(self) -> Path:
-        """The recipe that the pilot is editing now; gone when its turn ends."""
-        return self.root / "draft"
-
-    @property
-    def controller(self) -> Path:
-        """The controller's lock, and the claims of all that carried the lineage, by epoch."""
-        return self.root / "controller"
-
-    @property
-    def cancel(self) -> Path:
-        """A request to stop; its presence is the message."""
-        return self.root / "cancel"
-
-    @property
-    def incumbent(self) -> Path:
-        """A link to the incumbent's iteration."""
-        return self.root / "incumbent"
-
     def iteration(self, number: int) -> Path:
         """All that belongs to one hypothesis."""
         return self.root / "iterations" / f"{number:04d}"
+
+    def verdict(self, number: int) -> Path:
+        """What was judged of the candidate, and why."""
+        return self.iteration(number) / "verdict.json"
 
     def recipe(self, number: int) -> Path:
         """The candidate's recipe."""
@@ -231,4 +182,4 @@ class LineagePaths:
 
     def metrics(self, key: JobKey, attempt: int) -> Path:
         """What the evaluator measured."""
-        return self.attempt(key, attempt) / "output" / "metrics.json"
+        return self.attempt(key, attempt) / "output" / METRICS

@@ -26,11 +26,23 @@ def load_yaml(path: Path) -> Any:
     except PermissionError:
         raise  # the command line says whose the file is, and what helps
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", file=path) from None
+        raise InputError(f"cannot be read: {error}", file=path, mend="name a text file in UTF-8") from None
     try:
         return parse_yaml(text, with_places=True)
     except NotYamlError as error:
-        raise InputError(f"not YAML: {error.problem}", file=path, line=error.line) from None
+        mend = "correct this line, or one before it"
+        raise InputError(f"not YAML: {error.problem}", file=path, line=error.line, mend=mend) from None
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Key (a dotted path) and value (YAML) of a `--set KEY=VALUE`. Raises InputError."""
+    key, equals, value = text.partition("=")
+    if not (equals and all(key.strip().split("."))):
+        raise InputError(f"--set {text}: KEY=VALUE is expected", mend="give it as in --set name=x")
+    try:
+        return key.strip(), parse_yaml(value)
+    except NotYamlError:
+        raise InputError(f"--set {text}: the value is not YAML", mend="give a text in quotes") from None
 
 
 def load_yaml_model(path: Path, model: type[Model]) -> Model:

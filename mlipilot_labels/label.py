@@ -10,12 +10,7 @@ import numpy as np
 
 from mlipilot_labels import gpu_labels
 from mlipilot_labels.gradient import gradient
-from mlipilot_labels.method import (
-    EV_PER_A_PER_HARTREE_PER_BOHR,
-    EV_PER_HARTREE,
-    chemistry,
-    method_record,
-)
+from mlipilot_labels.method import EV_PER_A_PER_HARTREE_PER_BOHR, EV_PER_HARTREE, chemistry, method_record
 from mlipilot_labels.records import DECIMALS, Frame, Geometry, Molecule, Scalar, rows
 from mlipilot_labels.scf import Converged, converge, molecule
 

@@ -117,15 +117,22 @@ shown_script() { # the user's name of it, for messages
   printf '%s' "${path#"$root"/}"
 }
 
-# `KIND` of the records is sought as the ledger writes it; inside a body's texts its quotes would be escaped.
+# A record is a line of canonical JSON, and its kind stands in the end of that. No text in its body can hold such an end:
+# there every quote is escaped.
+record_of() { # record_of KINDS: the expression that the ends of their records match
+  local sha256='"[0-9a-f]{64}"'
+  printf '%s' ",\"hash\":$sha256,\"kind\":\"($1)\",\"prev\":$sha256,\"seq\":[0-9]+,\"time\":\"[^\"]*\"\}\$"
+}
+
 count_progress() { # how many records of the ledger say that the lineage got on
-  local count
-  count=$(grep -cvE '"kind":"(resumed|paused|ledger_repaired|cancelled)"' "$run/lineage-$lineage/ledger.jsonl" 2>/dev/null)
-  printf '%d' "${count:-0}"
+  LC_ALL=C grep -aE "$(record_of '[a-z_]+')" "$run/lineage-$lineage/ledger.jsonl" 2>/dev/null |
+    LC_ALL=C grep -acvE "$(record_of 'resumed|paused|ledger_repaired|cancelled|heard|endpoint_probed')"
 }
 
 ended_for_a_while() { # whether the lineage's last word is a pause that time or another start can mend
-  [[ $(tail -n 1 "$run/lineage-$lineage/ledger.jsonl" 2>/dev/null) =~ \"mends_by_itself\":true.*\"kind\":\"paused\" ]]
+  local pause
+  pause="^\{\"body\":\{\"mends_by_itself\":true[,}].*$(record_of paused)"
+  [[ $(tail -n 1 "$run/lineage-$lineage/ledger.jsonl" 2>/dev/null) =~ $pause ]]
 }
 
 check_generations() { # a lineage that does not get on is not carried on for ever

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlipilot.audit.files import read_regular
-from mlipilot.paths import RunPaths
 from mlipilot.programs import ask, slurm_environment
 
 _PATIENCE_S = 120
@@ -78,13 +77,8 @@ def this_cluster() -> str | None:
     return told[1] if told else None
 
 
-def read_extract(run: RunPaths) -> Extract | None:
-    """What the run's submitter left in the spool; None where there is nothing of the kind."""
-    return extract_in(run.spool)
-
-
 def extract_in(spool: Path) -> Extract | None:
-    """The same of any submitter's folder."""
+    """What a run's submitter left in its spool; None where there is nothing of the kind."""
     try:
         text = read_regular(spool / EXTRACT, MOST_BYTES).decode("utf-8", errors="replace")
     except OSError:

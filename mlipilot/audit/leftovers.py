@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from mlipilot.audit.files import files_below
+from mlipilot.paths import CLAIM
 
 _STAGED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `audit/files.py` names what is not whole yet
-_CLAIM = "worker.json"
 _OF_SCRIPTS = re.compile(
     r"(image\.sha256|\.endpoint)\.[0-9]{1,10}|\.\.spool"
 )  # as sbatch/ does, by process id
@@ -37,7 +37,7 @@ def is_staged_claim(path: Path) -> bool:
     It is not staged in the attempt, which another worker may be sealing.
     """
     match = _STAGED.fullmatch(path.name)
-    if match is None or match[1] != _CLAIM or not any(path.parent.glob("attempt-*/")):
+    if match is None or match[1] != CLAIM or not any(path.parent.glob("attempt-*/")):
         return False
     return _is_regular(path) or not (path.is_symlink() or path.exists())
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mlipilot.audit.events.running import CampaignStarted, Resumed
-from mlipilot.audit.ledger import Record, of_kind
+from mlipilot.audit.ledger import Record
 from mlipilot.untrusted import one_line
 
 
@@ -30,11 +30,6 @@ class Place(NamedTuple):
     def of(cls, session: CampaignStarted | Resumed) -> Place:
         """Where a controller took the lineage up, which another machine may have written."""
         return cls(session.cluster or None, session.run or None)
-
-
-def place_at_start(records: Iterable[Record]) -> Place:
-    """Where the lineage was begun."""
-    return next((Place.of(started) for _, started in of_kind(records, CampaignStarted)), Place())
 
 
 def clusters_by_record(records: Iterable[Record]) -> list[str | None]:

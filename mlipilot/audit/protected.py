@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mlipilot.audit.files import files_below, sha256_file
+from mlipilot.paths import RunPaths
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -24,10 +25,11 @@ def package_files() -> dict[str, Path]:
 
 def hash_protected(run: Path) -> dict[str, str]:
     """SHA-256 of every protected file by name: the toolkit; the run's spec, scorecard, recipe and data."""
+    paths = RunPaths(run)
     named = {
         f"run/{path.relative_to(run).as_posix()}": path
-        for part in ("campaign.lock.yaml", "scorecard.yaml", "recipe", "data")
-        for path in ([run / part] if (run / part).is_file() else files_below(run / part))
+        for part in (paths.spec, paths.scorecard, paths.recipe, paths.data)
+        for path in ([part] if part.is_file() else files_below(part))
     }
     return {name: sha256_file(path) for name, path in sorted((package_files() | named).items())}
 

@@ -21,7 +21,7 @@ from mlipilot.audit.protected import differing_toolkit
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
-from mlipilot.paths import LineagePaths, RunPaths
+from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
 
 
 def verify_digests(run: RunPaths) -> Verification:
@@ -139,8 +139,8 @@ def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Veri
     for record, proposed in of_kind(records, Proposed):
         directory = lineage.iteration(proposed.iteration)
         where = _where(lineage, record)
-        found.expect(directory / "patch.diff", proposed.patch_sha256, where)
-        found.expect(directory / "hypothesis.yaml", proposed.hypothesis_sha256, where)
+        found.expect(directory / PATCH, proposed.patch_sha256, where)
+        found.expect(directory / HYPOTHESIS, proposed.hypothesis_sha256, where)
         recipe = lineage.recipe(proposed.iteration)
         if tree_digest(recipe) != proposed.recipe_digest:
             found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {where})")

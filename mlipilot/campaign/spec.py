@@ -27,8 +27,7 @@ from mlipilot.nearness import did_you_mean
 from mlipilot.paths import RunPaths
 from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.space import Space
-from mlipilot.yaml_io import line_of, load_yaml, validate
-from mlipilot.yaml_text import NotYamlError, parse_yaml
+from mlipilot.yaml_io import line_of, load_yaml, read_setting, validate
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 RUN_FORMAT = 1
@@ -279,17 +278,11 @@ def _overlay(base: CommentedMap, override: CommentedMap) -> CommentedMap:
 
 
 def _apply_override(data: CommentedMap, override: str) -> None:
-    key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
-        raise InputError(f"--set {override!r}: give it as dotted.key=value")
-    try:
-        value = parse_yaml(text)
-    except NotYamlError:
-        raise InputError(f"--set {override!r}: the value is not YAML") from None
+    key, value = read_setting(override)
+    parts = key.split(".")
     for part in parts[:-1]:
         data = data.setdefault(part, CommentedMap())
         if not isinstance(data, CommentedMap):
-            raise InputError(f"--set {override!r}: {part!r} is not a mapping")
+            raise InputError(f"--set {override}: {part} is not a mapping", mend=f"give {part} a whole value")
     data[parts[-1]] = value
     (data.lc.data or {}).pop(parts[-1], None)  # the file's line says something else

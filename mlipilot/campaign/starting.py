@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlipilot.audit.files import sha256_file, write_atomic
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.campaign.spec import load_campaign
+from mlipilot.datasets.base import read_provenance
 from mlipilot.errors import InputError
 
 FINITE_DIFFERENCE = {
@@ -78,7 +79,7 @@ def _provenance(data: Path) -> dict[str, Any]:
         raise InputError("there is no sealed data set", file=data, mend="`mlipilot data import` makes one")
     if problems := check_manifest(data):
         raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
-    provenance: dict[str, Any] = json.loads((data / "provenance.json").read_text(encoding="utf-8"))
+    provenance = read_provenance(data)
     if provenance.get("dataset") != "imported":
         raise InputError(
             f"this is the data set {provenance.get('dataset')}, which was not imported",

@@ -39,22 +39,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("status")(status.status)
-app.command("show")(show.show)
-app.command("report")(report.report)
-app.command("verify")(verify.verify)
-app.command("merge")(merge.merge)
-app.command("reproduce")(reproduce.reproduce)
-app.command("resume")(resume.resume)
-app.command("cancel")(cancel.cancel)
-app.command("unlock")(unlock.unlock)
-app.command("evaluate")(evaluate.evaluate)
-app.command("doctor")(doctor.doctor)
+for verb in (
+    *(run.run, plan.plan, status.status, show.show, report.report, verify.verify, merge.merge),
+    *(reproduce.reproduce, resume.resume, cancel.cancel, unlock.unlock, evaluate.evaluate, doctor.doctor),
+    *(init.init, endpoint.endpoint),
+):
+    app.command()(verb)
 app.add_typer(data.app, name="data")
-app.command("init")(init.init)
-app.command("endpoint")(endpoint.endpoint)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
     """
     signal.signal(signal.SIGTERM, _interrupt)
     with ConsoleObserver() as observer:
-        if unattended and _is_over(run, lineage):
+        if unattended and replay(read_ledger(run.lineage(lineage).ledger)).finished is not None:
             observer.event(f"lineage {lineage} of {run.root} is over already: nothing to do")
             return
         try:
@@ -45,11 +45,6 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
     stdout.print(f"report: {report}", soft_wrap=True)
     if state.incumbent is None:
         raise CheckFailedError(f"the campaign ended without a measured model: {state.finished}")
-
-
-def _is_over(run: RunPaths, lineage: int) -> bool:
-    path = run.lineage(lineage).ledger
-    return path.exists() and replay(read_ledger(path)).finished is not None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -97,12 +97,8 @@ class ConsoleObserver:
 
 
 def _style(text: str) -> str:
-    for word, style in (
-        ("accepted", "green"),
-        ("reverted", "yellow"),
-        ("invalid", "red"),
-        ("warning", "yellow"),
-    ):
+    styles = {"accepted": "green", "reverted": "yellow", "invalid": "red", "warning": "yellow"}
+    for word, style in styles.items():
         if f" {word}" in text or text.startswith(word):
             return style
     return "red" if text.startswith("paused") else ""

@@ -19,7 +19,7 @@ from mlipilot.datasets.base import check_new, check_same, read_provenance
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.nearness import did_you_mean
-from mlipilot.yaml_text import NotYamlError, parse_yaml
+from mlipilot.yaml_io import read_setting
 
 _SHOWN = 5
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
@@ -50,7 +50,7 @@ def build(
 ) -> None:
     """Build a data set, deterministically from its seed, with provenance and a manifest."""
     options = _options(name, seed, qm7, settings)
-    target = _target(name, output)
+    target = (output or Path("data") / name).resolve()
     to_lay_out = _labelled(name, options) if lay_out else None
     was_there = is_finished(target)
     if was_there:
@@ -149,10 +149,6 @@ def status(work: Work, as_json: AsJson = False) -> None:
     stdout.print("\n".join([line, *_lacking(made.without_label)]), soft_wrap=True, markup=False)
 
 
-def _target(name: str, output: Path | None) -> Path:
-    return (output or Path("data") / name).resolve()
-
-
 def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] | None) -> BaseModel:
     """The options of a data set. Raises InputError naming the wrong one."""
     if name not in DATASETS:
@@ -160,7 +156,7 @@ def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] 
     values: dict[str, Any] = {} if seed is None else {"seed": seed}
     if qm7 is not None:
         values |= {"source": "qm7", "qm7": str(qm7.resolve())}
-    values |= dict(_setting(text) for text in settings or [])
+    values |= dict(read_setting(text) for text in settings or [])
     try:
         options = DATASETS[name].options.model_validate(values)
     except ValidationError as error:
@@ -177,19 +173,10 @@ def _wrong_option(name: str, error: ValidationError) -> InputError:
     fault = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] != "extra_forbidden":
-        return InputError(f"{name}: {key}: {fault['msg']}" if key else f"{name}: {fault['msg']}")
+        where = f"{name}: {key}" if key else name
+        return InputError(f"{where}: {fault['msg']}", mend="correct what --set, --seed or --qm7 gives")
     keys = list(DATASETS[name].options.model_fields)
     return InputError(f"{name} has no option {key!r}", mend=did_you_mean(key, keys, "its options are"))
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set {text}: KEY=VALUE is expected")
-    try:
-        return key, parse_yaml(value)
-    except NotYamlError:
-        raise InputError(f"--set {text}: the value is not YAML") from None
 
 
 def _labelled(name: str, options: BaseModel) -> Qm7B3lypOptions:

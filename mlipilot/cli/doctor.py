@@ -35,7 +35,9 @@ def doctor(
 ) -> None:
     """Check Slurm, Apptainer, the image, the filesystem, the GPU and the endpoint; say how to mend each."""
     if campaign is None and (profile or overrides):
-        raise InputError("--profile and --set are of a campaign, and none is given")
+        raise InputError(
+            "--profile and --set are of a campaign, and none is given", mend="name CAMPAIGN.yaml, too"
+        )
     spec = (
         load_campaign(campaign, profile.value if profile else None, overrides or ()).spec
         if campaign

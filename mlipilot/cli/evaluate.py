@@ -19,6 +19,7 @@ from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.results import REFUSED, MetricsFile
 from mlipilot.evaluation.scorecard import Profile, load_scorecard, score
 from mlipilot.jobs.commands import evaluate_argv, job_environment
+from mlipilot.paths import METRICS
 
 
 def evaluate(
@@ -70,4 +71,4 @@ def _measure(model: Path, data: Path, scorecard: Path, profile: Profile, output:
         raise typer.Exit(status)  # the evaluator has said why
     if status not in (0, REFUSED):
         raise CheckFailedError(f"the evaluator ended with status {status}; its words are above")
-    return output / "metrics.json"
+    return output / METRICS

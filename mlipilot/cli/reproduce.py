@@ -50,7 +50,7 @@ def reproduce(
 ) -> None:
     """Rebuild data, train and evaluate one iteration again; exit status 1 where it does not agree."""
     if incumbent and iteration is not None:
-        raise InputError(f"--incumbent and --iteration {iteration} name two things: give one of them")
+        raise InputError(f"--incumbent and --iteration {iteration} name two things", mend="give one of them")
     paths = existing_run(run)
     # A reproduction leaves no job behind: `kill` ends it as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

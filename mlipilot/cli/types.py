@@ -46,11 +46,7 @@ def existing_run(path: Path) -> RunPaths:
     """The run in `path`. Raises InputError when it is none."""
     run = RunPaths(path.resolve())
     if not run.spec.is_file():
-        near = (
-            sorted(p.parent.name for p in path.parent.glob(f"*/{run.spec.name}"))
-            if path.parent.is_dir()
-            else []
-        )
+        near = sorted(p.parent.name for p in path.parent.glob(f"*/{run.spec.name}"))
         mend = f"the runs beside it are: {', '.join(near)}" if near else "begin one with `mlipilot run`"
         raise InputError("there is no run here", file=path, mend=mend)
     return run

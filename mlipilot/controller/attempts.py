@@ -26,7 +26,7 @@ from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.job_files import JobOrder, read_json, read_result
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.slurm_backend import SlurmBackend
-from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.paths import METRICS, ORDER, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 
@@ -196,7 +196,7 @@ class Attempts:
     def _refusal(attempt: Path) -> str | None:
         """Why the evaluator refused a hand-over, if it did."""
         try:
-            found = MetricsFile.model_validate(read_json(attempt / "output" / "metrics.json"))
+            found = MetricsFile.model_validate(read_json(attempt / "output" / METRICS))
         except ValueError:  # there is none, or a training wrote what is none
             return None
         return one_line(f"the hand-over was refused: {found.refused}") if found.refused else None
@@ -207,7 +207,7 @@ class Attempts:
         for key, attempt in state.in_flight():
             directory = self.lineage.attempt(key, attempt.number)
             fraction, text = logs.progress(directory)
-            order = directory / "job.json"
+            order = directory / ORDER
             elapsed_s = time.time() - order.stat().st_mtime if order.exists() else 0.0
             shown.append(JobProgress(key.text, fraction, text, elapsed_s))
         return shown

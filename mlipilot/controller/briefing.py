@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation.catalog import metrics_of
 from mlipilot.evaluation.scorecard import Scorecard
 from mlipilot.jobs.logs import job_events
-from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.paths import PATCH, STDERR, STDOUT, JobKey, LineagePaths, RunPaths
 from mlipilot.pilots.outcomes import Feedback, TurnInput, log_key
 from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, SEARCHES
 from mlipilot.pilots.sampling import Search
@@ -27,20 +28,18 @@ from mlipilot.untrusted import clean
 _MOST_LESSONS = 50
 
 
+@dataclass(eq=False)
 class Briefing:
     """Turns of one lineage, as far as its pilot may see."""
 
-    def __init__(
-        self,
-        run: RunPaths,
-        lineage: LineagePaths,
-        spec: CampaignSpec,
-        card: Scorecard,
-        measurements: Measurements,
-    ) -> None:
-        self.run, self.lineage, self.spec, self.card = run, lineage, spec, card
-        self.measurements = measurements
-        self.tried = TriedRecipes(lineage)
+    run: RunPaths
+    lineage: LineagePaths
+    spec: CampaignSpec
+    card: Scorecard
+    measurements: Measurements
+
+    def __post_init__(self) -> None:
+        self.tried = TriedRecipes(self.lineage)
 
     def turn(
         self, iteration: int, state: State, draft: Path, incumbent: Path, heard: Heard | None
@@ -99,7 +98,7 @@ class Briefing:
 
     def diff(self, iteration: Iteration) -> str:
         """What the candidate, or the newest draft where there is none, changes in its incumbent's recipe."""
-        patch = self._place(iteration) / "patch.diff"
+        patch = self._place(iteration) / PATCH
         return patch.read_text(encoding="utf-8") if patch.exists() else ""
 
     def parameters(self, iteration: Iteration) -> dict[str, Scalar]:
@@ -155,7 +154,7 @@ class Briefing:
                 directory = self.lineage.attempt(key, attempts[-1].number)
                 said = any(e["event"] == "failed" for e in job_events(directory))
                 silent_failure = attempts[-1].outcome == "failed" and not said
-                name = "stderr.log" if silent_failure else "stdout.log"
+                name = STDERR if silent_failure else STDOUT
                 found[log_key(key.iteration, key.seed)] = directory / name
         return found
 

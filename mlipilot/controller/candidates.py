@@ -9,22 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.files import (
-    files_below,
-    fsync_directory,
-    sha256_file,
-    tree_digest,
-    write_atomic,
-)
+from mlipilot.audit.files import files_below, fsync_directory, sha256_file, tree_digest, write_atomic
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.errors import PausedError
+from mlipilot.paths import HYPOTHESIS, PATCH
 
 _DIGESTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "recipe": ("recipe_digest", tree_digest),
-    "patch.diff": ("patch_sha256", sha256_file),
-    "hypothesis.yaml": ("hypothesis_sha256", sha256_file),
+    PATCH: ("patch_sha256", sha256_file),
+    HYPOTHESIS: ("hypothesis_sha256", sha256_file),
 }
 """What a candidate consists of, and how a ledger record vouches for it."""
 
@@ -54,7 +49,7 @@ def publish_candidate(final: Path, draft: Path, recorded: Mapping[str, Any]) -> 
             )
     with _publishing(final) as staging:
         copy_recipe(draft / "recipe", staging / "recipe")
-        for name in ("patch.diff", "hypothesis.yaml"):
+        for name in (PATCH, HYPOTHESIS):
             write_atomic(staging / name, (draft / name).read_bytes())
     return {key: recorded[key] for key in ("title", "hypothesis", *(key for key, _ in _DIGESTS.values()))}
 
@@ -73,8 +68,8 @@ def _publishing(final: Path) -> Iterator[Path]:
 def _built(directory: Path, recipe: Path, before: Path, hypothesis: dict[str, Any] | None) -> dict[str, Any]:
     """Write recipe, patch and hypothesis (None: the baseline's); returns what a record says of them."""
     copy_recipe(recipe, directory / "recipe")
-    write_atomic(directory / "patch.diff", recipe_diff(before, recipe))
-    write_atomic(directory / "hypothesis.yaml", dump_yaml(hypothesis or {"title": "baseline"}))
+    write_atomic(directory / PATCH, recipe_diff(before, recipe))
+    write_atomic(directory / HYPOTHESIS, dump_yaml(hypothesis or {"title": "baseline"}))
     title = "baseline" if hypothesis is None else hypothesis["title"]
     digests = {key: digest(directory / name) for name, (key, digest) in _DIGESTS.items()}
     return {"title": title, "hypothesis": hypothesis} | digests

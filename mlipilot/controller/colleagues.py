@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 
 from mlipilot.audit.events.proposing import Lesson, Reviewed
@@ -26,22 +27,18 @@ from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
 from mlipilot.pilots.roles.reviewer import Review, ReviewInput, review
 
 
+@dataclass(eq=False)
 class Colleagues:
     """Asks the roles of one lineage and writes down what they say."""
 
-    def __init__(
-        self,
-        run: RunPaths,
-        lineage: LineagePaths,
-        spec: CampaignSpec,
-        ledger: Ledger,
-        briefing: Briefing,
-        transcript: Transcript,
-        recording: Recording | None = None,
-    ) -> None:
-        self.run, self.lineage, self.spec, self.ledger = run, lineage, spec, ledger
-        self.briefing, self.transcript, self.recording = briefing, transcript, recording
-        self._endpoints: dict[Role, Endpoint] = {}
+    run: RunPaths
+    lineage: LineagePaths
+    spec: CampaignSpec
+    ledger: Ledger
+    briefing: Briefing
+    transcript: Transcript
+    recording: Recording | None = None
+    _endpoints: dict[Role, Endpoint] = field(default_factory=dict, init=False)
 
     def review(self, iteration: int, revision: int, state: State) -> str:
         """Have a draft looked at; returns what came of it. Raises PausedError."""

@@ -205,15 +205,13 @@ class Controller:
             case steps.AskPilot(iteration):
                 self._check_protected()
                 self.observer.event(f"iteration {iteration}: asking the pilot")
-                self.observer.event(f"iteration {iteration}: {self.proposals.ask(iteration, state)}")
+                self._tell(iteration, self.proposals.ask(iteration, state))
             case steps.AskReviewer(iteration, revision):
-                said = self.colleagues.review(iteration, revision, state)
-                self.observer.event(f"iteration {iteration}: {said}")
+                self._tell(iteration, self.colleagues.review(iteration, revision, state))
             case steps.AcceptDraft(iteration, revision):
-                said = self.proposals.accept(iteration, revision)
-                self.observer.event(f"iteration {iteration}: {said}")
+                self._tell(iteration, self.proposals.accept(iteration, revision))
             case steps.DropDraft(iteration, reason):
-                self.observer.event(f"iteration {iteration}: {self.proposals.drop(iteration, reason)}")
+                self._tell(iteration, self.proposals.drop(iteration, reason))
             case steps.SubmitJob(key, attempt):
                 self._check_protected()
                 # The intent alone: what is in flight is started, all together, before it is waited for.
@@ -225,8 +223,7 @@ class Controller:
             case steps.Judge(iteration):
                 self._judge(iteration, state)
             case steps.DrawLesson(iteration):
-                said = self.colleagues.draw_lesson(iteration, state)
-                self.observer.event(f"iteration {iteration}: {said}")
+                self._tell(iteration, self.colleagues.draw_lesson(iteration, state))
             case steps.CompareSealed():
                 self.ledger.append(sealed_summary(state, self.measurements))
             case steps.Pause(reason):
@@ -236,6 +233,9 @@ class Controller:
                 drop_unrecorded(self.lineage, state)
                 self.ledger.append(running.Finished(reason=reason, incumbent=state.incumbent))
                 self.observer.event(f"finished: {reason}")
+
+    def _tell(self, iteration: int, what: str) -> None:
+        self.observer.event(f"iteration {iteration}: {what}")
 
     def _check_protected(self) -> None:
         changed = differences(read_protected(self.run.protected), hash_protected(self.run.root))
@@ -279,7 +279,7 @@ class Controller:
         self.attempts.withdraw_unrecorded(state, number)
         directory = self.lineage.iteration(number)
         body = compute_verdict(state, state.iterations[number], self.measurements)
-        write_json(directory / "verdict.json", body)
+        write_json(self.lineage.verdict(number), body)
         drop_staged_claims(directory)
         drop_lost_checkpoints(directory)
         drop_unsealable(directory)
@@ -288,7 +288,7 @@ class Controller:
         verdict = running.Verdict(
             **{key: body[key] for key in ("iteration", "incumbent", *kept)},
             manifest_sha256=manifest,
-            verdict_sha256=sha256_file(directory / "verdict.json"),
+            verdict_sha256=sha256_file(self.lineage.verdict(number)),
         )
         self.ledger.append(verdict)
         self._point_at_incumbent(verdict.incumbent)

@@ -29,7 +29,8 @@ from mlipilot.paths import RunPaths
 from mlipilot.pilots.prompt_texts import prompts_digest
 from mlipilot.versions import versions
 
-_IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
+IMAGE_DIGEST = "MLIPILOT_IMAGE_SHA256"
+"""The variable that is set inside an image by whoever has checked it."""
 
 
 def create_run(campaign: Campaign, run: RunPaths, *, may_exist: bool = False) -> None:
@@ -132,7 +133,7 @@ def check_image(run: RunPaths) -> None:
     """Raises InputError outside the image that the run's jobs use: jobs are told this Python's path."""
     if not run.image_digest.exists():
         return
-    if os.environ.get(_IMAGE_DIGEST) != run.image_digest.read_text(encoding="utf-8").strip():
+    if os.environ.get(IMAGE_DIGEST) != run.image_digest.read_text(encoding="utf-8").strip():
         raise InputError(
             "this run goes on inside its image, and this is not inside it",
             file=run.root,
@@ -156,5 +157,5 @@ def starting(run: RunPaths, spec: CampaignSpec, lineage: int, session: Resumed) 
         protected_sha256=sha256_file(run.protected),
         prompts_digest=prompts_digest(),
         versions=versions(),
-        image_sha256=os.environ.get(_IMAGE_DIGEST),
+        image_sha256=os.environ.get(IMAGE_DIGEST),
     )

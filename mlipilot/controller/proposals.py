@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -30,24 +31,19 @@ from mlipilot.pilots.search import hold_numbers, propose
 from mlipilot.pilots.turn import take_turn
 
 
+@dataclass(eq=False)
 class Proposals:
     """Asks the pilot and publishes what it submits."""
 
-    def __init__(
-        self,
-        run: RunPaths,
-        lineage: LineagePaths,
-        spec: CampaignSpec,
-        ledger: Ledger,
-        briefing: Briefing,
-        transcript: Transcript,
-        resources: ExitStack,
-        recording: Recording | None = None,
-    ) -> None:
-        self.run, self.lineage, self.spec, self.ledger = run, lineage, spec, ledger
-        self.briefing, self.transcript, self.resources = briefing, transcript, resources
-        self.recording = recording
-        self._endpoint: Endpoint | None = None
+    run: RunPaths
+    lineage: LineagePaths
+    spec: CampaignSpec
+    ledger: Ledger
+    briefing: Briefing
+    transcript: Transcript
+    resources: ExitStack
+    recording: Recording | None = None
+    _endpoint: Endpoint | None = field(default=None, init=False)
 
     def propose_baseline(self) -> None:
         """Publish the starting recipe as iteration 0."""

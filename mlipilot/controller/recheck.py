@@ -30,7 +30,7 @@ def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
     for record, verdict in of_kind(records, Verdict):
         before = replay(records[: record.seq])
         number = verdict.iteration
-        path = lineage.iteration(number) / "verdict.json"
+        path = lineage.verdict(number)
         try:
             measured = Measurements(lineage, spec, card)
             computed = compute_verdict(before, before.iterations[number], measured)

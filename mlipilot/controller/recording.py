@@ -105,12 +105,7 @@ class Recording:
 
 
 def heard_now(
-    briefing: Briefing,
-    ledger: Ledger,
-    recording: Recording | None,
-    role: Role,
-    iteration: int,
-    revision: int,
+    briefing: Briefing, ledger: Ledger, recording: Recording | None, role: Role, iteration: int, revision: int
 ) -> Heard | None:
     """What a role is told of others in the turn that begins, written down; in a replay, what it was told."""
     now = briefing.listen()

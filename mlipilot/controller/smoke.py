@@ -14,6 +14,7 @@ from mlipilot.evaluation.handover_config import HandoverError, parse_config
 from mlipilot.evaluation.handover_files import read_files
 from mlipilot.handover import CONFIG
 from mlipilot.jobs.logs import job_events
+from mlipilot.paths import STDERR, STDOUT
 from mlipilot.untrusted import one_line, tail
 
 SMOKE_STEPS = 2
@@ -38,7 +39,7 @@ def smoke_fault(attempt: Path) -> str | None:
 def smoke_feedback(attempt: Path, reason: str) -> str:
     """The end of what a failed smoke step printed, and last why it failed; cleaned."""
     parts = []
-    for name in ("stdout.log", "stderr.log"):
+    for name in (STDOUT, STDERR):
         with suppress(OSError):
             if text := tail(attempt / name, _SHOWN_LINES).strip():
                 parts.append(f"The end of {name}:\n{text}\n")

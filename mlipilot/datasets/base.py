@@ -16,8 +16,8 @@ from mlipilot.audit.files import beside, sha256_file
 from mlipilot.audit.manifest import MANIFEST
 from mlipilot.errors import CheckFailedError, InputError
 
-FORMAT = "mlipilot-data/1"
-"""Of `provenance.json`."""
+PROVENANCE, FORMAT = "provenance.json", "mlipilot-data/1"
+"""What a data set says of itself, and the form in which it does."""
 ENERGY_KEY, FORCES_KEY, STRESS_KEY = "REF_energy", "REF_forces", "REF_stress"
 """eV, eV/Å and eV/Å³ in extended XYZ: MACE's names, which no reader moves."""
 DECIMALS = 8
@@ -68,7 +68,7 @@ def check_new(out_dir: Path) -> None:
 
 def read_provenance(directory: Path) -> dict[str, Any]:
     """What a data set says of itself. Raises InputError where it says nothing."""
-    path = directory / "provenance.json"
+    path = directory / PROVENANCE
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import FORMAT, Group, Progress, appearing, check_groups, share
+from mlipilot.datasets.base import FORMAT, PROVENANCE, Group, Progress, appearing, check_groups, share
 from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
 from mlipilot.datasets.options import CuEmtOptions
 
@@ -98,7 +98,7 @@ def _write(options: CuEmtOptions, out_dir: Path, progress: Progress) -> None:
     for split, name in _FILES.items():
         (out_dir / name).parent.mkdir(exist_ok=True)
         write(out_dir / name, frames[split], format="extxyz")
-    write_json(out_dir / "provenance.json", _provenance(options, groups, out_dir, deviation))
+    write_json(out_dir / PROVENANCE, _provenance(options, groups, out_dir, deviation))
     write_manifest(out_dir)
     progress(len(groups), len(groups), "sealed")
 

@@ -12,6 +12,7 @@ from mlipilot.doctor.check import Check, failed, ok, warning
 from mlipilot.doctor.site import Site, how_to_get
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import find_program
+from mlipilot.paths import RunPaths
 from mlipilot.programs import ask
 from mlipilot.yaml_io import load_yaml
 
@@ -103,7 +104,7 @@ def explain_start(words: str) -> str:
 def _records(image: Path, run: Path | None) -> dict[Path, str]:
     """The image's SHA-256 wherever it was written down, by file."""
     found: dict[Path, str] = {}
-    of_run = run / "image.sha256" if run else None
+    of_run = RunPaths(run).image_digest if run else None
     if of_run is not None and of_run.is_file():
         found[of_run] = of_run.read_text(encoding="utf-8", errors="replace").strip()
     of_build = image.parent / "images.lock"

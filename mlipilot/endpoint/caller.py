@@ -67,10 +67,13 @@ class Caller:
         self._until = until
         if self._key and not (self._key.isascii() and self._key.isprintable()):
             raise InputError(
-                f"the API key in {settings.api_key_env} holds characters that no header may hold"
+                f"the API key in {settings.api_key_env} holds characters that no header may hold",
+                mend=f"set {settings.api_key_env} to the key alone",
             )
         if settings.ca_bundle is not None and not settings.ca_bundle.is_file():
-            raise InputError(f"ca_bundle: there is no file {settings.ca_bundle}")
+            raise InputError(
+                f"ca_bundle: there is no file {settings.ca_bundle}", mend="correct it, or leave it out"
+            )
         self._connection = Connection(
             self._key, settings.ca_bundle, settings.trust_env, settings.request_timeout_s
         )

@@ -11,12 +11,7 @@ from typing import Any
 from mlipilot.endpoint.abilities import MODES, Abilities, CallMode
 from mlipilot.endpoint.caller import Caller, FaultError, error_text
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
-from mlipilot.endpoint.exchange import (
-    ContextOverflowError,
-    Exchange,
-    Refused,
-    RequestRefusedError,
-)
+from mlipilot.endpoint.exchange import ContextOverflowError, Exchange, Refused, RequestRefusedError
 from mlipilot.endpoint.modes import request_body
 from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.endpoint.refusals import Refusal, read_refusal
@@ -133,12 +128,7 @@ class Endpoint:
         return self._exchange(sent, reply, duration_s, before, refusals)
 
     def _exchange(
-        self,
-        sent: bytes,
-        reply: Reply,
-        duration_s: float,
-        before: Abilities,
-        refusals: list[Refused],
+        self, sent: bytes, reply: Reply, duration_s: float, before: Abilities, refusals: list[Refused]
     ) -> Exchange:
         return Exchange(
             # read back from what was sent, because the conversation goes on growing

@@ -94,7 +94,8 @@ def _check(settings: ModelSettings) -> None:
         with settings.gguf.open("rb") as stream:
             magic = stream.read(len(_MAGIC))
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=settings.gguf) from None
+        mend = "give the file of a model in llama.cpp's format that you may read"
+        raise InputError(f"cannot be read: {error.strerror}", file=settings.gguf, mend=mend) from None
     if magic != _MAGIC:
         raise InputError(
             f"this is no GGUF file (it begins with {magic!r})",
@@ -127,4 +128,5 @@ def _start(settings: ModelSettings, token: str | None) -> Any:
     try:
         return xllamacpp.Server(parameters)
     except RuntimeError as error:
-        raise InputError(f"llama.cpp cannot serve it: {error}", file=settings.gguf) from None
+        mend = "try another --port or --host, or a smaller model; what llama.cpp wrote says which"
+        raise InputError(f"llama.cpp cannot serve it: {error}", file=settings.gguf, mend=mend) from None

@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlipilot.endpoint.dialects import calls_in
-from mlipilot.endpoint.dialects.reading import (
-    Found,
-    call_of,
-    refuse_constant,
-    with_closing_brackets,
-)
+from mlipilot.endpoint.dialects.reading import Found, call_of, refuse_constant, with_closing_brackets
 
 MAX_CALLS = 16
 """More calls than this in one reply are ignored: a model that repeats itself for ever does no harm."""

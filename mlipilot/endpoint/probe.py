@@ -9,12 +9,7 @@ from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.context_size import find_context_tokens
 from mlipilot.endpoint.exchange import Exchange, RequestRefusedError
 from mlipilot.endpoint.parsing import Reply
-from mlipilot.endpoint.trial import (
-    TRIAL_MESSAGES,
-    TRIAL_TOKENS,
-    TRIAL_TOOLS,
-    is_right,
-)
+from mlipilot.endpoint.trial import TRIAL_MESSAGES, TRIAL_TOKENS, TRIAL_TOOLS, is_right
 from mlipilot.untrusted import one_line
 
 _CONSTRAINED: tuple[CallMode, ...] = ("json_schema", "json_object")

@@ -19,6 +19,7 @@ from mlipilot.evaluation.metrics.throughput import ThroughputSettings
 from mlipilot.evaluation.results import MetricsFile, ModelFacts, reason_line
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.tasks import Progress, Task, make, tasks_of
+from mlipilot.paths import CURVES, METRICS
 from mlipilot.versions import versions
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ def evaluate(
         versions=versions(),
     )
     if report.refused is None:
-        _write_curves(output / "curves.npz", curves)
+        _write_curves(output / CURVES, curves)
     # last: it says that all is there
-    write_json(output / "metrics.json", report.model_dump(mode="json", exclude_unset=True))
+    write_json(output / METRICS, report.model_dump(mode="json", exclude_unset=True))
     return report
 
 

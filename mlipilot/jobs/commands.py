@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlipilot.checkpoint import DIRECTORY, INTERVAL_S
 from mlipilot.evaluation.scorecard import Profile
+from mlipilot.paths import RECIPE
 
 # One thread a job: on busy cores two threads a job were measured many times slower.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -16,7 +17,7 @@ def train_argv(python: str, data: Path, output: Path, seed: int, max_steps: int)
     return [
         # -s: no user packages; -B: no bytecode, the recipe's directory stays as it is; -u: progress at once
         *(python, "-s", "-B", "-u", "train.py"),
-        *("--recipe", "recipe.yaml"),
+        *("--recipe", RECIPE),
         *("--data", str(data / "train")),
         *("--output", str(output)),
         *("--seed", str(seed)),

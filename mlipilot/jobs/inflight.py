@@ -12,7 +12,7 @@ from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.slurm_backend import WAITING, is_over
 from mlipilot.jobs.slurm_note import read_note
 from mlipilot.jobs.spool import Queue, Spool
-from mlipilot.jobs.starts import CLAIM
+from mlipilot.paths import CLAIM
 from mlipilot.untrusted import one_line
 
 Phase = Literal["running", "pending", "held", "unsubmitted", "refused", "ending"]

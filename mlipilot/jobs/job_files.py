@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlipilot.audit.surroundings import Isolation as Isolation
 from mlipilot.audit.surroundings import Machine
+from mlipilot.paths import ORDER, RESULT
 
 Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed", "not_isolated"]
 
@@ -67,12 +68,12 @@ class JobResult(BaseModel):
 
 def read_order(attempt: Path) -> JobOrder:
     """The order in an attempt's directory."""
-    return JobOrder.model_validate_json((attempt / "job.json").read_text(encoding="utf-8"))
+    return JobOrder.model_validate_json((attempt / ORDER).read_text(encoding="utf-8"))
 
 
 def read_result(attempt: Path) -> JobResult:
     """The result in a finished attempt's directory."""
-    return JobResult.model_validate_json((attempt / "result.json").read_text(encoding="utf-8"))
+    return JobResult.model_validate_json((attempt / RESULT).read_text(encoding="utf-8"))
 
 
 def read_json(path: Path) -> object:

@@ -22,7 +22,8 @@ from mlipilot.jobs.disk_space import why_not_storable
 from mlipilot.jobs.ending import silently
 from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.late import is_sealed_at_last
-from mlipilot.jobs.starts import CLAIM, Withdrawn, claimant, withdraw
+from mlipilot.jobs.starts import Withdrawn, claimant, withdraw
+from mlipilot.paths import CLAIM, ORDER
 
 _CANCEL_PATIENCE_S = 15.0
 _TOLD_EVERY_S = 5.0
@@ -58,8 +59,8 @@ class LocalBackend:
         attempt.mkdir(parents=True, exist_ok=True)
         if (problem := why_not_storable(attempt, work.order.min_free_mib)) is not None:
             raise PausedError(f"the job of {attempt} is not begun: {problem}")
-        if not (attempt / "job.json").exists() or read_order(attempt).run != work.order.run:
-            write_json(attempt / "job.json", work.order.model_dump())
+        if not (attempt / ORDER).exists() or read_order(attempt).run != work.order.run:
+            write_json(attempt / ORDER, work.order.model_dump())
         try:
             self._workers[attempt] = subprocess.Popen(
                 [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt), *self._options()],

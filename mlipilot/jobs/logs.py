@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mlipilot.paths import STDERR, STDOUT
 from mlipilot.untrusted import one_line, tail
 
 _TAIL_BYTES = 64 * 1024
@@ -35,7 +36,7 @@ def json_events(lines: list[str]) -> list[dict[str, Any]]:
 
 def job_events(attempt: Path) -> list[dict[str, Any]]:
     """The last events that an attempt's job printed."""
-    return json_events(tail_lines(attempt / "stdout.log"))
+    return json_events(tail_lines(attempt / STDOUT))
 
 
 def failure_reason(attempt: Path) -> str | None:
@@ -43,7 +44,7 @@ def failure_reason(attempt: Path) -> str | None:
     for event in reversed(job_events(attempt)):
         if event["event"] == "failed":
             return one_line(str(event.get("reason", "no reason given")))
-    lines = [line for line in tail_lines(attempt / "stderr.log") if line.strip()]
+    lines = [line for line in tail_lines(attempt / STDERR) if line.strip()]
     return one_line(lines[-1]) if lines else None
 
 
@@ -55,7 +56,7 @@ def progress(attempt: Path) -> tuple[float | None, str]:
             force = event.get("valid_force_mae_mev_per_a")
             words = f"step {step:g}/{total:g}" + (f", force MAE {force:.1f} meV/Å" if _number(force) else "")
             return min(max(step / total, 0.0), 1.0), one_line(words, 60)
-    lines = [line for line in tail_lines(attempt / "stderr.log") if line.startswith("evaluate:")]
+    lines = [line for line in tail_lines(attempt / STDERR) if line.startswith("evaluate:")]
     return None, one_line(lines[-1].removeprefix("evaluate:"), 60) if lines else ""
 
 

@@ -9,6 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,24 +44,10 @@ class Begun(_OfStart):
     isolation: Isolation
 
     @classmethod
-    def here(
-        cls,
-        order: JobOrder,
-        isolation: Isolation,
-        *,
-        job_id: str | None = None,
-        restart: int = 0,
-        node: str = "",
-    ) -> Begun:
-        """On this host, now."""
-        return cls(
-            job_id=job_id,
-            restart=restart,
-            node=node,
-            host=socket.gethostname(),
-            machine=this_machine(uses_gpu=order.uses_gpu),
-            isolation=isolation,
-        )
+    def here(cls, order: JobOrder, isolation: Isolation, **start: Any) -> Begun:
+        """On this host, now, by `start`: what a start of a Slurm job notes of itself, or nothing."""
+        machine = this_machine(uses_gpu=order.uses_gpu)
+        return cls(host=socket.gethostname(), machine=machine, isolation=isolation, **start)
 
     def note(self, attempt: Path) -> None:
         """Publish it. Raises OSError."""

@@ -18,6 +18,7 @@ from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.slurm_note import SlurmNote, read_note
 from mlipilot.jobs.spool import Spool
+from mlipilot.paths import ORDER
 
 Stage = Sequence[Submission]
 """Attempts that run side by side in one job; the next stage of the job begins when all of them are over."""
@@ -120,7 +121,7 @@ class Requests:
             for work in stage:
                 work.attempt.mkdir(parents=True, exist_ok=True)
                 shared = {"gpus": self.settings.resources.gpus / len(stage)} if work.order.uses_gpu else {}
-                write_json(work.attempt / "job.json", work.order.model_copy(update=shared).model_dump())
+                write_json(work.attempt / ORDER, work.order.model_copy(update=shared).model_dump())
         for work in reversed(list(chain.from_iterable(stages))):
             SlurmNote(name=name, needs=work.order.needs, request=fields).write(work.attempt)
         self.spool.request(name, fields)

@@ -13,6 +13,7 @@ from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
 from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, read_result
 from mlipilot.jobs.notes import Begun, Ended
+from mlipilot.paths import RESULT
 
 _TIMED_OUT = (124, -9)  # of coreutils' timeout: after its TERM, after its KILL
 
@@ -122,7 +123,7 @@ def seal(
     shutil.rmtree(attempt / "home", ignore_errors=True)  # caches of libraries, no part of the result
     drop_checkpoint(attempt)
     drop_unsealable(attempt)
-    write_json(attempt / "result.json", result.model_dump())
+    write_json(attempt / RESULT, result.model_dump())
     manifest = manifest_text(attempt)
     _refuse_if(why_not())
     write_atomic(attempt / MANIFEST, manifest)

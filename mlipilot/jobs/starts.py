@@ -22,11 +22,10 @@ from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
 from mlipilot.jobs.slurm_note import read_note
 from mlipilot.jobs.spool import Spool
-from mlipilot.paths import RunPaths
+from mlipilot.paths import CLAIM, RESULT, STDERR, STDOUT, RunPaths
 
-CLAIM = "worker.json"
 # What a start leaves beside its output. Notes first: without them half of it is never taken for whole.
-_LEFTOVERS = (BEGUN, ENDED, "result.json", "home", "stdout.log", "stderr.log")
+_LEFTOVERS = (BEGUN, ENDED, RESULT, "home", STDOUT, STDERR)
 
 
 @dataclass(frozen=True)

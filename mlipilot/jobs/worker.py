@@ -39,6 +39,7 @@ from mlipilot.jobs.notes import Begun, Ended, read_notes
 from mlipilot.jobs.processes import adopt_orphans, end_descendants, end_with_parent
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed
+from mlipilot.paths import STDERR, STDOUT
 
 GRACE_S = 5.0
 SETTLE_S = 2.0
@@ -134,7 +135,7 @@ def _run_child(
     # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
     last_signal = signal.SIGKILL if container is None else signal.SIGTERM
     adopt_orphans()
-    with (attempt / "stdout.log").open("wb") as stdout, (attempt / "stderr.log").open("wb") as stderr:
+    with (attempt / STDOUT).open("wb") as stdout, (attempt / STDERR).open("wb") as stderr:
         try:
             child = subprocess.Popen(
                 argv,
@@ -199,7 +200,7 @@ def _begin(attempt: Path, start: JobStart | None, container: Container | None) -
     problem = None if may_be_sealed(attempt) else why_not_storable(attempt, order.min_free_mib)
     if problem is not None:
         return say_not_storable(problem)
-    if not _claim(attempt, start):
+    if not (start.claim(attempt) if start else claim_here(attempt)):
         return 0
     notes = read_notes(attempt) if start else None
     if start is not None and notes is not None:
@@ -207,10 +208,6 @@ def _begin(attempt: Path, start: JobStart | None, container: Container | None) -
     else:
         run_attempt(attempt, start, container)
     return 0
-
-
-def _claim(attempt: Path, start: JobStart | None) -> bool:
-    return start.claim(attempt) if start else claim_here(attempt)
 
 
 if __name__ == "__main__":

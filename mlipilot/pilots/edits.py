@@ -1,4 +1,4 @@
-"""Finding the text that an edit means: exactly, with blanks forgiven, by the changed lines, or not at all.
+"""Finding the text that an edit means: exactly, but for blanks, by the changed lines, or not at all.
 
 A model's search text is often off by blanks or indentation. Each rung of the ladder must give one place;
 two places are ambiguous and refused, and likeness only ever serves to say "did you mean".

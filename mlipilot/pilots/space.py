@@ -21,11 +21,11 @@ from pydantic import (
 )
 
 from mlipilot.nearness import did_you_mean
+from mlipilot.paths import RECIPE as RECIPE
 from mlipilot.untrusted import one_line
 from mlipilot.yaml_places import editable_places
 from mlipilot.yaml_text import NotYamlError, parse_yaml
 
-RECIPE = "recipe.yaml"
 Scalar = bool | int | float | str
 
 

@@ -22,19 +22,11 @@ from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.job_files import read_json
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.successors import read_waiting
-from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.paths import CURVES, PATCH, STDERR, STDOUT, JobKey, LineagePaths, RunPaths
 from mlipilot.report.agent_texts import diff_text, log_end, prose
 from mlipilot.report.billing import load_billing
 from mlipilot.report.training_curves import read_training_curve
-from mlipilot.report.view import (
-    Cost,
-    EffectView,
-    IterationView,
-    LineageView,
-    RevisionView,
-    SeedView,
-    Status,
-)
+from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView, SeedView, Status
 from mlipilot.untrusted import one_line
 
 _MAX_TITLE = 120
@@ -133,10 +125,10 @@ class _Reader:
         )
 
     def _diff(self, iteration: Iteration) -> str:
-        path = self.lineage.iteration(iteration.number) / "patch.diff"
+        path = self.lineage.iteration(iteration.number) / PATCH
         if not iteration.proposed and iteration.drafts:
             newest = iteration.drafts[-1].revision
-            path = self.lineage.revision(iteration.number, newest) / "patch.diff"
+            path = self.lineage.revision(iteration.number, newest) / PATCH
         return diff_text(path, str(path.relative_to(self.lineage.root)))
 
     def _seed(self, number: int, seed: int) -> SeedView:
@@ -148,9 +140,9 @@ class _Reader:
             ok = trained.outcome == "ok"
             view = replace(
                 view,
-                curve=read_training_curve(directory / "stdout.log"),
+                curve=read_training_curve(directory / STDOUT),
                 handover=self.lineage.handover(train, trained.number) if ok else None,
-                log_tail=log_end(directory / "stderr.log") if trained.ended and not ok else "",
+                log_tail=log_end(directory / STDERR) if trained.ended and not ok else "",
             )
         if evaluated is not None and evaluated.outcome == "ok":
             return self._measured(view, self.lineage.metrics(evaluate, evaluated.number))
@@ -169,7 +161,7 @@ class _Reader:
             score=score(self.card, found),
             weights_digest=found.model.weights_digest,
             versions=found.versions,
-            curves_file=path.parent / "curves.npz",
+            curves_file=path.parent / CURVES,
         )
 
     def _faults(self, keys: list[JobKey]) -> list[str]:

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlipilot.audit.surroundings import Machine
 from mlipilot.controller.isolation_words import LOCAL
+from mlipilot.paths import SCORECARD, SPEC
 from mlipilot.report import rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
 from mlipilot.report.export import Export
@@ -218,8 +219,8 @@ def _isolation_text(kind: dict[str, str]) -> str:
 def _digests(view: LineageView) -> list[Fact]:
     started = view.state.started
     named = {
-        "campaign.lock.yaml": "spec_sha256",
-        "scorecard.yaml": "scorecard_sha256",
+        SPEC: "spec_sha256",
+        SCORECARD: "scorecard_sha256",
         "data manifest": "data_manifest_sha256",
         "protected files": "protected_sha256",
         "starting recipe (tree)": "recipe_digest",

@@ -11,7 +11,6 @@ from mlipilot.controller.spending import accounts
 from mlipilot.controller.state import OWN_FAULTS
 from mlipilot.errors import InputError
 from mlipilot.jobs.inflight import InFlight
-from mlipilot.report.billing import Billed
 from mlipilot.report.billing_rows import billed_dict, billed_words, billing_dict
 from mlipilot.report.jobs import in_flight_lines, job_rows
 from mlipilot.report.rows import elapsed_s
@@ -144,6 +143,7 @@ def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
     """One iteration as JSON: for `mlipilot show --json`. Raises InputError when there is none."""
     iteration = find_iteration(view, number)
     names = dict.fromkeys(name for seed in iteration.seeds for name in seed.metrics)
+    billed = view.billing.iterations.get(number) if view.billing else None
     return {
         "iteration": iteration.number,
         "title": iteration.title,
@@ -164,12 +164,8 @@ def iteration_dict(view: LineageView, number: int) -> dict[str, Any]:
         "cost": asdict(iteration.cost),
         "clusters": view.clusters,
         "jobs": [asdict(row) for row in job_rows(view, number)],
-        "accounts": billed_dict(billed) if (billed := _billed(view, number)) else None,
+        "accounts": billed_dict(billed) if billed else None,
     }
-
-
-def _billed(view: LineageView, number: int) -> Billed | None:
-    return view.billing.iterations.get(number) if view.billing else None
 
 
 def _metric(iteration: IterationView, name: str) -> dict[str, Any]:

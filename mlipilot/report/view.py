@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from operator import add
 from pathlib import Path
 from typing import Literal
 
@@ -81,17 +82,7 @@ class Cost:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.cpu_s + other.cpu_s,
-            self.gpu_s + other.gpu_s,
-            self.wall_s + other.wall_s,
-            self.jobs + other.jobs,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.exchanges + other.exchanges,
-            self.usd + other.usd,
-            self.cpu_unknown + other.cpu_unknown,
-        )
+        return Cost(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,7 @@ class Comparison:
 
 
 def compare_metrics(
-    recorded: Sequence[Values],
-    here: Sequence[Values],
-    candidates: Sequence[Sequence[Values]],
+    recorded: Sequence[Values], here: Sequence[Values], candidates: Sequence[Sequence[Values]]
 ) -> list[Comparison]:
     """Every metric of the reproduced seeds; `candidates` are all seeds of each candidate of the lineage."""
     found = {name for seed in [*recorded, *here] for name in seed}

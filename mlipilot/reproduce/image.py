@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from mlipilot.audit.files import sha256_file
+from mlipilot.controller.prepare import IMAGE_DIGEST
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.jobs.container_commands import (
     PYTHON,
@@ -24,7 +25,6 @@ from mlipilot.jobs.measured import best_network
 from mlipilot.paths import RunPaths
 from mlipilot.programs import ask
 
-DIGEST_VARIABLE = "MLIPILOT_IMAGE_SHA256"  # set inside an image by whoever has checked it
 _DATA_S = 24 * 3600
 
 
@@ -49,7 +49,7 @@ def check_image(image: Path, recorded: str | None) -> None:
 
 def is_inside(recorded: str | None) -> bool:
     """Whether this process runs in the image that the run recorded."""
-    return recorded is not None and os.environ.get(DIGEST_VARIABLE) == recorded
+    return recorded is not None and os.environ.get(IMAGE_DIGEST) == recorded
 
 
 def network_of_containers(image: Path) -> Network:

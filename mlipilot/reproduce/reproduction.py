@@ -13,6 +13,7 @@ from mlipilot.controller.prepare import prepare_data
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
+from mlipilot.handover import WEIGHTS
 from mlipilot.jobs.container_commands import Container
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
@@ -24,7 +25,7 @@ from mlipilot.reproduce.record import Recorded, machine_of
 from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
 
 FILE_NAME = "reproduction.json"
-_WEIGHTS = "output/model/weights.safetensors"
+_WEIGHTS = f"output/model/{WEIGHTS}"
 
 
 def reproduce(

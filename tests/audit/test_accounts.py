@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.accounts import AccountedJob, read_extract
+from mlipilot.audit.accounts import AccountedJob, extract_in
 from mlipilot.paths import RunPaths
 
 COLUMNS = (
@@ -41,7 +41,7 @@ def read(tmp_path: Path, *rows: str) -> list[AccountedJob]:
     run.spool.mkdir(exist_ok=True)
     text = "\n".join(["time=1796000000 begun=1795000000 accounting=1", COLUMNS, *rows]) + "\n"
     (run.spool / "accounts").write_bytes(text.encode("utf-8", "surrogateescape"))
-    found = read_extract(run)
+    found = extract_in(run.spool)
     assert found is not None and found.keeps_accounts
     return found.jobs
 
@@ -143,6 +143,6 @@ def test_what_is_no_extract_is_none(tmp_path: Path, text: str) -> None:
     run = RunPaths(tmp_path)
     run.spool.mkdir()
     (run.spool / "accounts").write_text(text)
-    assert read_extract(run) is None
+    assert extract_in(run.spool) is None
     (run.spool / "accounts").unlink()
-    assert read_extract(run) is None
+    assert extract_in(run.spool) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_an_unknown_metric_in_the_scorecard_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("override", ["budget.iterations", "=3", "budget..x=1", "name.x=1", "seeds=[1"])
 def test_bad_overrides_are_named(override: str) -> None:
-    with pytest.raises(InputError, match="--set"):
+    with pytest.raises(InputError, match=rf"--set {re.escape(override)}: .*\n  mend: give "):
         load_campaign(CU_EMT, None, [override])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.accounts import read_extract
+from mlipilot.audit.accounts import extract_in
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.verification_result import Verification
@@ -71,7 +71,7 @@ def test_a_real_job_that_was_requeued_is_billed_witnessed_and_kept(
     service.terminate()
     service.wait(timeout=60)
 
-    extract = read_extract(paths)
+    extract = extract_in(paths.spool)
     assert extract is not None
     assert [(job.job_id, job.state) for job in extract.jobs] == [(number, "REQUEUED"), (number, "COMPLETED")]
     billing = load_billing(paths, paths.lineage(0), read_ledger(paths.lineage(0).ledger))

@@ -25,7 +25,7 @@ from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.job_files import JobOrder, read_result
 from mlipilot.jobs.job_settings import JobSettings, Resources
 from mlipilot.jobs.slurm_backend import SlurmBackend
-from mlipilot.jobs.starts import CLAIM
+from mlipilot.paths import CLAIM
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons
 from tests.end_to_end.slurm_runs import Submitter
 from tests.waiting import wait_until

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.jobs.job_files import read_result
-from mlipilot.jobs.starts import CLAIM
-from mlipilot.paths import JobKey, RunPaths
+from mlipilot.paths import CLAIM, JobKey, RunPaths
 from tests.end_to_end.conftest import command, mlipilot, write_campaign
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons
 from tests.end_to_end.slurm_runs import Submitter, state_of, told, weights

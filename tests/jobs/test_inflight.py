@@ -9,7 +9,7 @@ import pytest
 
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.obstacles import obstacle
-from mlipilot.jobs.starts import CLAIM
+from mlipilot.paths import CLAIM
 from mlipilot.report.jobs import in_flight_lines
 from tests.jobs.standin_cluster import Cluster
 

@@ -17,7 +17,8 @@ from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import ENDED, Begun, Ended, read_notes
 from mlipilot.jobs.seal import NotSealedError
 from mlipilot.jobs.spool import Spool
-from mlipilot.jobs.starts import CLAIM, JobStart, claimant
+from mlipilot.jobs.starts import JobStart, claimant
+from mlipilot.paths import CLAIM
 
 FIRST, AGAIN = JobStart("42", 0, "n1", "mlp-x"), JobStart("42", 1, "n2", "mlp-x")
 ELSEWHERE = Machine(processor="another one")

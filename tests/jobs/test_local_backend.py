@@ -18,7 +18,7 @@ from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.job_files import JobOrder, read_result
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.starts import CLAIM
+from mlipilot.paths import CLAIM
 from tests.jobs.conftest import submit, wait
 
 MakeOrder = Callable[..., JobOrder]

@@ -19,7 +19,8 @@ from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.seal import Ending, NotSealedError, seal
 from mlipilot.jobs.slurm_note import give_up
 from mlipilot.jobs.spool import Spool
-from mlipilot.jobs.starts import CLAIM, Claimant, JobStart, Withdrawn, claim_here, claimant, withdraw
+from mlipilot.jobs.starts import Claimant, JobStart, Withdrawn, claim_here, claimant, withdraw
+from mlipilot.paths import CLAIM
 
 FIRST = JobStart("42", 0, "n1")
 AGAIN = JobStart("42", 1, "n2")

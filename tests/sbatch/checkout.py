@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
+from mlipilot.audit.events import Event
+from mlipilot.audit.ledger import Ledger
 from tests.sbatch.conftest import REPOSITORY, StandinSlurm
 
 IMAGE = b"a SIF as it was built"
 _CONTROLLER = "env | sed -nE 's/^(APPTAINER|SINGULARITY)ENV_//p' >told"
+
+
+def as_ledger(*events: Event) -> str:
+    """The lines of a ledger of these events."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "ledger.jsonl")
+        for event in events:
+            ledger.append(event)
+        return ledger.path.read_text()
 
 
 class Checkout:

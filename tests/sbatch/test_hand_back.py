@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sbatch.checkout import Checkout
+from tests.events import event
+from tests.sbatch.checkout import Checkout, as_ledger
 from tests.sbatch.conftest import REPOSITORY, StandinSlurm, read_fields
 from tests.waiting import wait_until
 
@@ -125,7 +126,7 @@ def test_a_successor_that_has_begun_by_then_is_followed_by_another(site: Checkou
 def test_jobs_that_ended_are_progress(site: Checkout) -> None:
     ledger = site.lineage / "ledger.jsonl"
     ledger.parent.mkdir(parents=True)
-    ledger.write_text('{"kind":"job_submitted"}\n{"kind":"resumed"}\n{"kind":"job_finished"}\n')
+    ledger.write_text(as_ledger(event("job_submitted"), event("resumed"), event("job_finished")))
     done = site.start(MLIPILOT_LEDGER_RECORDS="1", MLIPILOT_IDLE_GENERATIONS="3")
     assert "handed back: " in done.stdout
     told = site.slurm.environment("sbatch")

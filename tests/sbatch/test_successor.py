@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sbatch.checkout import Checkout
+from tests.events import event
+from tests.sbatch.checkout import Checkout, as_ledger
 from tests.sbatch.conftest import StandinSlurm, read_fields
 from tests.waiting import wait_until
 
@@ -51,10 +51,9 @@ def record(site: Checkout, text: str = RECORD) -> None:
 
 
 def says(site: Checkout, kind: str, **body: object) -> None:
-    """One more record of the ledger, by the controller that is to come."""
-    line = json.dumps({"body": body, "hash": "0", "kind": kind}, sort_keys=True, separators=(",", ":"))
-    script = f"mkdir -p {site.lineage} && cat >>{site.lineage}/ledger.jsonl <<'END'\n{line}\nEND"
-    site.write_program("mlipilot", f"{script}\nexit ${{STATUS:-0}}")
+    """The one record of the ledger, by the controller that is to come."""
+    script = f"mkdir -p {site.lineage} && cat >{site.lineage}/ledger.jsonl <<'END'\n"
+    site.write_program("mlipilot", f"{script}{as_ledger(event(kind, body))}END\nexit ${{STATUS:-0}}")
 
 
 # A controller that has work until the successor has its receipt.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sbatch.checkout import Checkout
+from tests.events import event
+from tests.sbatch.checkout import Checkout, as_ledger
 from tests.sbatch.conftest import StandinSlurm
 from tests.waiting import wait_for_text, wait_until
 
@@ -196,10 +197,9 @@ def test_a_submitter_that_is_killed_is_there_again(site: Site) -> None:
 
 
 def test_a_pause_that_time_mends_is_gone_on_with_later(site: Site) -> None:
-    line = '{"body":{"mends_by_itself":true,"reason":"x"},"hash":"0","kind":"paused"}'
     site.lineage.mkdir(parents=True)
     site.end(75)
-    (site.lineage / "ledger.jsonl").write_text(f"{line}\n")
+    (site.lineage / "ledger.jsonl").write_text(as_ledger(event("paused", mends_by_itself=True)))
     site.sbatch()
     wait_until(lambda: "goes on in 1 min" in site.log(), 60)
     (waiting,) = site.waiting()

@@ -13,7 +13,7 @@ from ase.io import write
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import FORMAT, appearing, check_new
+from mlipilot.datasets.base import FORMAT, PROVENANCE, appearing, check_new
 from mlipilot.datasets.imported.frame_files import Frame, Labels, read_frames
 from mlipilot.datasets.imported.label_checks import (
     Consistency,
@@ -133,13 +133,7 @@ def _check_doubles(frames: Sequence[Frame], twice: Sequence[tuple[int, int]]) ->
 
 
 def _write(
-    split: Split,
-    found: Import,
-    labels: Labels,
-    files: Sequence[Path],
-    name: str,
-    seed: int,
-    out_dir: Path,
+    split: Split, found: Import, labels: Labels, files: Sequence[Path], name: str, seed: int, out_dir: Path
 ) -> None:
     with appearing(out_dir) as directory:
         for part, path in FILES.items():
@@ -160,7 +154,7 @@ def _write(
                 for part, path in FILES.items()
             },
         }
-        write_json(directory / "provenance.json", provenance)
+        write_json(directory / PROVENANCE, provenance)
         write_manifest(directory)
 
 

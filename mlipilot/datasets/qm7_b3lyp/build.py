@@ -13,7 +13,7 @@ from mlipilot.datasets.qm7_b3lyp import shipped
 from mlipilot.datasets.qm7_b3lyp.dataset_files import check_divisible, write_dataset
 from mlipilot.datasets.qm7_b3lyp.qm7_file import check_file, origin_of
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
-from mlipilot.datasets.qm7_b3lyp.work import Plan, held, lay_out, read_frames
+from mlipilot.datasets.qm7_b3lyp.work import PLAN, Plan, held, lay_out, read_frames
 from mlipilot_labels.records import Frame, Molecule
 
 
@@ -58,7 +58,7 @@ def prepare(work: Path, options: Qm7B3lypOptions) -> Plan:
     """Lay the work out unless it is. Raises InputError."""
     from mlipilot.datasets.qm7_b3lyp.chosen_molecules import collect
 
-    if (work / "plan.json").exists():
+    if (work / PLAN).exists():
         if options.qm7 is not None:
             check_file(options.qm7, options.qm7_sha256)
         plan = lay_out(work, options, [])

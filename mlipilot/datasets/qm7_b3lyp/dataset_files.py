@@ -14,7 +14,7 @@ from ase.io import write
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, share
+from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, PROVENANCE, share
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.records import Frame, to_lines
 
@@ -124,7 +124,7 @@ def write_dataset(
         write_atomic(out_dir / name, text)
     outcomes = Counter(str(frame.label["outcome"]) for frame in frames)
     write_json(
-        out_dir / "provenance.json",
+        out_dir / PROVENANCE,
         provenance
         | {
             "format": FORMAT,

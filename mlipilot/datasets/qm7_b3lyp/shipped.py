@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.manifest import check_manifest
+from mlipilot.datasets.base import PROVENANCE
 from mlipilot.datasets.qm7_b3lyp.property_files import Reference
 from mlipilot.errors import CheckFailedError
 from mlipilot_labels.records import Frame, from_lines
 
 FOLDER = Path(__file__).with_name("labels")
-FRAMES, REFERENCE, PROVENANCE = "records.jsonl.xz", "reference.json", "provenance.json"
+FRAMES, REFERENCE = "records.jsonl.xz", "reference.json"
 
 
 @dataclass(frozen=True)

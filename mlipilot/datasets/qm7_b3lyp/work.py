@@ -31,7 +31,7 @@ from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.cost import label_seconds
 from mlipilot_labels.records import Frame, Molecule, from_lines, to_lines
 
-FORMAT = "mlipilot-labels/1"
+FORMAT, PLAN = "mlipilot-labels/1", "plan.json"
 
 
 class Plan(BaseModel):
@@ -69,7 +69,7 @@ def divide(molecules: Sequence[Molecule], shards: int) -> list[list[Molecule]]:
 def lay_out(work: Path, options: Qm7B3lypOptions, molecules: Sequence[Molecule]) -> Plan:
     """Write the plan, or go on with the one that is there. Raises InputError if its labels are others."""
     described = options.model_dump(mode="json")
-    if (work / "plan.json").exists():
+    if (work / PLAN).exists():
         plan = read_plan(work)
         of_labels = {key: value for key, value in described.items() if key not in NOT_OF_LABELS}
         if changed := differing(plan.options, of_labels):
@@ -80,13 +80,13 @@ def lay_out(work: Path, options: Qm7B3lypOptions, molecules: Sequence[Molecule])
             )
         return plan
     plan = Plan(options=described, shards=divide(molecules, options.shards))
-    write_atomic(work / "plan.json", plan.model_dump_json(indent=1) + "\n")
+    write_atomic(work / PLAN, plan.model_dump_json(indent=1) + "\n")
     return plan
 
 
 def read_plan(work: Path) -> Plan:
     """Raises InputError for what is no work directory."""
-    path = work / "plan.json"
+    path = work / PLAN
     try:
         return Plan.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from mlipilot.endpoint.dialects.reading import Found, marked, value_at
+from mlipilot.endpoint.dialects.reading import Found, behind_marks, value_at
 
 _BEGIN = re.compile(r"<[｜|]tool[▁_ ]call[▁_ ]begin[｜|]>")
 _HEAD = re.compile(
@@ -17,15 +17,14 @@ _HEAD = re.compile(
 
 def calls_in(text: str) -> list[Found]:
     """The calls between the tokens."""
-    found: list[Found] = []
-    end = 0
-    for mark in marked(text, _BEGIN):
-        head = _HEAD.match(text, mark.end())
-        if mark.start() < end or head is None:  # inside the arguments of the call before, or no call
-            continue
-        name = head.group(2) or head.group(1)  # the older form begins with the word `function`
-        read = value_at(text, head.end())
-        # arguments that cannot be read say themselves what is wrong with them
-        arguments, end = read if read is not None else (text[head.end() :], len(text))
-        found.append(Found(mark.start(), name, arguments))
-    return found
+    return behind_marks(text, _BEGIN, _call)
+
+
+def _call(text: str, mark: re.Match[str], _: int) -> tuple[list[Found], int]:
+    head = _HEAD.match(text, mark.end())
+    if head is None:
+        return [], mark.end()
+    name = head.group(2) or head.group(1)  # the older form begins with the word `function`
+    # arguments that cannot be read say themselves what is wrong with them
+    arguments, end = value_at(text, head.end()) or (text[head.end() :], len(text))
+    return [Found(mark.start(), name, arguments)], end

@@ -10,8 +10,8 @@ import re
 from mlipilot.endpoint.dialects.reading import (
     MAX_TRIES,
     Found,
+    behind_marks,
     calls_at,
-    marked,
     mended,
     unreadable,
     value_at,
@@ -23,20 +23,11 @@ _NAMED = re.compile(r"([A-Za-z_][\w.-]{0,63})(?:\[CALL_ID\]\w{1,64})?(?:\[ARGS\]
 
 def calls_in(text: str) -> list[Found]:
     """The calls behind the marks."""
-    marks = marked(text, _MARK)
-    found: list[Found] = []
-    end = 0
-    for number, mark in enumerate(marks):
-        if mark.start() < end:  # inside the arguments of the call before
-            continue
-        following = marks[number + 1].start() if number + 1 < len(marks) else len(text)
-        calls, end = _calls(text, mark.end(), following)
-        found += [call._replace(at=mark.start()) for call in calls]
-    return found
+    return behind_marks(text, _MARK, _calls)
 
 
-def _calls(text: str, start: int, stop: int) -> tuple[list[Found], int]:
-    """The calls behind one mark; the next mark, which may stand inside of them, is at `stop`."""
+def _calls(text: str, mark: re.Match[str], stop: int) -> tuple[list[Found], int]:
+    start = mark.end()
     named = _NAMED.match(text, start)
     if named is None:
         calls, end = calls_at(text, start, MAX_TRIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -32,6 +33,25 @@ class Found(NamedTuple):
 def marked(text: str, mark: re.Pattern[str], start: int = 0, stop: int | None = None) -> list[re.Match[str]]:
     """The first places of a mark."""
     return list(islice(mark.finditer(text, start, len(text) if stop is None else stop), MAX_TRIES))
+
+
+def behind_marks(
+    text: str, mark: re.Pattern[str], read: Callable[[str, re.Match[str], int], tuple[list[Found], int]]
+) -> list[Found]:
+    """The calls behind each mark that stands in no call before it.
+
+    `read` is given the text, a mark and where the next one begins, which may be inside of the call; it
+    returns the mark's calls and where they end.
+    """
+    marks = marked(text, mark)
+    following = [*(each.start() for each in marks), len(text)][1:]
+    found: list[Found] = []
+    end = 0
+    for each, stop in zip(marks, following, strict=True):
+        if each.start() >= end:
+            calls, end = read(text, each, stop)
+            found += [call._replace(at=each.start()) for call in calls]
+    return found
 
 
 def place_of(mark: re.Pattern[str], text: str, start: int, stop: int | None = None) -> int:

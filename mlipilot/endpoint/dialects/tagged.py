@@ -11,8 +11,8 @@ import re
 from mlipilot.endpoint.dialects.reading import (
     MAX_TRIES,
     Found,
+    behind_marks,
     calls_at,
-    marked,
     mended,
     place_of,
     unreadable,
@@ -24,16 +24,10 @@ _END = re.compile(r"</tool_call>|<\|/tool_call\|>|<\|e[a-z]{1,3}_id\|>")
 
 def calls_in(text: str) -> list[Found]:
     """The calls behind the marks."""
-    marks = marked(text, _MARK)
-    found: list[Found] = []
-    end = 0
-    for number, mark in enumerate(marks):
-        if mark.start() < end:  # inside the JSON of the call before
-            continue
-        calls, end = calls_at(text, mark.end(), MAX_TRIES)
-        if not calls:
-            following = marks[number + 1].start() if number + 1 < len(marks) else len(text)
-            body = text[mark.end() : place_of(_END, text, mark.end(), following)]
-            calls = mended(body, mark.start()) or unreadable(body, mark.start())
-        found += [call._replace(at=mark.start()) for call in calls]
-    return found
+    return behind_marks(text, _MARK, _calls)
+
+
+def _calls(text: str, mark: re.Match[str], stop: int) -> tuple[list[Found], int]:
+    calls, end = calls_at(text, mark.end(), MAX_TRIES)
+    body = text[mark.end() : place_of(_END, text, mark.end(), stop)]
+    return calls or mended(body, mark.start()) or unreadable(body, mark.start()), end

@@ -14,11 +14,7 @@ from mlipilot.untrusted import clean, clip, one_line
 
 _MAX_DIFF = 12_000  # characters
 _TOOLS = [
-    function(
-        "approve",
-        "The experiment is worth its training.",
-        reason="one sentence: why",
-    ),
+    function("approve", "The experiment is worth its training.", reason="one sentence: why"),
     function(
         "send_back",
         "The experiment should be changed before it is trained.",

@@ -11,8 +11,7 @@ from typing import Any
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.jobs.job_files import read_result
 from mlipilot.jobs.logs import job_events
-from mlipilot.jobs.starts import CLAIM
-from mlipilot.paths import JobKey
+from mlipilot.paths import CLAIM, JobKey
 from tests.end_to_end.cluster import Site
 from tests.end_to_end.conftest import mlipilot
 from tests.end_to_end.image.conftest import MARKS, SMALL
