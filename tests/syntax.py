@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection, Iterator
 
 MODULES = frozenset(
     {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "pickletools", "runpy", "shelve"}
 )
 """A file has no business with these: what they read can run code."""
 BUILTINS = frozenset({"__import__", "builtins.eval", "builtins.exec", "compile", "eval", "exec"})
-NAMES = frozenset({"Unpickler", "read_pickle", "unsafe_load", "weights_only"})
+NAMES = frozenset(
+    {
+        *("ForkingPickler", "NpzFile", "Unpickler", "_load_from_bytes", "load_state_dict_from_url", "loads"),
+        *("load_module", "load_pickle", "read_array", "read_pickle", "unsafe_load", "weights_only"),
+    }
+)
 """Wherever they come from."""
+HARMLESS = frozenset({"json.load", "json.loads", "safetensors.torch.load", "tomllib.load", "tomllib.loads"})
+IMPORTERS = frozenset({"importlib.import_module"})
 
 
 def names_of(code: str) -> set[str]:
@@ -24,20 +32,50 @@ def names_of(code: str) -> set[str]:
     return found
 
 
-def unpickling(code: str) -> list[str]:
-    """What in a file can run code that lies in data, each as `line: what`."""
+def unpickling(code: str, looked_at: Collection[str] = ()) -> list[str]:
+    """What in a file can run code that lies in data, each as `line: what`.
+
+    Whatever is called `load` counts, and a module that is named by a variable, unless a person has
+    `looked_at` the expression and found that it cannot.
+    """
     tree = ast.parse(code)
     aliases = _aliases(tree)
-    found = [f"{line}: {name}" for line, name in _imported(tree) if name.split(".")[0] in MODULES]
-    told = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _says_no_pickle(node)}
+    found = [f"{line}: {name}" for line, name in _imported(tree) if _is_of_pickles(name)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    told = {id(call.func) for call in calls if _says_no_pickle(call)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) not in looked_at:
             name = _full(node, aliases)
-            package, last = name.split(".")[0], name.split(".")[-1]
-            loads = last == "load" and (package == "torch" or (package == "numpy" and id(node) not in told))
+            last = name.split(".")[-1]
+            loads = last == "load" and not (last == name and isinstance(node, ast.Name) and node.id == "load")
+            if name in HARMLESS or (loads and id(node) in told):
+                continue
             if loads or name in BUILTINS or last in NAMES:
                 found.append(f"{node.lineno}: {name}")
+    for call in calls:
+        found += [f"{call.lineno}: {said}" for said in _odd(call, aliases) if said not in looked_at]
     return found
+
+
+def _is_of_pickles(name: str) -> bool:
+    return name.split(".")[0] in MODULES or name.endswith(".*")
+
+
+def _odd(call: ast.Call, aliases: dict[str, str]) -> Iterator[str]:
+    """What a call itself says that is suspicious whatever it calls."""
+    name, text = _full(call.func, aliases), ast.unparse(call)
+    first = call.args[0] if call.args else None
+    if name in IMPORTERS and (not isinstance(first, ast.Constant) or _is_of_pickles(str(first.value))):
+        yield text
+    if name == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+        asked = str(call.args[1].value)
+        yield from [text] if "load" in asked or asked in NAMES | BUILTINS else []
+    if any(key.arg == "allow_pickle" for key in call.keywords) and not _says_no_pickle(call):
+        yield text
+    if name.split(".")[-1] == "YAML" and any(
+        key.arg == "typ" and ast.unparse(key.value) not in ("'rt'", "'safe'") for key in call.keywords
+    ):
+        yield text
 
 
 def _imported(tree: ast.Module) -> list[tuple[int, str]]:

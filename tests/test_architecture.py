@@ -64,10 +64,28 @@ def test_recipes_know_hand_over_and_checkpoint_only_and_nobody_imports_them() ->
         assert not any("recipes" in name.split(".") for name in names_of(path.read_text())), path
 
 
+LOOKED_AT = {
+    "mlipilot/datasets/qm7_b3lyp/build.py": {"shipped.load"},
+    "mlipilot/evaluation/catalog.py": {"import_module(file)"},
+    "mlipilot/evaluation/metrics/size.py": {"bench.load"},
+    "mlipilot/evaluation/metrics/throughput.py": {"bench.load"},
+    "mlipilot/recipes/mace/train.py": {"YAML(typ='safe').load"},
+    "mlipilot/yaml_text.py": {"yaml.load"},
+    "mlipilot_labels/method.py": {"importlib.import_module(module)"},
+    "mlipilot_labels/scf.py": {"known.load"},
+}
+"""What is called `load`, or imports what a variable names, and cannot run code that lies in data."""
+
+
 def test_nothing_unpickles() -> None:
     """Data may come from a candidate; only code that a person can point at may load what runs code."""
     for path in SOURCES:
-        assert not unpickling(path.read_text()), path
+        looked_at = LOOKED_AT.get(str(path.relative_to(ROOT)), set())
+        text = path.read_text()
+        assert unpickling(text, looked_at) == [], path
+        assert not looked_at or len(unpickling(text)) >= len(looked_at), (
+            f"{path}: nothing to look at any more"
+        )
 
 
 def test_reading_a_campaign_does_not_load_torch() -> None:

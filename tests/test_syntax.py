@@ -40,6 +40,22 @@ from tests.syntax import names_of, unpickling
         "compile('1', 'x', 'eval')",
         "__import__('pickle')",
         "import runpy",
+        "from mlipilot.evaluation.lazily import np\nnp.load('x', allow_pickle=True)",
+        "from mlipilot.evaluation.lazily import np\nnp.load('x')",
+        "import torch\ngetattr(torch, 'load')('x')",
+        "import torch\nt = torch\nt.load('x')",
+        "from torch import *",
+        "import numpy as np\nnp.lib.format.read_array(stream, allow_pickle=True)",
+        "from numpy.lib.npyio import NpzFile\nNpzFile(stream)",
+        "import torch\ntorch.storage._load_from_bytes(b'')",
+        "from multiprocessing.reduction import ForkingPickler\nForkingPickler.loads(b'')",
+        "import torch\ntorch.hub.load_state_dict_from_url('x')",
+        "import torch\ntorch.package.PackageImporter('x').load_pickle('a', 'b')",
+        "from importlib import import_module\nimport_module('pickle')",
+        "import importlib\nimportlib.import_module(name)",
+        "from ruamel.yaml import YAML\nYAML(typ='unsafe')",
+        "from ruamel.yaml import YAML\nYAML(typ=kind)",
+        "yaml.load(text)",
     ],
 )
 def test_what_can_run_code_in_data_is_found(code: str) -> None:
@@ -54,11 +70,18 @@ def test_what_can_run_code_in_data_is_found(code: str) -> None:
         "import json\njson.load(stream)",
         "import re\nre.compile('x')",
         "import torch\nmodel.eval()\nmodel.load_state_dict(weights)",
-        "yaml.load(text)",
+        "from ruamel.yaml import YAML\nYAML(typ='safe').parse(text)",
+        "from importlib import import_module\nimport_module('numpy')",
+        "getattr(record, 'kind')",
     ],
 )
 def test_what_cannot_is_left_alone(code: str) -> None:
     assert not unpickling(code)
+
+
+def test_what_a_person_has_looked_at_is_left_alone_and_no_more() -> None:
+    assert unpickling("yaml.load(text)", {"yaml.load"}) == []
+    assert unpickling("other.load(text)", {"yaml.load"}) == ["1: other.load"]
 
 
 def test_a_file_s_imports_are_named_in_full() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlipilot.audit.events.model import Sha256
 from mlipilot.audit.events.proposing import Lesson, Proposed
 from mlipilot.audit.events.running import CampaignStarted, Verdict
 from mlipilot.audit.ledger import Record
@@ -22,7 +23,7 @@ class Finding(BaseModel):
     title: str
     verdict: str
     lesson: str
-    verdict_record: str = Field(pattern=r"^[0-9a-f]{64}$")
+    verdict_record: Sha256
     """Hash of the ledger's record of the verdict."""
     time: str
 

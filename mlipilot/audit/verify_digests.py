@@ -13,7 +13,7 @@ from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.events.proposing import Drafted, Exchange, Proposed
-from mlipilot.audit.events.running import CampaignStarted, Finished, JobFinished, Verdict
+from mlipilot.audit.events.running import CampaignStarted, Finished, JobFinished, JobSubmitted, Verdict
 from mlipilot.audit.files import files_below, sha256_bytes, tree_digest
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
@@ -22,6 +22,12 @@ from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unl
 from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
 from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
+
+_ORDERS = (
+    "iterations/*/seed-*/*/attempt-*/job.json",
+    "drafts/*/smoke/attempt-*/job.json",
+    "sealed-check/*/seed-*/attempt-*/job.json",
+)
 
 
 def verify_digests(run: RunPaths) -> Verification:
@@ -48,6 +54,7 @@ def verify_digests(run: RunPaths) -> Verification:
 def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *, is_over: bool) -> None:
     """Check the files of `lineage`, wherever they lie, against its ledger, and the ledger against `run`."""
     found.accounted.add(lineage.ledger)
+    orders = [path for places in _ORDERS for path in lineage.root.glob(places)]  # before the ledger is read
     try:
         records = read_ledger(lineage.ledger)
     except LedgerError as error:
@@ -64,6 +71,7 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
     _verify_transcript(lineage, records, found, is_over=is_over)
     _verify_drafts(lineage, records, found)
     judged = _verify_iterations(lineage, records, found)
+    _verify_orders(lineage, records, orders, found)
     _verify_attempts(lineage, records, judged, found)
     _verify_incumbent(lineage, records, found, is_over=is_over)
 
@@ -145,6 +153,20 @@ def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Veri
         if tree_digest(recipe) != proposed.recipe_digest:
             found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {where})")
     return judged
+
+
+def _verify_orders(
+    lineage: LineagePaths, records: list[Record], orders: list[Path], found: Verification
+) -> None:
+    """No attempt is told what to do before it is on record, but an evaluation queued behind its training."""
+    submitted = {lineage.attempt(event.key, event.attempt) for _, event in of_kind(records, JobSubmitted)}
+    jobs = {attempt.parent for attempt in submitted}
+    for attempt in sorted(order.parent for order in orders):
+        is_behind = attempt.parent.name == "evaluate" and attempt.parent.with_name("train") in jobs
+        if attempt not in submitted and not is_behind:
+            found.problems.append(
+                f"{attempt}: no record speaks of this attempt: the ledger was cut before it"
+            )
 
 
 def _verify_attempts(

@@ -1,4 +1,4 @@
-"""`mlipilot verify`: recompute every digest and every verdict of a run."""
+"""`mlipilot verify`: recompute what a run's ledger says from its files: digests, verdicts, costs."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import METRICS, ORDER, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
+
+NOTHING_SPENT: dict[str, Any] = {
+    "exit_status": None,
+    "cpu_s": 0.0,
+    "gpu_s": 0.0,
+    "wall_s": 0.0,
+    "manifest_sha256": None,
+}
+"""Of an attempt that left no seal."""
 
 
 class Attempts:
@@ -155,51 +164,17 @@ class Attempts:
         }
         match standing.phase:
             case "sealed":
-                result = self._sealed_result(attempt)
-                if key.kind == "smoke" and result["outcome"] == "ok" and (fault := smoke_fault(attempt)):
-                    result |= {"outcome": "failed", "reason": fault}
                 if standing.job_id is None:  # the submitter's answer is not to be had; the seal names it, too
                     said["job_id"] = read_result(attempt).job_id
-                return JobFinished.of(key, number, **said, **result)
+                return JobFinished.of(
+                    key, number, **said, **how_it_ended(key, attempt, check_manifest(attempt))
+                )
             case "ended":
                 self.backend.give_up(attempt)
-                how = {"outcome": standing.outcome, "reason": standing.reason, "exit_status": None}
-                spent = {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0}
-                return JobFinished.of(key, number, **said, **how, **spent, manifest_sha256=None)
+                how = {"outcome": standing.outcome, "reason": standing.reason}
+                return JobFinished.of(key, number, **said, **how, **NOTHING_SPENT)
             case _:
                 return None
-
-    def _sealed_result(self, attempt: Path) -> dict[str, Any]:
-        result = read_result(attempt)
-        outcome, reason = result.outcome, result.reason
-        problems = check_manifest(attempt)
-        if problems:
-            outcome = "protected_changed"
-            reason = f"the attempt was changed after it was sealed: {problems[0]}"
-        elif outcome == "failed":
-            said = self._refusal(attempt) or logs.failure_reason(attempt)
-            reason = f"{said} ({reason})" if said else reason
-        return {
-            "outcome": outcome,
-            "exit_status": result.exit_status,
-            "reason": reason,
-            "cpu_s": result.cpu_s,
-            "gpu_s": result.gpu_s,
-            "wall_s": result.wall_s,
-            "sealed_by": result.sealed_by,
-            "isolation": result.isolation.model_dump(),
-            "machine": result.machine.model_dump(),
-            "manifest_sha256": sha256_file(attempt / MANIFEST),
-        }
-
-    @staticmethod
-    def _refusal(attempt: Path) -> str | None:
-        """Why the evaluator refused a hand-over, if it did."""
-        try:
-            found = MetricsFile.model_validate(read_json(attempt / "output" / METRICS))
-        except ValueError:  # there is none, or a training wrote what is none
-            return None
-        return one_line(f"the hand-over was refused: {found.refused}") if found.refused else None
 
     def running(self, state: State) -> list[JobProgress]:
         """What the jobs in flight say of themselves."""
@@ -211,3 +186,29 @@ class Attempts:
             elapsed_s = time.time() - order.stat().st_mtime if order.exists() else 0.0
             shown.append(JobProgress(key.text, fraction, text, elapsed_s))
         return shown
+
+
+def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str, Any]:
+    """What a sealed attempt says of its end, as `job_finished` has it; `changed`: since it was sealed."""
+    result = read_result(attempt)
+    outcome, reason = result.outcome, result.reason
+    if changed:
+        outcome = "protected_changed"
+        reason = f"the attempt was changed after it was sealed: {changed[0]}"
+    elif outcome == "failed":
+        why = _refusal(attempt) or logs.failure_reason(attempt)
+        reason = f"{why} ({reason})" if why else reason
+    elif outcome == "ok" and key.kind == "smoke" and (fault := smoke_fault(attempt)):
+        outcome, reason = "failed", fault
+    kept = ("exit_status", "cpu_s", "gpu_s", "wall_s", "sealed_by", "isolation", "machine")
+    said = result.model_dump(include={*kept}) | {"outcome": outcome, "reason": reason}
+    return said | {"manifest_sha256": sha256_file(attempt / MANIFEST)}
+
+
+def _refusal(attempt: Path) -> str | None:
+    """Why the evaluator refused a hand-over, if it did."""
+    try:
+        found = MetricsFile.model_validate(read_json(attempt / "output" / METRICS))
+    except ValueError:  # there is none, or a training wrote what is none
+        return None
+    return one_line(f"the hand-over was refused: {found.refused}") if found.refused else None

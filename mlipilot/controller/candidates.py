@@ -71,8 +71,12 @@ def _built(directory: Path, recipe: Path, before: Path, hypothesis: dict[str, An
     write_atomic(directory / PATCH, recipe_diff(before, recipe))
     write_atomic(directory / HYPOTHESIS, dump_yaml(hypothesis or {"title": "baseline"}))
     title = "baseline" if hypothesis is None else hypothesis["title"]
-    digests = {key: digest(directory / name) for name, (key, digest) in _DIGESTS.items()}
-    return {"title": title, "hypothesis": hypothesis} | digests
+    return {"title": title, "hypothesis": hypothesis} | digests_of(directory)
+
+
+def digests_of(directory: Path) -> dict[str, Any]:
+    """How a record vouches for the candidate in a directory."""
+    return {key: digest(directory / name) for name, (key, digest) in _DIGESTS.items()}
 
 
 def drop_leftovers(final: Path) -> None:

@@ -1,70 +1,243 @@
-"""Recomputing each verdict of a lineage from its metrics files, as `verify` does."""
+"""What a ledger says, computed again from the run's files, field by field, as `verify` does.
+
+For the fields that cannot be, nothing but the chain speaks: tests/runs/test_forgery.py lists them, and why.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.events import body_of
-from mlipilot.audit.events.running import Verdict
-from mlipilot.audit.ledger import of_kind, read_open_ledger
+from pydantic_core import to_jsonable_python
+
+from mlipilot.audit.events import proposing
+from mlipilot.audit.events.running import (
+    CampaignStarted,
+    Finished,
+    JobFinished,
+    JobSubmitted,
+    Resumed,
+    SealedCheck,
+    Verdict,
+)
+from mlipilot.audit.files import sha256_bytes, sha256_file
+from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
+from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
-from mlipilot.controller.state import replay
-from mlipilot.controller.verdict import Measurements, compute_verdict
+from mlipilot.controller.attempts import NOTHING_SPENT, how_it_ended
+from mlipilot.controller.candidates import digests_of
+from mlipilot.controller.prepare import starting
+from mlipilot.controller.spending import elapsed_s
+from mlipilot.controller.state import NO_RESULT, State, advance
+from mlipilot.controller.steps import Finish, next_step
+from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.paths import LineagePaths, RunPaths
+from mlipilot.jobs.job_files import read_result
+from mlipilot.paths import HYPOTHESIS, JobKey, LineagePaths, RunPaths
+from mlipilot.untrusted import one_line
+from mlipilot.yaml_io import load_yaml
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_OF_THE_START = (
+    "lineage",
+    "campaign",
+    "profile",
+    "pilot",
+    "backend",
+    "recipe_digest",
+    "data_manifest_sha256",
+)
+"""Fields that no other check holds to the run's files."""
 
 
-def recheck_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
-    """One line for each verdict that does not follow from the metrics and the scorecard.
+def recheck_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
+    """One line for each field of a record, or verdict.json, that is not what the run's files give.
 
     A last line that is torn or being written is left out. Raises InputError or LedgerError when the run
     cannot be read.
     """
-    spec = load_locked(run.spec).for_lineage(lineage.number)
-    card = load_scorecard(run.scorecard)
+    files, state, problems = _Files(run, lineage), State(), []
     records, _torn = read_open_ledger(lineage.ledger)
-    problems = []
-    for record, verdict in of_kind(records, Verdict):
-        before = replay(records[: record.seq])
-        number = verdict.iteration
-        path = lineage.verdict(number)
+    for record in records:
+        place = f"{lineage.ledger}:{record.seq + 1}: {record.event.kind}"
         try:
-            measured = Measurements(lineage, spec, card)
-            computed = compute_verdict(before, before.iterations[number], measured)
-            recorded = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, LookupError, ValueError) as error:
-            problems.append(f"{path}: the verdict cannot be recomputed: {error}")
-            continue
-        again = json.loads(json.dumps(computed))
-        problems += _difference(path, recorded, again)
-        said = {key: value for key, value in body_of(verdict).items() if not key.endswith("_sha256")}
-        is_said = verdict.reason == recorded["reason"] and _same(said, {key: again[key] for key in said})
-        if not is_said:
-            problems.append(
-                f"{lineage.ledger}:{record.seq + 1}: the recorded verdict is not the computed one"
-            )
+            problems += [f"{place}{said}" for said in files.faults(record, state)]
+        except (OSError, LookupError, ValueError, MlipilotError) as error:
+            problems.append(f"{place}: it cannot be computed again: {error}")
+        try:
+            advance(state, record)
+        except LedgerError as error:
+            return [*problems, f"{lineage.ledger}: {error}"]
     return problems
 
 
-def _difference(path: Path, recorded: Any, computed: Any) -> list[str]:
-    if _same(recorded, computed):
-        return []
-    return [f"{path}: is not what metrics and scorecard give when computed again"]
+class _Files:
+    """The files of a run, and what they give for the records of one lineage."""
+
+    def __init__(self, run: RunPaths, lineage: LineagePaths) -> None:
+        self.run, self.lineage = run, lineage
+        self.spec = load_locked(run.spec).for_lineage(lineage.number)
+        self.measured = Measurements(lineage, self.spec, load_scorecard(run.scorecard))
+        exists = lineage.transcript.is_file()
+        self.transcript = lineage.transcript.read_bytes().split(b"\n")[:-1] if exists else []
+
+    def faults(self, record: Record, before: State) -> list[str]:
+        """What is wrong with a record, in a lineage that stood at `before`."""
+        found = []
+        for name, value in self._computed(record, before).items():
+            said, again = to_jsonable_python(getattr(record.event, name)), to_jsonable_python(value)
+            if not _same(said, again):
+                told = [one_line(json.dumps(each, ensure_ascii=False), 100) for each in (said, again)]
+                found.append(f".{name}: it says {told[0]}, computed again from the files it is {told[1]}")
+        if isinstance(record.event, Verdict):
+            number = record.event.iteration
+            again = compute_verdict(before, before.iterations[number], self.measured)
+            if not _same(_verdict_file(self._verdict_json(number)), to_jsonable_python(again)):
+                path = self._verdict_json(number)
+                found.append(f": {path} is not what metrics and scorecard give when computed again")
+        return found
+
+    def _computed(self, record: Record, before: State) -> Mapping[str, Any]:
+        """The fields of a record's event that the files and the records before it give."""
+        event, said = record.event, record.event.model_dump()
+        current = _current(before)
+        match event:
+            case CampaignStarted():
+                begun = starting(self.run, self.spec, self.lineage.number, Resumed()).model_dump()
+                known = {name: begun[name] for name in _OF_THE_START}
+                return known if before.started is None else known | {"lineage": None}
+            case JobSubmitted():
+                return self._submitted(event, before)
+            case JobFinished():
+                attempt = self.lineage.attempt(event.key, event.attempt)
+                if (event.key, event.attempt) not in [(k, a.number) for k, a in before.in_flight()]:
+                    raise LookupError(f"{attempt} was not in flight")
+                if is_finished(attempt):
+                    # Whether its files are as they were sealed is for their digests to say.
+                    changed = event.outcome == "protected_changed" and check_manifest(attempt)
+                    ended = how_it_ended(event.key, attempt, changed or [])
+                    # An earlier version may have asked the job's log for a better reason, or not.
+                    if changed or event.reason == read_result(attempt).reason:
+                        del ended["reason"]
+                    return ended
+                outcome = event.outcome if event.outcome in NO_RESULT else NO_RESULT[0]
+                return NOTHING_SPENT | {"outcome": outcome}
+            case Verdict():
+                path = self._verdict_json(event.iteration)
+                written = {name: value for name, value in _verdict_file(path).items() if name in said}
+                digest = {"verdict_sha256": sha256_file(path)}
+                return written | digest | {"iteration": current}
+            case SealedCheck():
+                return {"root": sealed_summary(before, self.measured).root}
+            case Finished():
+                # A budget of wall time can have been used up between two records.
+                times = map(datetime.fromisoformat, (before.last_time or record.time, record.time))
+                due = [next_step(before, self.spec, elapsed_s(before, time)) for time in times]
+                ends = [{"reason": step.reason} for step in due if isinstance(step, Finish)]
+                return _nearest({"reason": event.reason}, ends) | {"incumbent": before.incumbent}
+            case proposing.EndpointProbed():
+                pilot, tokens = self.spec.pilot, (event.prompt_tokens, event.completion_tokens)
+                asked = (pilot, pilot.endpoint("reviewer"), pilot.endpoint("analyst"))
+                prices = [{"usd": each.price_usd(*tokens)} for each in asked if each is not None]
+                return _nearest({"usd": event.usd}, prices)
+            case proposing.Exchange():
+                return self._exchange(before.exchanges)
+            case proposing.Heard() | proposing.Lesson():
+                is_analyst = isinstance(event, proposing.Lesson) or event.role == "analyst"
+                return {"iteration": len(before.iterations) - 1 if is_analyst else current}
+            case proposing.Drafted():
+                path = self.lineage.revision(current, revision := _drafts(before) + 1)
+                return {"iteration": current, "revision": revision} | digests_of(path) | _claim(path)
+            case proposing.Proposed():
+                path = self.lineage.iteration(current)
+                return {"iteration": current, "revision": _drafts(before) or None} | _claim(path)
+            case proposing.Reviewed():
+                return {"iteration": current, "revision": _drafts(before)}
+            case proposing.NoProposal() | proposing.GaveUp():
+                return {"iteration": current}
+            case _:
+                return {}
+
+    def _submitted(self, event: JobSubmitted, before: State) -> Mapping[str, Any]:
+        """An attempt's number is the next; what it is about is what the lineage was at."""
+        earlier = before.jobs.get(event.key, [])
+        current = _current(before)
+        trained = before.last(JobKey(event.iteration, event.seed, "train"))
+        has_model = trained is not None and trained.outcome == "ok"
+        return {
+            "attempt": len(earlier) + 1 if all(a.ended for a in earlier) else None,
+            "iteration": event.iteration if event.job == "sealed" and has_model else current,
+            "seed": event.seed if event.seed in self.spec.seeds else None,
+            "job": event.job if has_model == (event.job in ("evaluate", "sealed")) else None,
+            "revision": _drafts(before) if event.job == "smoke" else 0,
+        }
+
+    def _verdict_json(self, number: int) -> Path:
+        return self.lineage.verdict(number)
+
+    def _exchange(self, earlier: int) -> Mapping[str, Any]:
+        line = self.transcript[earlier]
+        entry = json.loads(line)
+        known = {name: entry[name] for name in proposing.Exchange.model_fields if name in entry}
+        digest = {"line": earlier + 1, "sha256": sha256_bytes(line)}
+        told = proposing.Exchange.model_validate(known | digest)
+        settings = self.spec.pilot.endpoint(told.role) or self.spec.pilot
+        price = settings.price_usd(told.prompt_tokens, told.completion_tokens)
+        return told.model_dump() | {"usd": price}
+
+
+def _verdict_file(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is no verdict")
+    return found
+
+
+def _nearest(said: dict[str, Any], possible: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is said where it is possible, else what is; None of each where nothing is."""
+    return said if said in possible else next(iter(possible), dict.fromkeys(said))
+
+
+def _current(state: State) -> int:
+    """The iteration that no verdict has ended yet."""
+    last = state.iterations[-1] if state.iterations else None
+    return len(state.iterations) if last is None or last.judged else last.number
+
+
+def _drafts(state: State) -> int:
+    """How often the current iteration was drafted."""
+    number = _current(state)
+    return len(state.iterations[number].drafts) if number < len(state.iterations) else 0
+
+
+def _claim(directory: Path) -> dict[str, Any]:
+    """Title and hypothesis; the baseline has none."""
+    stated = load_yaml(directory / HYPOTHESIS)
+    return {"title": stated["title"], "hypothesis": stated if len(stated) > 1 else None}
 
 
 def _same(recorded: Any, computed: Any) -> bool:
     """Equality up to the last digits of floating-point functions, which differ between machines."""
     if isinstance(recorded, dict) and isinstance(computed, dict):
-        # A reason spells out rounded numbers that stand beside it in full.
-        keys = (recorded.keys() | computed.keys()) - {"reason"}
-        return all(key in recorded and key in computed for key in keys) and all(
-            _same(recorded[key], computed[key]) for key in keys
+        return recorded.keys() == computed.keys() and all(
+            (_same_words if key == "reason" else _same)(recorded[key], computed[key]) for key in recorded
         )
     if isinstance(recorded, list) and isinstance(computed, list):
         return len(recorded) == len(computed) and all(map(_same, recorded, computed))
     if isinstance(recorded, float) and isinstance(computed, float):
         return math.isclose(recorded, computed, rel_tol=1e-9, abs_tol=1e-12)
     return bool(recorded == computed)
+
+
+def _same_words(recorded: object, computed: object) -> bool:
+    """The same of a reason, which spells out rounded numbers that stand beside it in full."""
+    one, other = str(recorded), str(computed)
+    numbers = zip(*(map(float, _NUMBER.findall(each)) for each in (one, other)), strict=False)
+    near = all(math.isclose(a, b, rel_tol=1e-3, abs_tol=2e-3) for a, b in numbers)
+    return near and _NUMBER.sub("#", one) == _NUMBER.sub("#", other)

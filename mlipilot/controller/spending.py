@@ -47,11 +47,11 @@ def accounts(state: State, budget: Budget, elapsed_s: float) -> list[Account]:
     ]
 
 
-def elapsed_s(state: State) -> float:
-    """Since the lineage's first record."""
+def elapsed_s(state: State, until: datetime | None = None) -> float:
+    """Since the lineage's first record, until now where no other time is given."""
     if state.first_time is None:
         return 0.0
-    return (datetime.now(UTC) - datetime.fromisoformat(state.first_time)).total_seconds()
+    return ((until or datetime.now(UTC)) - datetime.fromisoformat(state.first_time)).total_seconds()
 
 
 def used_up(state: State, budget: Budget, elapsed_s: float, purpose: Purpose | None = None) -> str | None:

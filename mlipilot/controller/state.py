@@ -150,16 +150,21 @@ def replay(records: Iterable[Record]) -> State:
     """Fold the ledger into a state. Raises LedgerError for a record that speaks of what was not begun."""
     state = State()
     for record in records:
-        state.first_time = state.first_time or record.time
-        state.last_time = record.time
-        try:
-            _apply(state, record.event)
-        except LookupError:
-            raise LedgerError(
-                f"line {record.seq + 1} of a ledger ({record.event.kind}) speaks of what no line before has "
-                "begun; no version up to this one writes such a ledger"
-            ) from None
+        advance(state, record)
     return state
+
+
+def advance(state: State, record: Record) -> None:
+    """Take a state one record further. Raises LedgerError as `replay` does."""
+    state.first_time = state.first_time or record.time
+    state.last_time = record.time
+    try:
+        _apply(state, record.event)
+    except LookupError:
+        raise LedgerError(
+            f"line {record.seq + 1} of a ledger ({record.event.kind}) speaks of what no line before has "
+            "begun; no version up to this one writes such a ledger"
+        ) from None
 
 
 def _iteration(state: State, number: int) -> Iteration:

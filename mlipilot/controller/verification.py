@@ -1,4 +1,4 @@
-"""The whole of `verify` in one call: all digests (`audit/verify_digests.py`) and verdicts (`recheck.py`).
+"""The whole of `verify` in one call: all digests (`audit/verify_digests.py`) and records (`recheck.py`).
 
 What shows, merges or reproduces a run asks here: a record whose digests hold may still lie about a verdict.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mlipilot.audit.verification_result import Verification
 from mlipilot.audit.verify_digests import verify_digests, verify_lineage_digests
-from mlipilot.controller.recheck import recheck_verdicts
+from mlipilot.controller.recheck import recheck_records
 from mlipilot.errors import MlipilotError
 from mlipilot.paths import LineagePaths, RunPaths
 
@@ -16,19 +16,19 @@ def verify_run(run: RunPaths) -> Verification:
     """Check everything below `run`. Raises InputError when it is no run."""
     found = verify_digests(run)
     for lineage in run.lineages():
-        found.problems += wrong_verdicts(run, lineage)
+        found.problems += wrong_records(run, lineage)
     found.problems = list(dict.fromkeys(found.problems))
     return found
 
 
 def verify_lineage(run: RunPaths, lineage: LineagePaths) -> list[str]:
     """What is wrong with one lineage of `run`, or with a copy that is to become one, wherever it lies."""
-    return list(dict.fromkeys(verify_lineage_digests(run, lineage) + wrong_verdicts(run, lineage)))
+    return list(dict.fromkeys(verify_lineage_digests(run, lineage) + wrong_records(run, lineage)))
 
 
-def wrong_verdicts(run: RunPaths, lineage: LineagePaths) -> list[str]:
-    """The verdicts that are not what metrics and scorecard give, or why that cannot be said."""
+def wrong_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
+    """The records that do not follow from the files, or why that cannot be said."""
     try:
-        return recheck_verdicts(run, lineage)
+        return recheck_records(run, lineage)
     except MlipilotError as error:
         return [str(error)]

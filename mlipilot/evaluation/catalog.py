@@ -8,17 +8,55 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
+from mlipilot.errors import InputError
 from mlipilot.evaluation import metrics
-from mlipilot.evaluation.declaration import Group, Metric, System
+from mlipilot.evaluation.declaration import ALL, Group, Metric, System
 
 __all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metrics_of"]
 
 
+BENCH_SECTIONS = ("system", "crystal", "frames", "molecules")
+"""Sections of the settings that say what is measured on, and are no measurement's."""
+
+
 def _declared() -> tuple[Group, ...]:
-    names = [f"{metrics.__name__}.{module.name}" for module in pkgutil.iter_modules(metrics.__path__)]
-    held = [value for name in names for value in vars(import_module(name)).values()]
-    found = {id(value): value for value in held if isinstance(value, Group)}
+    found: dict[int, Group] = {}
+    taken = {(f"the section {name!r}", "the bench") for name in BENCH_SECTIONS}
+    for module in pkgutil.iter_modules(metrics.__path__):
+        file = f"{metrics.__name__}.{module.name}"
+        try:
+            held = vars(import_module(file)).values()
+        except Exception as error:  # whoever adds a file may write anything
+            raise InputError(f"cannot be imported: {type(error).__name__}: {error}", file=file) from error
+        groups = [value for value in held if isinstance(value, Group) and id(value) not in found]
+        for group in groups:
+            _check(group, file, taken)
+            found[id(group)] = group
     return tuple(sorted(found.values(), key=lambda group: group.place))
+
+
+def _check(group: Group, file: str, taken: set[tuple[str, str]]) -> None:
+    """Raises InputError naming what two declarations both claim, or what no scorecard could read."""
+    claims = [f"the metric {metric.name!r}" for metric in group.metrics]
+    claims += [f"the section {section.name!r}" for section in group.sections]
+    claims += [f"the reference value {key!r}" for key in group.reference]
+    claims += [f"the place {group.place}", f"the group {group.name!r}"]
+    owners = dict(taken)
+    for claim in claims:
+        if claim in owners:
+            raise InputError(f"{claim} is declared by {owners[claim]}, too", file=file, mend="rename one")
+    taken |= {(claim, file) for claim in claims}
+    named = [(one.name, one.systems) for one in group.metrics]
+    for name, systems in named + [(one.name, one.systems) for one in group.sections]:
+        if strangers := set(systems) - set(ALL):
+            raise InputError(
+                f"{name}: there is no system {sorted(strangers)[0]!r}",
+                file=file,
+                mend=f"the systems are {', '.join(ALL)}",
+            )
+    for section in group.sections:
+        if needed := [name for name, each in section.model.model_fields.items() if each.is_required()]:
+            raise InputError(f"settings.{section.name}.{needed[0]} has no default", file=file)
 
 
 GROUPS: tuple[Group, ...] = _declared()

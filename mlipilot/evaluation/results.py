@@ -48,6 +48,8 @@ Line = Annotated[str, AfterValidator(reason_line)]
 class Entry(BaseModel):
     """One metric: a number, or a failure with its reason."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     value: float | None
     unit: Line = ""
     status: Literal["ok", "failed"]
@@ -108,7 +110,7 @@ def entry(name: str, measurement: Measurement, cost_s: float) -> Entry:
     elif reason is None and value is not None and not math.isfinite(value):
         reason = f"the value is {float(value)}, not a finite number"
     return Entry(
-        value=value,
+        value=value if reason is None else None,
         unit=CATALOG[name].unit,
         status="ok" if reason is None else "failed",
         reason=reason,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.controller.accept import Judgement, judge, order
-from mlipilot.controller.verification import wrong_verdicts
+from mlipilot.controller.verification import wrong_records
 from mlipilot.evaluation.scorecard import Score
 from mlipilot.paths import RunPaths
 from mlipilot.report.lineage_reading import load_lineage
@@ -55,7 +55,7 @@ def load_run(run: RunPaths) -> RunView:
         except LedgerError as error:
             broken[lineage.number] = error
             continue
-        view.problems.extend(wrong_verdicts(run, lineage))
+        view.problems.extend(wrong_records(run, lineage))
         views.append(view)
     if not views:
         raise next(iter(broken.values()))

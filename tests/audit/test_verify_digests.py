@@ -24,7 +24,7 @@ def test_a_sealed_check_that_was_lost_is_no_fault_of_the_run(tmp_path: Path) -> 
     attempt = made.start(JobKey(0, 1, "sealed"))
     (attempt / "stdout.log").write_text("half a line")
     made.ledger.append(event("job_finished", job="sealed", outcome="lost"))
-    made.end("a test")
+    made.ledger.append(event("finished", reason="a test", incumbent=0))
     found = verify_run(made.run)
     assert not any("sealed-check" in problem for problem in found.problems)
     assert f"{attempt}: lost without a seal; what it left is not checked" in found.notes

@@ -73,3 +73,14 @@ def test_a_run_that_was_begun_with_a_common_seed_goes_on(tmp_path: Path) -> None
     run.spec.write_text(dump_spec(campaign.spec))
     create_run(campaign, run, may_exist=True)
     assert campaign.spec.for_lineage(1).seeds == [1031, 1007, 2031]
+
+
+@pytest.mark.parametrize("seed", [10**9 + 1, 2**32, 2**53, 2**63, 10**20])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(InputError, match=rf"{seed} is too large for a seed .*\n.*up to 1000000000"):
+        make_plan(load_campaign(CU_EMT, None, [f"seeds=[{seed}, 5]"]))
+
+
+def test_the_largest_seed_fits_into_32_bits_in_every_lineage() -> None:
+    check_seeds([10**9, 1], CommentedMap(), CU_EMT)
+    assert max(seeds_of_round([10**9], 10**6)) < 2**31

@@ -49,8 +49,7 @@ def finished(reason: str = "enough") -> Event:
 
 def drafted(iteration: int, revision: int = 1, title: str = "a draft") -> Event:
     body = {"iteration": iteration, "revision": revision, "title": title, "hypothesis": HYPOTHESIS}
-    digests = {"patch_sha256": "p", "hypothesis_sha256": "h", "manifest_sha256": "m"}
-    return "drafted", body | digests | {"recipe_digest": f"{iteration}.{revision}"}
+    return "drafted", body | {"recipe_digest": f"{iteration:032x}{revision:032x}"}
 
 
 def reviewed(iteration: int, revision: int = 1, *, approved: bool) -> Event:
@@ -59,8 +58,8 @@ def reviewed(iteration: int, revision: int = 1, *, approved: bool) -> Event:
 
 
 def proposed(iteration: int, hypothesis: dict[str, Any] | None = None, title: str = "a candidate") -> Event:
-    body = {"iteration": iteration, "title": title, "hypothesis": hypothesis, "recipe_digest": "d"}
-    return "proposed", body | {"patch_sha256": "p", "hypothesis_sha256": "h"}
+    body = {"iteration": iteration, "title": title, "hypothesis": hypothesis}
+    return "proposed", body | {"recipe_digest": "d" * 64}
 
 
 def no_proposal(iteration: int, reason: str = "chatter") -> Event:
@@ -73,7 +72,7 @@ def gave_up(iteration: int, reason: str = "nothing left") -> Event:
 
 def exchange(prompt: int, completion: int, usd: float) -> Event:
     body = {"iteration": 1, "prompt_tokens": prompt, "completion_tokens": completion, "usd": usd}
-    return "exchange", body | {"duration_s": 0.1, "line": 1, "sha256": "s"}
+    return "exchange", body
 
 
 def probed(prompt: int, completion: int, usd: float, **abilities: Any) -> Event:

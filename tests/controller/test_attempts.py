@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.attempts import Attempts, _refusal
 from mlipilot.controller.state import replay
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing
@@ -89,7 +89,8 @@ def test_a_sealed_attempt_names_its_job_where_the_submitter_does_not(
         "wall_s": 1.0,
         "manifest_sha256": SHA,
     }
-    monkeypatch.setattr(attempts, "_sealed_result", lambda _: result)
+    monkeypatch.setattr("mlipilot.controller.attempts.how_it_ended", lambda *_: result)
+    monkeypatch.setattr("mlipilot.controller.attempts.check_manifest", lambda _: [])
     monkeypatch.setattr("mlipilot.controller.attempts.read_result", lambda _: SimpleNamespace(job_id="19"))
     ended = attempts.collect(JobKey(0, 2, "train"), 1)
     assert ended is not None and (ended.job_id, ended.job_name) == ("19", "mlp-x")
@@ -112,4 +113,4 @@ def test_whatever_a_training_leaves_in_the_evaluators_place_is_no_traceback(
     (tmp_path / "output").mkdir()
     if written is not None:
         (tmp_path / "output" / "metrics.json").write_text(written)
-    assert Attempts._refusal(tmp_path) == told
+    assert _refusal(tmp_path) == told

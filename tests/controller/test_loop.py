@@ -107,8 +107,9 @@ def test_a_late_workers_claim_is_not_sealed_with_an_iteration(
     claim.write_text("{}")
     controller._take(steps.Judge(0), controller.state())
     assert not claim.exists()
+    made.ledger = controller.ledger
+    made.end("a test")
     claim.write_text("{}")  # and one that is staged now
-    controller._take(steps.Finish("a test"), controller.state())
     assert verify_run(made.run).problems == []
 
 
@@ -123,13 +124,15 @@ def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(
     for name in ("draft", ".draft.staging", "drafts/0002-1", "drafts/.0002-2.staging"):
         (made.lineage.root / name / "recipe").mkdir(parents=True)
         (made.lineage.root / name / "recipe" / "train.py").write_text("pass")
-    controller._take(steps.Finish("the budget is used up"), controller.state())
+    made.ledger.append(event("gave_up", iteration=2, reason="a test"))
+    made.sealed_check()
+    controller._take(steps.Finish("the pilot gave up: a test"), controller.state())
     assert [path.name for path in drafts.iterdir()] == ["0001-1"]
     assert not made.lineage.draft.exists() and verify_run(made.run).problems == []
 
 
 def test_a_lineage_that_is_over_is_not_cancelled(made: SyntheticRun) -> None:
-    made.end("a test")
+    made.ledger.append(event("finished"))
     made.lineage.cancel.touch()
     cancel_idle_lineage(made.run, 0, Silent())
     assert not made.lineage.cancel.exists()

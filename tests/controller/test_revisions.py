@@ -19,7 +19,7 @@ ALONE = LANGUAGE_MODEL | {"reviewer": False, "analyst": False}
 
 
 def _drafted(revision: int, iteration: int = 1) -> Event:
-    return "drafted", {"iteration": iteration, "revision": revision, "recipe_digest": f"d{revision}"}
+    return "drafted", {"iteration": iteration, "revision": revision, "recipe_digest": f"{revision:064}"}
 
 
 def _reviewed(revision: int, *, approved: bool) -> Event:

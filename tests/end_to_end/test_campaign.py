@@ -11,7 +11,7 @@ import pytest
 
 from mlipilot.audit.files import files_below
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.controller.recheck import recheck_verdicts
+from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
 from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
@@ -86,12 +86,12 @@ def test_a_verdict_that_does_not_follow_is_found(undisturbed: RunPaths, tmp_path
     """A consistent forgery of the metrics (hashes made anew) still contradicts the verdict."""
     run = RunPaths(tmp_path / "run")
     shutil.copytree(undisturbed.root, run.root, symlinks=True)
-    assert recheck_verdicts(run, run.lineage(0)) == []
+    assert recheck_records(run, run.lineage(0)) == []
     metrics = run.lineage(0).iteration(1) / "seed-1/evaluate/attempt-1/output/metrics.json"
     content = json.loads(metrics.read_text())
     content["metrics"]["force_mae_mev_per_a"]["value"] = 0.1
     metrics.write_text(json.dumps(content))
-    assert any("0001/verdict.json" in problem for problem in recheck_verdicts(run, run.lineage(0)))
+    assert any("0001/verdict.json" in problem for problem in recheck_records(run, run.lineage(0)))
 
 
 def test_status_show_report_and_a_second_resume(undisturbed: RunPaths) -> None:

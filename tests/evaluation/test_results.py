@@ -83,6 +83,8 @@ def test_a_metrics_file_says_numbers_of_what_did_not_fail_and_forgives_keys_of_l
         {"metrics": {"a": {"value": 1.0}}},
         {"metrics": {"a": {"value": 1.0, "status": "fine"}}},
         {"metrics": {"a": {"value": "many", "status": "ok"}}},
+        {"metrics": {"a": {"value": math.nan, "status": "ok"}}},
+        {"metrics": {"a": {"value": -math.inf, "status": "failed"}}},
     ],
 )
 def test_what_is_no_metrics_file_is_refused(content: object) -> None:

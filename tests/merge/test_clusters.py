@@ -15,14 +15,14 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
 from mlipilot.audit.verification_result import Verification
 from mlipilot.merge.merging import merge_runs
-from mlipilot.paths import RunPaths
+from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report.billing_rows import billed_notes
 from mlipilot.report.lineage_reading import load_lineage
 from mlipilot.report.status import iteration_dict, status_dict
 from tests.audit.test_accounts import COLUMNS
 from tests.cli.verbs import outcome
 from tests.conftest import StandIn
-from tests.events import event
+from tests.events import event, named
 from tests.merge.conftest import make_lineage
 
 FIRST_NUMBER = 40
@@ -33,13 +33,16 @@ def carry(run: RunPaths, cluster: str, number: int) -> list[str]:
     made = make_lineage(run.root, number, Place(cluster, str(run.root)), over=False)
     (run.spool / "requests").mkdir(parents=True)
     rows = []
+    made.sealed_check()
+    key = JobKey(0, made.spec.seeds[0], "sealed")
     for job in range(2):
-        made.ledger.append(event("job_submitted", attempt=2 + job))
+        made.ledger.append(event("job_submitted", named(key, 2 + job)))
         name = f"mlp-{made.ledger.head[:16]}-l{number}.0000.s1.t.a{2 + job}"
         publish_new(run.spool / "requests" / name, "template=train\n")
         rows.append(f"{FIRST_NUMBER + job}|{now()}|{name}|{run.root}")
         over = {"outcome": "lost", "job_id": str(FIRST_NUMBER + job), "job_name": name}
-        made.ledger.append(event("job_finished", over, attempt=2 + job))
+        over |= named(key, 2 + job) | {"cpu_s": 0.0, "wall_s": 0.0}
+        made.ledger.append(event("job_finished", over))
     made.end("a test")
     return rows
 

@@ -17,7 +17,7 @@ from mlipilot.audit.events.running import JobSubmitted
 from mlipilot.audit.files import files_below, sha256_file
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.places import Place
-from mlipilot.controller.recheck import recheck_verdicts
+from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge import merging
@@ -58,7 +58,7 @@ def test_a_new_run_of_both(clusters: Clusters) -> None:
     found = verify_run(clusters.into)
     assert found.problems == [] and [each.number for each in clusters.into.lineages()] == [0, 1, 4, 5]
     for lineage in clusters.into.lineages():
-        assert recheck_verdicts(clusters.into, lineage) == []
+        assert recheck_records(clusters.into, lineage) == []
     after = contents(clusters.into)
     assert {name: after[name] for name in before if name != "findings.jsonl"} == {
         name: digest for name, digest in before.items() if name != "findings.jsonl"

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from mlipilot.audit.events.proposing import Drafted, Proposed
-from mlipilot.audit.events.running import JobFinished, JobSubmitted, Resumed, Verdict
+from mlipilot.audit.events.running import Finished, JobFinished, JobSubmitted, Resumed, Verdict
 from mlipilot.audit.files import append_line, sha256_bytes, sha256_file, write_atomic, write_json
 from mlipilot.audit.ledger import Ledger
-from mlipilot.audit.manifest import MANIFEST, write_manifest
+from mlipilot.audit.manifest import write_manifest
 from mlipilot.audit.places import Place
 from mlipilot.audit.protected import hash_protected
 from mlipilot.audit.surroundings import Isolation
@@ -25,9 +25,11 @@ from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.prepare import copy_recipe, starting
 from mlipilot.controller.state import replay
+from mlipilot.controller.steps import Finish, next_step
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
+from mlipilot.jobs.job_files import JobResult
 from mlipilot.jobs.machine import this_machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from tests.events import event
@@ -35,6 +37,30 @@ from tests.events import event
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
 NOWHERE = Place()
+HANDOVER = {
+    "format": "mlipilot-handover/1",
+    "model_class": "MACE",
+    "dtype": "float64",
+    "arguments": {
+        "r_max": 4.0,
+        "num_bessel": 2,
+        "num_polynomial_cutoff": 5,
+        "max_ell": 1,
+        "interaction_cls": "RealAgnosticResidualInteractionBlock",
+        "interaction_cls_first": "RealAgnosticInteractionBlock",
+        "num_interactions": 2,
+        "hidden_irreps": "2x0e",
+        "MLP_irreps": "2x0e",
+        "atomic_energies": [0.0],
+        "avg_num_neighbors": 1.0,
+        "atomic_numbers": [29],
+        "correlation": 1,
+        "gate": "silu",
+        "radial_type": "bessel",
+        "radial_MLP": [2],
+    },
+}
+"""The `config.json` of what a smoke step hands over."""
 
 # Plausible metrics of a candidate of quality 0 (the baseline) to 1; the values in between are geometric.
 _RANGES = {
@@ -131,9 +157,10 @@ class SyntheticRun:
                 body = publish_candidate(final, draft, drafted)
                 shutil.rmtree(draft)
         if number:
-            append_line(self.lineage.transcript, line := json.dumps({"iteration": number}))
-            told = {"iteration": number, "line": number, "sha256": sha256_bytes(line.encode())}
-            self.ledger.append(event("exchange", told, prompt_tokens=5400, completion_tokens=450))
+            told = {"iteration": number, "prompt_tokens": 5400, "completion_tokens": 450, "duration_s": 0.1}
+            append_line(self.lineage.transcript, line := json.dumps(told))
+            where = {"line": number, "sha256": sha256_bytes(line.encode())}
+            self.ledger.append(event("exchange", told | where))
         self.ledger.append(Proposed(iteration=number, **body))
 
     def draft(self, number: int, revision: int, hypothesis: dict[str, Any], edits: dict[str, str]) -> None:
@@ -154,6 +181,10 @@ class SyntheticRun:
         attempt = self.start(key)
         write_atomic(attempt / "stdout.log", '{"event": "progress", "step": 2, "train_loss": 1.5}\n')
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
+        if failed is None:
+            (attempt / "output" / "model").mkdir()
+            write_json(attempt / "output" / "model" / "config.json", HANDOVER)
+            write_atomic(attempt / "output" / "model" / "weights.safetensors", "")
         self.finish(key, 5.5, failed)
 
     @contextmanager
@@ -179,21 +210,20 @@ class SyntheticRun:
     def finish(self, key: JobKey, cpu_s: float, failed: str | None = None, *, counted: bool = True) -> None:
         """Seal a job's attempt and record its end; `counted`: its CPU time could be read."""
         attempt = self.lineage.attempt(key, 1)
-        write_manifest(attempt)
-        ended = JobFinished.of(
-            key,
-            1,
-            outcome="failed" if failed else "ok",
-            exit_status=3 if failed else 0,
-            reason=failed,
-            cpu_s=cpu_s if counted else None,
-            gpu_s=0.0,
-            wall_s=cpu_s * 1.05,
-            isolation=Isolation().model_dump(),
-            machine=this_machine(uses_gpu=False).model_dump(),
-            manifest_sha256=sha256_file(attempt / MANIFEST),
-        )
-        self.ledger.append(ended)
+        said: dict[str, Any] = {
+            "outcome": "failed" if failed else "ok",
+            "exit_status": 3 if failed else 0,
+            "reason": failed,
+            "cpu_s": cpu_s if counted else None,
+            "gpu_s": 0.0,
+            "wall_s": cpu_s * 1.05,
+            "isolation": Isolation().model_dump(),
+            "machine": this_machine(uses_gpu=False).model_dump(),
+        }
+        result = said | {"peak_memory_mib": None, "changed": [], "host": "node1"}
+        write_json(attempt / "result.json", JobResult.model_validate(result).model_dump())
+        digest = write_manifest(attempt)
+        self.ledger.append(JobFinished.of(key, 1, **said, manifest_sha256=digest))
 
     def train(self, number: int, seed: int, quality: float, failed: str | None = None) -> None:
         """One training with its log."""
@@ -246,9 +276,16 @@ class SyntheticRun:
         self.ledger.append(sealed_summary(replay(self.ledger.records), measured))
 
     def end(self, reason: str) -> None:
-        """Record the end."""
-        incumbent = replay(self.ledger.records).incumbent
-        self.ledger.append(event("finished", reason=reason, incumbent=incumbent))
+        """Record the end, by this reason of the pilot where it is not due anyway."""
+        state = replay(self.ledger.records)
+        if not isinstance(next_step(state, self.spec), Finish):
+            self.ledger.append(event("gave_up", iteration=len(state.iterations), reason=reason))
+        if state.sealed_check is None:
+            self.sealed_check()
+        state = replay(self.ledger.records)
+        due = next_step(state, self.spec)
+        assert isinstance(due, Finish), due
+        self.ledger.append(Finished(reason=due.reason, incumbent=state.incumbent))
 
 
 def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]) -> dict[str, Any]:

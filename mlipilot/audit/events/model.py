@@ -11,6 +11,9 @@ Number = Annotated[int, Field(ge=0, lt=10**6)]
 Ordinal = Annotated[int, Field(ge=1, lt=10**6)]
 """Of a revision, an attempt or a line: from 1."""
 Count = Annotated[int, Field(ge=0)]
+Cost = Annotated[float, Field(ge=0)]
+"""In seconds or US dollars."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Model(BaseModel):

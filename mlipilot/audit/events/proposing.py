@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mlipilot.audit.events.model import Count, Model, Number, Ordinal
+from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
 
 Role = Literal["researcher", "reviewer", "analyst"]
 
@@ -27,7 +27,7 @@ class EndpointProbed(Model):
     requests: Count
     prompt_tokens: Count
     completion_tokens: Count
-    usd: float = 0.0
+    usd: Cost = 0.0
 
 
 class Heard(Model):
@@ -52,10 +52,10 @@ class Exchange(Model):
     completion_tokens: Count
     estimated: list[Literal["prompt_tokens", "completion_tokens"]] = Field(default=[])
     """Which of both the endpoint did not say."""
-    duration_s: float
-    usd: float = 0.0
+    duration_s: Cost
+    usd: Cost = 0.0
     line: Ordinal
-    sha256: str
+    sha256: Sha256
     """Of the line without its break."""
 
 
@@ -80,9 +80,9 @@ class _Published(Model):
 
     iteration: Number
     title: str
-    recipe_digest: str
-    patch_sha256: str
-    hypothesis_sha256: str
+    recipe_digest: Sha256
+    patch_sha256: Sha256
+    hypothesis_sha256: Sha256
 
 
 class Drafted(_Published):
@@ -91,7 +91,7 @@ class Drafted(_Published):
     kind: ClassVar[str] = "drafted"
     revision: Ordinal
     hypothesis: Claim
-    manifest_sha256: str
+    manifest_sha256: Sha256
 
 
 class Reviewed(Model):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, RootModel
 
-from mlipilot.audit.events.model import Count, Model, Number, Ordinal
+from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
 from mlipilot.audit.events.proposing import ExpectedEffect
 from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.paths import JobKey, JobKind
@@ -37,16 +37,16 @@ class CampaignStarted(_Session):
     pilot: str
     """Its label in the campaign."""
     backend: Literal["local", "slurm"] = "local"
-    spec_sha256: str
-    scorecard_sha256: str
-    recipe_digest: str
+    spec_sha256: Sha256
+    scorecard_sha256: Sha256
+    recipe_digest: Sha256
     """Of the starting recipe's tree."""
-    data_manifest_sha256: str
-    protected_sha256: str
-    prompts_digest: str
+    data_manifest_sha256: Sha256
+    protected_sha256: Sha256
+    prompts_digest: Sha256
     versions: dict[str, str]
     """Of Python, this toolkit and the packages that results depend on, by name."""
-    image_sha256: str | None = None
+    image_sha256: Sha256 | None = None
     """Of the image that it runs in; None for a run without one."""
     mlipilot: str | None = None
     """Said here before `versions` had it, like the two that follow."""
@@ -62,7 +62,7 @@ class Resumed(_Session):
 
 class _OfJob(Model):
     iteration: Number
-    seed: int
+    seed: Count
     job: JobKind
     revision: Number = 0
     """Of a smoke step: which draft; 0 for every other kind."""
@@ -102,15 +102,15 @@ class JobFinished(_OfJob):
     """Lost by the cluster's own fault: not counted among the attempts."""
     bad_node: str | None = None
     """Better avoided from now on."""
-    cpu_s: float | None
+    cpu_s: Cost | None
     """None: could not be read."""
-    gpu_s: float
-    wall_s: float
+    gpu_s: Cost
+    wall_s: Cost
     sealed_by: str | None = None
     """Who found the attempt when its own start had not sealed it."""
     isolation: Isolation | None = None
     machine: Machine | None = None
-    manifest_sha256: str | None
+    manifest_sha256: Sha256 | None
     """None: it left no seal."""
 
     @property
@@ -143,8 +143,8 @@ class Verdict(Model):
     effects: list[GradedEffect]
     incumbent: Number | None
     """From now on."""
-    manifest_sha256: str
-    verdict_sha256: str
+    manifest_sha256: Sha256
+    verdict_sha256: Sha256
     """Of `verdict.json`."""
 
 
@@ -194,7 +194,7 @@ class LedgerRepaired(Model):
 
     kind: ClassVar[str] = "ledger_repaired"
     bytes_cut: Count
-    sha256: str
+    sha256: Sha256
     """Of what was cut off."""
 
 

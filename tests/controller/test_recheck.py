@@ -1,0 +1,85 @@
+"""A forger rewrites a record and all hashes after it: what the files do not give is named with its line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from mlipilot.audit.ledger import GENESIS, canonical_digest
+from mlipilot.audit.verify_digests import verify_digests
+from mlipilot.controller.recheck import recheck_records
+from mlipilot.paths import RunPaths
+from tests.report.synthetic import SyntheticRun, make_spec
+
+Body = dict[str, Any]
+EFFECT = {"metric": "x", "direction": "decrease", "grade": "held", "before": 2.0, "after": 1.0}
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    made = SyntheticRun(tmp_path_factory.mktemp("honest") / "cu_emt", make_spec(seeds=[1, 2]))
+    made.propose(0, None, {})
+    made.candidate(0, 0.1)
+    made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})
+    made.candidate(1, 0.9)
+    made.lineage.incumbent.symlink_to("iterations/0001")
+    made.sealed_check()
+    made.end("a test")
+    return made.run
+
+
+@pytest.fixture
+def forge(honest: RunPaths, tmp_path: Path) -> Callable[[str, Body], tuple[list[str], int]]:
+    """Change the last record of a kind; what is said then, and the line that is wrong."""
+    run = RunPaths(Path(shutil.copytree(honest.root, tmp_path / "cu_emt", symlinks=True)))
+    ledger = run.lineage(0).ledger
+
+    def change(kind: str, said: Body) -> tuple[list[str], int]:
+        records = [json.loads(line) for line in ledger.read_text().splitlines()]
+        line = max(n for n, record in enumerate(records, 1) if record["kind"] == kind)
+        records[line - 1]["body"] |= said
+        prev = GENESIS
+        for record in records:
+            record["prev"] = prev
+            record["hash"] = prev = canonical_digest({k: v for k, v in record.items() if k != "hash"})
+        ledger.write_bytes(b"".join(rfc8785.dumps(record) + b"\n" for record in records))
+        assert verify_digests(run).problems == []
+        return recheck_records(run, run.lineage(0)), line
+
+    return change
+
+
+def test_nothing_is_wrong_with_an_honest_run(honest: RunPaths) -> None:
+    assert recheck_records(honest, honest.lineage(0)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("verdict", {"reason": "better"}),
+        ("verdict", {"gain": 99.0}),
+        ("verdict", {"threshold": 0.0}),
+        ("verdict", {"violation": 0.5}),
+        ("verdict", {"log_objective": -20.0}),
+        ("verdict", {"measure": "objective", "gain": None}),
+        ("verdict", {"effects": [EFFECT]}),
+        ("job_finished", {"outcome": "failed"}),
+        ("job_finished", {"cpu_s": 0.5}),
+        ("job_finished", {"wall_s": 0.5}),
+        ("job_finished", {"gpu_s": 7.0}),
+        ("sealed_check", {"1": {}}),
+        ("campaign_started", {"lineage": 1}),
+    ],
+)
+def test_a_record_that_does_not_follow_from_the_files_is_named(
+    kind: str, said: Body, forge: Callable[[str, Body], tuple[list[str], int]]
+) -> None:
+    found, line = forge(kind, said)
+    name = "root" if kind == "sealed_check" else next(iter(said))
+    assert any(f"ledger.jsonl:{line}: {kind}.{name}: it says" in problem for problem in found)

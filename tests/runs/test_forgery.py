@@ -1,0 +1,156 @@
+"""A forger edits a field of a kept run's ledger and makes the chain anew: `verify` names what it can know.
+
+Each field of the last record of each kind is edited. What is not found is in `BELIEVED`, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import rfc8785
+
+from mlipilot.audit.events import KINDS, read_event
+from mlipilot.audit.ledger import GENESIS, canonical_digest, read_ledger
+from mlipilot.audit.lessons import lessons_of
+from mlipilot.controller.verification import verify_lineage, verify_run
+from mlipilot.paths import JobKey, RunPaths
+from tests.runs.kept import Kept, ledger_lines, runs_of
+
+EFFECT = {"metric": "x", "direction": "decrease", "grade": "held", "before": 2.0, "after": 1.0}
+Lines = list[dict[str, Any]]
+
+BELIEVED = {
+    "campaign_started": {
+        "epoch cluster run": "where a controller was: its claim is emptied when it lets go",
+        "prompts_digest versions mlipilot python machine": "the toolkit that began it is not in the run",
+    },
+    "resumed": {"epoch cluster run": "where a controller was: its claim is emptied when it lets go"},
+    "job_finished": {
+        "job_name node free bad_node": "the scheduler's word: Slurm's accounts are asked of a job's name",
+    },
+    "endpoint_probed": {
+        "base_url model mode context_tokens max_tokens_field takes_system_role": "the endpoint's word",
+        "why requests": "a probe is not in the transcript",
+    },
+    "heard": {"role findings records": "who was told at that moment, and how far others were"},
+    "reviewed": {"approved text": "what a reply in the transcript is taken for: a replay shows it"},
+    "no_proposal": {"reason": "what replies in the transcript are taken for: a replay shows it"},
+    "lesson": {"text": "what a reply in the transcript is taken for: a replay shows it"},
+    "paused": {"reason mends_by_itself": "what was met outside of the run"},
+    "ledger_repaired": {"bytes_cut sha256": "what was cut off is gone"},
+}
+"""Fields that nothing in the run gives again, by kind; no digest but the chain's holds them.
+
+What is said twice is found where it is changed once: a probe's tokens and price, why a pilot gave up.
+"""
+
+
+def believed(kind: str) -> set[str]:
+    return {name for names in BELIEVED.get(kind, {}) for name in names.split()}
+
+
+def _others(value: Any, kind: str) -> Iterator[Any]:
+    """Values that a field may have instead of its own."""
+    match value:
+        case bool():
+            yield not value
+        case int() | float():
+            yield from (value + 1, value * 2 + 0.5)
+        case str():
+            words = json.dumps(KINDS[kind].model_json_schema())
+            yield from (word for word in words.split('"') if word.isidentifier() and word != value)
+            yield from (value[:-1] + ("0" if value[-1:] != "0" else "1"), f"{value} x")
+        case None:
+            yield from (
+                1,
+                0.5,
+                ["prompt_tokens"],
+                "x",
+                "0" * 64,
+                *json.dumps(KINDS[kind].model_json_schema()).split('"'),
+            )
+        case list():
+            yield from ([*value, each] for each in ("x", EFFECT))
+            yield value[1:]
+        case dict():
+            for key in value:
+                for other in _others(value[key], kind):
+                    yield value | {key: other}
+            yield from ({**value, "7": 1}, {})
+
+
+def _edits(kind: str, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each field that a record of the kind may have with another value that it may have."""
+    names = body if kind == "sealed_check" else KINDS[kind].model_fields
+    for name in names:
+        for other in _others(body.get(name), kind):
+            with suppress(ValueError):
+                read_event(kind, body | {name: other})
+                yield name, other
+                break
+        else:
+            raise AssertionError(f"{kind}.{name}: nothing else that it may be is tried")
+
+
+def _forge(run: RunPaths, number: int, lines: Lines) -> None:
+    """Write a lineage's ledger with a chain that holds, and the findings that follow from all ledgers."""
+    run.lineage(number).ledger.write_bytes(chained(lines))
+    told = [each for one in run.lineages() for each in lessons_of(one.number, read_ledger(one.ledger))]
+    run.findings.write_text("".join(f"{each.model_dump_json()}\n" for each in told))
+
+
+def chained(lines: Lines) -> bytes:
+    prev = GENESIS
+    for line in lines:
+        line["prev"] = prev
+        line["hash"] = prev = canonical_digest({key: line[key] for key in line if key != "hash"})
+    return b"".join(rfc8785.dumps(line) + b"\n" for line in lines)
+
+
+def _last(run: RunPaths) -> dict[str, tuple[int, Lines, int]]:
+    """Of each kind: lineage, its ledger's lines, and which of them is the last one of the kind."""
+    found: dict[str, tuple[int, Lines, int]] = {}
+    for lineage in reversed(run.lineages()):
+        lines = [json.loads(line) for line in lineage.ledger.read_text().splitlines()]
+        for number, line in enumerate(lines):
+            found[line["kind"]] = lineage.number, lines, number
+    return found
+
+
+@runs_of("local")
+def test_each_field_that_the_files_give_is_held_to_them(kept: Kept) -> None:
+    assert verify_run(kept.run).problems == []
+    unnoticed = defaultdict(set)
+    last = _last(kept.run)
+    assert last.keys() == KINDS.keys()
+    for kind, (number, lines, place) in last.items():
+        body = lines[place]["body"]
+        for name, other in _edits(kind, body):
+            lines[place]["body"] = body | {name: other}
+            _forge(kept.run, number, lines)
+            problems = verify_lineage(kept.run, kept.run.lineage(number)) or verify_run(kept.run).problems
+            assert not any("does not match its hash" in problem for problem in problems)
+            if not problems:
+                unnoticed[kind].add(name)
+        lines[place]["body"] = body
+        _forge(kept.run, number, lines)
+    assert {kind: sorted(names) for kind, names in unnoticed.items()} == {
+        kind: sorted(believed(kind)) for kind in BELIEVED
+    }
+
+
+@runs_of("local")
+def test_a_ledger_that_was_cut_after_a_verdict_of_a_finished_run_is_found(kept: Kept) -> None:
+    """The chain up to there holds; what was done after it did not begin without a record."""
+    lines = ledger_lines(kept.run, 0)
+    cuts = [number for number, line in enumerate(lines, 1) if line["kind"] == "verdict"]
+    assert lines[-1]["kind"] == "finished" and len(cuts) == 3
+    for cut in cuts:
+        _forge(kept.run, 0, lines[:cut])
+        problems = verify_run(kept.run).problems
+        attempt = kept.run.lineage(0).attempt(JobKey(0, 1, "sealed"), 1)
+        assert f"{attempt}: no record speaks of this attempt: the ledger was cut before it" in problems
