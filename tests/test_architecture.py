@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from mlipilot.evaluation.catalog import CATALOG, GROUPS
+from mlipilot.evaluation.panels import Lines, Parity
 from tests.syntax import names_of, unpickling
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +78,40 @@ LOOKED_AT = {
     "mlipilot_labels/scf.py": {"known.load"},
 }
 """What is called `load`, or imports what a variable names, and cannot run code that lies in data."""
+
+
+NAMED_ELSEWHERE = {("mlipilot/datasets/cu_emt.py", "lattice_constant_a")}
+"""A setting of a data set, in its provenance, that a number of the evaluator happens to be called like."""
+
+
+def _names_of_metrics() -> re.Pattern[str]:
+    """Those of the metrics and of the curves that are drawn."""
+    panels = [panel for group in GROUPS for panel in group.panels]
+    curves = {name for panel in panels for name in panel.arrays if name}
+    curves |= {panel.apart for panel in panels if isinstance(panel, Parity) and panel.apart}
+    curves |= {panel.bound for panel in panels if isinstance(panel, Lines) and panel.bound}
+    anything = "|".join(re.escape(name).replace(r"\*", ".*") for name in {*CATALOG, *curves})
+    return re.compile(rf"(?<!\w)(?:{anything})(?!\w)")
+
+
+def _named(source: str, names: re.Pattern[str]) -> set[str]:
+    """Which of the names stand in a string of a source, those of documentation included."""
+    texts = (n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant))
+    return {found for text in texts if isinstance(text, str) for found in names.findall(text)}
+
+
+def test_a_metric_is_named_in_its_own_file_and_in_data_only() -> None:
+    names = _names_of_metrics()
+    assert _named('f"{x} nvt_rdf_mae"', names) == {"nvt_rdf_mae"}
+    assert _named('["nve_{kelvin}k_time_ps", "unseen_", b"x"]', names) == {"nve_{kelvin}k_time_ps", "unseen_"}
+    assert _named("nvt_rdf_mae = 1  # nvt_rdf_mae", names) == _named('"my_nvt_rdf_mae"', names) == set()
+    found = {
+        (str(path.relative_to(ROOT)), name)
+        for path in [*SOURCES, *(ROOT / "ci").glob("*.py")]
+        if path.parent != PACKAGE / "evaluation" / "metrics"
+        for name in _named(path.read_text(), names)
+    }
+    assert found == NAMED_ELSEWHERE
 
 
 def test_nothing_unpickles() -> None:

@@ -7,7 +7,7 @@ chemistry runs here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -20,7 +20,6 @@ from mlipilot.evaluation.crystal import Lattice, equilibrium, rattled_cell
 from mlipilot.evaluation.families import Model, Prediction
 from mlipilot.evaluation.frames import TEST, bench_frames, spread
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.metrics.accuracy import ErrorsSettings
 from mlipilot.evaluation.reference_molecules import (
     EQUILIBRIUM,
     SCAN,
@@ -36,10 +35,6 @@ if TYPE_CHECKING:
 
 Split = Literal["test", "sealed"]
 T = TypeVar("T")
-_LABELLED = {
-    "test": {"": TEST, "large_cell_": "test/test_large.xyz", "unseen_": "test/test_unseen.xyz"},
-    "sealed": {"": "sealed/sealed.xyz", "unseen_": "sealed/sealed_unseen.xyz"},
-}
 
 
 @dataclass(eq=False)
@@ -52,8 +47,9 @@ class Bench:
     """The network behind the calculator, where there is one."""
     reference: ReferenceValues | None = None
     """Of a crystal's reference calculator, for all groups."""
-    labelled: Mapping[str, Path] = field(default_factory=dict)
-    """Files of labelled frames, by what the names of the errors on them begin with."""
+    data: Path = Path("no data")
+    """The data directory; a metric looks there for files of its own."""
+    split: Split = "test"
     frames: Sequence[Atoms] = ()
     """Those few that stand for the set where there is no crystal."""
     batch: Sequence[Atoms] = ()
@@ -72,13 +68,11 @@ class Bench:
         model: Model | None = None,
     ) -> Bench:
         """The bench with a data directory's files. Raises InputError when one is not as it must be."""
-        files = _LABELLED[split].items()
-        labelled = {prefix: data / name for prefix, name in files if not prefix or (data / name).is_file()}
-        bench = cls(calculator, settings, model, labelled=labelled)
+        bench = cls(calculator, settings, model, data=data, split=split)
         if split == "sealed" or settings.system == "crystal":
             return bench
         bench.frames = bench_frames(data / TEST, settings.frames.count)
-        bench.batch = bench_frames(data / TEST, settings.section(ErrorsSettings).batch_size)
+        bench.batch = bench_frames(data / TEST, settings.errors.batch_size)
         if settings.system == "molecules":
             every = read_molecules(data / EQUILIBRIUM)
             bench.molecules = [every[index] for index in spread(settings.molecules.count, len(every))]
@@ -122,7 +116,7 @@ class Bench:
     def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
         """Energy, forces and stress of each structure."""
         if self.model is not None:
-            return self.model.predict(structures, self.settings.section(ErrorsSettings).batch_size)
+            return self.model.predict(structures, self.settings.errors.batch_size)
         return [self._calculate(atoms) for atoms in structures]
 
     def _calculate(self, atoms: Atoms) -> Prediction:

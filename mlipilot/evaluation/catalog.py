@@ -11,8 +11,9 @@ from importlib import import_module
 from mlipilot.errors import InputError
 from mlipilot.evaluation import metrics
 from mlipilot.evaluation.declaration import ALL, Group, Metric, System
+from mlipilot.evaluation.panels import Figure, Panel
 
-__all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metrics_of"]
+__all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metrics_of", "panels_of"]
 
 
 BENCH_SECTIONS = ("system", "crystal", "frames", "molecules")
@@ -72,3 +73,12 @@ OF_THE_MACHINE = frozenset(name for name, metric in CATALOG.items() if metric.of
 def metrics_of(system: System) -> list[str]:
     """The metrics that make sense for a system, in the catalogue's order."""
     return [name for name, metric in CATALOG.items() if system in metric.systems]
+
+
+def panels_of(system: System) -> dict[Figure, list[Panel]]:
+    """The figures of what is measured on a system, in the catalogue's order, and the panels of each."""
+    measured = [group for group in GROUPS if any(system in metric.systems for metric in group.metrics)]
+    found: dict[Figure, list[Panel]] = {}
+    for panel in (panel for group in measured for panel in group.panels):
+        found.setdefault(panel.figure, []).append(panel)
+    return {figure: sorted(panels, key=lambda panel: panel.title) for figure, panels in found.items()}

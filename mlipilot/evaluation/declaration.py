@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.bench import Bench
+    from mlipilot.evaluation.panels import Panel
     from mlipilot.evaluation.results import Measurement
 
 Better = Literal["lower", "higher", "none"]
@@ -69,6 +70,8 @@ class Metric:
     """Whether the data on the bench have what it is compared with; where not, it is not measured."""
     of_the_machine: bool = False
     """Whether a clock or a memory says it of a model: no two measurements are then equal."""
+    headline: bool = False
+    """Whether it stands for all that the sealed split says, where there is room for one number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,11 @@ class Group:
     """True values of a crystal by their key in `reference.json`, as the reference calculator gives them."""
     source: str = ""
     """The publication that the measurement follows."""
+    panels: tuple[Panel, ...] = ()
+    """How the report draws its curves."""
     early: bool = False
     """Whether it is measured before those that are not: before others warm the allocator's caches, say."""
+    stops: Callable[[Bench, Measurement], str] = lambda _bench, _found: ""
+    """Why nothing is measured after it, by what it found; empty where all is."""
     sealed: bool = False
     """Whether it is made on the sealed split, too."""

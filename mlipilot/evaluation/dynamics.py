@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms, units
@@ -18,6 +19,8 @@ from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.declaration import DynamicsLimits
+
+Seed = int | np.random.SeedSequence
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,17 @@ class Outcome:
         return 1.0 if self.broken is None else min(self.steps_done / self.steps_asked, 1 - 1e-9)
 
 
+class LangevinSettings(Protocol):
+    """What the dynamics read of a section of settings."""
+
+    @property
+    def timestep_fs(self) -> float: ...  # noqa: D102 - its name says it
+    @property
+    def friction_per_ps(self) -> float: ...  # noqa: D102
+    @property
+    def limits(self) -> DynamicsLimits: ...  # noqa: D102
+
+
 class BrokenError(Exception):
     """Ends a trajectory; the text says why. An observer may raise it."""
 
@@ -44,7 +58,7 @@ def steps_in(duration_ps: float, timestep_fs: float) -> int:
     return max(1, round(duration_ps * 1000 / timestep_fs))
 
 
-def thermalised(atoms: Atoms, temperature_k: float, seed: int) -> Atoms:
+def thermalised(atoms: Atoms, temperature_k: float, seed: Seed) -> Atoms:
     """A copy with Maxwell-Boltzmann velocities and its centre of mass at rest."""
     copy: Atoms = atoms.copy()
     if len(copy) == 1:  # it is its own centre of mass
@@ -106,24 +120,23 @@ def run_nve(
 
 def run_nvt(
     atoms: Atoms,
-    timestep_fs: float,
-    steps: int,
+    settings: LangevinSettings,
+    duration_ps: float,
     temperature_k: float,
-    friction_per_ps: float,
-    seed: int,
-    limits: DynamicsLimits,
-    observe: Callable[[int], None],
+    seed: Seed,
+    observe: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Langevin dynamics; `observe(step)` is called at every step done, the start included."""
     integrator = Langevin(
         atoms,
-        timestep=timestep_fs * units.fs,
+        timestep=settings.timestep_fs * units.fs,
         temperature_K=temperature_k,
-        friction=friction_per_ps / (1000 * units.fs),
+        friction=settings.friction_per_ps / (1000 * units.fs),
         fixcm=False,
         rng=np.random.default_rng(seed),
     )
-    return _run(integrator, atoms, steps, temperature_k, limits, observe)
+    steps = steps_in(duration_ps, settings.timestep_fs)
+    return _run(integrator, atoms, steps, temperature_k, settings.limits, observe)
 
 
 def _run(

@@ -7,10 +7,11 @@ all: what counts is the worst.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.bench import Bench
@@ -82,14 +83,9 @@ class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self.members = members
         self.energies_ev = np.zeros(len(members))
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
-        """Fill `results` for `atoms`, as ASE asks for it."""
-        super().calculate(atoms, properties, system_changes)
+    def calculate(self, *asked: Any, **by_name: Any) -> None:
+        """Fill `results` with all that it gives, whatever ASE asks for of which atoms."""
+        super().calculate(*asked, **by_name)
         start = 0
         for member in self.members:
             member.positions = self.atoms.positions[start : start + len(member)]

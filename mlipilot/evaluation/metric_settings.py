@@ -33,6 +33,12 @@ class FramesSettings(Settings):
     count: int = Field(default=3, ge=1, le=1000)
 
 
+class ErrorsSettings(Settings):
+    """How many structures are predicted at once."""
+
+    batch_size: int = Field(default=16, ge=1, le=1024)
+
+
 class MoleculesSettings(Settings):
     """How many of the reference molecules are measured, spread evenly over test/equilibrium.xyz."""
 
@@ -47,6 +53,7 @@ class _OfTheBench(Settings):
     crystal: CrystalSettings = CrystalSettings()
     frames: FramesSettings = FramesSettings()
     molecules: MoleculesSettings = MoleculesSettings()
+    errors: ErrorsSettings = ErrorsSettings()
 
 
 _DECLARED = [section for group in GROUPS for section in group.sections]
@@ -55,6 +62,7 @@ SECTIONS = [
     Section("crystal", CrystalSettings, CRYSTAL),
     Section("frames", FramesSettings, FRAMES),
     Section("molecules", MoleculesSettings, MOLECULES),
+    Section("errors", ErrorsSettings),
     *_DECLARED,
 ]
 """What of the settings each system reads."""

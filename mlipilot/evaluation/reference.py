@@ -20,6 +20,7 @@ from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.crystal import reference_calculator
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
+from mlipilot.evaluation.results import reason_line
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.evaluation.snapshots import Snapshot
 
@@ -48,8 +49,10 @@ class ReferenceValues(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> ReferenceValues:
-        if self.__pydantic_extra__.keys() != _DECLARED.keys():
-            raise ValueError("not the values that the metrics declare")
+        if unlike := sorted(self.__pydantic_extra__.keys() ^ _DECLARED.keys()):
+            raise ValueError(
+                f"it lacks values that the metrics declare now, or has others: {', '.join(unlike)}"
+            )
         return self
 
 
@@ -74,12 +77,15 @@ def obtain(
     if path.is_file():
         try:
             kept = ReferenceValues.model_validate_json(path.read_bytes())
-        except ValidationError:
-            progress(f"reference: {REFERENCE_FILE} is not readable; computing afresh")
+        except ValidationError as error:
+            why = reason_line(error.errors()[0]["msg"].removeprefix("Value error, "))
         else:
             if kept.settings_digest == settings_digest(settings):
                 return kept, "file"
-            progress(f"reference: {REFERENCE_FILE} was made with other settings; computing afresh")
+            why = "it was made with other settings"
+        command = f"python -m mlipilot.evaluation.reference --scorecard S --profile P --output {path}"
+        mend = f"write it anew with `{command}`; that of a run is sealed and stays as it is"
+        progress(f"reference computed afresh: {InputError(why, file=path, mend=mend)}")
     return compute(settings), "computed"
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.errors import InputError
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.metrics.throughput import ThroughputSettings
 from mlipilot.evaluation.results import MetricsFile, ModelFacts, reason_line
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.tasks import Progress, Task, make, tasks_of
@@ -124,8 +123,7 @@ def _evaluate(
     tasks = tasks_of(bench, sealed=split == "sealed")
     if split == "test":
         _check_asked(asked, tasks, data_dir)
-    dearest = settings.section(ThroughputSettings).max_relative_cost
-    found["metrics"], curves = make(tasks, dearest, progress)
+    found["metrics"], curves = make(tasks, progress)
     return found, curves
 
 

@@ -66,7 +66,7 @@ def equilibrated(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
 
 def _equilibrate(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
     from mlipilot.evaluation.crystal import cubic_cell
-    from mlipilot.evaluation.dynamics import run_nvt, steps_in, thermalised
+    from mlipilot.evaluation.dynamics import run_nvt, thermalised
     from mlipilot.evaluation.metrics.nve import NveSettings
     from mlipilot.evaluation.metrics.nvt import NvtSettings
 
@@ -75,16 +75,8 @@ def _equilibrate(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
     ideal = cubic_cell(bench.settings.crystal, constant, repeats)
     atoms = thermalised(ideal, 2 * temperature_k, nve.seed)
     atoms.calc = bench.calculator
-    outcome = run_nvt(
-        atoms,
-        nvt.timestep_fs,
-        steps_in(nvt.equilibration_ps, nvt.timestep_fs),
-        temperature_k,
-        nvt.friction_per_ps,
-        nvt.seed + 1,  # not the noise that the measured dynamics will see
-        nvt.limits,
-        lambda _: None,
-    )
+    noise = nvt.seed + 1  # not that which the measured dynamics will see
+    outcome = run_nvt(atoms, nvt, nvt.equilibration_ps, temperature_k, noise)
     if outcome.broken:
         raise MlipilotError(f"the reference itself: {outcome.broken}")
     atoms.set_momenta(atoms.get_momenta() - atoms.get_momenta().mean(axis=0))

@@ -26,6 +26,8 @@ class Task(NamedTuple):
     label: str
     names: list[str]
     measure: Callable[[], Measurement]
+    stops: Callable[[Measurement], str] = lambda _: ""
+    """Why nothing is measured after it, by what it found; empty where all is."""
 
 
 def tasks_of(bench: Bench, *, sealed: bool = False) -> list[Task]:
@@ -37,24 +39,20 @@ def tasks_of(bench: Bench, *, sealed: bool = False) -> list[Task]:
     for group in sorted(GROUPS, key=lambda group: not group.early):
         owed = [m for m in group.metrics if bench.settings.system in m.systems and m.owed(bench)]
         if owed and (group.sealed or not sealed):
-            tasks.append(Task(group.name, [metric.name for metric in owed], partial(group.measure, bench)))
+            names = [metric.name for metric in owed]
+            tasks.append(Task(group.name, names, partial(group.measure, bench), partial(group.stops, bench)))
     return tasks
 
 
-def make(
-    tasks: list[Task], max_relative_cost: float, progress: Progress
-) -> tuple[dict[str, Entry], dict[str, Any]]:
+def make(tasks: list[Task], progress: Progress) -> tuple[dict[str, Entry], dict[str, Any]]:
     """Make each measurement in turn: entries by metric name, and all curves."""
     entries: dict[str, Entry] = {}
     curves: dict[str, Any] = {}
+    stopped = ""
     for task in tasks:
         start = time.perf_counter()
-        cost = entries.get("relative_cost")
-        dearness = (cost.value if cost else None) or 0.0
-        if dearness > max_relative_cost:
-            measurement = _failed(task, f"not measured: the model costs {dearness:.3g} times the reference")
-        else:
-            measurement = _attempt(task)
+        measurement = _failed(task, stopped) if stopped else _attempt(task)
+        stopped = stopped or task.stops(measurement)
         cost_s = time.perf_counter() - start
         entries |= {name: entry(name, measurement, cost_s) for name in task.names}
         curves |= measurement.curves

@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from mlipilot.audit.surroundings import Machine
-from mlipilot.evaluation.catalog import OF_THE_MACHINE
+from mlipilot.evaluation.catalog import CATALOG, OF_THE_MACHINE
 from mlipilot.report.text import joined, metric_label
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line
-
-_RATIO = "relative_cost"
 
 
 def apart(views: Sequence[LineageView]) -> list[str]:
@@ -60,9 +58,12 @@ def _told(what: str, by_lineage: dict[int, list[str]]) -> str:
 
 def _of_the_machine(view: LineageView) -> Iterator[str]:
     """Which figures are a machine's as much as a model's, and whether the order above rests on them."""
-    timed = [metric_label(name) for name in sorted(OF_THE_MACHINE - {_RATIO})]
+    ratios = {name for name in OF_THE_MACHINE if CATALOG[name].unit == "1"}
+    timed, relative = (
+        joined([metric_label(n) for n in sorted(names)]) for names in (OF_THE_MACHINE - ratios, ratios)
+    )
     yield (
-        f"Between lineages of different machines {joined(timed)} do not compare; {metric_label(_RATIO)}, "
+        f"Between lineages of different machines {timed} do not compare; {relative}, "
         "which is timed beside a reference on the same machine, does by and large. The weights of one recipe "
         "and seed are not the same bytes on both, either."
     )

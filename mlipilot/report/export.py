@@ -16,7 +16,7 @@ from mlipilot.audit.events.running import Verdict
 from mlipilot.audit.files import sha256_bytes, write_atomic
 from mlipilot.audit.ledger import Record, of_kind
 from mlipilot.campaign.spec import dump_yaml
-from mlipilot.evaluation.catalog import metrics_of
+from mlipilot.evaluation.declaration import CELLS
 from mlipilot.report.view import IterationView, LineageView, SeedView
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def model_card(
         "date_added": _date(view.records, incumbent.number),
         "model_params": model.parameter_count,
         "n_estimators": 1,
-        # energies; forces, and stresses where they were judged, as their gradients
-        "targets": "EFS_G" if "stress_mae_gpa" in metrics_of(view.card.settings.system) else "EF_G",
+        # energies; forces, and stresses where there are cells, as their gradients
+        "targets": "EFS_G" if view.card.settings.system in CELLS else "EF_G",
         "elements": [chemical_symbols[number] for number in arguments.atomic_numbers],
         "units": {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"},
         "cutoff_a": arguments.r_max,

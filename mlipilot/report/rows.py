@@ -258,24 +258,17 @@ def sealed_rows(view: LineageView) -> list[SealedRow]:
     """The sealed check beside the test split; none before it was made."""
     check = view.state.sealed_check or SealedCheck({})
     baseline, incumbent = check.of(0), check.of(view.state.incumbent)
-    names = [name for name in CATALOG if name in baseline or name in incumbent]
-    return [
-        SealedRow(
-            metric=name,
-            label=metric_label(name),
-            unit=metric_unit(name),
-            baseline_test=number(baseline.get(name, _NONE).test),
-            baseline_sealed=number(baseline.get(name, _NONE).sealed),
-            incumbent_test=number(incumbent.get(name, _NONE).test),
-            incumbent_sealed=number(incumbent.get(name, _NONE).sealed),
-        )
-        for name in names
-    ]
+    found = []
+    for name in [name for name in CATALOG if name in baseline or name in incumbent]:
+        errors = [check.get(name, _NONE) for check in (baseline, incumbent)]
+        values = [number(value) for one in errors for value in (one.test, one.sealed)]
+        found.append(SealedRow(name, metric_label(name), metric_unit(name), *values))
+    return found
 
 
-def sealed_force_row(view: LineageView) -> SealedRow | None:
-    """The sealed check's word on the force error, which stands for all; None before it was made."""
-    return next((row for row in sealed_rows(view) if row.metric == "force_mae_mev_per_a"), None)
+def sealed_headline(view: LineageView) -> SealedRow | None:
+    """The sealed check's word on the metric that stands for all; None before it was made."""
+    return next((row for row in sealed_rows(view) if CATALOG[row.metric].headline), None)
 
 
 def metric_rows(iteration: IterationView) -> list[MetricRow]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mlipilot.controller.accept import mean
 from mlipilot.report.apart import apart
 from mlipilot.report.ranking import RunView, compare, incumbent_scores
-from mlipilot.report.rows import objective_text, sealed_force_row
+from mlipilot.report.rows import objective_text, sealed_headline
 from mlipilot.report.summary import pilot_name
 from mlipilot.report.text import count, mean_sd, number
 from mlipilot.report.view import IterationView, LineageView, Status
@@ -83,7 +83,7 @@ class LineagesSection:
 def lineages_section(run: RunView) -> LineagesSection:
     """The table, the sentences and the statistics; the ranked lineages first, in order."""
     unranked = [view for view in run.lineages if not incumbent_scores(view)]
-    sealed = [row for view in run.lineages if (row := sealed_force_row(view)) is not None]
+    sealed = [row for view in run.lineages if (row := sealed_headline(view)) is not None]
     return LineagesSection(
         count=len(run.lineages) + len(run.broken),
         best=run.best.lineage.number if run.best is not None else None,
@@ -108,7 +108,7 @@ def _problems(run: RunView) -> list[str]:
 def _row(run: RunView, view: LineageView) -> LineageRow:
     statuses = [iteration.status for iteration in view.iterations[1:]]
     before, after = view.gates_passed(view.baseline), view.gates_passed(view.incumbent)
-    sealed = sealed_force_row(view)
+    sealed = sealed_headline(view)
     return LineageRow(
         number=view.lineage.number,
         page=view.run.lineage_html(view.lineage.number).name,

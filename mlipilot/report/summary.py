@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlipilot.pilots.pilot_settings import Kind
-from mlipilot.report.rows import sealed_force_row
-from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit
+from mlipilot.report.rows import sealed_headline
+from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit, upper_first
 from mlipilot.report.view import IterationView, LineageView
 from mlipilot.untrusted import one_line
 
@@ -124,7 +124,7 @@ def _incumbent(view: LineageView) -> list[str]:
         changes.append(_unbroken("objective", baseline.objectives, incumbent.objectives))
     return [
         f"The incumbent is iteration {incumbent.number}, “{incumbent.title}”: it {gates}.",
-        f"{_upper(joined(changes))}.",
+        f"{upper_first(joined(changes))}.",
     ]
 
 
@@ -134,12 +134,8 @@ def _unbroken(label: str, before: Sequence[float], after: Sequence[float], unit:
     return f"{label} {old} → {new}" + (f"\u00a0{unit}" if unit else "")
 
 
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _sealed(view: LineageView) -> list[str]:
-    row = sealed_force_row(view)
+    row = sealed_headline(view)
     if row is None:
         return []
     return [

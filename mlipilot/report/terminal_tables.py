@@ -47,16 +47,9 @@ def gate_table(view: LineageView) -> Table:
     for row in gate_rows(view):
         table.add_row(row.label, row.bound, Text(row.unit), _cell(row.baseline), _cell(row.incumbent))
     table.add_section()
-    table.add_row(
-        Text("gates passed", style="bold"),
-        "",
-        "",
-        _passed(view, view.baseline),
-        _passed(view, view.incumbent),
-    )
-    table.add_row(
-        Text("objective", style="bold"), "", "", _objective(view.baseline), _objective(view.incumbent)
-    )
+    both = view.baseline, view.incumbent
+    table.add_row(Text("gates passed", style="bold"), "", "", *(_passed(view, one) for one in both))
+    table.add_row(Text("objective", style="bold"), "", "", *map(_objective, both))
     notes = [
         f"{row.label}, {who}: {cell.note}"
         for row in gate_rows(view)

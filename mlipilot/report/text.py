@@ -13,7 +13,7 @@ _BAR = 1e-300  # below: zero for every purpose here
 
 
 def metric_label(name: str) -> str:
-    """What people call a metric: `force_mae_mev_per_a` is "force MAE"; one not declared keeps its name."""
+    """What people call a metric: "force MAE", say; one not declared keeps its name."""
     return CATALOG[name].label if name in CATALOG else name
 
 
@@ -21,6 +21,11 @@ def metric_unit(name: str) -> str:
     """A metric's unit; empty for a pure number and for a name that the catalog does not have."""
     info = CATALOG.get(name)
     return "" if info is None or info.unit == "1" else info.unit
+
+
+def upper_first(text: str) -> str:
+    """The text as a sentence begins; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -11,6 +11,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from mlipilot.evaluation import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -25,12 +27,18 @@ def main(folder: Path, work: Path) -> None:
 
     from mlipilot.evaluation import __main__ as evaluator
     from mlipilot.evaluation import reference
-    from mlipilot.evaluation.catalog import metrics_of
+    from mlipilot.evaluation.catalog import metrics_of, panels_of
     from mlipilot.evaluation.results import MetricsFile
     from mlipilot.evaluation.scorecard import load_scorecard, score
     from mlipilot.pilots.prompt_texts import _unit
     from mlipilot.pilots.tools import tool_schemas
+    from mlipilot.report.export import Export
+    from mlipilot.report.figures import draw_all
+    from mlipilot.report.figures.declared import declared_figure
+    from mlipilot.report.figures.style import LIGHT
+    from mlipilot.report.html import render_html
     from mlipilot.report.lineage_reading import load_lineage
+    from mlipilot.report.page import context
     from mlipilot.report.rows import gate_rows, metric_rows
     from tests.report import synthetic
 
@@ -42,11 +50,18 @@ def main(folder: Path, work: Path) -> None:
 
     synthetic.SCORECARD = card
     synthetic._RANGES["dimer_energy_error_mev"] = (40.0, 10.0)
+    with np.load(work / "out" / "curves.npz") as arrays:
+        curves = dict(arrays)
+    setattr(synthetic, "curves", lambda *_: curves)  # noqa: B010 - mypy holds it to its signature
     run = synthetic.SyntheticRun(work / "run", synthetic.make_spec(seeds=[1]))
     run.propose(0, None, {})
     run.candidate(0, 0.0)
     run.end("the budget is used up")
     view = load_lineage(run.run, run.lineage)
+
+    pictures = draw_all(view)
+    (panels,) = (panels for figure, panels in panels_of("crystal").items() if figure.name == "dimer")
+    (axes,) = declared_figure(view, panels, LIGHT).axes
 
     scored = score(load_scorecard(card), measured)
     seen = {
@@ -58,6 +73,10 @@ def main(folder: Path, work: Path) -> None:
         "verdict": json.loads((run.lineage.iteration(0) / "verdict.json").read_text()),
         "gate_row": asdict(gate_rows(view)[0]),
         "metric_rows": [asdict(row) for row in metric_rows(view.iterations[0])],
+        "figures": [picture.name for picture in pictures],
+        "html": render_html(context(view, pictures, Export(missing="it is not trained"))),
+        "panel": [axes.get_title(), axes.get_xlabel(), axes.get_ylabel()],
+        "line": np.asarray(axes.lines[0].get_ydata()).tolist(),
         "calibrated": shown_besides(measured),
         "page": page(),
         "tools": json.dumps(tool_schemas(metrics_of("crystal"))),

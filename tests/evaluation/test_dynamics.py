@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from mlipilot.evaluation.declaration import DynamicsLimits
 from mlipilot.evaluation.dynamics import run_nve, run_nvt, steps_in, thermalised, vibrating
+from mlipilot.evaluation.metrics.nvt import NvtSettings
 
 LIMITS = DynamicsLimits()
 WIDE = DynamicsLimits(max_force_ev_per_a=1e9, max_temperature_factor=1e9)
@@ -39,6 +40,10 @@ class Springs(Calculator):  # type: ignore[misc]  # ASE has no types
         self.results = {"energy": 0.5 * self.constant * float((atoms.positions**2).sum()), "forces": forces}
 
 
+def langevin(timestep_fs: float, friction_per_ps: float) -> NvtSettings:
+    return NvtSettings(timestep_fs=timestep_fs, friction_per_ps=friction_per_ps, limits=WIDE)
+
+
 def atom(calculator: Calculator, position_a: float = 0.1) -> Atoms:
     atoms = Atoms("Cu", positions=[[position_a, 0, 0]])
     atoms.calc = calculator
@@ -63,7 +68,7 @@ def test_friction_slows_a_free_atom_by_its_rate_per_picosecond() -> None:
     atoms.calc = Springs(0.0)
     atoms.set_velocities([[0.01, 0, 0]])
     # at a vanishing temperature only the friction is left: v(t) = v(0) exp(−γ t)
-    outcome = run_nvt(atoms, 1.0, 200, 1e-6, 5.0, seed=0, limits=WIDE, observe=lambda _: None)
+    outcome = run_nvt(atoms, langevin(1.0, 5.0), 0.2, 1e-6, seed=0)
     assert outcome.broken is None
     assert atoms.get_velocities()[0, 0] == pytest.approx(0.01 * math.exp(-5.0 * 0.2), rel=1e-2)
 
@@ -72,7 +77,7 @@ def test_langevin_dynamics_reach_the_asked_temperature() -> None:
     atoms = Atoms("Cu64", positions=np.zeros((64, 3)))
     atoms.calc = Springs(5.0)
     seen: list[float] = []
-    run_nvt(atoms, 4.0, 1500, 600.0, 10.0, 1, WIDE, lambda _: seen.append(atoms.get_temperature()))
+    run_nvt(atoms, langevin(4.0, 10.0), 6.0, 600.0, 1, lambda _: seen.append(atoms.get_temperature()))
     assert np.mean(seen[500:]) == pytest.approx(600.0, rel=0.05)
 
 
@@ -126,7 +131,7 @@ def test_broken_dynamics_stop_with_a_reason_and_a_fraction(calculator: Springs, 
 def test_the_same_seed_gives_the_same_trajectory() -> None:
     def end(seed: int) -> float:
         atoms = atom(Springs(5.0))
-        run_nvt(atoms, 4.0, 50, 600.0, 10.0, seed, WIDE, lambda _: None)
+        run_nvt(atoms, langevin(4.0, 10.0), 0.2, 600.0, seed)
         return float(atoms.positions[0, 0])
 
     assert end(1) == end(1) != end(2)

@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
+from mlipilot.evaluation.lazily import np
+from mlipilot.evaluation.panels import Figure, Lines
 from mlipilot.evaluation.results import Measurement
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ def energy_ev(bench: Bench) -> float:
 
 def measure(bench: Bench) -> Measurement:
     error = 1000 * abs(energy_ev(bench) - bench.truth("dimer_energy_ev"))
-    return Measurement({"dimer_energy_error_mev": error}, curves={})
+    curve = np.array([error, error / 2, 0.0])
+    return Measurement({"dimer_energy_error_mev": error}, curves={"dimer_error_mev": curve})
 
 
 GROUP = Group(
@@ -63,6 +66,15 @@ GROUP = Group(
     measure=measure,
     sections=(Section("dimer", DimerSettings, CRYSTAL),),
     reference={"dimer_energy_ev": energy_ev},
+    panels=(
+        Lines(
+            figure=Figure("dimer", "Two atoms", "Far from any crystal."),
+            title="Half and half again",
+            caption="errors that go.",
+            arrays=("", "dimer_error_mev"),
+            labels=("share of the way", "error (meV)"),
+        ),
+    ),
     source="a letter to nobody (1999)",
 )
 '''
@@ -130,6 +142,17 @@ def test_the_report_calibration_the_page_and_the_pilots_name_it(seen: dict[str, 
         and "|E_model − E_reference| of the pair." in seen["page"]
     )
     assert f'"{NAME}"' in seen["tools"] and seen["unit"] == "meV"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("one file")
+def test_the_report_draws_its_curve_on_the_page(seen: dict[str, Any]) -> None:
+    assert seen["figures"] == ["progress", "gates", "parity", "dynamics", "dimer", "training"]
+    assert seen["html"].count("<figcaption>Errors that go. Far from any crystal.</figcaption>") == 1
+    assert '<img src="data:image/png;base64,' in seen["html"] and "Two atoms: not drawn" not in seen["html"]
+    value = seen["entry"]["value"]
+    assert seen["panel"] == ["Half and half again", "share of the way", "error (meV)"]
+    assert seen["line"] == pytest.approx([value, value / 2, 0.0])
 
 
 def test_the_page_in_docs_is_what_the_metrics_declare() -> None:

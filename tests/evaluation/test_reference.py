@@ -35,7 +35,7 @@ def test_values_made_with_other_settings_are_not_used(
         update={"neighbour_distance_a": 2.2})})  # fmt: skip
     said: list[str] = []
     assert reference.obtain(kept.parent, other, said.append)[1] == "computed"
-    assert "other settings" in said[0]
+    assert f"{kept}: it was made with other settings" in said[0]
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": "mlipilot-reference/1", "rdf": [NaN]}'])
@@ -56,7 +56,15 @@ def test_a_file_without_a_value_that_a_metric_declares_is_not_used(
     monkeypatch.setattr(reference, "compute", lambda _: fresh)
     for other in ({key: content[key] for key in content if key != "c44_gpa"}, content | {"c45_gpa": 1.0}):
         (tmp_path / REFERENCE_FILE).write_text(json.dumps(other))
-        assert reference.obtain(tmp_path, settings, lambda _: None)[1] == "computed"
+        said: list[str] = []
+        assert reference.obtain(tmp_path, settings, said.append)[1] == "computed"
+        (odd,) = content.keys() ^ other.keys()
+        assert said[0].startswith(
+            f"reference computed afresh: {tmp_path / REFERENCE_FILE}: it lacks values that"
+        )
+        assert (
+            f"or has others: {odd}\n  mend: write it anew with `python -m mlipilot.evaluation.ref" in said[0]
+        )
 
 
 def test_the_digest_follows_what_the_values_depend_on_and_nothing_else(settings: EvaluationSettings) -> None:

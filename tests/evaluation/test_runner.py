@@ -1,16 +1,20 @@
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import Calculator
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation import __main__ as command
 from mlipilot.evaluation import reference
+from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.catalog import CATALOG, GROUPS, metrics_of
-from mlipilot.evaluation.metric_settings import REFERENCE_FILE
+from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
+from mlipilot.evaluation.metrics.throughput import too_dear
 from mlipilot.evaluation.results import Measurement, MeasurementError, MetricsFile
 from mlipilot.evaluation.runner import evaluate
 from mlipilot.evaluation.scorecard import load_scorecard, score
@@ -53,7 +57,7 @@ def test_a_measurement_that_raises_is_a_failed_metric_with_its_reason(error: Exc
             lambda: Measurement({"vacancy_formation_energy_ev": 1.0}),
         ),
     ]
-    entries, _ = make(tasks, 60.0, silent)
+    entries, _ = make(tasks, silent)
     for name in NVE:
         assert entries[name].status == "failed"
         assert reason in str(entries[name].reason)
@@ -62,17 +66,27 @@ def test_a_measurement_that_raises_is_a_failed_metric_with_its_reason(error: Exc
 
 def test_wrong_data_are_not_blamed_on_the_model() -> None:
     with pytest.raises(InputError):
-        make([Task("errors", ["force_mae_mev_per_a"], raising(InputError("no labels")))], 60.0, silent)
+        make([Task("errors", ["force_mae_mev_per_a"], raising(InputError("no labels")))], silent)
 
 
 def test_a_model_that_is_too_dear_is_measured_no_further() -> None:
+    stops = partial(too_dear, Bench(Calculator(), EvaluationSettings()))
     tasks = [
-        Task("throughput", ["relative_cost"], lambda: Measurement({"relative_cost": 61.0})),
+        Task("throughput", ["relative_cost"], lambda: Measurement({"relative_cost": 61.0}), stops),
         Task("nve", NVE, raising(AssertionError("must not be called"))),
+        Task("size", ["parameter_count"], raising(AssertionError("must not be called"))),
     ]
-    entries, _ = make(tasks, 60.0, silent)
+    entries, _ = make(tasks, silent)
     assert entries["relative_cost"].value == 61.0
     assert "61 times" in str(entries["nve_completed_fraction"].reason)
+    assert "61 times" in str(entries["parameter_count"].reason)
+
+
+def test_a_model_may_cost_what_the_scorecard_allows() -> None:
+    bench = Bench(Calculator(), EvaluationSettings.model_validate({"throughput": {"max_relative_cost": 3}}))
+    stops = [too_dear(bench, Measurement({"relative_cost": cost})) for cost in (2.9, 3.0, 3.1)]
+    assert stops == ["", "", "not measured: the model costs 3.1 times the reference"]
+    assert too_dear(bench, Measurement(failures={"relative_cost": "no clock"})) == ""
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_the_calculator_that_labelled_the_molecules_has_no_error(molecules_dir: 
     settings = EvaluationSettings.model_validate({"system": "molecules", **MOLECULES})
     bench = Bench.with_data(EMT(), settings, molecules_dir)
     dynamics = [task for task in tasks_of(bench) if task.label in OF_MOLECULES]
-    entries, _ = make(dynamics, 60.0, lambda _: None)
+    entries, _ = make(dynamics, lambda _: None)
     values = {name: entry.value or 0.0 for name, entry in entries.items()}
     assert values.pop("nve_drift_mev_per_atom_per_ps") < 100  # over ten steps
     assert values.pop("frequency_mae_per_cm") < 0.5

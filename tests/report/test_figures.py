@@ -9,21 +9,34 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from mlipilot.evaluation.catalog import System, panels_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.scorecard import Gate
 from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_all
+from mlipilot.report.figures.declared import declared_figure, read_curves
 from mlipilot.report.figures.gates import relative_to_bound
 from mlipilot.report.figures.lineages import lineages_figure
-from mlipilot.report.figures.models import dynamics_figure, parity_figure, read_curves
-from mlipilot.report.figures.molecules import molecules_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, render
 from mlipilot.report.ranking import RunView
 from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
 from tests.report.synthetic import SyntheticRun
+
+
+def on(system: System, view: LineageView) -> LineageView:
+    """The view of a campaign whose scorecard measures another system."""
+    settings = EvaluationSettings(system=system)
+    return replace(view, card=view.card.model_copy(update={"settings": settings}))
+
+
+def drawn(name: str, view: LineageView) -> Figure:
+    """A figure that the files of metrics declare."""
+    figures = {figure.name: panels for figure, panels in panels_of(view.card.settings.system).items()}
+    return declared_figure(view, figures[name], LIGHT)
 
 
 def test_a_figure_is_the_same_bytes_whatever_the_users_settings(view: LineageView) -> None:
@@ -65,9 +78,9 @@ def test_torn_curves_are_missing_data(run: RunPaths) -> None:
         path.write_bytes(path.read_bytes()[:100])
     view = view_of(run)
     assert read_curves(view.incumbent) is None
-    for figure in (parity_figure, dynamics_figure):
+    for figure in ("parity", "dynamics"):
         with pytest.raises(MissingDataError):
-            figure(view, LIGHT)
+            drawn(figure, view)
 
 
 def test_unseen_molecules_are_drawn_apart(run: RunPaths) -> None:
@@ -79,7 +92,7 @@ def test_unseen_molecules_are_drawn_apart(run: RunPaths) -> None:
             curves["unseen_" + what.format("reference")] = true
             curves["unseen_" + what.format("model")] = true + 0.5
         np.savez(path, **curves)
-    axes = [panel for panel in parity_figure(view_of(run), LIGHT).axes if panel.get_xlabel()]
+    axes = [panel for panel in drawn("parity", view_of(run)).axes if panel.get_xlabel()]
     assert len(axes) == 4  # energies and forces of the baseline and of the incumbent
     for panel in axes:
         assert "unseen (○) MAE 500" in panel.texts[0].get_text()
@@ -104,7 +117,7 @@ def test_molecules_have_a_figure_of_their_properties(run: RunPaths) -> None:
     curves: dict[str, Any] = {**scan, **frequencies}
     for path in run.root.rglob("curves.npz"):
         np.savez(path, **curves)
-    scans, vibrations = molecules_figure(view_of(run), LIGHT).axes
+    scans, vibrations = drawn("molecules", on("molecules", view_of(run))).axes
     assert len(scans.lines) == 3  # the reference, baseline and incumbent
     assert np.allclose(scans.lines[0].get_ydata(), np.arange(5.0) ** 2 / 10)  # eV
     assert "MAE 0 1/cm" in vibrations.texts[0].get_text()
@@ -117,7 +130,7 @@ def test_a_hopeless_model_does_not_hide_a_good_one_among_the_molecules(run: RunP
     curves["frequency_model_per_cm"] = np.array([-1e5, 1e5])
     for path in run.root.rglob("curves.npz"):
         np.savez(path, **curves)
-    scans, vibrations = molecules_figure(view_of(run), LIGHT).axes
+    scans, vibrations = drawn("molecules", on("molecules", view_of(run))).axes
     assert scans.get_ylim() == (0.5 - 0.625, 3.0 + 0.625)
     assert vibrations.get_ylim() == (500 - 625, 3000 + 625)
     assert np.array_equal(vibrations.lines[0].get_ydata(), vibrations.get_ylim())  # on the edge
@@ -127,7 +140,7 @@ def test_a_hopeless_model_does_not_hide_a_good_one_among_the_molecules(run: RunP
 def test_many_trajectories_stay_apart_and_leave_room_for_the_temperature(run: RunPaths) -> None:
     for path in run.root.rglob("curves.npz"):
         np.savez(path, **molecular_curves(9))
-    energies = dynamics_figure(view_of(run), LIGHT).axes[-1]
+    energies = drawn("dynamics", view_of(run)).axes[-1]
     assert {line.get_linewidth() for line in energies.lines} == {0.5}
     assert energies.texts[0].get_text() == "300 K"
     highest = max(float(np.max(line.get_ydata())) for line in energies.lines)
@@ -138,9 +151,9 @@ def test_only_molecules_have_a_picture_more(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     empty = view_of(SyntheticRun(tmp_path_factory.mktemp("y") / "run").run)
-    card = empty.card.model_copy(update={"settings": EvaluationSettings(system="molecules")})
-    pictures = draw_all(replace(empty, card=card))
-    assert [picture.name for picture in pictures][-1] == "molecules"
+    pictures = draw_all(on("molecules", empty))
+    names = ["progress", "gates", "parity", "dynamics", "molecules", "training"]
+    assert [picture.name for picture in pictures] == names
     assert len(pictures) == 6
     assert not any(word in f"{p.caption}".lower() for p in pictures for word in ("radial", "crystal", "emt"))
 
@@ -148,18 +161,13 @@ def test_only_molecules_have_a_picture_more(
 def test_the_dynamics_of_molecules_are_their_bonds_and_energies(run: RunPaths) -> None:
     for path in run.root.rglob("curves.npz"):
         np.savez(path, **molecular_curves(3))
-    card = view_of(run).card
-    settings = EvaluationSettings(system="molecules")
-    view = replace(view_of(run), card=card.model_copy(update={"settings": settings}))
-    bonds, energies = dynamics_figure(view, LIGHT).axes
+    bonds, energies = drawn("dynamics", on("molecules", view_of(run))).axes
     assert "bond" in bonds.get_title()
     assert len(energies.lines) == 2 * 3  # baseline and incumbent
     assert [line for line in bonds.lines if np.array_equal(line.get_ydata(), [0.5, 0.5])]  # the bound
     assert len(bonds.lines) == 2 * 3 + 1
 
-    settings = EvaluationSettings(system="structures")
-    view = replace(view, card=card.model_copy(update={"settings": settings}))
-    (only,) = dynamics_figure(view, LIGHT).axes
+    (only,) = drawn("dynamics", on("structures", view_of(run))).axes
     assert len(only.lines) == 2 * 3
 
 

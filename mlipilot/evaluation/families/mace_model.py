@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -126,14 +126,9 @@ class RebuiltCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         super().__init__()
         self.model = model
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
-        """Fill `results` for `atoms`, as ASE asks for it."""
-        super().calculate(atoms, properties, system_changes)
+    def calculate(self, *asked: Any, **by_name: Any) -> None:
+        """Fill `results` with all that it gives, whatever ASE asks for of which atoms."""
+        super().calculate(*asked, **by_name)
         (found,) = self.model.predict([self.atoms], batch_size=1)
         self.results = {
             "energy": found.energy_ev,

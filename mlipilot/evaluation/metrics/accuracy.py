@@ -15,18 +15,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import Field
-
 from mlipilot.errors import InputError
-from mlipilot.evaluation.declaration import CELLS, FRAMES, Group, Metric, Section, Settings, System
+from mlipilot.evaluation.declaration import CELLS, FRAMES, Group, Metric, System
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.panels import Figure, Parity
 from mlipilot.evaluation.results import Measurement
 
-
-class ErrorsSettings(Settings):
-    """Errors on labelled structures."""
-
-    batch_size: int = Field(default=16, ge=1, le=1024)
+_FILES = {"": "", "large_cell_": "_large", "unseen_": "_unseen"}
+"""What files' names end with, by what the names of the errors on them begin with."""
+_PARITY = Figure(
+    "parity",
+    "Energies and forces on the test split",
+    "Model against reference for structures that no training has seen, with the distribution of errors "
+    "on a scale that both models share; values beyond an axis lie on its edge. Open circles, if any: "
+    "molecules that nothing was trained on.",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def read_labelled(path: Path, *, stress: bool = True) -> tuple[list[Atoms], Labe
     )
 
 
+def labelled(bench: Bench, prefix: str = "") -> Path:
+    """The file that errors of this prefix are made on, such as test/test_large.xyz; it may be missing."""
+    return bench.data / bench.split / f"{bench.split}{_FILES[prefix]}.xyz"
+
+
 def _finite(label: object) -> bool:
     try:
         return bool(np.isfinite(np.asarray(label, dtype=float)).all())
@@ -87,7 +95,7 @@ def _has_stress(bench: Bench, prefix: str = "") -> bool:
 
     if bench.settings.system != "structures":
         return bench.settings.system == "crystal"
-    path = bench.labelled[prefix]
+    path = labelled(bench, prefix)
     return bench.once(("stress", path), lambda: has_stress(read_frames(path)))
 
 
@@ -96,7 +104,7 @@ def measure(bench: Bench, prefix: str = "") -> Measurement:
 
     Parity arrays as curves.
     """
-    structures, labels = read_labelled(bench.labelled[prefix], stress=_has_stress(bench, prefix))
+    structures, labels = read_labelled(labelled(bench, prefix), stress=_has_stress(bench, prefix))
     found = _predictions(bench, structures)
     energy = found.energies_ev_per_atom - labels.energies_ev_per_atom
     force = found.forces_ev_per_a - labels.forces_ev_per_a
@@ -145,7 +153,7 @@ def _spread(residuals: Array, quantity: str, unit: str) -> dict[str, float]:
 
 
 def _on(prefix: str) -> Callable[[Bench], bool]:
-    return lambda bench: prefix in bench.labelled
+    return lambda bench: labelled(bench, prefix).is_file()
 
 
 def _apart(name: str, place: int, prefix: str, label: str, systems: tuple[System, ...]) -> Group:
@@ -170,7 +178,7 @@ ERRORS = Group(
         Metric("energy_mae_mev_per_atom", "meV/atom", "lower", "energy MAE"),
         Metric("energy_rmse_mev_per_atom", "meV/atom", "lower", "energy RMSE"),
         Metric("energy_worst_mev_per_atom", "meV/atom", "lower", "worst energy error"),
-        Metric("force_mae_mev_per_a", "meV/Å", "lower", "force MAE"),
+        Metric("force_mae_mev_per_a", "meV/Å", "lower", "force MAE", headline=True),
         Metric("force_rmse_mev_per_a", "meV/Å", "lower", "force RMSE"),
         Metric("force_worst_ev_per_a", "eV/Å", "lower", "worst force error"),
         Metric("stress_mae_gpa", "GPa", "lower", "stress MAE", CELLS, _has_stress),
@@ -178,7 +186,13 @@ ERRORS = Group(
         Metric("stress_worst_gpa", "GPa", "lower", "worst stress error", CELLS, _has_stress),
     ),
     measure=measure,
-    sections=(Section("errors", ErrorsSettings),),
+    panels=tuple(
+        Parity(figure=_PARITY, title=title, arrays=arrays, unit=unit, milli=True, apart="unseen_")
+        for title, arrays, unit in (
+            ("Energy", ("energy_reference_ev_per_atom", "energy_model_ev_per_atom"), "eV/atom"),
+            ("Force component", ("force_reference_ev_per_a", "force_model_ev_per_a"), "eV/Å"),
+        )
+    ),
     sealed=True,
 )
 LARGE = _apart("large cell", 20, "large_cell_", "large-cell", CELLS)

@@ -13,6 +13,7 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics.relaxation import relaxed
+from mlipilot.evaluation.panels import PROPERTIES, Parity
 from mlipilot.evaluation.results import Measurement
 
 
@@ -79,5 +80,14 @@ GROUP = Group(
     metrics=(Metric("frequency_mae_per_cm", "1/cm", "lower", "frequency MAE", MOLECULES),),
     measure=measure,
     sections=(Section("frequencies", FrequenciesSettings, MOLECULES),),
+    panels=(
+        Parity(
+            figure=PROPERTIES,
+            title="Harmonic frequencies",
+            caption="harmonic frequencies at the relaxed geometries, imaginary ones negative.",
+            arrays=("frequency_reference_per_cm", "frequency_model_per_cm"),
+            unit="1/cm",
+        ),
+    ),
     source="Wilson, Decius and Cross, Molecular Vibrations (1955)",
 )

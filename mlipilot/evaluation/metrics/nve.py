@@ -15,6 +15,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, FRAMES, DynamicsLimits, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.panels import DYNAMICS, Lines
 from mlipilot.evaluation.results import Measurement
 from mlipilot.evaluation.snapshots import Snapshot, equilibrated
 
@@ -159,4 +160,15 @@ GROUP = Group(
     measure=measure,
     sections=(Section("nve", NveSettings, CRYSTAL), Section("frame_nve", FrameNveSettings, FRAMES)),
     reference={"nve_starts": _snapshots},
+    panels=(
+        Lines(
+            figure=DYNAMICS,
+            title="Total energy, NVE dynamics",
+            caption="total energy per atom without a thermostat, a line for each start; what matters is its "
+            "slope.",
+            arrays=("nve_*_time_ps", "nve_*_energy_mev_per_atom"),
+            labels=("time (ps)", "change since the start (meV/atom)"),
+            tag=lambda which: which.rpartition("_")[2].replace("k", " K"),
+        ),
+    ),
 )

@@ -16,6 +16,7 @@ from pydantic import Field
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.declaration import CRYSTAL, DynamicsLimits, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.panels import DYNAMICS, Lines
 from mlipilot.evaluation.results import Measurement
 from mlipilot.evaluation.snapshots import Snapshot, equilibrated
 
@@ -77,7 +78,7 @@ def reference_rdf(bench: Bench) -> list[float]:
 
 def sampled_rdf(bench: Bench, snapshot: Snapshot) -> tuple[Outcome, Array]:
     """The outcome of the dynamics and g(r) averaged over its samples, the start left out."""
-    from mlipilot.evaluation.dynamics import run_nvt, steps_in
+    from mlipilot.evaluation.dynamics import run_nvt
 
     nvt = bench.settings.section(NvtSettings)
     atoms = snapshot.atoms(bench.settings.crystal)
@@ -89,10 +90,7 @@ def sampled_rdf(bench: Bench, snapshot: Snapshot) -> tuple[Outcome, Array]:
         if step and step % nvt.sample_every == 0:
             samples.append(radial_distribution(atoms, edges))
 
-    steps = steps_in(nvt.duration_ps, nvt.timestep_fs)
-    outcome = run_nvt(
-        atoms, nvt.timestep_fs, steps, nvt.temperature_k, nvt.friction_per_ps, nvt.seed, nvt.limits, observe
-    )
+    outcome = run_nvt(atoms, nvt, nvt.duration_ps, nvt.temperature_k, nvt.seed, observe)
     return outcome, np.mean(samples, axis=0) if samples else np.full(nvt.rdf_bins, np.nan)
 
 
@@ -118,5 +116,16 @@ GROUP = Group(
     measure=measure,
     sections=(Section("nvt", NvtSettings, CRYSTAL),),
     reference={"nvt_start": start, "rdf": reference_rdf},
+    panels=(
+        Lines(
+            figure=DYNAMICS,
+            title="Radial distribution, NVT dynamics",
+            caption="radial distribution beside the reference's, from the same start and the same random "
+            "forces.",
+            arrays=("rdf_distance_a", "rdf_model", "rdf_reference"),
+            labels=("distance r (Å)", "g(r)"),
+            shown="positive",
+        ),
+    ),
     source="Allen and Tildesley, Computer Simulation of Liquids",
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric
 from mlipilot.evaluation.lazily import Array, Bench, np
+from mlipilot.evaluation.panels import PROPERTIES, Lines
 from mlipilot.evaluation.results import Measurement
 
 
@@ -58,4 +59,15 @@ GROUP = Group(
         Metric("scan_roughness_mev", "meV", "lower", "scan roughness", MOLECULES, _has_scans),
     ),
     measure=measure,
+    panels=(
+        Lines(
+            figure=PROPERTIES,
+            title="Energy along scans",
+            caption="energy along bond and torsion scans, the models' profiles shifted to fit best.",
+            arrays=("", "scan_*_model_mev", "scan_*_reference_mev"),
+            labels=("share of the path", "energy (eV)"),
+            divisor=1000,
+            shown="reference",
+        ),
+    ),
 )

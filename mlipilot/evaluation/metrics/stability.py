@@ -17,6 +17,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import MOLECULES, DynamicsLimits, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.panels import DYNAMICS, Lines
 from mlipilot.evaluation.results import Measurement
 
 if TYPE_CHECKING:
@@ -91,17 +92,17 @@ class _Watch:
 
 def measure(bench: Bench) -> Measurement:
     """Both shares; the largest bond change of each molecule over time as curves."""
-    from mlipilot.evaluation.dynamics import BrokenError, run_nvt, steps_in, thermalised
+    from mlipilot.evaluation.dynamics import BrokenError, run_nvt, thermalised
     from mlipilot.evaluation.ensemble import Ensemble
 
     settings = bench.settings.section(StabilitySettings)
-    ensemble = Ensemble(
-        bench,
-        {
-            molecule.name: thermalised(molecule.atoms, settings.temperature_k, settings.seed + index)
-            for index, molecule in enumerate(bench.molecules)
-        },
-    )
+    # streams of their own: noise that repeats a molecule's velocities would drive it along them
+    noise, *seeds = np.random.SeedSequence(settings.seed).spawn(1 + len(bench.molecules))
+    starts = {
+        molecule.name: thermalised(molecule.atoms, settings.temperature_k, seed)
+        for molecule, seed in zip(bench.molecules, seeds, strict=True)
+    }
+    ensemble = Ensemble(bench, starts)
     watches = [_Watch(atoms, settings) for atoms in ensemble.members]
 
     def observe(step: int) -> None:
@@ -111,16 +112,7 @@ def measure(bench: Bench) -> Measurement:
         if any(watch.hydrogen_lost_at is not None for watch in watches):
             raise BrokenError("a hydrogen was lost")  # nothing is left to be seen
 
-    outcome = run_nvt(
-        ensemble.atoms,
-        settings.timestep_fs,
-        steps_in(settings.duration_ps, settings.timestep_fs),
-        settings.temperature_k,
-        settings.friction_per_ps,
-        settings.seed,
-        settings.limits,
-        observe,
-    )
+    outcome = run_nvt(ensemble.atoms, settings, settings.duration_ps, settings.temperature_k, noise, observe)
     curves: dict[str, Array] = {"stability_bound_a": np.array([settings.max_bond_change_a])}
     for index, watch in enumerate(watches):
         changes = np.array(watch.changes_a)
@@ -152,5 +144,16 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("stability", StabilitySettings, MOLECULES),),
+    panels=(
+        Lines(
+            figure=DYNAMICS,
+            title="Largest change of a bond, NVT dynamics",
+            caption="the largest change of a bond length, a line for each molecule, with the bound beyond "
+            "which it counts as broken.",
+            arrays=("stability_*_time_ps", "stability_*_bond_change_a"),
+            labels=("time (ps)", "change of length (Å)"),
+            bound="stability_bound_a",
+        ),
+    ),
     source="Fu et al., Forces are not enough (2022); MLIPAudit (2025)",
 )

@@ -52,6 +52,13 @@ def measure(bench: Bench) -> Measurement:
     )
 
 
+def too_dear(bench: Bench, found: Measurement) -> str:
+    """What is said of the other metrics of a model that costs too much; empty for another."""
+    ratio = found.values.get("relative_cost", 0.0)
+    allowed = bench.settings.section(ThroughputSettings).max_relative_cost
+    return f"not measured: the model costs {ratio:.3g} times the reference" if ratio > allowed else ""
+
+
 def _seconds(model: Model, frames: Sequence[Atoms]) -> float:
     start = time.perf_counter()
     model.predict(frames, len(frames))  # copies its results to the host, and so waits for a GPU
@@ -67,5 +74,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("throughput", ThroughputSettings),),
-    early=True,  # a model that is too dear is measured no further
+    early=True,
+    stops=too_dear,
 )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.figure import Figure
 
-from mlipilot.evaluation.catalog import System
+from mlipilot.evaluation.catalog import panels_of
+from mlipilot.evaluation.panels import Figure as Declared
+from mlipilot.evaluation.panels import Panel
+from mlipilot.report.figures.declared import declared_figure
 from mlipilot.report.figures.gates import gates_figure
 from mlipilot.report.figures.lineages import lineages_figure
-from mlipilot.report.figures.models import dynamics_figure, parity_figure
-from mlipilot.report.figures.molecules import molecules_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, Theme, render
 from mlipilot.report.figures.training import training_figure
 from mlipilot.report.ranking import RunView
+from mlipilot.report.text import upper_first
 from mlipilot.report.view import LineageView
 
 
@@ -34,70 +36,49 @@ class Picture:
     """Why it could not be drawn."""
 
 
-_FIGURES: dict[str, tuple[str, str, Callable[[LineageView, Theme], Figure]]] = {
-    "progress": (
-        "Progress",
-        "Total gate violation and objective of every candidate: mean over seeds, bars of one standard "
-        "deviation, a dash for each seed. Filled marks pass every gate, hollow ones fail some. While the "
-        "incumbent fails gates (shaded), the violation decides; after that, the objective.",
-        progress_figure,
-    ),
-    "gates": (
-        "Gates before and after",
-        "Each gated metric relative to its bound, on a logarithmic axis; right of 1 the gate fails. "
-        "Marks are means over seeds, bands their range, arrows lead from the baseline to the incumbent. "
-        "A gate holds only if it holds on every seed.",
-        gates_figure,
-    ),
-    "parity": (
-        "Energies and forces on the test split",
-        "Model against reference for structures that no training has seen, with the distribution of errors "
-        "on a scale that both models share; values beyond an axis lie on its edge. Open circles, if any: "
-        "molecules that nothing was trained on.",
-        parity_figure,
-    ),
-    "training": (
-        "Training",
-        "As the recipes print them, one line a seed; numbers at the lines' ends name the iteration. "
-        "Losses are comparable only between recipes with the same loss; the force error always is.",
-        training_figure,
-    ),
-    "dynamics": (
-        "Molecular dynamics",
-        "Left: radial distribution beside the reference's, from the same start and the same random forces. "
-        "Right: total energy per atom without a thermostat; what matters is its slope.",
-        dynamics_figure,
-    ),
-}
-
-_DYNAMICS: dict[System, str] = {
-    "structures": "Total energy per atom without a thermostat, a line for each start; what matters is its "
-    "slope.",
-    "molecules": "Left, a line for each molecule: the largest change of a bond length, with the bound beyond "
-    "which it counts as broken. Right, a line for each start of each: total energy per atom without a "
-    "thermostat; what matters is its slope.",
-}
-"""What the figure of the dynamics shows where there is no crystal."""
-
-_MOLECULES = (
-    "Properties of molecules",
-    "Left: energy along bond and torsion scans, the models' profiles shifted to fit best. Right: harmonic "
-    "frequencies at the relaxed geometries, imaginary ones negative. The axes are the reference's; profiles "
-    "beyond leave them, frequencies beyond lie on their edge.",
+_PROGRESS = (
+    "progress",
+    "Progress",
+    "Total gate violation and objective of every candidate: mean over seeds, bars of one standard "
+    "deviation, a dash for each seed. Filled marks pass every gate, hollow ones fail some. While the "
+    "incumbent fails gates (shaded), the violation decides; after that, the objective.",
+)
+_GATES = (
+    "gates",
+    "Gates before and after",
+    "Each gated metric relative to its bound, on a logarithmic axis; right of 1 the gate fails. "
+    "Marks are means over seeds, bands their range, arrows lead from the baseline to the incumbent. "
+    "A gate holds only if it holds on every seed.",
+)
+_TRAINING = (
+    "training",
+    "Training",
+    "As the recipes print them, one line a seed; numbers at the lines' ends name the iteration. "
+    "Losses are comparable only between recipes with the same loss; the force error always is.",
 )
 
 
 def draw_all(view: LineageView) -> list[Picture]:
-    """Every figure of a lineage's report, in order."""
-    system = view.card.settings.system
-    dynamics = _DYNAMICS.get(system)
-    pictures = [
-        _picture(name, title, (dynamics if name == "dynamics" else None) or caption, partial(draw, view))
-        for name, (title, caption, draw) in _FIGURES.items()
+    """Every figure of a lineage's report, in order: how the campaign went, then what the models do."""
+    declared = [
+        _picture(figure.name, figure.title, _caption(figure, panels), partial(declared_figure, view, panels))
+        for figure, panels in panels_of(view.card.settings.system).items()
     ]
-    if system == "molecules":
-        pictures.append(_picture("molecules", *_MOLECULES, partial(molecules_figure, view)))
-    return pictures
+    return [
+        _picture(*_PROGRESS, partial(progress_figure, view)),
+        _picture(*_GATES, partial(gates_figure, view)),
+        *declared,
+        _picture(*_TRAINING, partial(training_figure, view)),
+    ]
+
+
+def _caption(figure: Declared, panels: Sequence[Panel]) -> str:
+    """What each panel has to say, from left to right, and the figure's remark."""
+    said = [panel.caption for panel in panels if panel.caption]
+    if len(said) > 1:
+        sides = ["Left", *["Then"] * (len(said) - 2), "Right"]
+        said = [f"{side}: {caption}" for side, caption in zip(sides, said, strict=True)]
+    return upper_first(" ".join([*said, figure.remark]).strip())
 
 
 def draw_lineages(run: RunView) -> Picture:

@@ -32,7 +32,8 @@ def gates_figure(view: LineageView, theme: Theme) -> Figure:
     axes.axvspan(1, _LARGEST_RATIO * 2, color=theme.failing, lw=0, zorder=0)
     axes.axvline(1, color=theme.reverted, lw=1.2, zorder=1)
     for row, gate in enumerate(view.gates):
-        _draw_gate(axes, len(view.gates) - 1 - row, gate, baseline, incumbent, view.improved, theme)
+        after = incumbent if view.improved else None
+        _draw_gate(axes, len(view.gates) - 1 - row, gate, baseline, after, theme)
     axes.set_xscale("log")
     axes.set_xlim(_SMALLEST_RATIO / 1.5, _LARGEST_RATIO * 1.5)
     axes.set_ylim(-0.7, len(view.gates) - 0.3)
@@ -65,18 +66,12 @@ def relative_to_bound(gate: Gate, value: float) -> float:
 
 
 def _draw_gate(
-    axes: Axes,
-    y: int,
-    gate: Gate,
-    baseline: IterationView,
-    incumbent: IterationView,
-    improved: bool,
-    theme: Theme,
+    axes: Axes, y: int, gate: Gate, baseline: IterationView, incumbent: IterationView | None, theme: Theme
 ) -> None:
-    before = _draw_ratio(axes, y, gate, baseline, "D", 8, theme.baseline, theme)
-    if not improved:
+    before = _draw_ratio(axes, y, gate, baseline, ("D", 8, theme.baseline), theme)
+    if incumbent is None:
         return
-    after = _draw_ratio(axes, y, gate, incumbent, "o", 6.5, theme.incumbent, theme)
+    after = _draw_ratio(axes, y, gate, incumbent, ("o", 6.5, theme.incumbent), theme)
     if abs(math.log(after / before)) > 0.25:  # a shorter arrow would hide between its ends
         axes.annotate(
             "",
@@ -88,16 +83,10 @@ def _draw_gate(
 
 
 def _draw_ratio(
-    axes: Axes,
-    y: int,
-    gate: Gate,
-    iteration: IterationView,
-    marker: str,
-    size: float,
-    color: str,
-    theme: Theme,
+    axes: Axes, y: int, gate: Gate, iteration: IterationView, mark: tuple[str, float, str], theme: Theme
 ) -> float:
-    """A candidate's mark on a gate's line; returns where it was drawn, within the axis."""
+    """A candidate's mark, its shape, size and colour, on a gate's line; returns where within the axis."""
+    marker, size, color = mark
     values = iteration.values(gate.metric)
     if len(values) < len(iteration.seeds):
         axes.plot(_LARGEST_RATIO, y, "x", color=color, ms=size, mew=2, zorder=4)

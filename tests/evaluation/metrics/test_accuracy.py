@@ -32,13 +32,13 @@ class Shifted(Bench):
         return found
 
 
-def shifted(labelled: Path) -> Shifted:
+def shifted(data: Path) -> Shifted:
     settings = EvaluationSettings()
-    return Shifted(reference_calculator(settings.crystal), settings, labelled={"": labelled})
+    return Shifted(reference_calculator(settings.crystal), settings, data=data)
 
 
 def test_known_residuals_give_known_errors_in_their_units(data_dir: Path) -> None:
-    values = accuracy.measure(shifted(data_dir / "test" / "test.xyz")).values
+    values = accuracy.measure(shifted(data_dir)).values
     assert values["energy_mae_mev_per_atom"] == pytest.approx((4 + 8 + 12) / 3)
     assert values["energy_rmse_mev_per_atom"] == pytest.approx(np.sqrt((16 + 64 + 144) / 3))
     assert values["energy_worst_mev_per_atom"] == pytest.approx(12)
@@ -57,25 +57,26 @@ def test_the_calculator_that_labelled_has_no_error(data_dir: Path) -> None:
 
 
 def test_parity_curves_have_one_row_a_structure_or_atom(data_dir: Path) -> None:
-    curves = accuracy.measure(shifted(data_dir / "test" / "test.xyz")).curves
+    curves = accuracy.measure(shifted(data_dir)).curves
     assert curves["energy_model_ev_per_atom"].shape == (3,)
     assert curves["force_model_ev_per_a"].shape == curves["force_reference_ev_per_a"].shape == (12, 3)
     assert curves["stress_model_gpa"].shape == (3, 6)
 
 
 def test_structures_without_labels_are_bad_input(tmp_path: Path) -> None:
-    path = tmp_path / "test.xyz"
+    path = tmp_path / "test" / "test.xyz"
+    path.parent.mkdir()
     write_labelled(path, 1, 1)
     atoms = ase.io.read(path)
     del atoms.arrays["REF_forces"]
     ase.io.write(path, atoms, format="extxyz")
     with pytest.raises(InputError, match="structure 0 has no REF_forces"):
-        accuracy.measure(shifted(path))
+        accuracy.measure(shifted(tmp_path))
     for spoilt in (np.full((4, 3), np.nan), np.zeros(4)):
         atoms.arrays["REF_forces"] = spoilt
         ase.io.write(path, atoms, format="extxyz")
         with pytest.raises(InputError, match="structure 0: REF_energy or REF_forces"):
-            accuracy.measure(shifted(path))
+            accuracy.measure(shifted(tmp_path))
     path.write_text("not\nextxyz\n")
     with pytest.raises(InputError, match="extxyz"):
-        accuracy.measure(shifted(path))
+        accuracy.measure(shifted(tmp_path))

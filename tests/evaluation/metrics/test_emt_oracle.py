@@ -32,7 +32,7 @@ def measured(
 ) -> tuple[dict[str, Entry], dict[str, Any]]:
     bench = Bench(reference_calculator(emt_settings.crystal), emt_settings, reference=values)
     of_a_model = {"size", "throughput", "errors"}
-    return make([task for task in tasks_of(bench) if task.label not in of_a_model], 60.0, lambda _: None)
+    return make([task for task in tasks_of(bench) if task.label not in of_a_model], lambda _: None)
 
 
 def test_emt_against_itself_has_no_error(measured: tuple[dict[str, Entry], dict[str, Any]]) -> None:

@@ -47,6 +47,24 @@ def test_a_molecule_that_flies_apart_breaks_when_its_bond_is_half_an_angstrom_of
         assert found[name] * STEPS == pytest.approx(math.ceil(steps), abs=1)
 
 
+def test_velocities_and_random_forces_are_drawn_from_streams_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[float] = []
+    fresh = np.random.default_rng
+
+    def watched(seed: Any) -> np.random.Generator:
+        drawn.append(fresh(seed).normal())
+        return fresh(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", watched)
+    run(PairSprings(20.0, 1.0), [dimer("H2"), triangle("CO2", 1.0)], **SHORT)
+    assert len(drawn) == len(set(drawn)) == 3  # two molecules and the noise
+    again = drawn.copy()
+    run(PairSprings(20.0, 1.0), [dimer("H2"), triangle("CO2", 1.0)], **SHORT)
+    assert drawn == 2 * again
+
+
 def test_the_worst_molecule_decides() -> None:
     both = run(Repulsive(2.0), [dimer("I2", 2.6), dimer("H2", 0.74)], **COLD, limits=WIDE)
     assert both == run(Repulsive(2.0), [dimer("H2", 0.74)], **COLD, limits=WIDE)
