@@ -39,7 +39,6 @@ from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.evaluation.scorecard import score
 from mlipilot.pilots.scripted import Move, fitting_moves, load_moves
-from mlipilot.pilots.tools import tool_schemas
 from mlipilot.report.text import mean_sd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +86,7 @@ def main() -> None:
     values, how = reference.obtain(data, settings, _say)
     if how == "computed":
         write_json(data / REFERENCE_FILE, values.model_dump(mode="json"))
-    moves = fitting_moves(load_moves(), tool_schemas(metrics_of(settings.system)))
+    moves = fitting_moves(load_moves(), metrics_of(settings.system))
     arms, results = _path(moves, campaign, data, options)
     last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]
     for arm in _ablations(last, options.ablate):

@@ -14,13 +14,16 @@ def near(word: str, known: Iterable[str], most: int = 1) -> list[str]:
     return difflib.get_close_matches(word[:_LONGEST], list(known), n=most, cutoff=_LEAST_LIKENESS)
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The question whether the likest word was meant.
+def question(meant: Iterable[str]) -> str:
+    """The question whether one of these was meant; nothing where there are none."""
+    listed = " or ".join(map(repr, meant))
+    return f"did you mean {listed}?" if listed else ""
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", most: int = 1) -> str:
+    """The question whether the likest word was meant, or one of the likest.
 
     Where none is like it: `otherwise` with all of them, such as "the keys are: a, b", or else nothing.
     """
     known = list(known)
-    found = near(word, known)
-    if found:
-        return f"did you mean {found[0]!r}?"
-    return f"{otherwise}: {', '.join(known)}" if otherwise else ""
+    return question(near(word, known, most)) or (f"{otherwise}: {', '.join(known)}" if otherwise else "")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from mlipilot.errors import InputError
-from mlipilot.nearness import did_you_mean, near
+from mlipilot.nearness import did_you_mean, near, question
 from mlipilot.yaml_text import NotYamlError, parse_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -21,7 +21,7 @@ def load_yaml(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        mend = "".join(f"did you mean {path.parent / name}?" for name in near(path.name, beside))
+        mend = question(str(path.parent / name) for name in near(path.name, beside))
         raise InputError("no such file", file=path, mend=mend) from None
     except PermissionError:
         raise  # the command line says whose the file is, and what helps

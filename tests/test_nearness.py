@@ -36,6 +36,12 @@ def test_where_nothing_is_like_it_all_are_named(word: str, otherwise: str, said:
     assert did_you_mean(word, (key for key in ("forces", "stress")), otherwise) == said
 
 
+def test_several_may_have_been_meant() -> None:
+    keys = ("loss.forces", "loss.force", "ema.decay")
+    assert did_you_mean("loss.forcs", keys, most=3) == "did you mean 'loss.forces' or 'loss.force'?"
+    assert did_you_mean("loss.forcs", keys) == "did you mean 'loss.forces'?"
+
+
 def test_one_place_decides_what_was_meant() -> None:
     """But for the recipes, which are candidates' own."""
     measures = ("get_close_matches", "SequenceMatcher")

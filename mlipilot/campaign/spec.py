@@ -96,13 +96,12 @@ class CampaignSpec(BaseModel):
         """The spec as lineage `number` runs it.
 
         Lineages take the pilots in turn, and each round of them has training seeds of its own
-        (`campaign/seeds.py`): pilots are compared on the same ones.
+        (`campaign/seeds.py`): pilots are compared on the same ones. Its `pilots` are those before its own.
         """
         pilots = self.pilots or [self.pilot]
         repeat, index = divmod(number, len(pilots))
-        return self.model_copy(
-            update={"seeds": seeds_of_round(self.seeds, repeat), "pilot": pilots[index], "pilots": []}
-        )
+        own = {"pilot": pilots[index], "pilots": pilots[:index]}
+        return self.model_copy(update=own | {"seeds": seeds_of_round(self.seeds, repeat)})
 
     @model_validator(mode="before")
     @classmethod

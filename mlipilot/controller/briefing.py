@@ -94,6 +94,7 @@ class Briefing:
             seeds=self.spec.seeds,
             iterations=self.spec.budget.iterations,
             metrics=[term.metric for term in self.card.objective.terms],
+            twin=sum(before.kind == self.spec.pilot.kind for before in self.spec.pilots),
         )
 
     def diff(self, iteration: Iteration) -> str:

@@ -24,7 +24,7 @@ from mlipilot.endpoint.exchange import BudgetSpentError
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.context import Room
-from mlipilot.pilots.outcomes import GaveUp, NoProposal, Outcome, Proposal, Proposer
+from mlipilot.pilots.outcomes import GaveUp, NoProposal, Outcome, Proposal, Proposer, TurnInput
 from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
 from mlipilot.pilots.recorded import held_to
 from mlipilot.pilots.search import hold_numbers, propose
@@ -92,7 +92,7 @@ class Proposals:
         copy_recipe(start, self.lineage.draft)
         return proposer(self.briefing.turn(iteration, state, self.lineage.draft, incumbent, heard))
 
-    def _proposer(self, iteration: int, revision: int) -> Proposer:
+    def _proposer(self, iteration: int, revision: int) -> Proposer[TurnInput]:
         """Who proposes in this turn. Raises as `open_pilot`, or `Recording.turn`, does.
 
         Raises BudgetSpentError before anything is opened: that may ask the endpoint something.

@@ -70,6 +70,7 @@ def _check(pilot: EndpointSettings, published: Path | None) -> Check:
     # requests takes a while to import, and most campaigns here have no endpoint.
     from mlipilot.endpoint.address import find_address, takes_the_runs
     from mlipilot.endpoint.client import Endpoint
+    from mlipilot.endpoint.opening import chosen_model
 
     served = os.environ.get("MLIPILOT_ENDPOINT", "")
     of_the_run = takes_the_runs(pilot) and published is not None and published.is_file()
@@ -100,7 +101,7 @@ def _check(pilot: EndpointSettings, published: Path | None) -> Check:
     except PausedError as error:
         return failed("endpoint", f"{error} (asked {sent})", _MEND_REACH.format(variable=pilot.base_url_env))
     found = f"{address.base_url} answers ({sent})"
-    model = _chosen(pilot, names)
+    model = chosen_model(pilot.model, names)
     if model is None:
         shown = ", ".join(one_line(name, 80) for name in names[:10]) or "none"
         listed = shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
@@ -110,13 +111,6 @@ def _check(pilot: EndpointSettings, published: Path | None) -> Check:
     until = time.monotonic() + TRIAL_S
     endpoint = Endpoint(address.base_url, model, key, settings, until=until)
     return _tried_out(endpoint, f"{found}; {one_line(model, 80)}")
-
-
-def _chosen(pilot: EndpointSettings, names: list[str]) -> str | None:
-    if pilot.model is None:
-        return names[0] if len(names) == 1 else None
-    # Ollama lists what is called NAME as NAME:latest.
-    return pilot.model if {pilot.model, f"{pilot.model}:latest"} & set(names) else None
 
 
 def _tried_out(endpoint: Endpoint, found: str) -> Check:

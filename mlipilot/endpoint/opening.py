@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlipilot.endpoint.abilities import Abilities, Finding, Memory
@@ -36,11 +37,20 @@ def open_endpoint(
     return Endpoint(address.base_url, model, address.key, settings, known, learnt)
 
 
+def chosen_model(named: str | None, served: Sequence[str]) -> str | None:
+    """The model that is `named`, or else the only one, of those `served`; None when there is none."""
+    if named is None:
+        return served[0] if len(served) == 1 else None
+    # Ollama lists what is called NAME as NAME:latest.
+    return named if {named, f"{named}:latest"} & set(served) else None
+
+
 def _only_model(endpoint: Endpoint) -> str:
     names = endpoint.models()
-    if len(names) != 1:
+    model = chosen_model(None, names)
+    if model is None:
         listed = ", ".join(one_line(name, 80) for name in sorted(names)[:20]) or "none"
         raise InputError(
             f"the endpoint serves {len(names)} models", mend=f"set model under pilot:; it has {listed}"
         )
-    return names[0]
+    return model

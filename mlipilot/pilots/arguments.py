@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from mlipilot.nearness import near
+from mlipilot.nearness import did_you_mean
 from mlipilot.untrusted import one_line
 
 _SHOWN = 120
@@ -65,5 +65,5 @@ def _told(fault: Any) -> str:
 def _nearest(fault: Any) -> str:
     if fault.validator != "enum" or not isinstance(fault.instance, str):
         return ""
-    meant = near(fault.instance, fault.validator_value, most=3)
-    return f"; did you mean {' or '.join(meant)}?" if meant else ""
+    meant = did_you_mean(fault.instance, fault.validator_value, most=3)
+    return f"; {meant}" if meant else ""

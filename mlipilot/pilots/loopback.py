@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
+from mlipilot.endpoint.parsing import ToolCall
 from mlipilot.endpoint.tool_entries import call_entry
 from mlipilot.endpoint.trial import TRIAL_TOOL
 from mlipilot.errors import InputError
-from mlipilot.pilots.calls import Call
 
 HOST = "127.0.0.1"
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -33,7 +33,7 @@ class Decider:
     """The model's name at this endpoint, and what it says of itself."""
     tools: frozenset[str]
     """The tools without which it cannot work."""
-    next_call: Callable[[list[Any], list[Any]], Call]
+    next_call: Callable[[list[Any], list[Any]], ToolCall]
     """The next tool call of a conversation, given as the request's messages and tools."""
 
 
@@ -166,7 +166,7 @@ def complete(request: Any, decider: Decider) -> dict[str, Any]:
         raise _RequestError(400, f"the {decider.name} pilot does not stream: leave stream out")
     offered = _offered(request.get("tools"))
     if TRIAL_TOOL in offered:  # a client finds out whether tools can be called here
-        trial = _calling(Call(TRIAL_TOOL, {"colour": "blue"}), request)
+        trial = _calling(ToolCall(TRIAL_TOOL, {"colour": "blue"}), request)
         return _completion(decider.name, request, trial, "tool_calls")
     if not offered >= decider.tools:
         names = ", ".join(sorted(decider.tools))
@@ -180,7 +180,7 @@ def _offered(tools: Any) -> set[str]:
     return {tool["function"]["name"] for tool in tools or []}
 
 
-def _calling(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def _calling(call: ToolCall, request: dict[str, Any]) -> dict[str, Any]:
     entry = call_entry(f"s{len(request['messages']):08d}", call.name, call.arguments)
     return {"role": "assistant", "content": None, "tool_calls": [entry]}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.space import Scalar
@@ -94,11 +94,14 @@ class NoProposal:
 Outcome = Proposal | GaveUp | NoProposal
 
 
-class Proposer(Protocol):
-    """Whoever proposes: a search, or a model in a conversation over tools."""
+Turn = TypeVar("Turn", contravariant=True)
 
-    def __call__(self, turn: TurnInput) -> Outcome:
-        """Edit `turn.draft` in place and submit it, or say why there is nothing to be tried.
+
+class Proposer(Protocol[Turn]):
+    """Whoever proposes: a search or a model in a conversation (`TurnInput`), the scripted pilot (`Tools`)."""
+
+    def __call__(self, turn: Turn, /) -> Outcome:
+        """Edit the draft in place and submit it, or say why there is nothing to be tried.
 
         Raises PausedError when a model cannot be had, BudgetSpentError when it may not be asked any more; the
         draft is then in whatever state the last edit left it.

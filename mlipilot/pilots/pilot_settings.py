@@ -61,9 +61,8 @@ class PilotSettings(EndpointSettings):
     def endpoint(self, role: Role) -> EndpointSettings | None:
         """The endpoint of a role, or None when the role is off."""
         own: dict[str, Any] = {key: getattr(self, key) for key in EndpointSettings.model_fields}
-        chosen: bool | dict[str, Any] = (
-            True if role == "researcher" else self.reviewer if role == "reviewer" else self.analyst
-        )
+        roles = {"researcher": True, "reviewer": self.reviewer, "analyst": self.analyst}
+        chosen: bool | dict[str, Any] = roles[role]
         if chosen is False or (self.kind not in LANGUAGE_MODELS and role != "researcher"):
             return None
         if isinstance(chosen, dict) and chosen.keys() & ADDRESS_KEYS:

@@ -63,7 +63,7 @@ def replayed(settings: EndpointSettings, turn: RecordedTurn) -> Endpoint:
     return endpoint
 
 
-def held_to(recorded: RecordedTurn, propose: Proposer) -> Proposer:
+def held_to(recorded: RecordedTurn, propose: Proposer[TurnInput]) -> Proposer[TurnInput]:
     """`propose`, which asks nobody, held to what it drafted then: it raises DivergedError for all else."""
 
     def proposed(turn: TurnInput) -> Outcome:

@@ -55,6 +55,8 @@ class Search:
     """How many hypotheses the lineage may make."""
     metrics: Sequence[str]
     """The metrics of the objective."""
+    twin: int = 0
+    """How many searches of its kind stand before it among the pilots that train with these seeds."""
 
     @property
     def startup(self) -> int:
@@ -79,7 +81,7 @@ class Search:
         Raises InputError when the package that this search needs is not installed.
         """
         trials = self.trials(history)
-        seed = _seed(self.seeds, len(history), attempt)
+        seed = _seed(self.seeds, len(history), attempt, *[self.twin] * (self.twin > 0))
         if self.kind == "cma-es":
             drawn = _cma_es(self.space, trials, seed)
         else:
@@ -99,8 +101,8 @@ def loss(entry: dict[str, Any]) -> float:
     return min(float(log_objective), INFEASIBLE)
 
 
-def _seed(seeds: Sequence[int], trials: int, attempt: int) -> int:
-    text = json.dumps([list(seeds), trials, attempt])
+def _seed(seeds: Sequence[int], *numbers: int) -> int:
+    text = json.dumps([list(seeds), *numbers])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 

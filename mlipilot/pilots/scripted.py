@@ -1,24 +1,28 @@
-"""The scripted pilot: textbook moves in a fixed order, decided from the conversation alone.
+"""The scripted pilot: textbook moves in a fixed order, made with the tools of any other pilot.
 
-It is no language model and is called scripted wherever it shows. It keeps no state: the same conversation
-always gets the same answer.
+It is no language model and is called scripted wherever it shows. It keeps no state: the same history and
+recipe always get the same move.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mlipilot.pilots.calls import Call, calls_made, last_result
+from mlipilot.pilots.conversing import next_call
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.loopback import Decider
-from mlipilot.pilots.outcomes import CAME_BACK
+from mlipilot.pilots.outcomes import GaveUp, Outcome
 from mlipilot.pilots.space import RECIPE
+from mlipilot.pilots.tools import ToolResult, Tools
+from mlipilot.untrusted import one_line
 from mlipilot.yaml_io import load_yaml_model
-from mlipilot.yaml_places import editable_places, with_values
+from mlipilot.yaml_places import editable_places
 
 MOVES = Path(__file__).parent / "scripted_moves.yaml"
 NEEDED_TOOLS = frozenset(
@@ -57,8 +61,7 @@ class MoveList(BaseModel):
 
 def scripted_pilot(path: Path = MOVES) -> Decider:
     """The scripted pilot, to be served; its moves are those in a file. Raises InputError."""
-    moves = load_moves(path)
-    return Decider("scripted", NEEDED_TOOLS, lambda told, tools: next_call(told, fitting_moves(moves, tools)))
+    return Decider("scripted", NEEDED_TOOLS, partial(next_call, partial(propose, load_moves(path))))
 
 
 def load_moves(path: Path = MOVES) -> list[Move]:
@@ -66,82 +69,66 @@ def load_moves(path: Path = MOVES) -> list[Move]:
     return load_yaml_model(path, MoveList).moves
 
 
-def fitting_moves(moves: list[Move], tools: list[Any]) -> list[Move]:
-    """Those whose claim can be made: of metrics that `submit_experiment` knows in this campaign."""
-    for tool in tools:
-        if tool["function"]["name"] == "submit_experiment":
-            claim = tool["function"]["parameters"]["properties"]["expected_effect"]
-            known = claim["items"]["properties"]["metric"].get("enum")
-            if known is not None:
-                return [m for m in moves if all(effect.metric in known for effect in m.expected_effect)]
-    return moves
+def fitting_moves(moves: Sequence[Move], metrics: Collection[str]) -> list[Move]:
+    """Those whose claim can be made: of `metrics` alone, or of any where none are given."""
+    return [m for m in moves if not metrics or all(effect.metric in metrics for effect in m.expected_effect)]
 
 
-def next_call(messages: list[Any], moves: list[Move]) -> Call:
-    """The next call of the scripted pilot in a conversation."""
-    made = calls_made(messages)
-    if _came_back(messages):
-        return _give_up("it mends no draft")
-    refused = next((call for call in reversed(made) if call.is_refused), None)
-    if refused is not None:
-        return _give_up(f"{refused.name} was refused: {refused.result}")
-    for name, arguments in (("show_history", {}), ("list_files", {}), ("read_file", {"path": RECIPE})):
-        if last_result(made, name) is None:
-            return Call(name, arguments)
-        if name == "list_files" and RECIPE not in (last_result(made, name) or "").splitlines():
-            return _give_up(f"there is no {RECIPE} among the files")
-    titles = _titles(last_result(made, "show_history") or "")
-    if titles is None:
-        return _give_up("the history is not in a form that it can read")
-    return _play(last_result(made, "read_file") or "", titles, moves, made)
+class NoMoveError(Exception):
+    """There is no move to be made; its text says why."""
 
 
-def _came_back(messages: list[Any]) -> bool:
-    """Whether the turn is about a draft that was submitted before."""
-    told = (str(message.get("content")) for message in messages if message.get("role") == "user")
-    return any(line.startswith(CAME_BACK) for text in told for line in text.splitlines())
+def next_move(text: str, titles: Collection[str], moves: Sequence[Move]) -> Move:
+    """The first move whose title is new, with those of its edits that change anything in a recipe.yaml.
 
-
-def _titles(history: str) -> set[str] | None:
-    try:
-        return {str(entry["title"]) for entry in json.loads(history)}
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def _play(read: str, titles: set[str], moves: list[Move], made: list[Call]) -> Call:
-    """The next edit of the first move that is new and changes anything, or its submission."""
+    Raises NoMoveError when there is none, or the recipe has no place for what it sets.
+    """
     for move in moves:
         if move.title in titles:
             continue
-        places = editable_places(read, [edit.key for edit in move.edits])
-        missing = [key for key, place in places.items() if place is None]
-        if missing:
-            return _give_up(f"{RECIPE} has no key {missing[0]!r} on one line, which {move.title!r} sets")
-        if _to_set(read, move):
-            return _next_edit(_as_edited(read, made), move)
-    return _give_up("every textbook move has been tried")
+        edits, places = [], editable_places(text, [edit.key for edit in move.edits])
+        for edit in move.edits:
+            place = places[edit.key]
+            if place is None:
+                raise NoMoveError(f"{RECIPE} has no key {edit.key!r} on one line, which {move.title!r} sets")
+            if place.value != edit.value:
+                edits.append(edit)
+        if edits:
+            return move.model_copy(update={"edits": edits})
+    raise NoMoveError("every textbook move has been tried")
 
 
-def _to_set(text: str, move: Move) -> list[Edit]:
-    """What of the move the recipe does not say yet."""
-    places = editable_places(text, [edit.key for edit in move.edits])
-    return [edit for edit in move.edits if (place := places[edit.key]) and place.value != edit.value]
+def propose(moves: Sequence[Move], turn: Tools) -> Outcome:
+    """The next of the moves, set in the draft and submitted; gives up when there is none to be made."""
+    if turn.came_back:
+        return _give_up("it mends no draft")
+    try:
+        history, files = (_told(turn, name, {}).text for name in ("show_history", "list_files"))
+        if RECIPE not in files.splitlines():
+            return _give_up(f"there is no {RECIPE} among the files")
+        text = _told(turn, "read_file", {"path": RECIPE}).text
+        move = next_move(text, _titles(history), fitting_moves(moves, turn.metrics))
+        for edit in move.edits:
+            _told(turn, "set_value", edit.model_dump())
+        submitted = _told(turn, "submit_experiment", move.model_dump(exclude={"edits"}))
+    except NoMoveError as why:
+        return _give_up(str(why))
+    return submitted.outcome or _give_up("the turn goes on after its end")
 
 
-def _as_edited(text: str, made: list[Call]) -> str:
-    """The recipe as it stands after the edits of this conversation."""
-    for call in made:
-        if call.name == "set_value":
-            text = with_values(text, {call.arguments["key"]: call.arguments["value"]}) or text
-    return text
+def _told(turn: Tools, name: str, arguments: dict[str, Any]) -> ToolResult:
+    result = turn.call(name, arguments)
+    if result.text.startswith("error:"):
+        raise NoMoveError(f"{name} was refused: {result.text}")
+    return result
 
 
-def _next_edit(text: str, move: Move) -> Call:
-    for edit in _to_set(text, move):
-        return Call("set_value", edit.model_dump())
-    return Call("submit_experiment", move.model_dump(exclude={"edits"}))
+def _titles(history: str) -> set[str]:
+    try:
+        return {str(entry["title"]) for entry in json.loads(history)}
+    except (ValueError, TypeError, KeyError):
+        raise NoMoveError("the history is not in a form that it can read") from None
 
 
-def _give_up(reason: str) -> Call:
-    return Call("give_up", {"reason": f"scripted pilot: {reason}"})
+def _give_up(reason: str) -> GaveUp:
+    return GaveUp(one_line(f"scripted pilot: {reason}", 1000))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -119,11 +119,23 @@ class ToolResult:
     """Whether the call had the form that the tool wants, whatever came of it."""
 
 
+class Tools(Protocol):
+    """A turn for whoever only calls tools: its `Toolbox`, or a conversation."""
+
+    metrics: Sequence[str]  # of which a claim may speak; empty for all
+    came_back: bool  # whether the draft was submitted before
+
+    def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        """What comes of a call; one that is refused gives a text that begins with `error:`."""
+        ...
+
+
 class Toolbox:
     """The tools of one turn, bound to its draft, history and logs."""
 
     def __init__(self, turn: TurnInput) -> None:
         self._turn = turn
+        self.metrics, self.came_back = turn.metrics, turn.feedback is not None
         self._workbench = Workbench(turn.draft, turn.held)
         self._tools: dict[str, Callable[..., ToolResult]] = {
             "list_files": self._list_files,

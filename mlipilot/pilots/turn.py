@@ -46,9 +46,9 @@ class _Conversation:
     """The messages so far, and what the rules of a turn need to remember."""
 
     def __init__(self, turn: TurnInput, room: Room) -> None:
-        self.tools = tool_schemas(turn.metrics)
-        self._room = room
         self._toolbox = Toolbox(turn)
+        self.tools = tool_schemas(self._toolbox.metrics)
+        self._room = room
         self.messages = first_messages(turn, self._toolbox.texts(), self._room)
         self._idle = 0
         self._calls = 0

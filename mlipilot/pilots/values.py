@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from mlipilot.nearness import near
+from mlipilot.nearness import did_you_mean, question
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.space import RECIPE, is_same, leaves_of
 from mlipilot.untrusted import one_line
@@ -84,6 +84,5 @@ def _is_exact(value: Any) -> bool:
 def _unknown(text: str, key: str) -> str:
     known = leaves_of(text)
     same_name = [path for path in known if path.rpartition(".")[2] == key.rpartition(".")[2]]
-    meant = (same_name or near(key, known, most=3))[:3]
-    mend = f"did you mean {' or '.join(meant)}?" if meant else f"its keys are: {', '.join(known)}"
+    mend = question(same_name[:3]) or did_you_mean(key, known, "its keys are", most=3)
     return f"{RECIPE} has no key {key[:100]!r}; {mend} (replace_in_file adds a new one)"

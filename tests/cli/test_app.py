@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "campaigns/cu_emtt.yaml"], "did you mean campaigns/cu_emt.yaml?"),
+        (["run", "campaigns/cu_emtt.yaml"], "did you mean 'campaigns/cu_emt.yaml'?"),
         (["run", "campaigns/cu_emt.yaml", "--profile", "huge"], "huge"),
         (["plan", "campaigns/cu_emt.yaml", "--set", "budget.iteratons=1"], "did you mean 'iterations'?"),
         (["status", "runs/none"], "there is no run here"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlipilot.controller.briefing import Briefing
+from mlipilot.controller.verdict import Measurements
 from mlipilot.controller.verification import verify_run
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.space import Scalar, values_in
 from tests.controller.desk import SUBMIT, Desk, edit, first_task, told
 from tests.pilots.roles.conftest import Speaker, calling
+from tests.report.synthetic import SyntheticRun, make_spec
 
 SPACE = {
     "loss.energy": {"low": 0.1, "high": 1000, "log": True},
@@ -73,6 +77,22 @@ def test_a_turn_that_began_in_words_goes_on_without_them(
     ]
     assert desk.state().prompt_tokens == 10
     assert [problem for problem in verify_run(desk.run).problems if "incumbent" not in problem] == []
+
+
+def test_two_searches_of_a_kind_draw_otherwise_on_the_same_seeds(tmp_path: Path) -> None:
+    pilots = [{"kind": "random"}, {"kind": "tpe"}, {"kind": "random", "name": "random-2"}]
+    spec = make_spec(seeds=[1], pilot=pilots[0], pilots=pilots, space=SPACE)
+    searches = []
+    for number in range(3):
+        made = SyntheticRun(tmp_path / "run", spec, number)
+        measured = Measurements(made.lineage, made.spec, made.card)
+        found = Briefing(made.run, made.lineage, made.spec, made.card, measured).search()
+        assert found is not None and found.seeds == [1]
+        searches.append(found)
+    first, other, second = searches
+    alone = replace(first, twin=0).suggest([])
+    assert first.suggest([]) == alone == other.suggest([])  # TPE begins as random search does
+    assert second.suggest([]) != alone
 
 
 def test_an_iteration_whose_drafts_all_failed_is_a_bad_trial(

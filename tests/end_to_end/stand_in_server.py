@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_json
 from mlipilot.endpoint.local_model import TOKEN_VARIABLE
+from mlipilot.endpoint.parsing import ToolCall
 from mlipilot.paths import RunPaths
-from mlipilot.pilots.calls import Call
 from mlipilot.pilots.loopback import Decider, LoopbackServer
 
 options = dict(zip(sys.argv[4::2], sys.argv[5::2], strict=False))
@@ -24,7 +24,7 @@ if not begun.exists():
 reason = f"I am a stand-in for {options['--gguf']}"
 published = RunPaths(Path(options["--run"])).endpoint
 with LoopbackServer(
-    Decider("standin", frozenset(), lambda *_: Call("give_up", {"reason": reason}))
+    Decider("standin", frozenset(), lambda *_: ToolCall("give_up", {"reason": reason}))
 ) as server:
     told = {"base_url": server.base_url, "token": os.environ[TOKEN_VARIABLE]}
     write_json(published, told, mode=0o600)

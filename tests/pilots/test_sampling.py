@@ -93,7 +93,8 @@ def test_one_history_gives_one_suggestion_and_another_seed_or_attempt_another(ki
     assert search(kind).suggest(list(history)) == first
     others = [search(kind, seed=2).suggest(history), search(kind).suggest(history, 1)]
     others.append(search(kind).suggest(history[:-1]))
-    assert first not in others
+    others += [search(kind, twin=twin).suggest(history) for twin in (1, 2)]
+    assert first not in others and others[-1] != others[-2]
 
 
 def test_a_logarithmic_range_is_searched_by_its_logarithm() -> None:

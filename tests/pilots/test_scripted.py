@@ -1,4 +1,4 @@
-"""The scripted pilot over real HTTP: textbook moves one by one, and honest words when it cannot go on."""
+"""The scripted pilot by itself and over real HTTP: textbook moves one by one, and honest words at the end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.loopback import LoopbackServer, serve_until_interrupted
+from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
 from mlipilot.pilots.pilot_settings import PilotSettings
-from mlipilot.pilots.scripted import NEEDED_TOOLS, fitting_moves, load_moves, scripted_pilot
-from mlipilot.pilots.tools import tool_schemas
+from mlipilot.pilots.scripted import NEEDED_TOOLS, Move, fitting_moves, load_moves, propose, scripted_pilot
+from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
 from mlipilot.pilots.turn import take_turn
 from mlipilot.yaml_places import find_place
 from tests.endpoint import faulty_server as faulty
@@ -54,13 +55,17 @@ MOVES = [
 ]
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Outcome]:
+@pytest.fixture(params=["served", "by itself"])
+def play(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Outcome]:
+    """A turn over HTTP, or with the turn's tools in hand: the same comes of it."""
+
     def played(
         turn: TurnInput, moves: list[dict[str, Any]], record: Callable[[Exchange], None] = lambda _: None
     ) -> Outcome:
         path = tmp_path / "moves.yaml"
         path.write_text(json.dumps({"moves": moves}))
+        if request.param == "by itself":
+            return propose(load_moves(path), Toolbox(turn))
         with LoopbackServer(scripted_pilot(path)) as server:
             endpoint = Endpoint(server.base_url, "scripted", None, PilotSettings(trust_env=False))
             return take_turn(endpoint, turn, Room(), record)
@@ -71,13 +76,18 @@ def play(tmp_path: Path) -> Callable[..., Outcome]:
 def test_a_turn_ends_in_a_proposal_with_the_draft_edited_and_comments_kept(
     play: Callable[..., Outcome], make_turn: MakeTurn, draft: Path
 ) -> None:
-    exchanges: list[Exchange] = []
-    outcome = play(make_turn(), MOVES, exchanges.append)
+    outcome = play(make_turn(), MOVES)
     assert isinstance(outcome, Proposal)
     assert outcome.hypothesis.title == "Forces"
     text = (draft / "recipe.yaml").read_text()
     assert "  forces: 10            # weight of the forces\n" in text
     assert "  stage_two: {forces: 50.0, stress: 1000.0}\n" in text
+
+
+@pytest.mark.parametrize("play", ["served"], indirect=True)
+def test_it_looks_before_it_edits_call_by_call(play: Callable[..., Outcome], make_turn: MakeTurn) -> None:
+    exchanges: list[Exchange] = []
+    play(make_turn(), MOVES, exchanges.append)
     called = [e.reply.calls[0].name for e in exchanges]
     assert called == [
         "show_history", "list_files", "read_file", "set_value", "set_value", "submit_experiment"
@@ -105,6 +115,25 @@ def test_the_history_decides_which_move_comes_next(play: Callable[..., Outcome],
     assert play(make_turn(history=history), MOVES) == GaveUp(
         "scripted pilot: every textbook move has been tried"
     )
+
+
+def test_only_moves_whose_claims_the_turn_can_grade_are_made(
+    play: Callable[..., Outcome], make_turn: MakeTurn
+) -> None:
+    outcome = play(make_turn(metrics=["stress_mae_gpa"]), MOVES)
+    assert outcome == GaveUp("scripted pilot: every textbook move has been tried")
+
+
+def test_a_recipe_that_was_tried_is_its_last_move(
+    play: Callable[..., Outcome], make_turn: MakeTurn, draft: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(draft, tmp_path / "tried"))
+    play(make_turn(), MOVES)
+    tried = {recipe_identity(draft): "iteration 1, reverted: no gain"}
+    shutil.copytree(copy, draft, dirs_exist_ok=True)
+    outcome = play(make_turn(tried=tried), MOVES)
+    assert isinstance(outcome, GaveUp)
+    assert outcome.reason.startswith("scripted pilot: submit_experiment was refused: error: this recipe was")
 
 
 @pytest.mark.parametrize(
@@ -157,14 +186,14 @@ def test_the_shipped_moves_set_keys_that_the_shipped_recipe_has() -> None:
 
 @pytest.mark.parametrize("system", ["crystal", "structures", "molecules"])
 def test_it_makes_only_moves_whose_claims_the_scorecard_can_grade(system: System) -> None:
-    moves = fitting_moves(load_moves(), tool_schemas(metrics_of(system)))
+    moves = fitting_moves(load_moves(), metrics_of(system))
     named = {effect.metric for shipped in moves for effect in shipped.expected_effect}
     assert moves and named <= set(metrics_of(system))
 
 
 def test_copper_and_molecules_have_moves_of_their_own() -> None:
     titles = {
-        system: [m.title for m in fitting_moves(load_moves(), tool_schemas(metrics_of(system)))]
+        system: [m.title for m in fitting_moves(load_moves(), metrics_of(system))]
         for system in ("crystal", "molecules")
     }
     assert not set(titles["crystal"]) & set(titles["molecules"])
@@ -173,6 +202,15 @@ def test_copper_and_molecules_have_moves_of_their_own() -> None:
 
 def test_every_tool_that_it_uses_exists() -> None:
     assert {tool["function"]["name"] for tool in tool_schemas()} >= NEEDED_TOOLS
+
+
+def test_a_conversation_that_goes_on_after_its_experiment_is_ended(make_turn: MakeTurn) -> None:
+    class Endless(Toolbox):
+        def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+            return ToolResult(super().call(name, arguments).text)  # as in a conversation: no outcome
+
+    moves = [Move.model_validate(MOVES[0])]
+    assert propose(moves, Endless(make_turn())) == GaveUp("scripted pilot: the turn goes on after its end")
 
 
 def test_the_same_request_gets_the_same_answer_byte_for_byte() -> None:

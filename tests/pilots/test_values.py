@@ -45,8 +45,8 @@ def test_a_value_is_set_and_the_rest_stays(key: str, value: Any, line: str) -> N
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("forces", 1.0, "did you mean loss.forces or loss.stage_two.forces?"),
-        ("loss.forcs", 1.0, "did you mean loss.forces"),
+        ("forces", 1.0, "did you mean 'loss.forces' or 'loss.stage_two.forces'?"),
+        ("loss.forcs", 1.0, "did you mean 'loss.forces'"),
         ("quite.elsewhere", 1.0, "its keys are: loss.kind, loss.forces"),
         ("", 1.0, "has no key ''"),
         ("loss.forces", "heavy", "loss.forces is 100.0: its value must be a number"),

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.accounts import extract_in
-from mlipilot.paths import RunPaths
 from tests.sbatch.conftest import Run, StandinSlurm, job_name
 from tests.waiting import wait_until
 
@@ -125,14 +124,14 @@ def test_a_start_that_was_requeued_stays_beside_the_new_one(run: Run, accounts: 
     run.request()
     run.once()
     assert extract(run)[2:] == starts
-    found = extract_in(RunPaths(run.path).spool)
+    found = extract_in(run.spool)
     assert found is not None and [job.state for job in found.jobs] == ["REQUEUED", "COMPLETED"]
 
 
 def test_where_slurm_keeps_no_accounts_the_extract_says_so(run: Run, standin_slurm: StandinSlurm) -> None:
     run.request()
     run.once()  # the stand-in's sacct says that they are disabled
-    found = extract_in(RunPaths(run.path).spool)
+    found = extract_in(run.spool)
     assert found is not None and not found.keeps_accounts and found.jobs == []
     before = extract(run)
     time.sleep(1)

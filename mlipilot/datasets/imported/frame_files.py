@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mlipilot.datasets.base import DECIMALS, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 from mlipilot.errors import InputError
-from mlipilot.nearness import near
+from mlipilot.nearness import near, question
 from mlipilot.untrusted import one_line
 
 ENERGIES_IN_EV = {
@@ -195,10 +195,9 @@ class _Labelled:
         """The numbers under `key`, finite and of one of `shapes`."""
         if key not in self.known:
             there = sorted(name for name in self.known if name not in ("numbers", "positions"))
-            meant = near(key, there)
             listed = one_line(", ".join(there), 200) or "no label at all"
-            mend = f"did you mean --{option}-key {meant[0]}?" if meant else f"it has {listed}: --{option}-key"
-            raise self.wrong(f"there is no {key!r}", mend)
+            meant = question(f"--{option}-key {name}" for name in near(key, there))
+            raise self.wrong(f"there is no {key!r}", meant or f"it has {listed}: --{option}-key")
         try:
             values = np.asarray(self.known[key], dtype=float)
         except (TypeError, ValueError):

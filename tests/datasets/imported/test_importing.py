@@ -129,7 +129,7 @@ def test_too_few_like_frames_conclude_nothing(labelled: list[Atoms], tmp_path: P
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        (Labels("energi", "forces"), "did you mean --energy-key energy"),
+        (Labels("energi", "forces"), "did you mean '--energy-key energy'?"),
         (Labels("energy", "f"), "there is no 'f'"),
         (Labels("energy", "forces", stress="virial"), "there is no 'virial'"),
         (Labels("energy", "energy"), "the shape"),
