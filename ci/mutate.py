@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -35,7 +36,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mutants import Mutant, mutants
 
@@ -43,6 +44,7 @@ GOAL = 0.95
 AT_ONCE = 2
 TABLE = "ci/mutation.toml"
 _PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "--tb=no")
+_BECOME_SUBREAPER = 36  # of prctl(2)
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -217,22 +219,62 @@ def _warm(copies: list[Path], file: str, tests: list[str]) -> Limits:
 
 
 def _start(place: Path, tests: list[str], limits: Limits) -> BaseProcess:
-    process = _FORK.Process(target=_test, args=(place, tests, limits))
+    process = _FORK.Process(target=_watch, args=(place, tests, limits))
     process.start()
     return process
 
 
 def _end(process: BaseProcess) -> None:
     """With all that it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.terminate()
     process.join()
 
 
-def _test(place: Path, tests: list[str], limits: Limits) -> None:
+def _watch(place: Path, tests: list[str], limits: Limits) -> None:
+    """Have a child run the tests, exit as it does, and end what it started, whatever session that is in.
+
+    A SIGTERM ends the child before its time.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)  # orphans come here, not to init
+    signals = {signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        _test(place, tests, limits)
+    status = None
+    while status is None and signal.sigwait(signals) == signal.SIGCHLD:
+        status = _reaped().get(child)
+    while left := _children():
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(left[0], 0)  # its own children are now ours
+    os._exit(0 if status == 0 else 1)
+
+
+def _children() -> list[int]:
+    """Those of this process, ended or not."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it is gone
+            parent = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+            found += [int(path.parent.name)] if int(parent) == os.getpid() else []
+    return found
+
+
+def _reaped() -> dict[int, int]:
+    """The wait status of each child that has ended."""
+    ended = dict[int, int]()
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[found[0]] = found[1]
+    return ended
+
+
+def _test(place: Path, tests: list[str], limits: Limits) -> NoReturn:
     """In a process of its own, with the copy's modules: exit with pytest's status."""
     os.setsid()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log = os.open(place.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)

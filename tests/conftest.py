@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "test_killed_at_any_line_of_it_nothing_is_lost_or_submitted_again",
     "test_killed_at_any_line_it_leaves_a_successor_that_goes_on",
     "tests/merge/test_merging.py",
+    "tests/merge/test_merging_cut_short.py",
     "tests/report/test_lineage_reading.py",
     "tests/report/test_write.py",
     "test_the_queue_is_asked_less_often_while_nothing_changes",

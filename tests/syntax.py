@@ -110,3 +110,29 @@ def _says_no_pickle(call: ast.Call) -> bool:
     """Whether NumPy is told to refuse what it would have to unpickle; nothing else does."""
     said = [key.value for key in call.keywords if key.arg == "allow_pickle"]
     return len(said) == 1 and isinstance(said[0], ast.Constant) and said[0].value is False
+
+
+_IMPORTERS = frozenset({"imp", "importlib", "pkgutil", "pydoc", "runpy", "zipimport"})
+"""Modules that import others, but for what of them only reads."""
+_READERS = ("importlib.metadata.", "importlib.resources.")
+_IMPORTING = frozenset(
+    {"__builtins__", "__import__", "__loader__", "__spec__", "builtins.__import__", "sys.modules"}
+)
+
+
+def dynamic_imports(code: str) -> list[str]:
+    """What imports without a statement, and so no contract sees: as it is written, with names in full."""
+    tree = ast.parse(code)
+    aliases = _aliases(tree)
+    found = [name for _, name in _imported(tree) if name.endswith(".*") and name.split(".")[0] in _IMPORTERS]
+    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in inner:
+            name = _full(node, aliases)
+            imports = name.split(".")[0] in _IMPORTERS and not name.startswith(_READERS)
+            if imports or any(f"{name}.".startswith(f"{importing}.") for importing in _IMPORTING):
+                call = calls.get(id(node))
+                words = [ast.unparse(word) for word in (*call.args, *call.keywords)] if call else []
+                found.append(f"{name}({', '.join(words)})" if call else name)
+    return found

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from mlipilot.errors import InputError
-from mlipilot.yaml_io import load_yaml_model
+from mlipilot.yaml_io import line_of, load_yaml, load_yaml_model
 
 
 class Inner(BaseModel):
@@ -57,3 +57,13 @@ def test_binary_is_not_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         load_yaml_model(tmp_path / "x.yaml", Outer)
+
+
+def test_what_is_done_to_one_reading_is_not_seen_in_the_next(tmp_path: Path) -> None:
+    (path := tmp_path / "file.yaml").write_text("name: x\nmany:\n  - a: 1\n  - b: 2\n")
+    first = load_yaml(path)
+    first["many"].pop()
+    first["many"][0]["a"] = 3
+    second = load_yaml(path)
+    assert second == {"name": "x", "many": [{"a": 1}, {"b": 2}]}
+    assert line_of(second, ("many", 1, "b")) == 4

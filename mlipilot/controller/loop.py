@@ -243,7 +243,7 @@ class Controller:
             raise PausedError(
                 f"protected files are not as they were when the run began: {', '.join(changed[:5])}"
                 + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-                + "; restore them and resume, or begin a new run"
+                + "; restore them and resume, or begin a new run: the toolkit that began a run resumes it"
             )
 
     def _await_jobs(self, state: State) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until
+
 CI = Path(__file__).parents[2] / "ci"
 TOY = '''"""A toy."""
 def is_between(low: float, value: float, high: float = 2) -> bool:
@@ -98,6 +100,37 @@ def test_near_tests_must_pass_without_any_mutant(toy: Path) -> None:
     (toy / "test_toy.py").write_text(TESTS.replace("not ", ""))
     done = _mutate(toy)
     assert done.returncode == 2 and "the near tests of toy.py do not pass as it is:" in done.stderr
+
+
+FORKING = """import os, time
+from toy import is_between
+
+def test_is_between() -> None:
+    if os.fork() == 0:
+        os.setsid()
+        os.chdir("/")
+        if orphan := os.fork():
+            with open("{told}/orphans", "a") as stream:
+                stream.write(f"{{orphan}}\\n")
+            os._exit(0)
+        time.sleep(120)
+    os.wait()
+    if is_between(0, 1) is None:
+        open("{told}/hangs", "a").close()
+        time.sleep(120)
+"""
+
+
+def test_what_a_mutant_started_ends_with_it(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever session and folder that is in, and though the mutant is cut off."""
+    told = tmp_path_factory.mktemp("told")
+    (toy / "test_toy.py").write_text(FORKING.format(told=told))
+    with subprocess.Popen([sys.executable, str(CI / "mutate.py")], cwd=toy) as mutating:
+        wait_until((told / "hangs").exists)
+        mutating.terminate()
+    orphans = [int(line) for line in (told / "orphans").read_text().splitlines()]
+    assert len(orphans) > 2  # the first two are of the tests as they must pass
+    assert [pid for pid in orphans if Path(f"/proc/{pid}").exists()] == []
 
 
 def _after(source: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlipilot.audit.events import body_of
 from mlipilot.audit.events.proposing import Heard
 from mlipilot.audit.ledger import of_kind
 from mlipilot.audit.lessons import Finding
@@ -18,16 +16,13 @@ from mlipilot.controller import steps
 from mlipilot.controller.findings import add_finding
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.transcript import Transcript
-from mlipilot.endpoint.abilities import Abilities
-from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import RequestRefusedError
-from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.errors import InputError, PausedError
 from mlipilot.paths import RunPaths
 from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.recorded import DivergedError
-from tests.controller.desk import PILOT, SUBMIT, Desk, edit
-from tests.controller.test_search import SPACE
+from tests.controller.desk import PILOT, SUBMIT, edit
+from tests.controller.recorder import Recorder
 from tests.events import event
 from tests.pilots.roles.conftest import calling, saying
 from tests.pilots.test_tools import CLAIM
@@ -38,73 +33,6 @@ APPROVE = calling("approve", reason="worth it")
 LESSON = calling("write_lesson", lesson="Hot is bad")
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens"
 DOWN = PausedError("the endpoint is down")
-Answer = dict[str, Any] | Exception
-
-
-class Model:
-    """An endpoint behind which a list of messages and errors waits."""
-
-    def __init__(self, *answers: Answer, counts: bool = True) -> None:
-        self.answers, self.counts = list(answers), counts
-        settings = PilotSettings.model_validate(PILOT)
-        self.endpoint = Endpoint("http://there/v1", "m", None, settings, Abilities("json_schema", 65536))
-        self.endpoint.stand_in = self._answer
-
-    def _answer(self, request: dict[str, Any]) -> tuple[Reply, float]:
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        usage = {"prompt_tokens": len(json.dumps(request)) // 4, "completion_tokens": 5}
-        reply = {"choices": [{"message": answer, "finish_reason": "stop"}]}
-        return read_reply(reply | ({"usage": usage} if self.counts else {})), 0.25
-
-
-class Recorder(Desk):
-    """A desk whose roles all ask one model."""
-
-    def has(self, *answers: Answer, counts: bool = True) -> Recorder:
-        model = Model(*answers, counts=counts)
-        patch = self.monkeypatch.setattr
-        patch("mlipilot.controller.proposals.open_pilot", lambda *_: nullcontext(model.endpoint))
-        patch("mlipilot.controller.colleagues.open_endpoint", lambda *_: model.endpoint)
-        self.open()
-        return self
-
-    def resumed(self, *answers: Answer) -> Recorder:
-        """As a session begins after a kill or a pause."""
-        Transcript(self.lineage, self.ledger, self.spec.pilot).recover()
-        self.ledger.append(event("resumed", epoch=2))
-        return self.has(*answers)
-
-    def turn(self, iteration: int = 1) -> None:
-        self.proposals.ask(iteration, self.state())
-
-    def whole_iteration(self) -> None:
-        """From the first request to the lesson, by whatever steps are due."""
-        while True:
-            match self.due():
-                case steps.AskPilot(1):
-                    self.turn()
-                case steps.AskReviewer(number, revision):
-                    self.colleagues.review(number, revision, self.state())
-                case steps.SubmitJob(key, _) if key.kind == "smoke":
-                    self.made.smoke(1, key.revision)
-                case steps.AcceptDraft(number, revision):
-                    self.proposals.accept(number, revision)
-                case steps.SubmitJob():
-                    self.made.candidate(1, 0.5)
-                case steps.DrawLesson(number):
-                    self.colleagues.draw_lesson(number, self.state())
-                case _:
-                    return
-
-    def exchanges(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lineage.transcript.read_text().splitlines()]
-
-    def course(self) -> list[dict[str, Any]]:
-        """What the roles did."""
-        kinds = ("drafted", "reviewed", "proposed", "lesson", "no_proposal", "gave_up")
-        return [body_of(record.event) for record in self.ledger.records if record.event.kind in kinds]
 
 
 @pytest.fixture
@@ -191,63 +119,6 @@ def test_a_pilot_without_a_language_model_is_replayed_as_well(
     assert desk.last()[0] == "drafted"
     replaying = again(desk, monkeypatch, **scripted)
     monkeypatch.setattr("mlipilot.controller.proposals.open_pilot", None)
-    replaying.turn()
-    assert replaying.course() == desk.course() and replaying.exchanges() == desk.exchanges()
-
-
-SEARCHED: dict[str, Any] = {"kind": "random", "model": None, "base_url": None}
-
-
-def _searching(root: Path, monkeypatch: pytest.MonkeyPatch, **pilot: Any) -> Recorder:
-    """A lineage over a declared space, of a random search where nothing else is said."""
-    return Recorder(root, monkeypatch, SPACE, **SEARCHED | pilot)
-
-
-def test_a_search_is_replayed_by_searching_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = _searching(tmp_path / "recorded", monkeypatch)
-    desk.whole_iteration()
-    desk.ledger.append(event("gave_up", iteration=2, reason="for the test"))
-    assert [body.get("title") for body in desk.course()] == [
-        *("baseline", "Random search, suggestion 1", "Random search, suggestion 1", None)
-    ]
-    replaying = _searching(tmp_path / "again", monkeypatch, replay=str(desk.run.root))
-    replaying.whole_iteration()
-    assert replaying.course() == desk.course()[:-1]
-    assert not desk.lineage.transcript.exists() and not replaying.lineage.transcript.exists()
-    with pytest.raises(DivergedError, match="iteration 2: the recipe that is proposed is not the one"):
-        replaying.turn(2)
-    with pytest.raises(DivergedError, match=r"the researcher is due, and was not asked then"):
-        replaying.turn(3)
-
-
-def test_another_draft_than_the_recorded_one_stops_the_replay_of_a_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    desk = _searching(tmp_path / "recorded", monkeypatch)
-    desk.turn()
-    replaying = _searching(tmp_path / "again", monkeypatch, kind="cma-es", replay=str(desk.run.root))
-    with pytest.raises(DivergedError) as error:
-        replaying.turn()
-    said = "iteration 1: the recipe that is proposed is not the one on record"
-    assert said in str(error.value) and "mend:" in str(error.value) and error.value.exit_status == 2
-    assert replaying.due() == steps.AskPilot(1)
-
-
-def test_a_search_that_spoke_as_models_do_is_replayed_as_it_spoke(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Searches did so in earlier versions: their records hold exchanges."""
-    recipe = (Recorder(tmp_path / "baseline", monkeypatch).lineage.recipe(0) / "recipe.yaml").read_text()
-    calls = (
-        calling("show_history"),
-        calling("read_file", path="recipe.yaml"),
-        calling("write_file", path="recipe.yaml", content=recipe.replace("energy: 1.0", "energy: 7.0")),
-        SUBMIT,
-    )
-    desk = Recorder(tmp_path / "recorded", monkeypatch, SPACE).has(*calls)
-    desk.turn()
-    assert desk.last()[0] == "drafted"
-    replaying = _searching(tmp_path / "again", monkeypatch, replay=str(desk.run.root))
     replaying.turn()
     assert replaying.course() == desk.course() and replaying.exchanges() == desk.exchanges()
 

@@ -114,11 +114,8 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.close()
 
 
-SILENCE_S = 120.0
-
-
 def silence(handler: BaseHTTPRequestHandler) -> None:
-    owner_of(handler).stop.wait(SILENCE_S)
+    owner_of(handler).stop.wait()
 
 
 def trickle(head: bytes, drop: bytes) -> Behaviour:

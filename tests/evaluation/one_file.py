@@ -40,7 +40,7 @@ def main(folder: Path, work: Path) -> None:
     from mlipilot.report.lineage_reading import load_lineage
     from mlipilot.report.page import context
     from mlipilot.report.rows import gate_rows, metric_rows
-    from tests.report import synthetic
+    from tests.report import synthetic, synthetic_values
 
     card, kept = work / "card.yaml", work / "data" / "reference.json"
     assert reference.main(["--scorecard", str(card), "--output", str(kept)]) == 0
@@ -49,7 +49,7 @@ def main(folder: Path, work: Path) -> None:
     measured = MetricsFile.model_validate_json((work / "out" / "metrics.json").read_bytes())
 
     synthetic.SCORECARD = card
-    synthetic._RANGES["dimer_energy_error_mev"] = (40.0, 10.0)
+    synthetic_values.RANGES["dimer_energy_error_mev"] = (40.0, 10.0)
     with np.load(work / "out" / "curves.npz") as arrays:
         curves = dict(arrays)
     setattr(synthetic, "curves", lambda *_: curves)  # noqa: B010 - mypy holds it to its signature

@@ -217,10 +217,13 @@ def test_not_known_to_the_queue_is_no_success_and_no_failure(cluster: Cluster, s
     assert impatient.standing(attempt).outcome == "lost"
 
 
-def test_a_silent_submitter_pauses_the_run(cluster: Cluster, submitted: str) -> None:
-    impatient = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", patience_s=0.1))
+def test_a_silent_submitter_pauses_the_run(
+    cluster: Cluster, submitted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", patience_s=300))
     assert impatient.standing(cluster.attempt("train")).phase == "waiting"
-    time.sleep(0.15)
+    later = time.monotonic() + 301
+    monkeypatch.setattr("mlipilot.jobs.slurm_backend.time.monotonic", lambda: later)
     with pytest.raises(PausedError, match=r"silent for [0-9]+ s.*submitter\.sh") as paused:
         impatient.standing(cluster.attempt("train"))
     assert paused.value.mends_by_itself

@@ -12,6 +12,7 @@ from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import Place
 from mlipilot.controller.findings import add_finding
 from mlipilot.controller.verification import verify_run
+from mlipilot.merge.merging import merge_runs
 from mlipilot.paths import RunPaths
 from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
@@ -57,3 +58,9 @@ def clusters(pristine_clusters: Path, tmp_path: Path, no_programs: None) -> Clus
     shutil.copytree(pristine_clusters, tmp_path / "clusters", symlinks=True)
     alpha, beta = (RunPaths(tmp_path / "clusters" / name / "cu_emt") for name in ("alpha", "beta"))
     return Clusters(alpha, beta, RunPaths(tmp_path / "together"))
+
+
+def merge(into: RunPaths, *sources: RunPaths) -> list[str]:
+    said: list[str] = []
+    merge_runs(into, sources, said.append)
+    return said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,12 +186,10 @@ PAUSING: dict[str, tuple[Behaviour, str]] = {
 def test_an_endpoint_that_cannot_be_had_pauses_with_its_reason(play: Play, fault: str) -> None:
     behaviour, reason = PAUSING[fault]
     play.server.pages["/health"] = faulty.error(503, "Loading model")
-    started = time.monotonic()
     with pytest.raises(PausedError) as paused:
         timeout_s = 1.0 if "within 1 s" in reason else 60.0
         play(READ, behaviour, request_timeout_s=timeout_s, max_retries=1, loading_patience_s=0.05)
     assert reason in str(paused.value)
-    assert time.monotonic() - started < faulty.SILENCE_S
 
 
 def _of_a_long_recipe(play: Play) -> tuple[dict[str, Any], dict[str, Any]]:

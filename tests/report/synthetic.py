@@ -33,65 +33,11 @@ from mlipilot.jobs.job_files import JobResult
 from mlipilot.jobs.machine import this_machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from tests.events import event
+from tests.report.synthetic_values import HANDOVER, RANGES
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
 NOWHERE = Place()
-HANDOVER = {
-    "format": "mlipilot-handover/1",
-    "model_class": "MACE",
-    "dtype": "float64",
-    "arguments": {
-        "r_max": 4.0,
-        "num_bessel": 2,
-        "num_polynomial_cutoff": 5,
-        "max_ell": 1,
-        "interaction_cls": "RealAgnosticResidualInteractionBlock",
-        "interaction_cls_first": "RealAgnosticInteractionBlock",
-        "num_interactions": 2,
-        "hidden_irreps": "2x0e",
-        "MLP_irreps": "2x0e",
-        "atomic_energies": [0.0],
-        "avg_num_neighbors": 1.0,
-        "atomic_numbers": [29],
-        "correlation": 1,
-        "gate": "silu",
-        "radial_type": "bessel",
-        "radial_MLP": [2],
-    },
-}
-"""The `config.json` of what a smoke step hands over."""
-
-# Plausible metrics of a candidate of quality 0 (the baseline) to 1; the values in between are geometric.
-_RANGES = {
-    "energy_mae_mev_per_atom": (12.0, 1.55),
-    "energy_rmse_mev_per_atom": (15.0, 2.1),
-    "energy_worst_mev_per_atom": (48.0, 6.9),
-    "force_mae_mev_per_a": (63.0, 9.8),
-    "force_rmse_mev_per_a": (92.0, 14.1),
-    "force_worst_ev_per_a": (2.9, 0.14),
-    "stress_mae_gpa": (0.60, 0.09),
-    "large_cell_force_mae_mev_per_a": (79.0, 18.7),
-    "lattice_constant_a": (3.5905, 3.5899),
-    "lattice_constant_error_percent": (0.07, 0.03),
-    "bulk_modulus_gpa": (153.0, 135.2),
-    "bulk_modulus_error_percent": (17.0, 0.7),
-    "elastic_constant_worst_error_percent": (25.0, 1.5),
-    "vacancy_formation_energy_error_ev": (0.35, 0.13),
-    "compressed_pair_energy_error_percent": (88.0, 7.0),
-    "nve_drift_mev_per_atom_per_ps": (0.013, 0.008),
-    "nve_completed_fraction": (1.0, 1.0),
-    "nvt_rdf_mae": (0.035, 0.014),
-    "nvt_completed_fraction": (1.0, 1.0),
-    "rotation_error_mev": (2e-11, 1e-11),
-    "translation_error_mev": (1e-11, 1e-11),
-    "permutation_error_mev": (1e-11, 1e-11),
-    "extensivity_error_mev": (3e-11, 2e-11),
-    "finite_difference_force_error_mev_per_a": (4e-4, 8e-4),
-    "relative_cost": (0.6, 1.2),
-    "throughput_atom_steps_per_s": (5200.0, 2300.0),
-    "parameter_count": (1812.0, 9012.0),
-}
 
 
 def make_spec(**changes: Any) -> CampaignSpec:
@@ -292,7 +238,7 @@ def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]
     """A `metrics.json`, a little different for each seed."""
     rng = np.random.default_rng(1000 * number + seed)
     metrics = {}
-    for name, (bad, good) in _RANGES.items():
+    for name, (bad, good) in RANGES.items():
         noise = 1.0 if bad == good else math.exp(min(0.06, abs(bad - good) / bad) * rng.standard_normal())
         value = float(bad ** (1 - quality) * good**quality * noise)
         failed = name in broken

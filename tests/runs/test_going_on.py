@@ -52,6 +52,7 @@ def test_a_later_version_goes_on_with_none_of_them_and_damages_nothing(
         said = verb("resume", kept.run.root, "--lineage", str(number), status=75)
         assert "protected files are not as they were when the run began" in said
         assert changed[0] in said and "restore them and resume, or begin a new run" in said
+        assert "the toolkit that began a run resumes it" in said
         assert ledger.read_bytes().startswith(lines)
         (paused,) = kept.new_lines(number)
         assert paused["kind"] == "paused" and changed[0] in paused["body"]["reason"]

@@ -129,11 +129,15 @@ class StandinSlurm:
     def tell(self, command: str, *modes: str) -> None:
         (self.root / command).write_text("".join(f"{mode}\n" for mode in modes))
 
-    def calls(self, command: str) -> list[list[str]]:
+    def all_calls(self) -> list[list[str]]:
+        """The words of each, in their order, the name first."""
         path = self.root / "calls"
         lines = path.read_text().split("\x1f\n") if path.exists() else []
-        calls = [line.split("\x1f") for line in lines if line]
-        return [words[1:] for words in calls if words[0] == command]
+        return [line.split("\x1f") for line in lines if line]
+
+    def calls(self, command: str) -> list[list[str]]:
+        """What followed this name in each."""
+        return [words[1:] for words in self.all_calls() if words[0] == command]
 
     def environment(self, command: str) -> dict[str, str]:
         entries = (self.root / f"env.{command}").read_text().split("\0")
