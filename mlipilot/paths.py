@@ -61,6 +61,8 @@ class RunPaths:
     """The run's own copy of the scorecard."""
     recipe = _Below("recipe")
     """The recipe that the run starts from (iteration 0)."""
+    modules = _Below("modules")
+    """What a candidate's container has in the toolkit's place: the modules that a recipe imports."""
     data = _Below("data")
     """The data set: `train/`, `test/`, `sealed/`, `reference.json`, `provenance.json`."""
     protected = _Below("protected.json")

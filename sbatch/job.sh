@@ -15,10 +15,13 @@ export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} SLURM_EXPORT_ENV=ALL
 name_job
 
 measure() { # measure DIRECTORY: what such a container shows, before any code of the candidate; sets `inside`
-  local network own binds key value by=
+  local network own binds sources index there key value by=
   own=$(stat -Lc %i /proc/self/ns/net)
   mapfile -t binds <"$1/exec.binds"
-  stat -c 'bind %d:%i %n' -- "${binds[@]}" >"$1/measured.host"
+  mapfile -t sources <"$1/exec.sources"
+  for index in "${!binds[@]}"; do # in the place inside is what the host has in the source
+    there=$(stat -c '%d:%i' -- "${sources[index]}") && printf 'bind %s %s\n' "$there" "${binds[index]}"
+  done >"$1/measured.host"
   for network in none seccomp host; do # the first that is cut off from the network will do
     mapfile -t inside <"$1/container.$network"
     timeout 120 "${inside[@]}" /bin/bash -p -s "$own" "${binds[@]}" \

@@ -28,7 +28,7 @@ def hash_protected(run: Path) -> dict[str, str]:
     paths = RunPaths(run)
     named = {
         f"run/{path.relative_to(run).as_posix()}": path
-        for part in (paths.spec, paths.scorecard, paths.recipe, paths.data)
+        for part in (paths.spec, paths.scorecard, paths.recipe, paths.modules, paths.data)
         for path in ([part] if part.is_file() else files_below(part))
     }
     return {name: sha256_file(path) for name, path in sorted((package_files() | named).items())}

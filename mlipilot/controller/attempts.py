@@ -23,6 +23,7 @@ from mlipilot.evaluation.results import MetricsFile
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
+from mlipilot.jobs.container_commands import without_toolkit
 from mlipilot.jobs.job_files import JobOrder, read_json, read_result
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.slurm_backend import SlurmBackend
@@ -69,7 +70,7 @@ class Attempts:
             argv = commands.train_argv(self.python, self.run.data, attempt / "output", key.seed, steps)
             interval_s = self.spec.jobs.checkpoint_interval_s
             environment |= commands.checkpoint_environment(checkpoint_of(attempt), interval_s)
-            cwd, needs = recipe, None
+            cwd, needs, covered = recipe, None, without_toolkit(self.run.modules)
             reads = [recipe, self.run.data / "train"]
         else:
             training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
@@ -85,6 +86,7 @@ class Attempts:
                 device=self.spec.jobs.device,
             )
             cwd, limit, needs = attempt, self.spec.jobs.evaluate_wall_limit_s, str(training)
+            covered = {}
             reads = [training, self.run.data, self.run.scorecard]
         return JobOrder(
             name=f"{self.spec.name}/{self.lineage.root.name}/{key.text}/attempt-{number}",
@@ -96,6 +98,7 @@ class Attempts:
             protected=str(self.run.protected),
             read_only={str(recipe): tree_digest(recipe)},
             reads=[str(path) for path in reads],
+            covered=covered,
             needs=needs,
             uses_gpu=use_gpu,
             require_no_network=self.spec.jobs.require_no_network,

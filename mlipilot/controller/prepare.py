@@ -7,16 +7,18 @@ again after a kill and it goes on where it stopped.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
 from filelock import FileLock
+from pydantic import BaseModel
 
 from mlipilot.audit.events.running import CampaignStarted, Resumed
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.leftovers import staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
-from mlipilot.audit.protected import hash_protected
+from mlipilot.audit.protected import PACKAGE, hash_protected
 from mlipilot.campaign.baseline import set_recipe_values
 from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
@@ -95,10 +97,20 @@ def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
     with _preparing(run):
         build_data(run, spec, observer)
         if not run.protected.exists():
+            write_modules(run.modules)
             problems = check_manifest(run.data)
             if problems:
                 raise PausedError(f"the data set does not match its manifest: {problems[0]}")
             write_json(run.protected, hash_protected(run.root))
+
+
+def write_modules(folder: Path) -> None:
+    """Copy what recipes import of the toolkit, for the candidates' containers, and make an empty folder."""
+    (folder / "nothing").mkdir(parents=True, exist_ok=True)
+    (folder / "mlipilot").mkdir(exist_ok=True)
+    for name in ("__init__.py", "handover.py", "checkpoint.py"):
+        if not (folder / "mlipilot" / name).exists():
+            write_atomic(folder / "mlipilot" / name, (PACKAGE / name).read_bytes())
 
 
 def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
@@ -108,7 +120,8 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
             shutil.rmtree(leftover)
         observer.event(f"building the data set {spec.dataset.name}")
         dataset = DATASETS[spec.dataset.name]
-        dataset.build(dataset.options.model_validate(spec.dataset.options), run.data, observer.data_progress)
+        options = _with_a_secret(dataset.options.model_validate(spec.dataset.options))
+        dataset.build(options, run.data, observer.data_progress)
     settings = load_scorecard(run.scorecard).settings_for(spec.profile)
     if settings.system == "crystal" and not _has_reference(run):
         from mlipilot.evaluation import reference  # heavy: not before it is needed
@@ -119,6 +132,13 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
             if staged_for(path) in (run.data / REFERENCE_FILE, run.data / MANIFEST):
                 path.unlink()
         write_manifest(run.data)
+
+
+def _with_a_secret(options: BaseModel) -> BaseModel:
+    """The options with a secret of the run's own, if its data set is drawn with one and none was given."""
+    if getattr(options, "secret", "") is not None:
+        return options
+    return options.model_copy(update={"secret": secrets.token_hex(16)})
 
 
 def _has_reference(run: RunPaths) -> bool:

@@ -64,6 +64,7 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
     fault = _fault(state, number)
     if fault is None and len(scores) < len(measured.spec.seeds):
         fault = "a budget was used up before every seed was measured"
+    fault = fault or _same_weights(state, number, measured)
     if fault is not None:
         judgement = Judgement("invalid", fault)
     elif number == 0:
@@ -97,6 +98,17 @@ def _fault(state: State, number: int) -> str | None:
         if of_candidate and last.ended is not None and last.outcome != "ok":
             verb = "training" if key.kind == "train" else "evaluation"
             return f"{verb} with seed {key.seed}: {last.ended.reason}"
+    return None
+
+
+def _same_weights(state: State, number: int, measured: Measurements) -> str | None:
+    """Why the seeds of a candidate say nothing of noise: two of them gave the same weights."""
+    seed_of: dict[str, int] = {}
+    for seed, found in zip(measured.spec.seeds, measured.of_iteration(state, number), strict=True):
+        digest = found.model.weights_digest
+        other = seed if digest is None else seed_of.setdefault(digest, seed)
+        if other != seed:
+            return f"seeds {other} and {seed} gave the same weights: a training must begin from its --seed"
     return None
 
 

@@ -60,6 +60,11 @@ def check_groups(groups: Sequence[Group]) -> None:
                 raise CheckFailedError(f"{key} is in two splits: {split_of[key]} and {group.split}")
 
 
+def secret_words(secret: str | None) -> list[int]:
+    """What the seed of a generator goes on with for frames that judge."""
+    return [] if secret is None else [int(secret, 16)]
+
+
 def check_new(out_dir: Path) -> None:
     """Raises InputError if `out_dir` exists: ask before long work, too."""
     if out_dir.exists():

@@ -28,7 +28,16 @@ from pydantic import BaseModel
 
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import FORMAT, PROVENANCE, Group, Progress, appearing, check_groups, share
+from mlipilot.datasets.base import (
+    FORMAT,
+    PROVENANCE,
+    Group,
+    Progress,
+    appearing,
+    check_groups,
+    secret_words,
+    share,
+)
 from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
 from mlipilot.datasets.options import CuEmtOptions
 
@@ -40,6 +49,7 @@ _FILES = {
     "test_large": "test/test_large.xyz",
     "sealed": "sealed/sealed.xyz",
 }
+_JUDGING = ("test", "test_large", "sealed")
 # Shares of each kind in a split. Compressed cells teach the repulsive wall; they are in train only, since
 # one at 200 GPa would drown every other stress error of a split.
 _TRAIN_SHARES = {"md": 0.34, "rattled": 0.18, "strained": 0.25, "vacancy": 0.15, "compressed": 0.08}
@@ -150,7 +160,8 @@ def _label_group(group: Group, options: CuEmtOptions) -> list[Atoms]:
 
 def _generate(group: Group, options: CuEmtOptions) -> Iterator[Atoms]:
     # the name seeds the group, so that more frames in one group leave the others as they were
-    rng = np.random.default_rng([options.seed, zlib.crc32(group.name.encode())])
+    of_secret = secret_words(options.secret) if group.split in _JUDGING else []
+    rng = np.random.default_rng([options.seed, zlib.crc32(group.name.encode()), *of_secret])
     repeats = 3 if group.split == "test_large" else 2
     cell = bulk("Cu", "fcc", a=LATTICE_CONSTANT_A, cubic=True) * (repeats, repeats, repeats)
     if group.kind == "md":

@@ -31,6 +31,7 @@ calls that lets no socket be made, which needs no namespace; not at all."""
 NETWORKS: tuple[Network, ...] = ("none", "seccomp", "host")  # the best first
 PROGRAMS = ("apptainer", "singularity")
 PYTHON = "/opt/mlipilot/bin/python"  # of every image that containers/mlipilot.def describes
+_PACKAGES = "/opt/mlipilot/lib/python3.11/site-packages"  # of that Python
 KILL_AFTER_S = 10
 APART = ("--containall", "--cleanenv", "--no-home", "--no-eval", "--no-mount", "home,cwd,hostfs,bind-paths")
 """Leave a container nothing of the host but what is bound. No other module spells such options."""
@@ -72,8 +73,9 @@ def container_argv(
     cannot name.
     """
     flags = ["--no-privs"] + (["--nv"] if order.uses_gpu else [])
+    sources = sources_of(order, attempt)
     for path, is_writable in binds_of(order, attempt).items():
-        flags += ["--bind", f"{_bindable(path)}:{path}" + ("" if is_writable else ":ro")]
+        flags += ["--bind", f"{_bindable(sources[path])}:{path}" + ("" if is_writable else ":ro")]
     output = str(attempt / "output")
     flags += ["--pwd", order.cwd if order.cwd in order.reads else output]
     flags += ["--env-file", str(attempt / "exec.env")]
@@ -82,8 +84,26 @@ def container_argv(
 
 
 def binds_of(order: JobOrder, attempt: Path) -> dict[str, bool]:
-    """What of the host the job's container shows, by path, and whether it is writable."""
-    return dict.fromkeys(order.reads, False) | {str(attempt / "output"): True}
+    """Where the job's container shows something of the host, and whether it is writable."""
+    return dict.fromkeys(sources_of(order, attempt), False) | {str(attempt / "output"): True}
+
+
+def sources_of(order: JobOrder, attempt: Path) -> dict[str, str]:
+    """What of the host is shown there."""
+    return {path: path for path in (*order.reads, str(attempt / "output"))} | order.covered
+
+
+def without_toolkit(modules: Path) -> dict[str, str]:
+    """What covers the toolkit in a candidate's container: what a recipe may import, out of `modules`.
+
+    No data set that is built in, no label and no evaluator is in its sight. A mount that a container begins
+    with cannot be taken away in it, nor in a namespace that is made inside (mount_namespaces(7): locked).
+    """
+    return {
+        f"{_PACKAGES}/mlipilot": str(modules / "mlipilot"),
+        f"{_PACKAGES}/mlipilot_labels": str(modules / "nothing"),
+        "/opt/mlipilot/share": str(modules / "nothing"),
+    }
 
 
 def trusted_argv(run: Path, image: Path, argv: Sequence[str], *, network: Network) -> list[str]:

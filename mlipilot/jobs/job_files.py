@@ -34,6 +34,9 @@ class JobOrder(BaseModel):
     protected: str = Field(description="file with the protected files' SHA-256 as they must be")
     read_only: dict[str, str] = Field(description="digests of directories that the job must leave alone")
     reads: list[str] = Field(default=[], description="all of the run that a container shows to the job")
+    covered: dict[str, str] = Field(
+        default={}, description="places of the image, and what of the run a container shows there instead"
+    )
     needs: str | None = Field(
         default=None, description="an attempt that must have ended well before this one"
     )

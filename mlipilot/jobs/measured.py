@@ -22,6 +22,7 @@ from mlipilot.jobs.container_commands import (
     binds_of,
     container_environment,
     names_inside,
+    sources_of,
     write_seccomp,
 )
 from mlipilot.jobs.job_files import Isolation, JobOrder
@@ -82,9 +83,9 @@ def read_measured(text: str) -> Measured:
 def of_host(order: JobOrder, attempt: Path) -> list[str]:
     """Which files the paths of the job's binds are on the host: something else may be bound there first."""
     found = []
-    for path in binds_of(order, attempt):
+    for path, source in sources_of(order, attempt).items():
         with suppress(OSError):  # one that is missing is missing inside, too
-            status = Path(path).stat(follow_symlinks=False)
+            status = Path(source).stat(follow_symlinks=False)
             found.append(f"{status.st_dev}:{status.st_ino} {path}")
     return found
 

@@ -22,8 +22,8 @@ from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     PROGRAMS,
-    binds_of,
     container_argv,
+    sources_of,
     write_container_files,
 )
 from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
@@ -83,7 +83,9 @@ def begin(options: argparse.Namespace) -> int:
         argv = container_argv(rest, attempt, options.image, network=network, program=options.container)
         _write_words(attempt / f"container.{network}", argv)
     _write_words(attempt / "exec.argv", order.argv)
-    _write_words(attempt / "exec.binds", binds_of(order, attempt))
+    sources = sources_of(order, attempt)
+    _write_words(attempt / "exec.binds", sources)
+    _write_words(attempt / "exec.sources", sources.values())
     return 0
 
 

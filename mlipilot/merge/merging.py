@@ -126,7 +126,7 @@ def _begin(source: RunPaths, into: RunPaths) -> None:
         staged.root.mkdir()
         for path in (source.spec, source.scorecard, source.protected):
             copy_file(path, staged.root / path.name)
-        for folder in (source.recipe, source.data):
+        for folder in filter(Path.exists, (source.recipe, source.modules, source.data)):
             copy_tree(folder, staged.root / folder.name)
         torn = differences(read_protected(staged.protected), hash_protected(staged.root))
         if torn := [name for name in torn if name.startswith("run/")]:

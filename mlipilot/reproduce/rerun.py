@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from mlipilot.audit.files import write_atomic
 from mlipilot.audit.ledger import GENESIS
-from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.campaign.spec import CampaignSpec, dump_spec, load_locked
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import copy_recipe
 from mlipilot.controller.state import Attempt, State
+from mlipilot.datasets.base import read_provenance
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import PYTHON, Container
 from mlipilot.jobs.local_backend import LocalBackend
@@ -38,12 +40,18 @@ def claim_output(output: Path, run: RunPaths) -> None:
 
 
 def lay_out(record: Recorded, output: RunPaths) -> None:
-    """Copy what the jobs need of the run: its spec, its scorecard and the candidate's recipe."""
-    shutil.copyfile(record.run.spec, output.spec)
+    """Write what the jobs need: the run's spec with the secret of its data, its scorecard, the recipe."""
+    write_atomic(output.spec, dump_spec(_with_its_secret(load_locked(record.run.spec), record.run)))
     shutil.copyfile(record.run.scorecard, output.scorecard)
     recipe = output.lineage(record.lineage.number).recipe(record.iteration)
     recipe.parent.mkdir(parents=True)
     copy_recipe(record.recipe, recipe)
+
+
+def _with_its_secret(spec: CampaignSpec, run: RunPaths) -> CampaignSpec:
+    secret = read_provenance(run.data).get("options", {}).get("secret")
+    options = spec.dataset.options | ({} if secret is None else {"secret": secret})
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"options": options})})
 
 
 def attempts_of(record: Recorded, output: RunPaths, container: Container | None = None) -> Attempts:

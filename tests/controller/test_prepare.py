@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +14,12 @@ import pytest
 from ruamel.yaml import YAML
 
 import mlipilot.evaluation
-from mlipilot.audit.files import write_json
+from mlipilot.audit.files import files_below, write_json
 from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest, write_manifest
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.controller.observer import Silent
-from mlipilot.controller.prepare import create_run, prepare_data
+from mlipilot.controller.prepare import build_data, create_run, prepare_data, write_modules
+from mlipilot.datasets import DATASETS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.paths import RunPaths
 
@@ -29,6 +35,49 @@ def test_the_campaigns_values_are_in_the_runs_recipe_and_not_in_the_shipped_one(
     assert found["normalisation"]["atomic_energy"] == "zero"
     assert found["normalisation"]["isolated_atom_ev"]["S"] == pytest.approx(-10832.99, abs=0.01)
     assert (campaign.recipe_path / "recipe.yaml").read_text() == shipped
+
+
+def test_a_recipe_finds_in_the_toolkits_place_what_it_imports_and_no_more(tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "run")
+    for _ in range(2):  # as after a kill
+        write_modules(run.modules)
+    assert sorted(path.relative_to(run.modules).as_posix() for path in files_below(run.modules)) == [
+        *("mlipilot/__init__.py", "mlipilot/checkpoint.py", "mlipilot/handover.py")
+    ]
+    assert list((run.modules / "nothing").iterdir()) == []
+    code = "import mlipilot.handover, mlipilot.checkpoint; print(mlipilot.__file__)"
+    alone = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=run.modules,  # -c: the working directory comes first
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert alone.stdout.strip() == str(run.modules / "mlipilot/__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "given"), [("cu_emt", None), ("cu_emt", "0" * 32), ("qm7_b3lyp", None), ("qm7_b3lyp", "0" * 32)]
+)
+def test_each_run_draws_a_secret_unless_its_campaign_gives_one(
+    file: str, given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = [f"dataset.options.secret='{given}'"] if given else []
+    spec = load_campaign(REPOSITORY / "campaigns" / f"{file}.yaml", None, overrides).spec
+    asked = []
+    dataset = DATASETS[spec.dataset.name]
+    monkeypatch.setitem(
+        DATASETS,
+        spec.dataset.name,
+        replace(dataset, build=lambda options, *_: asked.append(options.secret)),
+    )
+    for number in (0, 1):
+        run = RunPaths(tmp_path / str(number))
+        run.data.mkdir(parents=True)
+        shutil.copyfile(REPOSITORY / "scorecards" / "qm7_b3lyp.yaml", run.scorecard)
+        build_data(run, spec, Silent())
+    assert all(re.fullmatch("[0-9a-f]{32}", secret) for secret in asked)
+    assert asked == [given, given] if given else asked[0] != asked[1]
 
 
 def test_paths_of_a_data_set_are_seen_from_the_campaign_file() -> None:

@@ -193,6 +193,41 @@ def test_a_candidate_is_judged_against_the_incumbent_seed_by_seed(bench: Bench) 
     assert (found["iteration"], found["effects"]) == (1, [])
 
 
+@pytest.mark.parametrize(
+    ("digests", "of"),
+    [
+        ({1: "a", 2: "b", 3: "c"}, None),
+        ({1: "a", 2: "a", 3: "b"}, "1 and 2"),
+        ({1: "a", 2: "b", 3: "a"}, "1 and 3"),
+        ({1: None, 2: None, 3: "a"}, None),
+        ({1: None, 2: "a", 3: "a"}, "2 and 3"),
+    ],
+)
+def test_seeds_with_the_same_weights_make_a_candidate_invalid(
+    bench: Bench, digests: Mapping[int, str | None], of: str | None
+) -> None:
+    """Their scatter would be zero, and any gain beyond it."""
+    for seed, digest in digests.items():
+        content = _metrics({FORCE: 4.0, ENERGY: 0.25 * seed}) | {"model": {"weights_digest": digest}}
+        bench.write(JobKey(1, seed, "evaluate"), content)
+    found = bench.judge(1, *measured(0, *SEEDS), verdict(0), *measured(1, *SEEDS))
+    if of is None:
+        assert found["verdict"] == "accepted"
+    else:
+        assert found.items() >= (INVALID | {"incumbent": 0, "effects": []}).items()
+        assert found["reason"] == f"seeds {of} gave the same weights: a training must begin from its --seed"
+
+
+def test_a_candidate_s_weights_may_be_those_of_another_candidate(bench: Bench) -> None:
+    """Which is then no gain; a seed that failed before says why itself."""
+    for number in (0, 1):
+        for seed in SEEDS:
+            content = _metrics({FORCE: 4.0, ENERGY: 0.5}) | {"model": {"weights_digest": f"of {seed}"}}
+            bench.write(JobKey(number, seed, "evaluate"), content)
+    found = bench.judge(1, *measured(0, *SEEDS), verdict(0), *measured(1, *SEEDS))
+    assert (found["verdict"], found["gain"]) == ("reverted", pytest.approx(0.0))
+
+
 def test_a_worse_candidate_leaves_the_incumbent(bench: Bench) -> None:
     _better(bench, 1)
     bench.candidate(2, dict.fromkeys(SEEDS, (4.0, 0.5)))

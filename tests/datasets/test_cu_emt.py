@@ -46,6 +46,18 @@ def test_another_seed_gives_other_bytes(data: Path, tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "other/train/train.xyz") != sha256_file(data / "train/train.xyz")
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_secret_draws_what_judges_anew_and_leaves_what_is_trained_on(data: Path, tmp_path: Path) -> None:
+    cu_emt.build(SMALL.model_copy(update={"secret": "1" * 32}), tmp_path / "other", None)
+    split = json.loads((data / "provenance.json").read_text())["splits"]
+    same = {
+        name
+        for name, of_split in split.items()
+        if sha256_file(tmp_path / "other" / of_split["file"]) == of_split["sha256"]
+    }
+    assert same == {"train", "valid"}
+
+
 def test_bytes_do_not_depend_on_the_number_of_processes() -> None:
     options = CuEmtOptions(md_interval_steps=1)
     groups = [group for group in cu_emt.plan_groups(options) if group.split in ("valid", "sealed")]

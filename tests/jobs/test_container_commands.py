@@ -11,13 +11,16 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import (
     Network,
+    binds_of,
     container_argv,
     container_environment,
     environment_file,
+    without_toolkit,
     write_container_files,
 )
 from mlipilot.jobs.job_files import JobOrder
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ATTEMPT = Path("/r/lineage-0/iterations/0001/seed-1/train/attempt-1")
 
 
@@ -71,6 +74,24 @@ def test_no_bind_reaches_beyond_what_the_order_names() -> None:
     sources = [argv[i + 1].split(":")[0] for i, word in enumerate(argv) if word == "--bind"]
     assert set(sources) == {*_order().reads, str(ATTEMPT / "output")}
     assert not any(source in ("/r", "/r/data", "/r/data/test", "/r/lineage-0") for source in sources)
+
+
+def test_what_is_covered_is_shown_from_the_run() -> None:
+    order = _order(covered=without_toolkit(Path("/r/modules")))
+    argv = _argv(order, ATTEMPT, Path("/m.sif"), network="none")
+    binds = [argv[i + 1] for i, word in enumerate(argv) if word == "--bind"]
+    packages = "/opt/mlipilot/lib/python3.11/site-packages"
+    assert binds[3:] == [
+        f"/r/modules/mlipilot:{packages}/mlipilot:ro",
+        f"/r/modules/nothing:{packages}/mlipilot_labels:ro",
+        "/r/modules/nothing:/opt/mlipilot/share:ro",
+    ]
+    assert {binds_of(order, ATTEMPT)[place] for place in order.covered} == {False}
+
+
+def test_every_package_of_the_toolkit_is_covered() -> None:
+    packages = {path.parent.name for path in REPOSITORY.glob("mlipilot*/__init__.py")}
+    assert packages == {Path(place).name for place in without_toolkit(Path("/m"))} - {"share"}
 
 
 def test_without_a_namespace_a_filter_lets_no_socket_be_made(tmp_path: Path) -> None:

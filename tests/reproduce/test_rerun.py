@@ -13,6 +13,7 @@ from mlipilot.audit.identity import identify
 from mlipilot.audit.protected import hash_protected
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
+from mlipilot.controller.prepare import write_modules
 from mlipilot.errors import InputError, PausedError
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.container_commands import Container
@@ -38,6 +39,7 @@ def attempts(run: RunPaths, tmp_path: Path) -> MakeAttempts:
         claim_output(output.root, run)
         lay_out(record, output)
         (output.lineage(0).recipe(0) / "train.py").write_text(code)
+        write_modules(output.modules)
         write_json(output.protected, hash_protected(output.root))
         return attempts_of(record, output, container)
 
@@ -88,7 +90,8 @@ def test_in_an_image_each_job_has_a_container_of_its_own(
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[asked.index("/m.sif") + 1] == "/opt/mlipilot/bin/python"
     seen = [asked[i + 1].split(":")[0] for i, word in enumerate(asked) if word == "--bind"]
-    assert seen == [str(made.lineage.recipe(0)), str(made.run.data / "train"), str(attempt / "output")]
+    assert seen[:3] == [str(made.lineage.recipe(0)), str(made.run.data / "train"), str(attempt / "output")]
+    assert {Path(path).parent for path in seen[3:]} == {made.run.modules}
 
 
 def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:

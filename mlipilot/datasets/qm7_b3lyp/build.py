@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from mlipilot.datasets.base import Progress, appearing, check_new
 from mlipilot.datasets.qm7_b3lyp import shipped
-from mlipilot.datasets.qm7_b3lyp.dataset_files import check_divisible, write_dataset
+from mlipilot.datasets.qm7_b3lyp.dataset_files import Division, check_divisible, write_dataset
 from mlipilot.datasets.qm7_b3lyp.qm7_file import check_file, origin_of
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.work import PLAN, Plan, held, lay_out, read_frames
@@ -36,7 +36,8 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     if options.source == "shipped":
         stored = shipped.load()
         said = stored.provenance | said | {"labels_made_with": stored.provenance["options"]}
-        _publish(out_dir, stored.frames, stored.seed, stored.unseen_share, said)
+        division = Division(stored.seed, stored.unseen_share, options.secret)
+        _publish(out_dir, stored.frames, division, said)
     else:
         from mlipilot.datasets.qm7_b3lyp.labelling import label_all  # needs the packages of the extra
 
@@ -45,7 +46,8 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
             plan = prepare(work, options)
             label_all(work, options.processes, report)
             said["molecules_are"] = molecules_are(options)
-            _publish(out_dir, read_frames(work, plan), options.seed, options.unseen_share, said)
+            division = Division(options.seed, options.unseen_share, options.secret)
+            _publish(out_dir, read_frames(work, plan), division, said)
     report(1, 1, "sealed")
 
 
@@ -81,8 +83,6 @@ def molecules_are(options: Qm7B3lypOptions) -> str:
     return "a selection of our own that stands in for QM7"
 
 
-def _publish(
-    out_dir: Path, frames: list[Frame], seed: int, unseen_share: float, provenance: dict[str, Any]
-) -> None:
+def _publish(out_dir: Path, frames: list[Frame], division: Division, provenance: dict[str, Any]) -> None:
     with appearing(out_dir) as directory:
-        write_dataset(directory, frames, seed, unseen_share, provenance, shipped.reference().files())
+        write_dataset(directory, frames, division, provenance, shipped.reference().files())

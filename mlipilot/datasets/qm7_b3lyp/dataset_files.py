@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ase.io import write
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, PROVENANCE, share
+from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, PROVENANCE, secret_words, share
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.records import Frame, to_lines
 
@@ -49,7 +50,16 @@ def check_divisible(molecules: int, geometries: int, unseen_share: float) -> Non
         )
 
 
-def divide(frames: Sequence[Frame], seed: int, unseen_share: float) -> dict[str, list[Frame]]:
+@dataclass(frozen=True)
+class Division:
+    """How frames are divided: by a seed, and those of trained molecules by a secret as well."""
+
+    seed: int
+    unseen_share: float
+    secret: str | None = None
+
+
+def divide(frames: Sequence[Frame], division: Division) -> dict[str, list[Frame]]:
     """The splits. Whole molecules are unseen, half of them tested and half sealed.
 
     Of the other molecules, geometries are divided.
@@ -60,9 +70,13 @@ def divide(frames: Sequence[Frame], seed: int, unseen_share: float) -> dict[str,
     for frame in sorted(frames, key=lambda frame: frame.index):
         if frame.kind != "isolated_atom":
             by_molecule.setdefault(frame.molecule, []).append(frame)
-    rng = np.random.default_rng([seed, 2])
+    rng = np.random.default_rng([division.seed, 2])
     names = [str(name) for name in rng.permutation(sorted(by_molecule))]
-    unseen = round(unseen_share * len(names))
+    unseen = round(division.unseen_share * len(names))
+    if (
+        division.secret is not None
+    ):  # which molecules are unseen is no secret: bounds were calibrated with them
+        rng = np.random.default_rng([division.seed, 2, *secret_words(division.secret)])
     for place, name in enumerate(names):
         of_molecule = by_molecule[name]
         if place < unseen:
@@ -98,8 +112,7 @@ def check_splits(splits: dict[str, list[Frame]]) -> None:
 def write_dataset(
     out_dir: Path,
     frames: Sequence[Frame],
-    seed: int,
-    unseen_share: float,
+    division: Division,
     provenance: dict[str, Any],
     other_files: dict[str, str],
 ) -> None:
@@ -110,7 +123,7 @@ def write_dataset(
     usable = [frame for frame in frames if frame.usable]
     if not any(frame.kind != "isolated_atom" for frame in usable):
         raise CheckFailedError("not one geometry has a label")
-    splits = divide(usable, seed, unseen_share)
+    splits = divide(usable, division)
     if empty := [split for split in _NEEDED if not splits[split]]:
         raise InputError(
             f"{', '.join(empty)} would be empty: only {len(usable)} of {len(frames)} geometries have a label",

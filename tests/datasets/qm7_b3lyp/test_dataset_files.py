@@ -10,14 +10,20 @@ import pytest
 from ase.io import read
 
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.datasets.qm7_b3lyp.dataset_files import check_divisible, check_splits, divide, write_dataset
+from mlipilot.datasets.qm7_b3lyp.dataset_files import (
+    Division,
+    check_divisible,
+    check_splits,
+    divide,
+    write_dataset,
+)
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.records import Frame, from_lines, to_lines
 from tests.datasets.qm7_b3lyp.conftest import frame
 
 
 def test_every_frame_is_in_one_split_and_unseen_molecules_are_unseen(frames: list[Frame]) -> None:
-    splits = divide(frames, seed=1, unseen_share=0.5)
+    splits = divide(frames, Division(1, 0.5))
     placed = [(f.molecule, f.index) for of_split in splits.values() for f in of_split]
     assert sorted(placed) == sorted((f.molecule, f.index) for f in frames)
     names = {split: {f.molecule for f in of_split} for split, of_split in splits.items()}
@@ -28,7 +34,7 @@ def test_every_frame_is_in_one_split_and_unseen_molecules_are_unseen(frames: lis
 
 
 def test_the_minimum_of_a_trained_molecule_is_trained_on(frames: list[Frame]) -> None:
-    splits = divide(frames, seed=3, unseen_share=0.25)
+    splits = divide(frames, Division(3, 0.25))
     home = {f.molecule: split for split, of in splits.items() for f in of if f.kind == "equilibrium"}
     assert {split for name, split in home.items() if name in {f.molecule for f in splits["train"]}} == {
         "train"
@@ -36,7 +42,20 @@ def test_the_minimum_of_a_trained_molecule_is_trained_on(frames: list[Frame]) ->
 
 
 def test_splits_follow_the_seed(frames: list[Frame]) -> None:
-    assert divide(frames, 1, 0.25) == divide(list(reversed(frames)), 1, 0.25) != divide(frames, 2, 0.25)
+    splits = divide(frames, Division(1, 0.25))
+    assert splits == divide(list(reversed(frames)), Division(1, 0.25)) != divide(frames, Division(2, 0.25))
+
+
+def test_a_secret_draws_geometries_anew_and_leaves_the_unseen_molecules(frames: list[Frame]) -> None:
+    public, first, second = (
+        divide(frames, Division(1, 0.5, secret)) for secret in (None, "1" * 32, "2" * 32)
+    )
+    assert first == divide(list(reversed(frames)), Division(1, 0.5, "1" * 32))
+    for split in ("test_unseen", "sealed_unseen", "isolated_atoms"):
+        assert public[split] == first[split] == second[split]
+    for split in ("train", "test"):
+        assert public[split] != first[split] != second[split]
+        assert len(public[split]) == len(first[split]) == len(second[split])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +68,9 @@ def test_a_leak_is_refused(leak: dict[str, list[tuple[str, int]]]) -> None:
 
 def test_a_frame_that_did_not_converge_is_counted_and_never_used(tmp_path: Path, frames: list[Frame]) -> None:
     failed = frame("m0", 99, labelled=False)
-    write_dataset(tmp_path, [*frames, failed], 1, 0.25, {"options": {}}, {"test/extra.json": "{}\n"})
+    write_dataset(
+        tmp_path, [*frames, failed], Division(1, 0.25), {"options": {}}, {"test/extra.json": "{}\n"}
+    )
     assert check_manifest(tmp_path) == []
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert provenance["outcomes"] == {"default": len(frames), "not_converged": 1}
@@ -71,7 +92,7 @@ def test_a_frame_without_geometry_is_read_back() -> None:
 
 
 def test_labels_have_the_names_that_mace_reads(tmp_path: Path, frames: list[Frame]) -> None:
-    write_dataset(tmp_path, frames, 1, 0.25, {}, {})
+    write_dataset(tmp_path, frames, Division(1, 0.25), {}, {})
     first = read(tmp_path / "train/train.xyz", 0)
     assert first.info["REF_energy"] == -30.0
     assert first.info["config_type"] == "equilibrium"
@@ -82,7 +103,7 @@ def test_labels_have_the_names_that_mace_reads(tmp_path: Path, frames: list[Fram
 
 def test_a_set_without_any_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckFailedError, match="not one"):
-        write_dataset(tmp_path, [frame("a", 0, labelled=False)], 1, 0.25, {}, {})
+        write_dataset(tmp_path, [frame("a", 0, labelled=False)], Division(1, 0.25), {}, {})
 
 
 @pytest.mark.parametrize(
@@ -97,14 +118,14 @@ def test_a_set_without_a_split_that_campaigns_need_is_refused(
     tmp_path: Path, frames: list[Frame], kept: Callable[[Frame], bool], share: float, empty: str
 ) -> None:
     with pytest.raises(InputError, match=rf"^{empty} would be empty(.|\n)*mend: more geometries"):
-        write_dataset(tmp_path, [frame for frame in frames if kept(frame)], 1, share, {}, {})
+        write_dataset(tmp_path, [frame for frame in frames if kept(frame)], Division(1, share), {}, {})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("geometries", range(1, 40))
 def test_what_is_said_before_labelling_is_what_merging_finds(geometries: int) -> None:
     made = [frame("a", index, "normal_mode" if index else "equilibrium") for index in range(geometries)]
-    splits = divide(made, 1, 0.25)
+    splits = divide(made, Division(1, 0.25))
     if all(splits[split] for split in ("train", "valid", "test")):
         check_divisible(1, geometries, 0.25)
         assert geometries >= 5
@@ -127,6 +148,6 @@ def test_each_frame_of_the_file_says_where_it_comes_from(
     tmp_path: Path, frames: list[Frame], origin: str
 ) -> None:
     made = [frame.model_copy(update={"origin": origin}) for frame in frames]
-    write_dataset(tmp_path, made, 1, 0.25, {}, {})
+    write_dataset(tmp_path, made, Division(1, 0.25), {}, {})
     for atoms in read(tmp_path / "train/train.xyz", ":"):
         assert str(atoms.info["origin"]) == origin

@@ -42,10 +42,11 @@ while True:
 
 # It tries every door out of its container, says how that went, and gives up.
 DOORS = """
-import contextlib, ctypes, glob, json, os, pathlib, shutil, socket, sys
+import contextlib, ctypes, glob, importlib, json, os, pathlib, shutil, socket, sys
 TOLD = json.loads({told!r})
 attempt = pathlib.Path(sys.argv[sys.argv.index("--output") + 1]).parent
 run = attempt.parents[5]
+PACKAGES = pathlib.Path("/opt/mlipilot/lib/python3.11/site-packages")
 
 def write(path):
     path = pathlib.Path(path)
@@ -88,6 +89,30 @@ def call(program):
 def end(process):
     os.kill(process, 9)
 
+def uncover(path):
+    libc = ctypes.CDLL(None, use_errno=True)
+    for flags in (0, 0x10020000):  # as it is; in namespaces of its own, of users and of mounts
+        if flags and libc.unshare(flags) or libc.umount2(os.fsencode(path), 2):
+            error = OSError(os.strerror(ctypes.get_errno()))
+        else:
+            error = None
+            break
+    if error is not None:
+        raise error
+
+def rebuild(module):
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise OSError(str(error)) from None
+
+def find_toolkit(_):
+    of_recipes = {"__init__.py", "handover.py", "checkpoint.py"}
+    found = {path for name in ("mlipilot", "mlipilot_labels") for path in (PACKAGES / name).rglob("*")}
+    found |= set(pathlib.Path("/opt/mlipilot/share").rglob("*"))
+    if all(path.name in of_recipes for path in found):
+        raise OSError("nothing but what recipes import")
+
 TRIED = [
     (write, run / "scorecard.yaml"), (write, run / "data" / "test" / "test.xyz"),
     (write, run / "spool" / "job.sh"), (write, run / "spool" / "requests"),
@@ -105,6 +130,11 @@ TRIED = [
     (connect, "/run/munge/munge.socket.2"), (connect, "/var/run/munge/munge.socket.2"),
     (call, "sbatch"), (call, "squeue"), (call, "scancel"), (call, "apptainer"),
     (end, TOLD["process"]),
+    (rebuild, "mlipilot.datasets.cu_emt"), (rebuild, "mlipilot.datasets.qm7_b3lyp.shipped"),
+    (rebuild, "mlipilot.evaluation"), (rebuild, "mlipilot_labels.records"),
+    (uncover, PACKAGES / "mlipilot"), (uncover, PACKAGES / "mlipilot_labels"),
+    (uncover, "/opt/mlipilot/share"), (find_toolkit, None),
+    (read, run / "data" / "provenance.json"), (read, run / "modules" / "mlipilot" / "handover.py"),
 ]
 for door, what in TRIED:
     try:
@@ -152,7 +182,7 @@ def test_hostile_candidates_reach_nothing_and_the_campaign_goes_on(
     reasons = [iteration.verdict.reason for iteration in state.iterations[1:] if iteration.verdict]
     assert "no way out" in reasons[0] and f"ran past its limit of {limit_s} s" in reasons[1]
     said = (lineage.attempt(JobKey(1, 1, "train"), 1) / "stdout.log").read_text().splitlines()
-    assert [line for line in said if not line.startswith("shut ")] == ["35 doors tried"], "\n".join(said)
+    assert [line for line in said if not line.startswith("shut ")] == ["45 doors tried"], "\n".join(said)
     assert verify_run(site.run).problems == []
     assert site.left_running() == []
     for script in ("job.sh", "common.sh"):
