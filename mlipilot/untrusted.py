@@ -10,11 +10,12 @@ import unicodedata
 from pathlib import Path
 
 # ECMA-48: CSI sequences, OSC and other strings up to their terminator, and two-byte escapes.
-_ESCAPES = re.compile(
+ESCAPE_SEQUENCES = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
+_ESCAPES = re.compile(ESCAPE_SEQUENCES)
 # Control, format (bidirectional overrides, zero-width, tags), surrogate and private-use characters, and
 # the line breaks that only some programs know.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from mlipilot.confidential import suspicion
 from mlipilot.errors import InputError
 from mlipilot.nearness import did_you_mean, near, question
 from mlipilot.yaml_text import NotYamlError, parse_yaml
@@ -32,17 +33,6 @@ def load_yaml(path: Path) -> Any:
     except NotYamlError as error:
         mend = "correct this line, or one before it"
         raise InputError(f"not YAML: {error.problem}", file=path, line=error.line, mend=mend) from None
-
-
-def read_setting(text: str) -> tuple[str, Any]:
-    """Key (a dotted path) and value (YAML) of a `--set KEY=VALUE`. Raises InputError."""
-    key, equals, value = text.partition("=")
-    if not (equals and all(key.strip().split("."))):
-        raise InputError(f"--set {text}: KEY=VALUE is expected", mend="give it as in --set name=x")
-    try:
-        return key.strip(), parse_yaml(value)
-    except NotYamlError:
-        raise InputError(f"--set {text}: the value is not YAML", mend="give a text in quotes") from None
 
 
 def load_yaml_model(path: Path, model: type[Model]) -> Model:
@@ -71,13 +61,15 @@ def validate(data: Any, model: type[Model], path: Path) -> Model:
 def _message(fault: Any, location: tuple[int | str, ...]) -> str:
     where = ".".join(str(part) for part in location) or "the file"
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {where!r} (value: {_short(fault['input'])})"
+        return f"unknown key {where!r} (value: {_short(where, fault['input'])})"
     if fault["type"] == "missing":
         return f"{where!r} is missing"
-    return f"{where!r}: {fault['msg']} (value: {_short(fault['input'])})"
+    return f"{where!r}: {fault['msg']} (value: {_short(where, fault['input'])})"
 
 
-def _short(value: Any) -> str:
+def _short(where: str, value: Any) -> str:
+    if suspicion(where.rpartition(".")[2], value):
+        return "not shown, as it may be a key"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

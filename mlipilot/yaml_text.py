@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
+from mlipilot.confidential import holds_key, looks_like_key
+
 MAX_DEPTH = 20
 
 
@@ -17,6 +19,9 @@ class NotYamlError(ValueError):
     """A text that cannot be read as YAML; `line` counts from 1, where it is known."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
+        problem = problem.partition(" with value ")[0]  # of a key that is there twice, which may be a secret
+        if looks_like_key(problem) or holds_key(problem):
+            problem = "a word that looks like a key stands in the wrong place"
         super().__init__(problem)
         self.problem, self.line = problem, line
 

@@ -87,6 +87,10 @@ apply_defaults() {
       exit 2
     fi
   done
+  if [[ " $MLIPILOT_ENDPOINT_OPTIONS" =~ [[:blank:]]--(api[-_]key|hf[-_]token) ]]; then # a run keeps these words
+    printf '%s: %s\n' "${0##*/}" "MLIPILOT_ENDPOINT_OPTIONS holds a key: leave it out, the job draws a token of its own" >&2
+    exit 2
+  fi
 }
 read_site
 apply_defaults

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from mlipilot.campaign.baseline import check_recipe_values
+from mlipilot.campaign.overrides import check_no_keys, parse_override
 from mlipilot.campaign.pilots import check_prices, expand_names, first_of
 from mlipilot.campaign.seeds import seeds_of_round
 from mlipilot.campaign.space_check import check_searches, check_space
@@ -27,7 +28,7 @@ from mlipilot.nearness import did_you_mean
 from mlipilot.paths import RunPaths
 from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.space import Space
-from mlipilot.yaml_io import line_of, load_yaml, read_setting, validate
+from mlipilot.yaml_io import line_of, load_yaml, validate
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 RUN_FORMAT = 1
@@ -137,6 +138,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     raw = load_yaml(path)
     if not isinstance(raw, CommentedMap):
         raise InputError("a campaign is a mapping", file=path, line=1)
+    check_no_keys(raw, path)
     chosen = profile or raw.get("profile") or "smoke"
     profiles = raw.pop("profiles", None) or CommentedMap()
     if chosen not in profiles and profile is not None:
@@ -260,6 +262,7 @@ def _resolve(
     for override in overrides:
         _apply_override(data, override)
         expand_names(data, path)
+    check_no_keys(data, path)
     return data
 
 
@@ -277,11 +280,11 @@ def _overlay(base: CommentedMap, override: CommentedMap) -> CommentedMap:
 
 
 def _apply_override(data: CommentedMap, override: str) -> None:
-    key, value = read_setting(override)
-    parts = key.split(".")
+    name, value = parse_override(override)
+    parts = name.split(".")
     for part in parts[:-1]:
         data = data.setdefault(part, CommentedMap())
         if not isinstance(data, CommentedMap):
-            raise InputError(f"--set {override}: {part} is not a mapping", mend=f"give {part} a whole value")
+            raise InputError(f"--set {name}: {part} is not a mapping", mend=f"give {part} a whole value")
     data[parts[-1]] = value
     (data.lc.data or {}).pop(parts[-1], None)  # the file's line says something else

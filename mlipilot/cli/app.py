@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
@@ -29,6 +30,7 @@ from mlipilot.cli import (
     unlock,
     verify,
 )
+from mlipilot.confidential import hidden
 from mlipilot.errors import MlipilotError
 from mlipilot.untrusted import clean
 
@@ -53,16 +55,17 @@ def main() -> None:
     try:
         app()
     except MlipilotError as error:
-        sys.stderr.write(f"mlipilot: {clean(str(error))}\n")  # it may quote an endpoint or a job
+        sys.stderr.write(f"mlipilot: {hidden(clean(str(error)))}\n")  # it may quote an endpoint or a job
         sys.exit(error.exit_status)
     except BrokenPipeError:
         sys.exit(0)  # the reader, `head` say, has seen enough
-    except OSError as error:
-        refused = refusal(error)
-        if refused is None:
-            raise
-        sys.stderr.write(f"mlipilot: {clean(str(refused))}\n")
-        sys.exit(refused.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("mlipilot: interrupted\n")
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - nobody's fault but ours: in full, though without keys
+        refused = refusal(error) if isinstance(error, OSError) else None
+        if refused is None:
+            sys.stderr.write(hidden(traceback.format_exc()))
+            sys.exit(1)
+        sys.stderr.write(f"mlipilot: {clean(str(refused))}\n")
+        sys.exit(refused.exit_status)

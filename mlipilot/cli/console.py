@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from mlipilot.confidential import hidden
 from mlipilot.controller.observer import JobProgress
 from mlipilot.untrusted import clean
 
@@ -55,7 +56,7 @@ class ConsoleObserver:
         """One line: on a terminal the time of day, in a log the full timestamp."""
         now = datetime.now().astimezone()
         stamp = now.strftime("%H:%M:%S") if self.console.is_terminal else now.isoformat(timespec="seconds")
-        text = clean(text)
+        text = hidden(clean(text))
         # Text, not markup: a pilot's words may hold square brackets.
         line = Text.assemble((stamp, "dim"), " ", (text, _style(text)))
         self.console.print(line, soft_wrap=not self.console.is_terminal)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
+from mlipilot.campaign.overrides import parse_override
 from mlipilot.cli import data_import
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import AsJson, path_argument, path_option, print_json
@@ -19,7 +20,6 @@ from mlipilot.datasets.base import check_new, check_same, read_provenance
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.nearness import did_you_mean
-from mlipilot.yaml_io import read_setting
 
 _SHOWN = 5
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
@@ -156,7 +156,7 @@ def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] 
     values: dict[str, Any] = {} if seed is None else {"seed": seed}
     if qm7 is not None:
         values |= {"source": "qm7", "qm7": str(qm7.resolve())}
-    values |= dict(read_setting(text) for text in settings or [])
+    values |= dict(map(parse_override, settings or []))
     try:
         options = DATASETS[name].options.model_validate(values)
     except ValidationError as error:

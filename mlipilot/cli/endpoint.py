@@ -10,6 +10,7 @@ import typer
 from mlipilot.audit.rights import check_may_write
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import path_option
+from mlipilot.confidential import suspicion
 from mlipilot.endpoint.local_model import ModelSettings, serve_gguf
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths
@@ -40,6 +41,8 @@ def endpoint(
         raise InputError(
             "one thing to serve is expected", mend="`mlipilot endpoint --gguf FILE`, or `--scripted`"
         )
+    if "/" in host or suspicion("base_url", host):
+        raise InputError("--host is the name or the address to listen on, and nothing more")
     if gguf is None:
         if run is not None or host != "127.0.0.1":
             raise InputError("the scripted pilot is served on loopback", mend="leave --run and --host out")

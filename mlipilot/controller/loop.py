@@ -14,6 +14,7 @@ from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.campaign.spec import load_locked
+from mlipilot.confidential import hidden
 from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
@@ -186,7 +187,7 @@ class Controller:
         Whether it mends by itself is for `sbatch/successor.sh`, which reads the record's line.
         """
         self.observer.event(f"paused: {paused}")
-        pause = running.Paused(reason=str(paused), mends_by_itself=paused.mends_by_itself)
+        pause = running.Paused(reason=hidden(str(paused)), mends_by_itself=paused.mends_by_itself)
         try:
             self.ledger.append(pause)
         except OSError as error:

@@ -24,6 +24,7 @@ from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
+from mlipilot.datasets.options import SALTS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
 from mlipilot.evaluation.scorecard import load_scorecard
@@ -120,7 +121,7 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
             shutil.rmtree(leftover)
         observer.event(f"building the data set {spec.dataset.name}")
         dataset = DATASETS[spec.dataset.name]
-        options = _with_a_secret(dataset.options.model_validate(spec.dataset.options))
+        options = _with_a_salt(dataset.options.model_validate(spec.dataset.options))
         dataset.build(options, run.data, observer.data_progress)
     settings = load_scorecard(run.scorecard).settings_for(spec.profile)
     if settings.system == "crystal" and not _has_reference(run):
@@ -134,11 +135,11 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
         write_manifest(run.data)
 
 
-def _with_a_secret(options: BaseModel) -> BaseModel:
-    """The options with a secret of the run's own, if its data set is drawn with one and none was given."""
-    if getattr(options, "secret", "") is not None:
+def _with_a_salt(options: BaseModel) -> BaseModel:
+    """The options with a salt of the run's own, if its data set is drawn with one and none was given."""
+    if getattr(options, "salt", 0) is not None:
         return options
-    return options.model_copy(update={"secret": secrets.token_hex(16)})
+    return options.model_copy(update={"salt": secrets.randbelow(SALTS)})
 
 
 def _has_reference(run: RunPaths) -> bool:

@@ -60,9 +60,9 @@ def check_groups(groups: Sequence[Group]) -> None:
                 raise CheckFailedError(f"{key} is in two splits: {split_of[key]} and {group.split}")
 
 
-def secret_words(secret: str | None) -> list[int]:
+def salted(salt: int | None) -> list[int]:
     """What the seed of a generator goes on with for frames that judge."""
-    return [] if secret is None else [int(secret, 16)]
+    return [] if salt is None else [salt]
 
 
 def check_new(out_dir: Path) -> None:

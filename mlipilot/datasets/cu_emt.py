@@ -35,7 +35,7 @@ from mlipilot.datasets.base import (
     Progress,
     appearing,
     check_groups,
-    secret_words,
+    salted,
     share,
 )
 from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
@@ -160,8 +160,8 @@ def _label_group(group: Group, options: CuEmtOptions) -> list[Atoms]:
 
 def _generate(group: Group, options: CuEmtOptions) -> Iterator[Atoms]:
     # the name seeds the group, so that more frames in one group leave the others as they were
-    of_secret = secret_words(options.secret) if group.split in _JUDGING else []
-    rng = np.random.default_rng([options.seed, zlib.crc32(group.name.encode()), *of_secret])
+    of_salt = salted(options.salt) if group.split in _JUDGING else []
+    rng = np.random.default_rng([options.seed, zlib.crc32(group.name.encode()), *of_salt])
     repeats = 3 if group.split == "test_large" else 2
     cell = bulk("Cu", "fcc", a=LATTICE_CONSTANT_A, cubic=True) * (repeats, repeats, repeats)
     if group.kind == "md":

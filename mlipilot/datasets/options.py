@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Secret = Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")]
-"""What the frames that judge are drawn with beside the seed: 128 bits, as hex. A run whose campaign does not
-give it draws its own, so that no recipe can be made that has seen them; `provenance.json` keeps it."""
+SALTS = 10**15
+Salt = Annotated[int | None, Field(ge=0, lt=SALTS)]
+"""What the frames that judge are drawn with beside the seed. A run whose campaign does not give it draws its
+own, so that no recipe can be made that has seen them; `provenance.json` keeps it."""
 
 
 class CuEmtOptions(BaseModel):
@@ -23,7 +24,7 @@ class CuEmtOptions(BaseModel):
     test: int = Field(default=60, ge=4)
     test_large: int = Field(default=22, ge=2)
     sealed: int = Field(default=40, ge=4)
-    secret: Secret = None
+    salt: Salt = None
     md_interval_steps: int = Field(default=14, ge=1)
     md_timestep_fs: float = Field(default=5.0, gt=0, le=5.0)
 

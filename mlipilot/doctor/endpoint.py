@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlipilot.confidential import LEAST, keep
 from mlipilot.doctor.check import Check, failed, ok, skipped, warning
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError, PausedError
@@ -89,6 +90,8 @@ def _check(pilot: EndpointSettings, published: Path | None) -> Check:
         f"with the token in {published}"
         if of_the_run
         else f"with the key of {pilot.api_key_env}"
+        if keep(key)
+        else f"with a placeholder: under {LEAST} letters and digits, {pilot.api_key_env} is not kept secret"
         if key
         else f"without a key, as {pilot.api_key_env or 'api_key_env'} is not set"
     )

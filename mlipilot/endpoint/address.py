@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlipilot.confidential import keep
 from mlipilot.endpoint.endpoint_settings import EndpointSettings, checked_address
 from mlipilot.errors import InputError
 
@@ -26,11 +27,13 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
     and `token`, readable by its owner only. A variable of the pilot's own goes before it.
     """
     key = os.environ.get(settings.api_key_env) if settings.api_key_env else None
+    keep(key)
     if settings.base_url is not None:
-        return Address(settings.base_url, key)
+        return Address(_checked(settings.base_url, "base_url"), key)
     if takes_the_runs(settings) and published is not None and published.is_file():
         try:
             said = json.loads(published.read_text(encoding="utf-8"))
+            keep(said["token"])
             return Address(checked_address(said["base_url"]), said["token"])
         except PermissionError:
             raise InputError(
@@ -51,12 +54,14 @@ def find_address(settings: EndpointSettings, published: Path | None) -> Address:
             mend=f"write base_url under pilot:, export {settings.base_url_env}, "
             "or start an endpoint for the run (docs/pilots.md)",
         )
+    return Address(_checked(found, settings.base_url_env), key)
+
+
+def _checked(base_url: str, name: str) -> str:
     try:
-        return Address(checked_address(found), key)
+        return checked_address(base_url)
     except ValueError as error:
-        raise InputError(
-            f"{settings.base_url_env}: {error}", mend=f"correct {settings.base_url_env}"
-        ) from None
+        raise InputError(f"{name}: {error}", mend=f"correct {name}") from None
 
 
 def takes_the_runs(settings: EndpointSettings) -> bool:

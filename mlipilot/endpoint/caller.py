@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from mlipilot.confidential import hidden, hidden_in, keep, keep_proxies
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import RequestRefusedError
 from mlipilot.endpoint.refusals import is_clear
@@ -52,7 +53,7 @@ class FaultError(Exception):
 
 
 class Caller:
-    """Asks one address. The key is held here only, and taken out of every text that leaves.
+    """Asks one address. Keys are taken out of every text that leaves (`mlipilot/confidential.py`).
 
     `until` is a reading of the monotonic clock after which nothing is asked any more.
     """
@@ -74,6 +75,9 @@ class Caller:
             raise InputError(
                 f"ca_bundle: there is no file {settings.ca_bundle}", mend="correct it, or leave it out"
             )
+        keep(self._key)
+        if settings.trust_env:
+            keep_proxies()
         self._connection = Connection(
             self._key, settings.ca_bundle, settings.trust_env, settings.request_timeout_s
         )
@@ -114,33 +118,7 @@ class Caller:
     def look(self, path: str, *, from_root: bool = False) -> Any:
         """What a page holds as JSON, by one request without patience; None for whatever is no such page."""
         raw = self._page((self._root if from_root else self.base_url) + path)
-        return self.plain_json(raw.body) if raw is not None and raw.status == 200 else None
-
-    def plain_json(self, data: bytes) -> Any:
-        """Data as JSON that any JSON writer takes back, without the key, or None when it is no JSON."""
-        try:
-            return self.plain(json.loads(self.redacted(data.decode("utf-8", errors="replace"))))
-        except (ValueError, RecursionError):
-            return None
-
-    def plain(self, value: Any) -> Any:
-        """`value` without the key, and without what canonical JSON has no form for."""
-        if isinstance(value, str):
-            return self.redacted(value).encode("utf-8", errors="replace").decode("utf-8")
-        if isinstance(value, list):
-            return [self.plain(item) for item in value]
-        if isinstance(value, dict):
-            return {self.plain(key): self.plain(item) for key, item in value.items()}
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        if isinstance(value, int) and abs(value) >= 2**53:
-            return str(value)
-        return value
-
-    def redacted(self, text: str) -> str:
-        """`text` without the key."""
-        # Shorter "keys" are placeholders such as EMPTY or none, for endpoints that want any key at all.
-        return text.replace(self._key, "[API key]") if self._key and len(self._key) >= 6 else text
+        return plain(_from_json(_decoded(raw))) if raw is not None and raw.status == 200 else None
 
     def paused(self, reason: str, model: str = "") -> PausedError:
         """The error that says why no reply can be had, though one may be had later."""
@@ -148,7 +126,7 @@ class Caller:
 
     def _told(self, reason: str, model: str) -> str:
         with_model = f" with model {model!r}" if model else ""
-        return self.redacted(clean(f"the endpoint {self.base_url}{with_model}: {reason}"))
+        return hidden(clean(f"the endpoint {self.base_url}{with_model}: {reason}"))
 
     def _limited(self, timeout_s: float) -> Connection:
         left = math.inf if self._until is None else self._until - time.monotonic()
@@ -198,25 +176,60 @@ class Caller:
         """The JSON object of a good answer. Raises FaultError, RequestRefusedError where no retry helps."""
         if 300 <= raw.status < 400:
             raise self.paused(f"it redirects to {_target(raw.location)}; set base_url to that", model)
-        text = self.redacted(raw.body.decode("utf-8", errors="replace"))
-        content = self.plain_json(raw.body)
+        content = plain(_from_json(_decoded(raw)))
+        text = _shown(_decoded(raw)) if content is None else json.dumps(content, ensure_ascii=False)
         if raw.status < 300:
             if isinstance(content, dict):
                 return content
             raise FaultError(f"the answer is not a JSON object{_excerpt(text)}")
         said = f"HTTP {raw.status}{error_text(content) or _excerpt(text)}"
-        # decoded, because escapes may hide the key
-        whole = text if content is None else json.dumps(content, ensure_ascii=False)
         if raw.status in _PASSING:
             is_loading = raw.status == 503 and _LOADING.search(text[:2000]) is not None
             raise FaultError(said, wait_s=_wait_s(raw.retry_after), is_loading=is_loading)
-        if not is_clear(raw.status, whole):
+        if not is_clear(raw.status, text):
             raise FaultError(said, status=raw.status)
         advice = _ADVICE.get(raw.status, "it does not accept the request")
         if raw.status in (401, 403) and self._key is None and self.settings.api_key_env is None:
             advice = "it wants an API key, and api_key_env names no variable that holds one"
         advice = advice.format(key_variable=self.settings.api_key_env)
-        raise RequestRefusedError(self._told(f"{advice} ({said})", model), raw.status, whole)
+        raise RequestRefusedError(self._told(f"{advice} ({said})", model), raw.status, text)
+
+
+def plain(value: Any) -> Any:
+    """A value read from JSON, without keys, and without what canonical JSON has no form for."""
+    return hidden_in(_canonical(value))
+
+
+def _decoded(raw: RawReply) -> str:
+    return raw.body.decode("utf-8", errors="replace")
+
+
+def _shown(text: str) -> str:
+    """What is no JSON as a whole, without keys; of a stream, whose events may each hold a piece, those."""
+    lines = (_from_json(line.removeprefix("data:")) for line in text.splitlines())
+    events = [line for line in lines if isinstance(line, dict)]
+    return json.dumps(plain(events), ensure_ascii=False) if events else hidden(text)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return str(value)
+    return value
 
 
 def error_text(content: Any) -> str:
@@ -231,12 +244,12 @@ def error_text(content: Any) -> str:
 
 
 def _target(location: str | None) -> str:
-    """Where a redirect leads, without what behind the path may be a secret."""
+    """Where a redirect leads, without a login, and without what behind the path may be a secret."""
     try:
         target = urlsplit(location or "")
     except ValueError:
         return "what is no address"
-    shown = one_line(urlunsplit((*target[:3], "", "")), 200)
+    shown = one_line(hidden(urlunsplit((target[0], target[1].rpartition("@")[2], target[2], "", ""))), 200)
     return shown or "an address that it does not tell"
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlipilot.endpoint.abilities import MODES, Abilities, CallMode
-from mlipilot.endpoint.caller import Caller, FaultError, error_text
+from mlipilot.endpoint.caller import Caller, FaultError, error_text, plain
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import ContextOverflowError, Exchange, Refused, RequestRefusedError
 from mlipilot.endpoint.modes import request_body
@@ -121,7 +121,7 @@ class Endpoint:
 
     def _asked(self, sent: bytes, before: Abilities, refusals: list[Refused]) -> Exchange:
         if self.stand_in is not None:
-            reply, duration_s = self.stand_in(self.caller.plain(json.loads(sent)))
+            reply, duration_s = self.stand_in(plain(json.loads(sent)))
         else:
             path = "/chat/completions"
             reply, duration_s = self.caller.ask("POST", path, sent, _completion, self.model)
@@ -132,7 +132,7 @@ class Endpoint:
     ) -> Exchange:
         return Exchange(
             # read back from what was sent, because the conversation goes on growing
-            request=self.caller.plain(json.loads(sent)),
+            request=plain(json.loads(sent)),
             reply=reply,
             duration_s=duration_s,
             base_url=self.base_url,

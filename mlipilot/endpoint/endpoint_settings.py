@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mlipilot.confidential import holds_key, looks_like_key
 
 Mode = Literal["auto", "native", "json_schema", "json_object", "prompt"]
 
@@ -95,14 +97,28 @@ class EndpointSettings(BaseModel):
         return None if value is None else checked_address(value)
 
 
+_EXPECTED = "an address such as http://node7:8000/v1 is expected"
+
+
 def checked_address(value: str) -> str:
-    """A base URL in its plain form. Raises ValueError for what is no address, or holds a secret."""
-    parts = urlsplit(value.strip())
-    _ = parts.port  # raises ValueError, with a clear text, for a port that is none
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://node7:8000/v1 is expected")
+    """A base URL in its plain form. Raises ValueError, which does not show it, for what is no address, or
+    holds a secret: it is written into every record.
+    """
+    value = value.strip()
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:  # some of its texts quote a part that may be a password
+        raise ValueError(str(error) if str(error).startswith("Port out of range") else _EXPECTED) from None
+    is_one_word = value.isprintable() and " " not in value
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_one_word:
+        raise ValueError(_EXPECTED)
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address holds no password: put the key into the variable of api_key_env")
-    if parts.query or parts.fragment:
-        raise ValueError("an address ends with its path, such as /v1: no '?' and no '#'")
-    return value.strip().rstrip("/").removesuffix("/chat/completions")
+    if set("?#;=") & set(value):
+        raise ValueError("an address ends with its path, such as /v1: no '?', '#', ';' or '='")
+    if looks_like_key(unquote(value)) or holds_key(value):
+        raise ValueError(
+            "a part of the address's path looks like a key: put the key into the variable of api_key_env"
+        )
+    return value.rstrip("/").removesuffix("/chat/completions")

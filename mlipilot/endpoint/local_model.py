@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import SECRET, write_json
+from mlipilot.confidential import LEAST, keep
 from mlipilot.errors import InputError
 
 TOKEN_VARIABLE = "MLIPILOT_ENDPOINT_TOKEN"  # noqa: S105 - its name
@@ -66,6 +67,10 @@ def serve_gguf(settings: ModelSettings, published: Path | None, announce: Callab
     token for as long as the model is served. Who starts this may have chosen the token: `TOKEN_VARIABLE`.
     """
     chosen = os.environ.pop(TOKEN_VARIABLE, None)
+    if chosen is not None and not keep(chosen):
+        raise InputError(
+            f"the token in {TOKEN_VARIABLE} is guessed in no time", mend=f"one of {LEAST} characters or more"
+        )
     token = None if published is None else chosen or secrets.token_urlsafe(32)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from mlipilot.confidential import hidden
 from mlipilot.untrusted import one_line
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
@@ -35,7 +36,7 @@ class RawReply:
 class Connection:
     """How the endpoint is reached."""
 
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     ca_bundle: Path | None
     trust_env: bool
     deadline_s: float
@@ -157,7 +158,7 @@ def _body(response: requests.Response, line: _Line) -> bytes:
 
 def _plain_reason(error: Exception, connection: Connection) -> str:
     cause = _innermost(error)
-    said = one_line(str(cause), 300) or type(cause).__name__  # it may quote what the server wrote
+    said = one_line(hidden(str(cause)), 300) or type(cause).__name__  # it may quote what the server wrote
     if isinstance(error, requests.exceptions.SSLError):
         return f"TLS failed ({said}); set ca_bundle if the site has its own certificate authority"
     if isinstance(error, requests.exceptions.ProxyError):

@@ -40,17 +40,17 @@ def claim_output(output: Path, run: RunPaths) -> None:
 
 
 def lay_out(record: Recorded, output: RunPaths) -> None:
-    """Write what the jobs need: the run's spec with the secret of its data, its scorecard, the recipe."""
-    write_atomic(output.spec, dump_spec(_with_its_secret(load_locked(record.run.spec), record.run)))
+    """Write what the jobs need: the run's spec with the salt of its data, its scorecard, the recipe."""
+    write_atomic(output.spec, dump_spec(_with_its_salt(load_locked(record.run.spec), record.run)))
     shutil.copyfile(record.run.scorecard, output.scorecard)
     recipe = output.lineage(record.lineage.number).recipe(record.iteration)
     recipe.parent.mkdir(parents=True)
     copy_recipe(record.recipe, recipe)
 
 
-def _with_its_secret(spec: CampaignSpec, run: RunPaths) -> CampaignSpec:
-    secret = read_provenance(run.data).get("options", {}).get("secret")
-    options = spec.dataset.options | ({} if secret is None else {"secret": secret})
+def _with_its_salt(spec: CampaignSpec, run: RunPaths) -> CampaignSpec:
+    salt = read_provenance(run.data).get("options", {}).get("salt")
+    options = spec.dataset.options | ({} if salt is None else {"salt": salt})
     return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"options": options})})
 
 

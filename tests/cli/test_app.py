@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from mlipilot import confidential
 from mlipilot.cli.app import app, main
 from mlipilot.cli.console import ConsoleObserver
-from mlipilot.errors import PausedError
+from mlipilot.errors import InputError, MlipilotError, PausedError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -73,3 +74,42 @@ def test_every_verb_of_the_readme_has_help() -> None:
     assert len(verbs) >= 11
     for verb in verbs:
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0, verb
+
+
+KEY = "sk-Zb81qLw0TfXe37Ykd9RmUc2"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PausedError(f"HTTP 401: {KEY}"), RuntimeError(KEY), OSError(5, KEY), InputError(KEY.upper(), file=KEY)],
+)
+def test_no_message_no_traceback_and_no_event_shows_the_key(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(confidential, "_wanted", {})
+    confidential.keep(KEY)
+    monkeypatch.setattr("mlipilot.cli.app.app", fails)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == getattr(error, "exit_status", 1)
+    said = capsys.readouterr().err
+    assert confidential.HIDDEN in said and KEY.lower() not in said.lower()
+    assert ("Traceback" in said) is not isinstance(error, MlipilotError)
+    shown = io.StringIO()
+    ConsoleObserver(Console(file=shown, width=200)).event(f"paused: {error}")
+    assert confidential.HIDDEN in shown.getvalue() and KEY.lower() not in shown.getvalue().lower()
+
+
+@pytest.mark.parametrize("host", ["http://me:pw1@h", "me:pw1@h", "h/pw1", "h?pw1", KEY])
+def test_a_host_is_a_host_and_no_place_for_a_key(
+    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mlipilot", "endpoint", "--scripted", "--host", host])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "--host is the name or the address" in said
+    assert "pw1" not in said and KEY not in said

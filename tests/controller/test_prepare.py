@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from mlipilot.campaign.spec import load_campaign
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import build_data, create_run, prepare_data, write_modules
 from mlipilot.datasets import DATASETS
+from mlipilot.datasets.options import SALTS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.paths import RunPaths
 
@@ -57,26 +57,26 @@ def test_a_recipe_finds_in_the_toolkits_place_what_it_imports_and_no_more(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("file", "given"), [("cu_emt", None), ("cu_emt", "0" * 32), ("qm7_b3lyp", None), ("qm7_b3lyp", "0" * 32)]
+    ("file", "given"), [("cu_emt", None), ("cu_emt", 7), ("qm7_b3lyp", None), ("qm7_b3lyp", 7)]
 )
-def test_each_run_draws_a_secret_unless_its_campaign_gives_one(
-    file: str, given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_run_draws_a_salt_unless_its_campaign_gives_one(
+    file: str, given: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overrides = [f"dataset.options.secret='{given}'"] if given else []
+    overrides = [f"dataset.options.salt={given}"] if given else []
     spec = load_campaign(REPOSITORY / "campaigns" / f"{file}.yaml", None, overrides).spec
     asked = []
     dataset = DATASETS[spec.dataset.name]
     monkeypatch.setitem(
         DATASETS,
         spec.dataset.name,
-        replace(dataset, build=lambda options, *_: asked.append(options.secret)),
+        replace(dataset, build=lambda options, *_: asked.append(options.salt)),
     )
     for number in (0, 1):
         run = RunPaths(tmp_path / str(number))
         run.data.mkdir(parents=True)
         shutil.copyfile(REPOSITORY / "scorecards" / "qm7_b3lyp.yaml", run.scorecard)
         build_data(run, spec, Silent())
-    assert all(re.fullmatch("[0-9a-f]{32}", secret) for secret in asked)
+    assert all(0 <= salt < SALTS for salt in asked)
     assert asked == [given, given] if given else asked[0] != asked[1]
 
 

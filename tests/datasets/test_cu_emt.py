@@ -47,8 +47,8 @@ def test_another_seed_gives_other_bytes(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_secret_draws_what_judges_anew_and_leaves_what_is_trained_on(data: Path, tmp_path: Path) -> None:
-    cu_emt.build(SMALL.model_copy(update={"secret": "1" * 32}), tmp_path / "other", None)
+def test_a_salt_draws_what_judges_anew_and_leaves_what_is_trained_on(data: Path, tmp_path: Path) -> None:
+    cu_emt.build(SMALL.model_copy(update={"salt": 1}), tmp_path / "other", None)
     split = json.loads((data / "provenance.json").read_text())["splits"]
     same = {
         name

@@ -63,6 +63,14 @@ def test_the_endpoint_that_is_published_in_the_run_is_asked_with_its_token(
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}" and KEY not in found.found
 
 
+def test_a_placeholder_for_a_key_is_called_one(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    assert (
+        "with a placeholder: under 8 letters and digits, OPENAI_API_KEY"
+        in check_endpoint(_pilot(server)).found
+    )
+
+
 def test_a_model_that_is_not_served_fails(server: FaultyServer) -> None:
     found = check_endpoint(_pilot(server, "qwen-9"))
     assert found.status == "failed" and "gpt, qwen" in found.found and "qwen-9 is not among" in found.found

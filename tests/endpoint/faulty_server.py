@@ -70,6 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
         owner.headers.append(dict(self.headers))
         self._behave(owner.pages.get(self.path, error(404)))
 
+    def do_CONNECT(self) -> None:
+        owner_of(self).headers.append(dict(self.headers))
+        self._behave(owner_of(self).behaviours[0])
+
     def _behave(self, behaviour: Behaviour) -> None:
         try:
             behaviour(self)

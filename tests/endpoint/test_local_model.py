@@ -13,6 +13,7 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.endpoint import local_model
 from mlipilot.endpoint.local_model import TOKEN_VARIABLE, ModelSettings, serve_gguf
+from mlipilot.errors import InputError
 
 URL = "http://127.0.0.1:1/v1"
 
@@ -48,3 +49,12 @@ def test_only_what_is_its_own_is_withdrawn(
     monkeypatch.setattr(local_model, "write_json", write_and_end)
     serve_gguf(ModelSettings(tmp_path / "tiny.gguf"), published, lambda _: None)
     assert published.exists() is (successor is not None)
+
+
+def test_a_token_that_is_soon_guessed_is_refused_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "t0ken")
+    with pytest.raises(InputError, match=f"the token in {TOKEN_VARIABLE} is guessed") as refused:
+        serve_gguf(ModelSettings(tmp_path / "tiny.gguf"), tmp_path / "endpoint.json", lambda _: None)
+    assert "t0ken" not in str(refused.value)

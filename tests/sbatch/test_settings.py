@@ -120,6 +120,20 @@ def test_a_number_that_is_none_is_named_with_the_mend(name: str) -> None:
         assert f"{name}='{value}' is not a whole number: set it to {least} or more" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", ["--api-key k3y", "--threads 8 --api-key=k3y", "--api_key k3y", "--hf-token\tk3y"]
+)
+def test_a_key_among_the_words_for_the_models_server_is_refused_and_not_shown(words: str) -> None:
+    done = subprocess.run(
+        ["bash", "-u", str(SBATCH / "settings.sh")],
+        env={"MLIPILOT_ENDPOINT_OPTIONS": words},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "MLIPILOT_ENDPOINT_OPTIONS holds a key: leave it out" in done.stderr and "k3y" not in done.stderr
+
+
 def site_file(root: Path, text: str) -> Path:
     """A clone of the batch scripts with the site's file for all users beside them."""
     shutil.copytree(SBATCH, root / "sbatch")

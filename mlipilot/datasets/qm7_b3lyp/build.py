@@ -36,7 +36,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     if options.source == "shipped":
         stored = shipped.load()
         said = stored.provenance | said | {"labels_made_with": stored.provenance["options"]}
-        division = Division(stored.seed, stored.unseen_share, options.secret)
+        division = Division(stored.seed, stored.unseen_share, options.salt)
         _publish(out_dir, stored.frames, division, said)
     else:
         from mlipilot.datasets.qm7_b3lyp.labelling import label_all  # needs the packages of the extra
@@ -46,7 +46,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
             plan = prepare(work, options)
             label_all(work, options.processes, report)
             said["molecules_are"] = molecules_are(options)
-            division = Division(options.seed, options.unseen_share, options.secret)
+            division = Division(options.seed, options.unseen_share, options.salt)
             _publish(out_dir, read_frames(work, plan), division, said)
     report(1, 1, "sealed")
 

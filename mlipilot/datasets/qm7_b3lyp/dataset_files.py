@@ -15,7 +15,7 @@ from ase.io import write
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, PROVENANCE, secret_words, share
+from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, PROVENANCE, salted, share
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.records import Frame, to_lines
 
@@ -52,11 +52,11 @@ def check_divisible(molecules: int, geometries: int, unseen_share: float) -> Non
 
 @dataclass(frozen=True)
 class Division:
-    """How frames are divided: by a seed, and those of trained molecules by a secret as well."""
+    """How frames are divided: by a seed, and those of trained molecules by a salt as well."""
 
     seed: int
     unseen_share: float
-    secret: str | None = None
+    salt: int | None = None
 
 
 def divide(frames: Sequence[Frame], division: Division) -> dict[str, list[Frame]]:
@@ -73,10 +73,8 @@ def divide(frames: Sequence[Frame], division: Division) -> dict[str, list[Frame]
     rng = np.random.default_rng([division.seed, 2])
     names = [str(name) for name in rng.permutation(sorted(by_molecule))]
     unseen = round(division.unseen_share * len(names))
-    if (
-        division.secret is not None
-    ):  # which molecules are unseen is no secret: bounds were calibrated with them
-        rng = np.random.default_rng([division.seed, 2, *secret_words(division.secret)])
+    if division.salt is not None:  # which molecules are unseen is public: bounds were calibrated with them
+        rng = np.random.default_rng([division.seed, 2, *salted(division.salt)])
     for place, name in enumerate(names):
         of_molecule = by_molecule[name]
         if place < unseen:

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mlipilot.datasets.options import Secret
+from mlipilot.datasets.options import Salt
 from mlipilot_labels.geometry_settings import Sampling
 
-NOT_OF_LABELS = {"unseen_share", "secret"}
+NOT_OF_LABELS = {"unseen_share", "salt"}
 """Options that only say what is done with labels that are there."""
 
 
@@ -27,7 +27,7 @@ class Qm7B3lypOptions(Sampling):
     """That many, drawn by the seed, or those named; None: all."""
     unseen_share: float = Field(default=0.25, ge=0, lt=1)
     """Of the molecules, half tested and half sealed: none of their geometries is trained on."""
-    secret: Secret = None
+    salt: Salt = None
     shards: int = Field(default=16, ge=1, le=10_000, exclude=True)
     processes: int = Field(default=0, ge=0, exclude=True)
     """Local labelling processes; 0: one a core. Like `shards`, no part of what the data are."""
@@ -36,7 +36,7 @@ class Qm7B3lypOptions(Sampling):
     def _fits_the_source(self) -> Qm7B3lypOptions:
         if (self.qm7 is None) == (self.source == "qm7"):
             raise ValueError("`qm7` names the file that `source: qm7` reads: give both or neither")
-        extra = self.model_fields_set - {"source", "secret", "shards", "processes"}
+        extra = self.model_fields_set - {"source", "salt", "shards", "processes"}
         if self.source == "shipped" and extra:
             names = ", ".join(sorted(extra))
             raise ValueError(
