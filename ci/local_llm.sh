@@ -48,7 +48,6 @@ install dev
 fetch
 [ "${1:-}" != fetch ] || exit 0
 
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[local-llm]'
 runs=${MLIPILOT_RUNS:-$(mktemp -d)}
 run=$runs/local_llm
 mkdir -p "$run"

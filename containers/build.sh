@@ -13,7 +13,7 @@ fields=(file variant version sif_sha256 size_bytes sbom_file sbom_digest base_di
 
 usage() {
   cat <<'HELP'
-build.sh lock [cpu|cuda]          resolve pyproject.toml into requirements-VARIANT.lock (both variants if none is named)
+build.sh lock                     resolve pyproject.toml into requirements-{cpu,cuda,dev,build}.lock
 build.sh wheelhouse [cpu|cuda]    fetch what the lock file names, and a base, into the wheelhouse
 build.sh image [cpu|cuda]         build and test the SIF, and enter it in images.lock beside it; no network is used
 build.sh sign KEY.pem [cpu|cuda]  sign the SIF with a PEM private key; images.lock follows
@@ -241,6 +241,8 @@ verify_image() {
 
 # shellcheck source-path=SCRIPTDIR source=../sbatch/container.sh
 source "$root/sbatch/container.sh"
+# shellcheck source-path=SCRIPTDIR source=pinned.sh
+source "$here/pinned.sh"
 # shellcheck source-path=SCRIPTDIR source=wheelhouse.sh
 source "$here/wheelhouse.sh"
 # shellcheck source-path=SCRIPTDIR source=sif.sh
@@ -271,9 +273,9 @@ trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf -- "${scratch[@]}"' EXIT
 case $verb in
   -h | --help | help) usage ;;
   lock)
-    [ ${#variants[@]} -gt 0 ] || variants=(cpu cuda)
+    [ ${#variants[@]} = 0 ] || die "lock takes no variant: the files are made together"
     python_venv
-    for variant in "${variants[@]}"; do make_lock "$variant"; done
+    for variant in cpu cuda dev build; do make_lock "$variant"; done
     ;;
   wheelhouse) make_wheelhouse; check_wheelhouse ;;
   image) build_image ;;

@@ -1,13 +1,16 @@
 # shellcheck shell=bash disable=SC2154  # build.sh sets what is read here
 # Sourced by build.sh: what fetches from a package index (`lock`, `wheelhouse`), and the check of what was fetched.
 
-python_venv() { # a fresh environment of the base's Python, in $work/venv
+asks="It asks the index or mirror of PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS or pip.conf; PIP_CERT names a mirror's certificate"
+
+python_venv() { # a fresh environment of the base's Python, in $work/venv, with what builds
   local python=${MLIPILOT_PYTHON:-python3.11}
   "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null ||
     die "$python is not a Python 3.11 with venv, which the base has: install one or set MLIPILOT_PYTHON"
   [ "$(uname -sm)" = "Linux x86_64" ] ||
     die "this is $(uname -sm): pip fetches for the machine it runs on, which must be Linux x86_64"
   "$python" -m venv "$work/venv"
+  install_builders "$work/venv" "$here" || die "pip could not fetch what requirements-build.lock names (its words are above). $asks"
 }
 
 make_lock() { # make_lock VARIANT
@@ -49,17 +52,16 @@ make_base() { # make_base TARBALL: the smallest Debian 12 with Python, or what -
 
 make_wheelhouse() {
   local new
-  [ -f "$lock" ] || die "$lock is missing: make it with 'build.sh lock $variant'"
+  [ -f "$lock" ] || die "$lock is missing: make it with 'build.sh lock'"
   [ ! -e "$wheelhouse" ] || [ -f "$wheelhouse/requirements.lock" ] || [ -z "$(ls -A "$wheelhouse")" ] ||
     die "$wheelhouse exists and is no wheelhouse: name a new or empty folder"
   python_venv
   mkdir -p "$(dirname "$wheelhouse")"
   new=$(mktemp -d "$(dirname "$wheelhouse")/.wheelhouse-XXXXXX"); scratch+=("$new")
   say "fetching the wheels of $(basename "$lock")"
-  # Source-only packages become wheels; their build tools come from the index, and SHA256SUMS pins what they made.
-  SOURCE_DATE_EPOCH=315532800 "$work/venv/bin/python" -m pip wheel -qq --disable-pip-version-check --no-deps --use-pep517 \
-    --require-hashes -r "$lock" -w "$new" || die "pip could not fetch or build what $lock names (its words are above). It asks" \
-    "the index or mirror of PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS or pip.conf; PIP_CERT names a mirror's certificate"
+  # Source-only packages become wheels, by the pinned tools; SHA256SUMS pins what they made.
+  SOURCE_DATE_EPOCH=315532800 "$work/venv/bin/python" -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation \
+    --require-hashes -r "$lock" -w "$new" || die "pip could not fetch or build what $lock names (its words are above). $asks"
   say "making the base"
   make_base "$new/base.tar.gz"
   cp -- "$lock" "$new/requirements.lock"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import http.server
 import os
 import shutil
@@ -13,7 +11,6 @@ import subprocess
 import sys
 import threading
 import venv
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +18,7 @@ import pytest
 
 from tests.conftest import StandIn
 from tests.containers.image import CONTAINERS, REPOSITORY
+from tests.wheels import lock_entry, write_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mirrors")]  # six real pips, one environment
 NAME = "mlipilot_mirror_probe"  # which no index has
@@ -28,7 +26,7 @@ WHEEL = f"{NAME}-1.0-py3-none-any.whl"
 
 
 class Mirror:
-    """An index that has a wheel, and a copy of the scripts whose lock file names that wheel alone."""
+    """An index that has a wheel, and a copy of the scripts whose lock files name that wheel alone."""
 
     def __init__(self, root: Path, *, certificate: Path | None = None) -> None:
         self.asked: list[str] = []
@@ -36,15 +34,14 @@ class Mirror:
         self.home.mkdir()
         folder = root / "index" / "simple" / NAME.replace("_", "-")
         folder.mkdir(parents=True)
-        self._make_wheel(folder / WHEEL)
-        digest = hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest()
+        wheel = write_wheel(folder, NAME)
         (folder / "index.html").write_text(f'<a href="{WHEEL}">{WHEEL}</a>')
         for part in ("containers", "sbatch"):
             shutil.copytree(
                 REPOSITORY / part, root / part, ignore=shutil.ignore_patterns("wheelhouse-*", "*.sif")
             )
-        lock = root / CONTAINERS.name / "requirements-cpu.lock"
-        lock.write_text(f"{NAME.replace('_', '-')}==1.0 \\\n    --hash=sha256:{digest}\n")
+        for lock, text in (("cpu", lock_entry(wheel)), ("build", "")):
+            (root / CONTAINERS.name / f"requirements-{lock}.lock").write_text(text)
         handler = functools.partial(_handler(self.asked), directory=str(root / "index"))
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         if certificate:
@@ -53,17 +50,6 @@ class Mirror:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.address = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_port}/simple"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def _make_wheel(self, path: Path) -> None:
-        info = f"{NAME}-1.0.dist-info"
-        files = {f"{NAME}.py": "", f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 1.0\n"}
-        files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        hashed = {name: hashlib.sha256(text.encode()).digest() for name, text in files.items()}
-        lines = [f"{n},sha256={base64.urlsafe_b64encode(d).decode().rstrip('=')}," for n, d in hashed.items()]
-        files[f"{info}/RECORD"] = "\n".join([*lines, f"{info}/RECORD,,", ""])
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
 
     def make_wheelhouse(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """`build.sh wheelhouse` by a user who has nothing but `environment`; the base is a stand-in."""
