@@ -42,7 +42,9 @@ def endpoint(
             "one thing to serve is expected", mend="`mlipilot endpoint --gguf FILE`, or `--scripted`"
         )
     if "/" in host or suspicion("base_url", host):
-        raise InputError("--host is the name or the address to listen on, and nothing more")
+        raise InputError(
+            "--host is the name or the address to listen on, and nothing more", mend="give it as 127.0.0.1"
+        )
     if gguf is None:
         if run is not None or host != "127.0.0.1":
             raise InputError("the scripted pilot is served on loopback", mend="leave --run and --host out")

@@ -146,9 +146,18 @@ def test_an_unknown_metric_in_the_scorecard_is_named(tmp_path: Path) -> None:
         load_campaign(path)
 
 
-@pytest.mark.parametrize("override", ["budget.iterations", "=3", "budget..x=1", "name.x=1", "seeds=[1"])
-def test_bad_overrides_are_named(override: str) -> None:
-    with pytest.raises(InputError, match=rf"--set {re.escape(override)}: .*\n  mend: give "):
+@pytest.mark.parametrize(
+    ("override", "shown"),
+    [
+        ("budget.iterations", "'budget.iterations'"),
+        ("=3", "'=3'"),
+        ("budget..x=1", "'budget..x=1'"),
+        ("name.x=1", "name.x"),
+        ("seeds=[1", "seeds"),
+    ],
+)
+def test_bad_overrides_are_named(override: str, shown: str) -> None:
+    with pytest.raises(InputError, match=rf"--set {re.escape(shown)}: .*\n  mend: give "):
         load_campaign(CU_EMT, None, [override])
 
 
