@@ -25,12 +25,12 @@ MakeOrder = Callable[..., JobOrder]
 _SIGNALLED = """
 import os, signal, sys
 from mlipilot.jobs import worker
-claim = worker._claim
+claim = worker.claim_here
 def claim_then_signal(*arguments):
     taken = claim(*arguments)
     os.kill(os.getpid(), signal.SIGTERM)
     return taken
-worker._claim = claim_then_signal
+worker.claim_here = claim_then_signal
 sys.exit(worker.main())
 """
 
