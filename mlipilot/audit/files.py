@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import itertools
 import json
 import os
 import secrets
@@ -17,7 +16,8 @@ from typing import Any
 
 SECRET = 0o600
 """Mode of a file that only its owner may read, whatever the folder grants to others."""
-_PLAIN = 0o666  # less what the umask takes away, or as the folder's default ACL has it
+PLAIN = 0o666
+"""Mode of any other: less what the umask takes away, or as the folder's default ACL has it."""
 _NO_LINK_BETWEEN_FOLDERS = (errno.EPERM, errno.EXDEV)  # of BeeGFS, of AFS; within one they link
 
 
@@ -36,7 +36,7 @@ def fsync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def _staged(path: Path, data: str | bytes, mode: int = _PLAIN, folder: Path | None = None) -> Iterator[Path]:
+def _staged(path: Path, data: str | bytes, mode: int = PLAIN, folder: Path | None = None) -> Iterator[Path]:
     """`data`, durable under a temporary name in `folder`, which is `path`'s own unless told otherwise.
 
     Gone at the end unless it was renamed. Umask, setgid and default ACL rule its rights, as of any new file:
@@ -54,7 +54,7 @@ def _staged(path: Path, data: str | bytes, mode: int = _PLAIN, folder: Path | No
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: str | bytes, mode: int = _PLAIN, staged_in: Path | None = None) -> None:
+def write_atomic(path: Path, data: str | bytes, mode: int = PLAIN, staged_in: Path | None = None) -> None:
     """Publish `data` as `path`: temporary sibling, fsync, rename, fsync of the directory.
 
     `staged_in`: as of `publish_new`. Raises OSError (a full disk, say) with nothing half-written left behind.
@@ -88,7 +88,7 @@ def publish_new(path: Path, data: str | bytes, staged_in: Path | None = None) ->
     return True
 
 
-def write_json(path: Path, value: Any, mode: int = _PLAIN) -> None:
+def write_json(path: Path, value: Any, mode: int = PLAIN) -> None:
     """Publish `value` as readable JSON with sorted keys; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomic(path, text + "\n", mode)
@@ -100,7 +100,7 @@ def append_line(path: Path, line: str) -> None:
     Raises OSError when the line could not be written whole; the torn part is cut off again.
     """
     data = line.encode() + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PLAIN)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PLAIN)
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -166,10 +166,9 @@ def tree_digest(directory: Path) -> str:
     return sha256_bytes("".join(lines).encode())
 
 
-def open_up(top: Path) -> None:
-    """Make every folder from `top` on down one that its owner can read and empty."""
-    for folder, folders, _ in itertools.chain([(str(top.parent), [top.name], [])], os.walk(top)):
-        for path in (Path(folder) / name for name in folders):
-            with contextlib.suppress(OSError):  # gone, or another user's
-                if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
-                    path.chmod(0o700)
+def allow_owner(handle: int, rights: int) -> None:
+    """Give its owner `rights` to what a descriptor, which may be one of O_PATH, stands for."""
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    if mode & rights != rights:
+        with contextlib.suppress(PermissionError):  # another user's
+            Path(f"/proc/self/fd/{handle}").chmod(mode | rights)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlipilot.audit.discarding import opened_folder, remove
 from mlipilot.audit.files import files_below, sha256_bytes, sha256_file, write_atomic
 from mlipilot.audit.leftovers import is_staged_claim
 
 MANIFEST = "manifest-sha256.txt"
+_LONGEST_PATH = 1000  # of a folder: deeper ones are nobody's but who would break what walks them
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
@@ -107,16 +108,20 @@ def _digest(path: Path) -> str | None:
 def drop_unsealable(directory: Path) -> None:
     """Remove what a manifest cannot hold: links, sockets, pipes, names as `_is_sealable` says, empty folders.
 
-    For directories that code of a candidate wrote to.
+    A folder goes with all in it where its name, or its path from `directory`, is none. For directories that
+    code of a candidate wrote to.
     """
-    for root, folders, names in os.walk(directory, topdown=False):
-        for path in (Path(root) / name for name in [*names, *folders]):
-            regular = not path.is_symlink() and path.is_file()
-            folder = not path.is_symlink() and path.is_dir()
-            if folder and not _is_sealable(path.name):
-                shutil.rmtree(path)
-            elif folder:
-                with contextlib.suppress(OSError):  # not empty: it stays
-                    path.rmdir()
-            elif not regular or not _is_sealable(path.name):
-                path.unlink(missing_ok=True)
+    folders, longest = [directory], len(bytes(directory)) + _LONGEST_PATH
+    for folder in folders:  # which grow meanwhile
+        with contextlib.suppress(OSError), opened_folder(folder) as handle, os.scandir(handle) as entries:
+            for entry in list(entries):
+                path = folder / entry.name
+                is_folder = entry.is_dir(follow_symlinks=False)
+                is_held = entry.is_file(follow_symlinks=False) or (is_folder and len(bytes(path)) <= longest)
+                if not (is_held and _is_sealable(entry.name)):
+                    remove(path)
+                elif is_folder:
+                    folders.append(path)
+    for folder in reversed(folders[1:]):
+        with contextlib.suppress(OSError):  # not empty: it stays
+            folder.rmdir()

@@ -16,6 +16,7 @@ from mlipilot.cli import (
     cancel,
     data,
     doctor,
+    drop,
     endpoint,
     evaluate,
     init,
@@ -43,8 +44,8 @@ app = typer.Typer(
 )
 for verb in (
     *(run.run, plan.plan, status.status, show.show, report.report, verify.verify, merge.merge),
-    *(reproduce.reproduce, resume.resume, cancel.cancel, unlock.unlock, evaluate.evaluate, doctor.doctor),
-    *(init.init, endpoint.endpoint),
+    *(reproduce.reproduce, resume.resume, cancel.cancel, unlock.unlock, drop.drop, evaluate.evaluate),
+    *(doctor.doctor, init.init, endpoint.endpoint),
 ):
     app.command()(verb)
 app.add_typer(data.app, name="data")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlipilot.audit.discarding import remove
 from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.files import sha256_file, tree_digest
 from mlipilot.audit.manifest import MANIFEST, check_manifest
@@ -19,11 +19,13 @@ from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
 from mlipilot.controller.state import State
 from mlipilot.errors import PausedError
+from mlipilot.evaluation.handover_files import MAX_BYTES
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.container_commands import without_toolkit
+from mlipilot.jobs.intake import drop_lost
 from mlipilot.jobs.job_files import JobOrder, read_json, read_result
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.slurm_backend import SlurmBackend
@@ -38,6 +40,8 @@ NOTHING_SPENT: dict[str, Any] = {
     "manifest_sha256": None,
 }
 """Of an attempt that left no seal."""
+HAND_OVER = {f"model/{name}": most_bytes for name, most_bytes in MAX_BYTES.items()}
+"""Of a training's output all that is kept, and the most bytes of it: what the evaluator would read."""
 
 
 class Attempts:
@@ -70,7 +74,7 @@ class Attempts:
             argv = commands.train_argv(self.python, self.run.data, attempt / "output", key.seed, steps)
             interval_s = self.spec.jobs.checkpoint_interval_s
             environment |= commands.checkpoint_environment(checkpoint_of(attempt), interval_s)
-            cwd, needs, covered = recipe, None, without_toolkit(self.run.modules)
+            cwd, needs, covered, keeps = recipe, None, without_toolkit(self.run.modules), HAND_OVER
             reads = [recipe, self.run.data / "train"]
         else:
             training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
@@ -86,7 +90,7 @@ class Attempts:
                 device=self.spec.jobs.device,
             )
             cwd, limit, needs = attempt, self.spec.jobs.evaluate_wall_limit_s, str(training)
-            covered = {}
+            covered, keeps = {}, None
             reads = [training, self.run.data, self.run.scorecard]
         return JobOrder(
             name=f"{self.spec.name}/{self.lineage.root.name}/{key.text}/attempt-{number}",
@@ -99,6 +103,7 @@ class Attempts:
             read_only={str(recipe): tree_digest(recipe)},
             reads=[str(path) for path in reads],
             covered=covered,
+            keeps=keeps,
             needs=needs,
             uses_gpu=use_gpu,
             require_no_network=self.spec.jobs.require_no_network,
@@ -152,7 +157,7 @@ class Attempts:
                 raise PausedError(
                     f"the job of {attempt}, which is not wanted any more, does not end", mends_by_itself=True
                 )
-            shutil.rmtree(attempt)
+            remove(attempt)
 
     def collect(self, key: JobKey, number: int) -> JobFinished | None:
         """How an attempt ended that is over, or None while it goes on."""
@@ -174,6 +179,8 @@ class Attempts:
                 )
             case "ended":
                 self.backend.give_up(attempt)
+                if key.kind == "smoke":  # of a training the next attempt may go on from the checkpoint
+                    drop_lost(attempt)
                 how = {"outcome": standing.outcome, "reason": standing.reason}
                 return JobFinished.of(key, number, **said, **how, **NOTHING_SPENT)
             case _:
@@ -198,13 +205,14 @@ def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str
     if changed:
         outcome = "protected_changed"
         reason = f"the attempt was changed after it was sealed: {changed[0]}"
-    elif outcome == "failed":
+    elif outcome == "failed" and result.exit_status != 0:
         why = _refusal(attempt) or logs.failure_reason(attempt)
         reason = f"{why} ({reason})" if why else reason
     elif outcome == "ok" and key.kind == "smoke" and (fault := smoke_fault(attempt)):
         outcome, reason = "failed", fault
     kept = ("exit_status", "cpu_s", "gpu_s", "wall_s", "sealed_by", "isolation", "machine")
     said = result.model_dump(include={*kept}) | {"outcome": outcome, "reason": reason}
+    said |= {"dropped": result.dropped.words} if result.dropped else {}
     return said | {"manifest_sha256": sha256_file(attempt / MANIFEST)}
 
 

@@ -33,7 +33,7 @@ from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.jobs.checkpoints import drop_lost_checkpoints
+from mlipilot.jobs.checkpoints import drop_lost_work
 from mlipilot.jobs.endpoint_job import EndpointJob
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
@@ -282,7 +282,7 @@ class Controller:
         body = compute_verdict(state, state.iterations[number], self.measurements)
         write_json(self.lineage.verdict(number), body)
         drop_staged_claims(directory)
-        drop_lost_checkpoints(directory)
+        drop_lost_work(directory)
         drop_unsealable(directory)
         manifest = write_manifest(directory)
         kept = ("verdict", "reason", "violation", "log_objective", "gain", "threshold", "measure", "effects")

@@ -18,6 +18,7 @@ from pydantic_core import to_jsonable_python
 from mlipilot.audit.events import proposing
 from mlipilot.audit.events.running import (
     CampaignStarted,
+    CandidateDropped,
     Finished,
     JobFinished,
     JobSubmitted,
@@ -121,7 +122,7 @@ class _Files:
                 if is_finished(attempt):
                     # Whether its files are as they were sealed is for their digests to say.
                     changed = event.outcome == "protected_changed" and check_manifest(attempt)
-                    ended = how_it_ended(event.key, attempt, changed or [])
+                    ended = {"dropped": None} | how_it_ended(event.key, attempt, changed or [])
                     # An earlier version may have asked the job's log for a better reason, or not.
                     if changed or event.reason == read_result(attempt).reason:
                         del ended["reason"]
@@ -159,7 +160,7 @@ class _Files:
                 return {"iteration": current, "revision": _drafts(before) or None} | _claim(path)
             case proposing.Reviewed():
                 return {"iteration": current, "revision": _drafts(before)}
-            case proposing.NoProposal() | proposing.GaveUp():
+            case proposing.NoProposal() | proposing.GaveUp() | CandidateDropped():
                 return {"iteration": current}
             case _:
                 return {}

@@ -20,6 +20,7 @@ from mlipilot.audit.events.proposing import (
 from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
+    CandidateDropped,
     Finished,
     JobFinished,
     JobSubmitted,
@@ -69,6 +70,8 @@ class Iteration:
     """The reviewer's word, by revision."""
     recipe_digest: str | None = None
     no_proposal: str | None = None
+    dropped: str | None = None
+    """Why a person has given the candidate up."""
     verdict: Verdict | None = None
     lesson: str | None = None
     """What the analyst made of the outcome; empty when that was nothing."""
@@ -219,6 +222,8 @@ def _apply(state: State, event: Event) -> None:
             attempt.forgiven |= attempt.since_before and attempt.outcome == "cancelled"
             state.cpu_seconds += event.counted_cpu_s
             state.gpu_seconds += event.gpu_s
+        case CandidateDropped():
+            _iteration(state, event.iteration).dropped = f"dropped by a person: {event.why}"
         case Verdict():
             _iteration(state, event.iteration).verdict = event
             state.incumbent = event.incumbent

@@ -120,8 +120,9 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
         return ProposeBaseline()
     current = state.iterations[-1]
     spent = used_up(state, spec.budget, elapsed_s, "jobs") if current.number > 0 else None
-    if not current.judged and spent is not None:
-        end = Judge(current.number) if current.proposed else DropDraft(current.number, spent)
+    over = current.dropped or spent
+    if not current.judged and over is not None:
+        end = Judge(current.number) if current.proposed else DropDraft(current.number, over)
         return AwaitJobs() if state.in_flight() else end
     if not current.judged and not current.proposed:
         return _revise(state, spec, current)

@@ -61,7 +61,7 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
         "log_objective": mean_of_all([s.log_objective for s in scores]),
         "effects": [],
     }
-    fault = _fault(state, number)
+    fault = iteration.dropped or _fault(state, number)
     if fault is None and len(scores) < len(measured.spec.seeds):
         fault = "a budget was used up before every seed was measured"
     fault = fault or _same_weights(state, number, measured)

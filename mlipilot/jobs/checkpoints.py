@@ -9,19 +9,23 @@ change below `output/checkpoint`, by the inodes' change times, which no program 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mlipilot.audit.files import open_up, write_json
+from mlipilot.audit.discarding import Bin, names_in, opened_folder, remove
+from mlipilot.audit.files import read_regular, write_json
 from mlipilot.audit.manifest import is_finished
+from mlipilot.jobs.intake import drop_lost
 from mlipilot.jobs.job_files import JobOrder
 from mlipilot.jobs.machine import Machine, this_machine
 
 KEPT = "kept.json"
+_LONGEST_NOTE = 2**20
+_MOST_ENTRIES, _DEEPEST = 10_000, 32  # of a checkpoint; Checkpoint's own has three files
 
 
 class Kept(BaseModel):
@@ -47,8 +51,8 @@ class Kept(BaseModel):
 def read_kept(attempt: Path) -> Kept:
     """What was said when the attempt's last start began."""
     try:
-        return Kept.model_validate_json((attempt / KEPT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return Kept.model_validate_json(read_regular(attempt / KEPT, _LONGEST_NOTE))
+    except (OSError, ValueError):  # none, or on local processes what a candidate wrote in its place
         return Kept()
 
 
@@ -65,7 +69,11 @@ def take_up(attempt: Path, *, uses_gpu: bool = False) -> float:
     source = next((path for path in _this_and_lost_ones(attempt) if _is_there(path)), None)
     here = this_machine(uses_gpu=uses_gpu)
     fresh = Kept(machines=[here])
-    kept = fresh if source is None else _goes_on(source, here)
+    found = None if source is None else _goes_on(source, here)
+    if source is not None and found is None:
+        drop_checkpoint(source)  # how long it took cannot be said
+        source = None
+    kept = found or fresh
     # Told before it is moved: after a kill between the two, the next start finds it where this one did.
     write_json(attempt / KEPT, kept.model_dump())
     (attempt / "output").mkdir(exist_ok=True)
@@ -87,24 +95,25 @@ def clear_output(attempt: Path) -> None:
     """Remove what an older start left in the output, but for its checkpoint."""
     output = attempt / "output"
     if not _is_there(attempt):
-        _remove(output)
+        remove(output)
         return
-    for path in output.iterdir():
-        if path != checkpoint_of(attempt):
-            _remove(path)
+    with opened_folder(attempt) as folder, opened_folder("output", folder) as inside:
+        bin_ = Bin(folder)
+        bin_.drop_but(inside, lambda name: name == checkpoint_of(attempt).name)
+        bin_.empty()
 
 
 def drop_checkpoint(attempt: Path) -> None:
     """Before a seal: a checkpoint is no part of a result."""
     if not (attempt / "output").is_symlink():
-        _remove(checkpoint_of(attempt))
+        remove(checkpoint_of(attempt))
 
 
-def drop_lost_checkpoints(iteration: Path) -> None:
-    """Before an iteration's seal: those of its attempts that were lost. What is sealed stays as it is."""
+def drop_lost_work(iteration: Path) -> None:
+    """Before an iteration's seal: what attempts left that were lost. What is sealed stays as it is."""
     for attempt in iteration.glob("seed-*/train/attempt-*"):
         if not is_finished(attempt):
-            drop_checkpoint(attempt)
+            drop_lost(attempt)
 
 
 def _this_and_lost_ones(attempt: Path) -> list[Path]:
@@ -121,31 +130,39 @@ def _is_there(attempt: Path) -> bool:
     return place.is_dir() and not place.is_symlink() and not place.parent.is_symlink()
 
 
-def _goes_on(attempt: Path, here: Machine) -> Kept:
+def _goes_on(attempt: Path, here: Machine) -> Kept | None:
     """From the attempt's checkpoint: what its last start went on from, and what that added."""
     before = read_kept(attempt)
     added_s = 0.0
     if (attempt / KEPT).exists():
-        added_s = max(0.0, _last_change(checkpoint_of(attempt)) - (attempt / KEPT).stat().st_ctime)
+        changed = _last_change(checkpoint_of(attempt))
+        if changed is None:
+            return None
+        added_s = max(0.0, changed - (attempt / KEPT).stat().st_ctime)
     machines = list(dict.fromkeys([*before.machines, here]))
     return Kept(kept_s=round(before.kept_s + added_s, 3), machines=machines)
 
 
-def _last_change(top: Path) -> float:
-    """The newest change below `top`, which itself changes when it is moved."""
-    open_up(top)  # a candidate could have hidden what lies there; that is a change, too
-    newest = 0.0
-    for folder, folders, names in os.walk(top):
-        for name in (*folders, *names):
-            # A start on a node that was given up may go on there.
-            with contextlib.suppress(FileNotFoundError):
-                newest = max(newest, (Path(folder) / name).lstat().st_ctime)
+def _last_change(top: Path) -> float | None:
+    """The newest change below `top`, which itself changes when it is moved; None where that cannot be seen.
+
+    So it is with a folder that is too deep, or of too many files, for what a training has to keep.
+    """
+    newest, entries, waiting = 0.0, 0, [(top, 0)]
+    try:
+        while waiting:
+            folder, depth = waiting.pop()
+            with opened_folder(folder) as handle:  # a candidate could have shut it; that is a change, too
+                for name in names_in(handle):
+                    entries += 1
+                    # A start on a node that was given up may go on there.
+                    with suppress(FileNotFoundError):
+                        found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                        newest = max(newest, found.st_ctime)
+                        if stat.S_ISDIR(found.st_mode):
+                            waiting.append((folder / name, depth + 1))
+                    if entries > _MOST_ENTRIES or depth > _DEEPEST:
+                        return None
+    except OSError:  # another user's, or a path that is too long
+        return None
     return newest
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    open_up(path)
-    shutil.rmtree(path, ignore_errors=True)

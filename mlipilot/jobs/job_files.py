@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
+from mlipilot.audit.discarding import Dropped
 from mlipilot.audit.surroundings import Isolation as Isolation
 from mlipilot.audit.surroundings import Machine
 from mlipilot.paths import ORDER, RESULT
@@ -36,6 +37,11 @@ class JobOrder(BaseModel):
     reads: list[str] = Field(default=[], description="all of the run that a container shows to the job")
     covered: dict[str, str] = Field(
         default={}, description="places of the image, and what of the run a container shows there instead"
+    )
+    keeps: dict[str, NonNegativeInt] | None = Field(
+        default=None,
+        description="files of its output that are kept, and no others, with their most bytes; "
+        "None: all of it, which trusted code writes",
     )
     needs: str | None = Field(
         default=None, description="an attempt that must have ended well before this one"
@@ -67,6 +73,7 @@ class JobResult(BaseModel):
     sealed_by: str | None = Field(
         default=None, description="who found the attempt when its own start had not sealed it"
     )
+    dropped: Dropped | None = None
 
 
 def read_order(attempt: Path) -> JobOrder:

@@ -34,6 +34,7 @@ class JobSettings(BaseModel):
     smoke_wall_limit_s: float = Field(
         default=300, gt=0, description="most of it goes into importing and reading the data"
     )
+    # Limits are of the job's own command. To take over and seal what it left comes on top.
     train_wall_limit_s: float = Field(default=900, gt=0)
     evaluate_wall_limit_s: float = Field(default=900, gt=0)
     checkpoint_interval_s: float = Field(

@@ -22,7 +22,9 @@ from mlipilot.paths import ORDER
 
 Stage = Sequence[Submission]
 """Attempts that run side by side in one job; the next stage of the job begins when all of them are over."""
-_MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends
+_MARGIN_MINUTES = 3  # of Slurm's limit over our own, for the image's digest and the trusted ends: what a
+# candidate left is removed and hashed in it. A job that is ended in that has noted how its command ended, and
+# whoever finds the attempt goes on.
 
 
 def resources_asked(settings: JobSettings, width: int, limits_s: Sequence[float]) -> dict[str, int]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, manifest_text
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
+from mlipilot.jobs.intake import take_over
 from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, read_result
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.paths import RESULT
@@ -63,7 +64,15 @@ def changed_files(order: JobOrder) -> list[str]:
     """Protected or read-only files that are not as the order says they must be."""
     recorded = read_protected(Path(order.protected))
     changed = differences(recorded, hash_protected(Path(order.run)))
-    return changed + [d for d, digest in order.read_only.items() if tree_digest(Path(d)) != digest]
+    return changed + [folder for folder, digest in order.read_only.items() if _digest(folder) != digest]
+
+
+def _digest(folder: str) -> str | None:
+    """None where a job left there what cannot be read: folders that are too deep, say, or shut."""
+    try:
+        return tree_digest(Path(folder))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def is_due(order: JobOrder) -> bool:
@@ -93,10 +102,11 @@ def seal(
     why_not: Callable[[], str | None] = lambda: None,
     sealed_by: str | None = None,
 ) -> None:
-    """Look for changes (unless `changed` says what was found), write the result, then the manifest.
+    """Look for changes (unless `changed` says what was found), take the output over, write what came of it.
 
-    Hashing takes its time, in which the attempt may become another's: `why_not` is asked before anything is
-    written and once more before the manifest is, and what it says against the seal is a NotSealedError.
+    Whatever a candidate left is no fault but its own. Removing and hashing take their time, in which the
+    attempt may become another's: `why_not` is asked before anything is written and once more before the
+    manifest is, and what it says against the seal is a NotSealedError. Raises OSError for a full disk.
     """
     outcome, reason = ending.outcome, ending.reason
     if changed is None:
@@ -104,6 +114,17 @@ def seal(
         if changed:
             outcome, reason = "protected_changed", "the job changed protected files: " + ", ".join(changed)
     kept = read_kept(attempt)
+    _refuse_if(why_not())
+    remove(attempt / "home")  # caches of libraries, no part of the result
+    drop_checkpoint(attempt)
+    dropped = None
+    if order.keeps is None:
+        drop_unsealable(attempt)
+    else:
+        taken = take_over(attempt, order.keeps)
+        dropped = taken.dropped if taken.dropped.entries else None
+        if outcome == "ok" and taken.faults:
+            outcome, reason = "failed", f"the hand-over is refused: {'; '.join(taken.faults)}"
     result = JobResult(
         outcome=outcome,
         exit_status=ending.exit_status,
@@ -118,11 +139,8 @@ def seal(
         host=begun.host,
         job_id=begun.job_id,
         sealed_by=sealed_by,
+        dropped=dropped,
     )
-    _refuse_if(why_not())
-    shutil.rmtree(attempt / "home", ignore_errors=True)  # caches of libraries, no part of the result
-    drop_checkpoint(attempt)
-    drop_unsealable(attempt)
     write_json(attempt / RESULT, result.model_dump())
     manifest = manifest_text(attempt)
     _refuse_if(why_not())

@@ -7,13 +7,13 @@ only its newest start counts: it alone may put its claim in the place of another
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import publish_new, write_atomic
 from mlipilot.audit.identity import ProcessIdentity, this_process
 from mlipilot.audit.manifest import is_finished
@@ -74,9 +74,7 @@ class JobStart:
         if not is_again and not (self.is_later_start_of(theirs) and self.take_over(attempt)):
             return False
         if not may_be_sealed(attempt):
-            for leftover in _LEFTOVERS:
-                shutil.rmtree(attempt / leftover, ignore_errors=True)
-                (attempt / leftover).unlink(missing_ok=True)
+            remove(*(attempt / leftover for leftover in _LEFTOVERS))
             clear_output(attempt)
         return True
 

@@ -83,7 +83,7 @@ def _row(key: JobKey, attempt: Attempt, job: InFlight | None) -> JobRow:
         job=key.text,
         attempt=attempt.number,
         state=ended.outcome,
-        why=one_line(ended.reason or "", 200),
+        why=one_line("; ".join(filter(None, (ended.reason, ended.dropped))), 300),
         job_id=_text(ended.job_id),
         job_name=_text(ended.job_name),
         node=_text(ended.node),

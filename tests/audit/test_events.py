@@ -20,7 +20,8 @@ from mlipilot.paths import JobKey
 from tests.events import event, named
 
 WRITTEN = (Path(__file__).parent / "records_of_format_1.jsonl").read_bytes().splitlines()
-"""Records of real runs, by the code that had no models yet; each of its kinds, and each form of a kind."""
+"""Records of real runs, by the code that had no models yet; each of its kinds, and each form of a kind. Last
+one of each kind that came later, as it was written first."""
 ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 
@@ -82,7 +83,7 @@ LATER_FIELDS = {
     "endpoint_probed": ("usd",),
     "job_finished": (
         *("job_id", "job_name", "node", "free", "bad_node"),
-        *("sealed_by", "isolation", "machine", "exit_status"),
+        *("sealed_by", "dropped", "isolation", "machine", "exit_status"),
     ),
     "paused": ("mends_by_itself",),
     "proposed": ("revision",),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import (
+    allow_owner,
     files_below,
-    open_up,
     read_regular,
     sha256_bytes,
     sha256_file,
@@ -82,37 +82,29 @@ def test_what_anybody_may_have_left_is_read_only_if_it_is_a_file_of_that_size(tm
         assert found == (number, said, str(tmp_path / name))
 
 
-def test_folders_are_opened_up_for_their_owner_and_nothing_else_changes(
+def test_its_owner_is_given_rights_and_nothing_else_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outside, top = tmp_path / "outside", tmp_path / "top"
-    (top / "shut" / "deeper").mkdir(parents=True)
-    (top / "open").mkdir()
-    outside.mkdir()
-    (top / "file").touch()
-    (top / "link").symlink_to(outside)
-    modes = {outside: 0o500, top / "file": 0o400, top / "open": 0o755, top / "shut" / "deeper": 0o100}
-    for path, mode in (modes | {top / "shut": 0o400, top: 0o000}).items():
-        path.chmod(mode)
-    scandir = os.scandir
+    path = tmp_path / "folder"
+    path.mkdir()
+    handle = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    for before, rights, after in ((0, 0o700, 0o700), (0o455, 0o300, 0o755), (0o255, 0o200, 0o255)):
+        path.chmod(before)
+        allow_owner(handle, rights)
+        assert stat.S_IMODE(path.stat().st_mode) == after
 
-    def as_its_owner(path: str) -> object:  # whom modes bind, unlike root
-        if Path(path).stat().st_mode & 0o500 != 0o500:
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scandir(path)
+    asked = []
 
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "scandir", as_its_owner)
-        open_up(top)
-    modes |= {top: 0o700, top / "shut": 0o700, top / "shut" / "deeper": 0o700}
-    assert {path: stat.S_IMODE(path.stat().st_mode) for path in modes} == modes
-
-    def anothers(_path: Path, _mode: int) -> None:
+    def refused(_path: Path, mode: int) -> None:
+        asked.append(mode)
         raise PermissionError
 
-    top.chmod(0o500)
-    monkeypatch.setattr(Path, "chmod", anothers)
-    open_up(top)
+    monkeypatch.setattr(Path, "chmod", refused)
+    allow_owner(handle, 0o200)  # which it has: a change of the mode would be one of the inode's times
+    allow_owner(handle, 0o700)
+    os.close(handle)
+    assert asked == [0o755]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o255
 
 
 def test_links_to_folders_are_listed_not_followed(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mlipilot.audit import manifest
+from mlipilot.audit.discarding import remove
 from mlipilot.audit.manifest import (
     MANIFEST,
     check_manifest,
@@ -19,6 +22,7 @@ from mlipilot.audit.manifest import (
     read_manifest,
     write_manifest,
 )
+from tests.hostile import as_a_user, dig
 
 
 @pytest.fixture
@@ -222,6 +226,53 @@ def test_what_cannot_be_sealed_is_dropped(tmp_path: Path) -> None:
     assert check_manifest(tmp_path) == []
 
 
+@pytest.fixture
+def bottomless(tmp_path: Path) -> Iterator[Path]:
+    """A folder with others in it that no path names; pytest could not remove what a test leaves of them."""
+    for name, depth in (("d" * 9, 600), ("d", 1500)):
+        (tmp_path / name).mkdir()
+        dig(tmp_path / name, depth, name)
+    yield tmp_path
+    remove(tmp_path)
+
+
+def test_folders_that_no_path_names_are_dropped_from_where_they_are_too_deep(bottomless: Path) -> None:
+    deep = bottomless.joinpath(*["e" * 99] * 10)  # whose path is of 1000 bytes
+    too_deep = deep.with_name("e" * 100)
+    for folder in (deep, too_deep, deep / "further"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "x").touch()
+    drop_unsealable(bottomless)
+    assert [path for path in bottomless.rglob("*") if path.is_file()] == [deep / "x"]
+    write_manifest(bottomless)
+    assert check_manifest(bottomless) == []
+
+
+def test_what_is_shut_is_opened_to_be_sealed(tmp_path: Path) -> None:
+    code = """
+import os
+from pathlib import Path
+from mlipilot.audit.manifest import check_manifest, drop_unsealable, write_manifest
+shut = Path("top/shut").absolute()
+shut.mkdir(parents=True)
+(shut / "x").touch()
+os.mkfifo(shut / "pipe")
+shut.chmod(0)
+drop_unsealable(shut.parent)
+write_manifest(shut.parent)
+print(os.listdir(shut), check_manifest(shut.parent))
+"""
+    assert as_a_user(code, tmp_path) == "['x'] []\n"
+
+
 def test_what_goes_by_itself_needs_no_dropping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "walk", lambda *_, **__: iter([(str(tmp_path), [], ["gone"])]))
-    drop_unsealable(tmp_path)
+    def gone_meanwhile(_name: str) -> bool:
+        shutil.rmtree(tmp_path / "a")
+        return False
+
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "_is_sealable", gone_meanwhile)
+        drop_unsealable(tmp_path)
+    drop_unsealable(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []

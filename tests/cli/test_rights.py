@@ -37,6 +37,7 @@ WRITES = {
     "resume": "resume RUN",
     "cancel": "cancel RUN",
     "unlock": "unlock RUN --lineage 1 --yes",
+    "drop": "drop RUN 1 --why x",
     "report": "report RUN",
     "endpoint": "endpoint --gguf RUN/nothing.gguf --run RUN",
 }

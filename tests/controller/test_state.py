@@ -258,3 +258,10 @@ def test_an_end_of_what_nobody_began_is_refused_with_its_line() -> None:
         "line 2 of a ledger (job_finished) speaks of what no line before has begun; "
         "no version up to this one writes such a ledger"
     )
+
+
+def test_a_candidate_that_a_person_drops_keeps_the_reason_and_waits_for_its_verdict() -> None:
+    dropped = ("candidate_dropped", {"iteration": 1, "why": "it hangs"})
+    open_, given_up = state_of(proposed(0), proposed(1), dropped).iterations
+    assert (open_.dropped, given_up.dropped) == (None, "dropped by a person: it hangs")
+    assert not given_up.judged and given_up.proposed

@@ -205,3 +205,15 @@ def test_a_baseline_is_measured_whatever_the_budget() -> None:
     spec = _spec(budget={"iterations": 2, "optimizer_steps": 10, "cpu_seconds": 1.0})
     events = [_proposed(0), *_ended(0, 1, "train")]
     assert _step(events, spec) == steps.SubmitJob(JobKey(0, 1, "evaluate"), 1)
+
+
+def test_a_dropped_candidate_is_judged_when_its_jobs_are_over_whatever_they_lost() -> None:
+    dropped = ("candidate_dropped", {"iteration": 1, "why": "it hangs"})
+    begun = [*_done(0), _proposed(1), *(e for n in (1, 2, 3) for e in _ended(1, 1, "train", "lost", n))]
+    assert isinstance(_step(begun), steps.Pause)
+    assert _step([*begun, dropped]) == steps.Judge(1)
+    assert _step([*begun, _submitted(1, 2, "train"), dropped]) == steps.AwaitJobs()
+    over = ("verdict", {"iteration": 1, "verdict": "invalid", "incumbent": 0, "reason": "r"})
+    assert _step([*begun, dropped, over]) == steps.AskPilot(2)
+    baseline = [_proposed(0), ("candidate_dropped", {"iteration": 0, "why": "it hangs"})]
+    assert _step(baseline) == steps.Judge(0)

@@ -285,3 +285,11 @@ def test_the_last_lesson_comes_before_the_end() -> None:
     events = [*BASELINE, *measured(1, *SEEDS), verdict(1, "reverted")]
     assert _step(events, spec) == steps.DrawLesson(1)
     assert isinstance(_step([*events, lesson(1)], spec), steps.SubmitJob)  # on sealed data
+
+
+def test_a_draft_that_a_person_drops_ends_its_iteration_for_that_reason() -> None:
+    budget = {"iterations": 3, "optimizer_steps": 10, "cpu_seconds": 60}  # used up as well
+    gone = ("candidate_dropped", {"iteration": 1, "why": "it hangs"})
+    for spec in (_spec(jobs={"smoke": True}), _spec(budget=budget, jobs={"smoke": True})):
+        dropped = steps.DropDraft(1, "dropped by a person: it hangs")
+        assert _step([*BASELINE, drafted(1), gone], spec) == dropped

@@ -331,3 +331,13 @@ def test_without_a_better_one_the_baseline_alone_is_compared(bench: Bench) -> No
     assert told(sealed_summary(state_of(*nothing), bench.measured))["0"][ENERGY]["sealed"] == 1.0
     unmeasured = told(sealed_summary(state_of(*_sealed(bench, 0, {1: 1.0})), bench.measured))
     assert unmeasured["0"][ENERGY] == {"sealed": 1.0, "test": None}
+
+
+def test_a_candidate_that_a_person_dropped_is_invalid_for_that_reason(bench: Bench) -> None:
+    _better(bench, 1)
+    gone = ("candidate_dropped", {"iteration": 1, "why": "it hangs"})
+    begun = [*measured(0, *SEEDS), verdict(0), proposed(1)]
+    for jobs in (measured(1, *SEEDS), ended(1, 1, "train", "failed"), ()):
+        found = bench.judge(1, *begun, *jobs, gone)
+        assert {key: found[key] for key in INVALID} == INVALID
+        assert (found["reason"], found["incumbent"]) == ("dropped by a person: it hangs", 0)

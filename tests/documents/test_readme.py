@@ -29,6 +29,8 @@ def test_every_verb_of_a_campaign(user: User, installed: Path) -> None:
         assert "report.html" in shell.type(commands.take("mlipilot resume runs/cu_emt"))
         assert "nothing to cancel" in shell.type(commands.take("mlipilot cancel runs/cu_emt"))
         assert "nobody holds" in shell.type(commands.take("mlipilot unlock runs/cu_emt"))
+        dropped = commands.take("mlipilot drop runs/cu_emt 2")
+        assert "no candidate under way" in shell.type(dropped, status=2)
         again = shell.type(commands.take("mlipilot reproduce runs/cu_emt --incumbent"))
         assert "the weights of 1 of 1 seeds are the same bytes" in again
         assert "lock: flock keeps two processes apart" in shell.type(commands.take("mlipilot doctor"))

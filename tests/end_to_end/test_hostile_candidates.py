@@ -11,7 +11,8 @@ import pytest
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.controller.state import replay
 from mlipilot.controller.verification import verify_run
-from mlipilot.paths import RunPaths
+from mlipilot.jobs.job_files import read_result
+from mlipilot.paths import JobKey, RunPaths
 from tests.end_to_end.conftest import REPOSITORY, mlipilot, with_data, write_campaign
 from tests.end_to_end.villain import PILOT, Candidate, villain
 
@@ -32,6 +33,27 @@ def poisoned(out, cls, args, model):
 h.write_handover = poisoned
 runpy.run_path("original.py", run_name="__main__")
 """
+_THEN = """
+import atexit, os, runpy, sys
+out = sys.argv[sys.argv.index("--output") + 1]
+def leave():
+    os.chdir(out)
+    {}
+atexit.register(leave)
+runpy.run_path("original.py", run_name="__main__")
+"""
+_LITTER = _THEN.format("""
+    open(b"\\xff\\n\\xe2\\x80\\xa8", "w"); os.mkfifo("model/pipe")
+    os.symlink("/etc", "etc"); os.symlink("no", "../no")
+    for n in range(4): os.truncate(os.open(f"sparse{n}", os.O_CREAT | os.O_WRONLY), 4 * 2**30)
+    for n in range(3000): open(f"many{n}", "w")
+    os.mkdir("shut"); open("shut/x", "w"); os.chmod("shut", 0); os.chmod("model", 0)
+    os.truncate("../stdout.log", 2 * 2**30)
+    for _ in range(1500): os.mkdir("deep"); os.chdir("deep")
+""")
+_ELSEWHERE = _THEN.format("""
+    os.rename("model", "real"); os.symlink("real", "model")
+""")
 RECIPE = REPOSITORY / "mlipilot" / "recipes" / "mace"
 # What train.py becomes, and what the verdict's reason must say.
 CANDIDATES: list[tuple[str, str, str]] = [
@@ -62,6 +84,39 @@ def test_each_is_invalid_with_its_reason_and_the_incumbent_stands(tiny_data: Pat
         assert re.search(reason, iteration.verdict.reason), f"{name}: {iteration.verdict.reason}"
         assert "\x1b" not in iteration.verdict.reason
     assert "<script>" not in run.report_html.read_text()
+    assert verify_run(run).problems == []
+
+
+def test_what_candidates_leave_besides_is_dropped_and_harms_the_run_in_no_way(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    with_data(tiny_data, tmp_path)
+    campaign = write_campaign(
+        tmp_path,
+        pilot=PILOT,
+        seeds=[1],
+        budget={"iterations": 2, "optimizer_steps": 3},
+        jobs={"smoke": False, "train_wall_limit_s": 300, "evaluate_wall_limit_s": 300},
+    )
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    original = {"original.py": (RECIPE / "train.py").read_text()}
+    proposed = [Candidate(n, original | {"train.py": t}) for n, t in (("a", _LITTER), ("b", _ELSEWHERE))]
+    with villain(proposed) as url:
+        mlipilot("run", campaign, cwd=tmp_path, OPENAI_BASE_URL=url)
+    state = replay(read_ledger(run.lineage(0).ledger))
+    litter, elsewhere = (iteration.verdict for iteration in state.iterations[1:])
+    assert litter is not None and litter.verdict in ("accepted", "reverted"), litter
+    assert elsewhere is not None and elsewhere.verdict == "invalid"
+    assert elsewhere.reason == "training with seed 1: the hand-over is refused: model/ is no folder"
+    attempt = run.lineage(0).attempt(JobKey(1, 1, "train"), 1)
+    dropped = read_result(attempt).dropped
+    assert dropped is not None and dropped.entries > 4500 and dropped.bytes == 16 * 2**30
+    assert sorted(path.name for path in (attempt / "output").rglob("*")) == [
+        *("config.json", "model", "weights.safetensors")
+    ]
+    assert (attempt / "stdout.log").stat().st_size < 6 * 2**20
+    shown = mlipilot("show", run.root, "1", cwd=tmp_path, COLUMNS="400").stdout
+    assert "entries of 17179869184 bytes were dropped" in shown
     assert verify_run(run).problems == []
 
 

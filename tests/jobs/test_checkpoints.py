@@ -15,7 +15,7 @@ from mlipilot.jobs import checkpoints
 from mlipilot.jobs.checkpoints import (
     checkpoint_of,
     clear_output,
-    drop_lost_checkpoints,
+    drop_lost_work,
     read_kept,
     rest_s,
     take_up,
@@ -223,7 +223,7 @@ def test_a_link_in_its_place_is_no_checkpoint(train: Path, tmp_path: Path, place
     attempt = _attempt(train)
     (attempt / place).parent.mkdir(exist_ok=True)
     (attempt / place).symlink_to(outside if place == "output" else outside / "checkpoint")
-    drop_lost_checkpoints(tmp_path)
+    drop_lost_work(tmp_path)
     clear_output(attempt)
     assert take_up(attempt) == 0 and not checkpoint_of(attempt).exists()
     assert (outside / "checkpoint" / "precious").exists()
@@ -246,5 +246,5 @@ def test_an_iteration_is_sealed_without_those_of_lost_attempts(train: Path, tmp_
         (attempt / "output").mkdir()
         _keep(attempt, 0)
     write_manifest(sealed)
-    drop_lost_checkpoints(tmp_path)
+    drop_lost_work(tmp_path)
     assert not checkpoint_of(lost).exists() and check_manifest(sealed) == []

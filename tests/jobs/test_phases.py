@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,23 +14,12 @@ from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.jobs.disk_space import NO_ROOM
 from mlipilot.jobs.job_files import JobOrder, JobResult, read_order, read_result
 from mlipilot.jobs.measured import of_host
-from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN, main
+from mlipilot.jobs.phases import NOT_TO_SEAL, NOTHING_TO_RUN
 from mlipilot.jobs.spool import Spool
+from tests.hostile import dig
+from tests.jobs.phasing import phase as _phase
 
 MakeOrder = Callable[..., JobOrder]
-
-
-def _phase(verb: str, attempt: Path, **options: object) -> int:
-    start = {"job_id": "42", "restart": 0, "node": "n1"}
-    if verb == "end":
-        ended = {"exit_status": 0, "cancelled": False, "wall_s": 1.0, "cpu_s": 1.0}
-        flags = ["--ended", json.dumps(start | ended | options)]
-    else:
-        words = start | ({"image": "/m.sif"} if verb == "begin" else {}) | options
-        flags = [str(part) for name in words for part in (f"--{name.replace('_', '-')}", words[name])]
-    with pytest.MonkeyPatch.context() as patched:  # test_job_sh.py has them as processes of their own
-        patched.setattr(sys, "argv", ["phases", verb, str(attempt), *flags])
-        return main()
 
 
 @pytest.fixture
@@ -342,3 +330,18 @@ def test_an_end_that_is_not_of_the_start_that_ran_last_seals_nothing(attempt: Pa
     assert _begins(attempt, restart=1) == 0
     assert _phase("end", attempt) == NOT_TO_SEAL
     assert _phase("end", attempt, restart=1) == 0
+
+
+def test_what_a_candidate_left_is_taken_over_by_the_end_and_is_its_own_fault_alone(attempt: Path) -> None:
+    _change(attempt, keeps={"model/config.json": 9})
+    assert _begins(attempt) == 0
+    (attempt / "output" / "model").mkdir()
+    (attempt / "output" / "model" / "config.json").symlink_to("/etc/passwd")
+    dig(attempt / "output", 1500)
+    files = {path.name for path in attempt.iterdir()}
+    assert _phase("end", attempt) == 0 and check_manifest(attempt) == []
+    result = read_result(attempt)
+    assert result.reason == "the hand-over is refused: model/config.json is no regular file"
+    assert result.outcome == "failed" and result.dropped is not None
+    assert result.dropped.entries == 1502
+    assert files <= {path.name for path in attempt.iterdir()}, "what a start writes is no candidate's"

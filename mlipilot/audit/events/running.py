@@ -108,6 +108,8 @@ class JobFinished(_OfJob):
     wall_s: Cost
     sealed_by: str | None = None
     """Who found the attempt when its own start had not sealed it."""
+    dropped: str | None = None
+    """What of its output was not expected and is not kept, in words."""
     isolation: Isolation | None = None
     machine: Machine | None = None
     manifest_sha256: Sha256 | None
@@ -117,6 +119,14 @@ class JobFinished(_OfJob):
     def counted_cpu_s(self) -> float:
         """The CPU time that it is counted with: where it is unknown, as if one core had been busy."""
         return self.wall_s if self.cpu_s is None else self.cpu_s
+
+
+class CandidateDropped(Model):
+    """A person has given up the candidate under way, which ends its iteration."""
+
+    kind: ClassVar[str] = "candidate_dropped"
+    iteration: Number
+    why: str
 
 
 class GradedEffect(ExpectedEffect):
@@ -203,6 +213,7 @@ Event = (
     | Resumed
     | JobSubmitted
     | JobFinished
+    | CandidateDropped
     | Verdict
     | SealedCheck
     | Paused
