@@ -47,7 +47,7 @@ _PARTS = ("body", "orelse", "finalbody", "handlers", "cases")
 _SKIPPED = {
     ast.FunctionDef: ("decorator_list", "returns"),
     ast.AsyncFunctionDef: ("decorator_list", "returns"),
-    ast.ClassDef: ("decorator_list", "bases", "keywords"),
+    ast.ClassDef: ("decorator_list", "bases"),
     ast.AnnAssign: ("annotation",),
     ast.arguments: ("posonlyargs", "args", "vararg", "kwonlyargs", "kwarg"),
 }
@@ -183,6 +183,8 @@ def _alternatives(node: ast.AST, *, in_function: bool) -> Iterator[ast.AST]:
                 yield _with(node, keys=_without(node.keys, i), values=_without(node.values, i))
         case ast.Call():
             yield from _other_calls(node)
+        case ast.ClassDef():
+            yield from (_with(node, keywords=_without(node.keywords, i)) for i in range(len(node.keywords)))
         case ast.If() | ast.IfExp():
             yield from (_with(node, test=ast.Constant(value)) for value in (True, False))
         case ast.While():

@@ -115,16 +115,13 @@ def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verificati
             if head is not None and (_NUMBER.fullmatch(job_id) or _OF_HYPERQUEUE.fullmatch(job_id)):
                 yield Anchor(lineage, job_id, name, head, record, clusters[head.seq])
             else:
+                whose = "HyperQueue's" if job_id.startswith("hq-") else "Slurm's"
                 found.problems.append(
-                    f"{lineage.ledger}:{record.seq + 1}: the name of {_whose(job_id)} job "
+                    f"{lineage.ledger}:{record.seq + 1}: the name of {whose} job "
                     f"{one_line(job_id, 20)}, {one_line(name, 120)}, holds the hash of no record "
                     "before its end"
                 )
         earlier[record.hash[:16]] = record
-
-
-def _whose(job_id: str) -> str:
-    return "HyperQueue's" if job_id.startswith("hq-") else "Slurm's"
 
 
 def _without_witness(anchors: Sequence[Anchor]) -> Iterator[str]:

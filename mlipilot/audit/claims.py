@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from mlipilot.audit.files import publish_new
 from mlipilot.audit.identity import Fate, ProcessIdentity
@@ -20,10 +20,8 @@ LOCK = "lock"
 _NAME = re.compile(r"([0-9]{6,})\.json")
 
 
-class Job(BaseModel):
+class Job(BaseModel, extra="forbid", frozen=True):
     """A Slurm job that runs a controller."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern="^[0-9]+(_[0-9]+)?$", description="ARRAY_TASK for a task of an array")
     restarts: int = Field(default=0, ge=0, description="how often Slurm had started it again")
@@ -34,10 +32,8 @@ class Job(BaseModel):
         return (self.id, self.cluster) == (other.id, other.cluster) and self.restarts > other.restarts
 
 
-class Claim(BaseModel):
+class Claim(BaseModel, extra="forbid", frozen=True):
     """One controller's claim on a lineage."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epoch: int
     since: AwareDatetime

@@ -114,6 +114,14 @@ def append_line(path: Path, line: str) -> None:
         os.close(descriptor)
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cut off what a kill or a full disk in the middle of an append left; only for who may append."""
+    data = path.read_bytes() if path.exists() else b""
+    if torn := data.rpartition(b"\n")[2]:
+        with path.open("rb+") as stream:
+            stream.truncate(len(data) - len(torn))
+
+
 def read_regular(path: Path, most_bytes: int) -> bytes:
     """A file that anybody may have left: no link is followed, no pipe waited for.
 

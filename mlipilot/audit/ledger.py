@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import rfc8785
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel
 
 from mlipilot.audit.events import Event, body_of, read_event
 from mlipilot.audit.events.running import LedgerRepaired
-from mlipilot.audit.files import append_line, sha256_bytes
+from mlipilot.audit.files import append_line, cut_torn_line, sha256_bytes
 from mlipilot.errors import CheckFailedError
 
 GENESIS = "0" * 64
@@ -48,10 +48,8 @@ def _with_zone(time: str) -> str:
     return time
 
 
-class _Fields(BaseModel):
+class _Fields(BaseModel, extra="forbid", strict=True):
     """A line as it is written."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     seq: int
     prev: str
@@ -134,18 +132,13 @@ class Ledger:
         self.records, torn = read_open_ledger(path)
         if torn:
             self.fence()
-            self._cut(torn)
+            cut_torn_line(path)
+            self.append(LedgerRepaired(bytes_cut=len(torn), sha256=sha256_bytes(torn)))
 
     @property
     def head(self) -> str:
         """The hash of the last record; it stands for the whole chain up to here."""
         return self.records[-1].hash if self.records else GENESIS
-
-    def _cut(self, torn: bytes) -> None:
-        """A kill or a full disk in mid-write leaves a torn last line: cut it off, and say so in the chain."""
-        with self.path.open("rb+") as stream:
-            stream.truncate(self.path.stat().st_size - len(torn))
-        self.append(LedgerRepaired(bytes_cut=len(torn), sha256=sha256_bytes(torn)))
 
     def append(self, event: Event) -> Record:
         """Write one record durably and return it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlipilot.audit.events.model import Sha256
 from mlipilot.audit.events.proposing import Lesson, Proposed
@@ -12,10 +12,8 @@ from mlipilot.audit.events.running import CampaignStarted, Verdict
 from mlipilot.audit.ledger import Record
 
 
-class Finding(BaseModel):
+class Finding(BaseModel, extra="forbid", frozen=True, strict=True):
     """One lesson with its provenance: a line of `findings.jsonl`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     lineage: int = Field(ge=0)
     iteration: int = Field(ge=0)

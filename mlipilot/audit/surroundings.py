@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
-class Machine(BaseModel):
+class Machine(BaseModel, extra="forbid", frozen=True, strict=True):
     """The kind of machine, not which one of it: weights are the same bytes only on the same processor."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     processor: str
     gpu: str | None = Field(
@@ -21,10 +19,8 @@ class Machine(BaseModel):
         return f"{self.processor} with {self.gpu}" if self.gpu else self.processor
 
 
-class Isolation(BaseModel):
+class Isolation(BaseModel, extra="forbid", frozen=True, strict=True):
     """What kept the job's code apart from the rest, as it was in force; older results have fewer fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     backend: Literal["local", "slurm"] = "local"
     filesystem: Literal["host", "container"] = "host"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from functools import cache
 
-from mlipilot.audit.ledger import LedgerError, read_ledger
 from mlipilot.audit.lock import AskSlurm, holder
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.cli.console import ConsoleObserver, stdout
 from mlipilot.cli.types import RunDirectory, existing_run
 from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
-from mlipilot.controller.state import replay
+from mlipilot.controller.serving import phase_of
 from mlipilot.errors import PausedError
 from mlipilot.jobs.ending import Ending, open_requests
 from mlipilot.jobs.endpoint_job import names_of_jobs
@@ -26,7 +25,7 @@ _TOLD_EVERY_S = 5.0
 def cancel(run: RunDirectory) -> None:
     """Ask a run's controller to stop, or end the jobs that an interrupted one left."""
     paths = existing_run(run)
-    lineages = [lineage for lineage in paths.lineages() if not _is_over(lineage)]
+    lineages = [lineage for lineage in paths.lineages() if phase_of(lineage) != "finished"]
     if not lineages:
         stdout.print(f"nothing to cancel: {paths.root} is over", soft_wrap=True)
         return
@@ -76,10 +75,3 @@ def _cancel_idle(paths: RunPaths, lineage: LineagePaths, observer: ConsoleObserv
     except CancelledError as cancelled:  # that is what was asked for
         return [cancelled.goes_on] if cancelled.goes_on else []
     return []
-
-
-def _is_over(lineage: LineagePaths) -> bool:
-    try:
-        return replay(read_ledger(lineage.ledger)).finished is not None
-    except LedgerError:  # its jobs can be ended all the same
-        return False

@@ -44,7 +44,8 @@ class HandBack:
         if not self._after_s or time.monotonic() - self._since < self._after_s:
             return
         awaited = list(jobs())
-        rows = self._rows()
+        queue = self._spool.queue()
+        rows: Mapping[str, QueueRow] = queue.rows if queue.ok else {}
         if not awaited or not all(_goes_on_alone(job, rows) for job in awaited):
             return
         if successor_of(self._spool.root, self._lineage, self._job) is None or self._leaves_work(rows):
@@ -61,10 +62,6 @@ class HandBack:
             f"nothing but job{'s' if len(numbers) > 1 else ''} {listed} has been waited for in "
             f"{self._after_s / 60:.0f} min: the core is handed back"
         )
-
-    def _rows(self) -> Mapping[str, QueueRow]:
-        queue = self._spool.queue()
-        return queue.rows if queue.ok else {}
 
     def _leaves_work(self, rows: Mapping[str, QueueRow]) -> bool:
         """Whether the submitter beside this controller has something to do for it, or for the run's model."""

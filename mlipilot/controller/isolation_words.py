@@ -15,12 +15,8 @@ LOCAL = "jobs run as local processes: files and network of this machine are open
 def open_doors(isolation: Isolation) -> Iterator[str]:
     """What the isolation of a job leaves open."""
     if isolation.filesystem != "container":
-        on_slurm = isolation.backend == "slurm"
-        yield (
-            "jobs run without a container: files and network of their nodes are open to them"
-            if on_slurm
-            else LOCAL
-        )
+        on_nodes = "jobs run without a container: files and network of their nodes are open to them"
+        yield on_nodes if isolation.backend == "slurm" else LOCAL
         return
     if isolation.network == "host":
         yield "the host's network is open to the code of jobs (jobs.require_no_network: true refuses that)"

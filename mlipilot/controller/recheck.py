@@ -97,10 +97,9 @@ class _Files:
                 told = [one_line(json.dumps(each, ensure_ascii=False), 100) for each in (said, again)]
                 found.append(f".{name}: it says {told[0]}, computed again from the files it is {told[1]}")
         if isinstance(record.event, Verdict):
-            number = record.event.iteration
+            path = self.lineage.verdict(number := record.event.iteration)
             again = compute_verdict(before, before.iterations[number], self.measured)
-            if not _same(_verdict_file(self._verdict_json(number)), to_jsonable_python(again)):
-                path = self._verdict_json(number)
+            if not _same(_verdict_file(path), to_jsonable_python(again)):
                 found.append(f": {path} is not what metrics and scorecard give when computed again")
         return found
 
@@ -130,7 +129,7 @@ class _Files:
                 outcome = event.outcome if event.outcome in NO_RESULT else NO_RESULT[0]
                 return NOTHING_SPENT | {"outcome": outcome}
             case Verdict():
-                path = self._verdict_json(event.iteration)
+                path = self.lineage.verdict(event.iteration)
                 written = {name: value for name, value in _verdict_file(path).items() if name in said}
                 digest = {"verdict_sha256": sha256_file(path)}
                 return written | digest | {"iteration": current}
@@ -178,9 +177,6 @@ class _Files:
             "job": event.job if has_model == (event.job in ("evaluate", "sealed")) else None,
             "revision": _drafts(before) if event.job == "smoke" else 0,
         }
-
-    def _verdict_json(self, number: int) -> Path:
-        return self.lineage.verdict(number)
 
     def _exchange(self, earlier: int) -> Mapping[str, Any]:
         line = self.transcript[earlier]

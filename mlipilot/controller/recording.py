@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 
 from mlipilot.audit.events import proposing, running
 from mlipilot.audit.files import sha256_bytes
@@ -35,10 +35,8 @@ TurnKey = tuple[Role, int, int]
 _BUDGET = re.compile(r"the budget of .* is used up")
 
 
-class _Line(BaseModel):
+class _Line(BaseModel, extra="forbid"):
     """A line of a transcript."""
-
-    model_config = ConfigDict(extra="forbid")
 
     iteration: int
     role: Role
@@ -70,17 +68,14 @@ class _Line(BaseModel):
         return Exchange(**{name: getattr(self, name) for name in Exchange.__dataclass_fields__})
 
 
+@dataclass(frozen=True)
 class Recording:
     """The turns of a recorded lineage."""
 
-    def __init__(
-        self,
-        pilot: PilotSettings,
-        turns: dict[TurnKey, RecordedTurn],
-        heard: dict[TurnKey, Heard],
-        ending: str,
-    ) -> None:
-        self._pilot, self._turns, self._heard, self._ending = pilot, turns, heard, ending
+    _pilot: PilotSettings
+    _turns: dict[TurnKey, RecordedTurn]
+    _heard: dict[TurnKey, Heard]
+    _ending: str
 
     def heard(self, role: Role, iteration: int, revision: int) -> Heard | None:
         """What the role was told of other lineages in a turn, or None where there were none."""

@@ -10,10 +10,11 @@ from mlipilot.controller.observer import Observer
 from mlipilot.controller.state import replay
 from mlipilot.jobs.endpoint_job import EndpointJob, is_wanted
 from mlipilot.jobs.slurm_backend import SlurmBackend
-from mlipilot.paths import RunPaths
+from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.addresses import asks_the_run
 
-_OVER = ("finished", "cancelled", "paused")
+_NEEDS_NO_MODEL = ("finished", "cancelled", "paused")
+"""Phases of a lineage that asks for nothing more unless a person has it go on."""
 
 
 def endpoint_job(run: RunPaths, number: int, observer: Observer) -> EndpointJob | None:
@@ -30,7 +31,7 @@ def end_if_last(job: EndpointJob | None, run: RunPaths, number: int) -> None:
         return
     spec = load_locked(run.spec)
     others = {*_submitted_together(number), *(lineage.number for lineage in run.lineages())} - {number}
-    if not any(_asks_a_job(spec, other) and not _is_over(run, other) for other in others):
+    if not any(_asks_a_job(spec, n) and phase_of(run.lineage(n)) not in _NEEDS_NO_MODEL for n in others):
         job.end()
 
 
@@ -44,10 +45,9 @@ def _asks_a_job(spec: CampaignSpec, number: int) -> bool:
     return spec.jobs.backend == "slurm" and is_wanted() and asks_the_run(spec.for_lineage(number).pilot)
 
 
-def _is_over(run: RunPaths, number: int) -> bool:
-    """Whether a lineage asks for nothing more unless a person has it go on."""
-    ledger = run.lineage(number).ledger
+def phase_of(lineage: LineagePaths) -> str:
+    """How far a lineage is, as `State.phase` has it; empty where its ledger cannot be read, or is written."""
     try:
-        return ledger.exists() and replay(read_ledger(ledger)).phase in _OVER
+        return replay(read_ledger(lineage.ledger)).phase
     except LedgerError:
-        return False  # it is being written
+        return ""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlipilot.audit.events import proposing
-from mlipilot.audit.files import append_line, sha256_bytes
+from mlipilot.audit.files import append_line, cut_torn_line, sha256_bytes
 from mlipilot.audit.ledger import Ledger, of_kind
 from mlipilot.endpoint.exchange import Exchange
 from mlipilot.paths import LineagePaths
@@ -55,10 +55,6 @@ class Transcript:
         """Acknowledge exchanges that a kill left between transcript and ledger: their tokens were spent."""
         if not self.path.exists():
             return
-        data = self.path.read_bytes()
-        *lines, torn = data.split(b"\n")
-        if torn:
-            with self.path.open("rb+") as stream:
-                stream.truncate(len(data) - len(torn))
-        for line in lines[self._acknowledged() :]:
+        cut_torn_line(self.path)
+        for line in self.path.read_bytes().split(b"\n")[self._acknowledged() : -1]:
             self._acknowledge(json.loads(line), line.decode())

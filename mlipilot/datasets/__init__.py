@@ -20,7 +20,6 @@ class Dataset:
     `build(options, out_dir, progress)` seals `out_dir` or raises and leaves nothing behind.
     """
 
-    name: str
     description: str
     options: type[BaseModel]
     build: Callable[[BaseModel, Path, Progress | None], None]
@@ -46,19 +45,16 @@ def _build_qm7_b3lyp(options: BaseModel, out_dir: Path, progress: Progress | Non
 
 DATASETS: dict[str, Dataset] = {
     "cu_emt": Dataset(
-        name="cu_emt",
         description="fcc copper, 31–32 atoms (108 in part of test), labelled by ASE's EMT potential",
         options=CuEmtOptions,
         build=_build_cu_emt,
     ),
     "qm7_b3lyp": Dataset(
-        name="qm7_b3lyp",
         description="molecules of H, C, N, O and S, labelled by B3LYP/6-31G(d); some are never trained on",
         options=Qm7B3lypOptions,
         build=_build_qm7_b3lyp,
     ),
     "imported": Dataset(
-        name="imported",
         description="labelled structures of the user's own, by `mlipilot data import`",
         options=ImportedOptions,
         build=_build_imported,

@@ -41,9 +41,8 @@ class Mount:
     @property
     def locks_on_one_node(self) -> bool:
         """Whether a lock is known not to reach other nodes."""
-        return self.kind in _LOCKS_ON_ONE_NODE or bool(
-            self.options & _LOCKS_BY_OPTION.get(self.kind, frozenset())
-        )
+        by_option = self.options & _LOCKS_BY_OPTION.get(self.kind, frozenset())
+        return self.kind in _LOCKS_ON_ONE_NODE or bool(by_option)
 
     @property
     def is_of_one_node(self) -> bool:

@@ -60,8 +60,7 @@ def check_gpu_in_image(image: Path, directory: Path) -> Check:
 def _judge(answer: Answer, which: str) -> Check:
     try:
         said: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
-        version, built, names = said["version"], said["built"], said["names"]
-        usable = said["usable"]
+        version, built, usable, names = (said[key] for key in ("version", "built", "usable", "names"))
     except (ValueError, IndexError, KeyError, TypeError):
         mend = "`nvidia-smi` and torch must agree: a driver too old, a busy or a faulty GPU (ask the site)"
         return failed("gpu", f"{which} did not compute on a GPU: {answer.words}", mend)

@@ -234,11 +234,8 @@ def _canonical(value: Any) -> Any:
 
 def error_text(content: Any) -> str:
     """What the endpoint says went wrong, wherever it says so."""
-    error = (
-        content.get("error", content.get("detail", content.get("message")))
-        if isinstance(content, dict)
-        else None
-    )
+    said = content if isinstance(content, dict) else {}
+    error = said.get("error", said.get("detail", said.get("message")))
     message = error.get("message") if isinstance(error, dict) else error
     return f": {one_line(str(message), 400)}" if message else ""
 

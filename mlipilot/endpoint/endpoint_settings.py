@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from mlipilot.confidential import holds_key, looks_like_key
 
@@ -26,10 +26,8 @@ OF_AN_ADDRESS = ADDRESS_KEYS | {
 """What is true of one server only: a role with another address has none of it from the researcher."""
 
 
-class EndpointSettings(BaseModel):
+class EndpointSettings(BaseModel, extra="forbid", frozen=True):
     """One model at one address. The API key itself is never part of it: it is read when needed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: str | None = None
     """Where `/chat/completions` lies, such as `http://node7:8000/v1`. Not given, the address is what

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation import metrics
-from mlipilot.evaluation.declaration import ALL, Group, Metric, System
+from mlipilot.evaluation.declaration import ALL, Group, Metric, Section, System
 from mlipilot.evaluation.panels import Figure, Panel
 
 __all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metrics_of", "panels_of"]
@@ -22,7 +22,7 @@ BENCH_SECTIONS = ("system", "crystal", "frames", "molecules")
 
 def _declared() -> tuple[Group, ...]:
     found: dict[int, Group] = {}
-    taken = {(f"the section {name!r}", "the bench") for name in BENCH_SECTIONS}
+    taken = {f"the section {name!r}": "the bench" for name in BENCH_SECTIONS}
     for module in pkgutil.iter_modules(metrics.__path__):
         file = f"{metrics.__name__}.{module.name}"
         try:
@@ -36,22 +36,21 @@ def _declared() -> tuple[Group, ...]:
     return tuple(sorted(found.values(), key=lambda group: group.place))
 
 
-def _check(group: Group, file: str, taken: set[tuple[str, str]]) -> None:
+def _check(group: Group, file: str, taken: dict[str, str]) -> None:
     """Raises InputError naming what two declarations both claim, or what no scorecard could read."""
     claims = [f"the metric {metric.name!r}" for metric in group.metrics]
     claims += [f"the section {section.name!r}" for section in group.sections]
     claims += [f"the reference value {key!r}" for key in group.reference]
     claims += [f"the place {group.place}", f"the group {group.name!r}"]
-    owners = dict(taken)
     for claim in claims:
-        if claim in owners:
-            raise InputError(f"{claim} is declared by {owners[claim]}, too", file=file, mend="rename one")
-    taken |= {(claim, file) for claim in claims}
-    named = [(one.name, one.systems) for one in group.metrics]
-    for name, systems in named + [(one.name, one.systems) for one in group.sections]:
-        if strangers := set(systems) - set(ALL):
+        if claim in taken:
+            raise InputError(f"{claim} is declared by {taken[claim]}, too", file=file, mend="rename one")
+    taken |= dict.fromkeys(claims, file)
+    named: list[Metric | Section] = [*group.metrics, *group.sections]
+    for one in named:
+        if strangers := set(one.systems) - set(ALL):
             raise InputError(
-                f"{name}: there is no system {sorted(strangers)[0]!r}",
+                f"{one.name}: there is no system {sorted(strangers)[0]!r}",
                 file=file,
                 mend=f"the systems are {', '.join(ALL)}",
             )

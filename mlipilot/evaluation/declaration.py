@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.bench import Bench
@@ -30,10 +30,8 @@ FRAMES: tuple[System, ...] = ("structures", "molecules")
 MOLECULES: tuple[System, ...] = ("molecules",)
 
 
-class Settings(BaseModel):
+class Settings(BaseModel, extra="forbid", frozen=True):
     """A section of a scorecard's settings: strict, every key with a default, that of the smoke profile."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DynamicsLimits(Settings):

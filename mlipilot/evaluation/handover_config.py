@@ -9,12 +9,11 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from mlipilot.errors import MlipilotError
 from mlipilot.nearness import did_you_mean
 
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _IRREP = re.compile(r"(\d{1,3})x(\d)([eo])")
 _MAX_WORK = 1.0e6
 """Channels × (max_ell + 1)² × r_max³: about 0.3 GiB for one edge tensor of 108 atoms of a dense metal."""
@@ -67,10 +66,8 @@ Width = Annotated[int, Field(ge=1, le=512)]
 Energy = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
-class ModelArguments(BaseModel):
+class ModelArguments(BaseModel, extra="forbid", strict=True, frozen=True, allow_inf_nan=False):
     """Constructor arguments of `mace.modules.MACE` and `ScaleShiftMACE` as JSON."""
-
-    model_config = _STRICT
 
     r_max: float = Field(ge=1.0, le=10.0)
     num_bessel: int = Field(ge=1, le=64)
@@ -119,10 +116,8 @@ class ModelArguments(BaseModel):
         return self
 
 
-class HandoverConfig(BaseModel):
+class HandoverConfig(BaseModel, extra="forbid", strict=True, frozen=True, allow_inf_nan=False):
     """The whole of `model/config.json`."""
-
-    model_config = _STRICT
 
     format: Literal["mlipilot-handover/1"]
     model_class: Literal["MACE", "ScaleShiftMACE"]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from mlipilot.untrusted import one_line
 
@@ -45,10 +45,8 @@ def reason_line(text: str) -> str:
 Line = Annotated[str, AfterValidator(reason_line)]
 
 
-class Entry(BaseModel):
+class Entry(BaseModel, allow_inf_nan=False):
     """One metric: a number, or a failure with its reason."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     value: float | None
     unit: Line = ""
@@ -63,10 +61,8 @@ class Entry(BaseModel):
         return self
 
 
-class ModelFacts(BaseModel):
+class ModelFacts(BaseModel, extra="allow"):
     """What the evaluator says of the model."""
-
-    model_config = ConfigDict(extra="allow")
 
     model_class: Line | None = None
     dtype: Line | None = None

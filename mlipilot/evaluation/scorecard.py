@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
@@ -20,7 +20,6 @@ from mlipilot.evaluation.results import MetricsFile
 from mlipilot.nearness import did_you_mean
 from mlipilot.yaml_io import load_yaml_model
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
 Profile = Literal["smoke", "full"]
 
 
@@ -30,10 +29,12 @@ def _known_metric(name: str) -> str:
     return name
 
 
-class Gate(BaseModel):
-    """A hard bound on one metric: at most `max`, or at least `min` (exactly one is given)."""
+class _Strict(BaseModel, extra="forbid", frozen=True):
+    """It has the keys that are named here and no other, and stays as it was read."""
 
-    model_config = _STRICT
+
+class Gate(_Strict):
+    """A hard bound on one metric: at most `max`, or at least `min` (exactly one is given)."""
 
     metric: str
     max: float | None = Field(default=None, gt=0)
@@ -63,10 +64,8 @@ class Gate(BaseModel):
         return failed if value <= 0 else min(max(0.0, math.log(self.min / value)), failed)
 
 
-class ObjectiveTerm(BaseModel):
+class ObjectiveTerm(_Strict):
     """One factor of the objective: (value / scale) ** weight."""
-
-    model_config = _STRICT
 
     metric: str
     weight: float = Field(gt=0)
@@ -75,10 +74,8 @@ class ObjectiveTerm(BaseModel):
     _metric = field_validator("metric")(_known_metric)
 
 
-class Objective(BaseModel):
+class Objective(_Strict):
     """Weighted geometric mean of metrics over their scales, to be minimised; without a unit."""
-
-    model_config = _STRICT
 
     terms: list[ObjectiveTerm] = Field(min_length=1)
 
@@ -93,28 +90,22 @@ class Objective(BaseModel):
         return total / sum(term.weight for term in self.terms)
 
 
-class AcceptRule(BaseModel):
+class AcceptRule(_Strict):
     """When a gain counts: beyond the noise of repeated seeds at `confidence`, and at least `min_gain`."""
-
-    model_config = _STRICT
 
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     min_gain: float = Field(default=0.02, ge=0, lt=1)
     failed_gate_violation: float = Field(default=5.0, gt=0)
 
 
-class ProfileOverride(BaseModel):
+class ProfileOverride(_Strict):
     """What one profile changes: the measuring settings only, never a gate."""
-
-    model_config = _STRICT
 
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class Scorecard(BaseModel):
+class Scorecard(_Strict):
     """What a model is judged by. `settings` say how each metric is measured."""
-
-    model_config = _STRICT
 
     name: str
     dataset: str
@@ -164,10 +155,8 @@ def _check_system(metrics: list[str], info: ValidationInfo) -> None:
             raise ValueError(f"{strange[0]} does not exist where settings.system is {settings.system!r}")
 
 
-class GateResult(BaseModel):
+class GateResult(_Strict):
     """One gate applied to one model."""
-
-    model_config = _STRICT
 
     metric: str
     bound: str
@@ -177,10 +166,8 @@ class GateResult(BaseModel):
     reason: str | None = None
 
 
-class Score(BaseModel):
+class Score(_Strict):
     """What the scorecard says of one model (one seed)."""
-
-    model_config = _STRICT
 
     feasible: bool
     violation: float

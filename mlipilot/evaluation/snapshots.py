@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mlipilot.errors import MlipilotError
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 Vector = tuple[float, float, float]
 
 
-class Snapshot(BaseModel):
+class Snapshot(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """A supercell of the reference crystal at a temperature, equilibrated with the reference calculator."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     temperature_k: float
     repeats: int

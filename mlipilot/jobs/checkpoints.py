@@ -14,7 +14,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mlipilot.audit.discarding import Bin, names_in, opened_folder, remove
 from mlipilot.audit.files import read_regular, write_json
@@ -28,10 +28,8 @@ _LONGEST_NOTE = 2**20
 _MOST_ENTRIES, _DEEPEST = 10_000, 32  # of a checkpoint; Checkpoint's own has three files
 
 
-class Kept(BaseModel):
+class Kept(BaseModel, extra="forbid", frozen=True):
     """What trusted code says of an attempt just before the candidate's code starts, in `kept.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kept_s: float = 0.0
     """Of the time limit: used by earlier starts for the checkpoint that this one goes on from."""

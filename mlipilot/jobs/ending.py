@@ -111,10 +111,8 @@ class Ending:
 
     def _left(self) -> str:
         words = [word for name in self.names if name not in self.over for word in self._words(name)]
-        shown = ", ".join(words[:_SHOWN]) + (
-            f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-        )
-        return f"job{'s' if len(words) > 1 else ''} {shown}"
+        more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+        return f"job{'s' if len(words) > 1 else ''} {', '.join(words[:_SHOWN])}{more}"
 
     def _words(self, name: str) -> list[str]:
         if jobs := self._alive.get(name):

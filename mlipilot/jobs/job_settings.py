@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+from pydantic import BaseModel, Field, model_validator
 
 
-class Resources(BaseModel):
+class Resources(BaseModel, extra="forbid", frozen=True):
     """What one training or evaluation needs; the site's own bounds are the submitter's."""
-
-    model_config = _STRICT
 
     cpus: int = Field(default=1, ge=1)
     memory_mib: int = Field(default=8000, ge=256)
     gpus: int = Field(default=0, ge=0, description="1 where `device` is cuda")
 
 
-class JobSettings(BaseModel):
+class JobSettings(BaseModel, extra="forbid", frozen=True):
     """How jobs run."""
-
-    model_config = _STRICT
 
     backend: Literal["local", "slurm"] = "local"
     device: Literal["cpu", "cuda"] = "cpu"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.jobs.job_files import Isolation, JobOrder
@@ -21,10 +21,8 @@ BEGUN, ENDED = "begun.json", "ended.json"
 _PAUSES_S = (1, 2, 4, 8, 16, 32, 60, 60, 60)  # four minutes: a disk may be full for a moment
 
 
-class _OfStart(BaseModel):
+class _OfStart(BaseModel, extra="forbid", frozen=True):
     """The start of a Slurm job that a note is of; all empty for a worker on this machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     job_id: str | None = None
     restart: int = 0

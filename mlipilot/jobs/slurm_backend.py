@@ -47,9 +47,8 @@ _CANCEL_SETTLE_S = 5.0  # the same for who asked for that end: what comes later 
 _CANCEL_PATIENCE_S = 90.0
 _LOOK_S = 60.0  # between two looks at everything while nothing is known to have changed
 _NEVER_PATIENCE_S = 60.0  # nodes that come back may change Slurm's mind
-_TELLING = re.compile(
-    "BadConstraints|Launch|Hold|Dead|limit (was )?reached"
-)  # reasons that say more than the state does
+# Reasons that say more than the state does.
+_TELLING = re.compile("BadConstraints|Launch|Hold|Dead|limit (was )?reached")
 
 
 def scheduler(job_id: str) -> str:
@@ -167,11 +166,7 @@ class SlurmBackend:
     def _why_unsubmitted(self, row: QueueRow | None) -> str:
         if row is not None:
             return one_line(row.reason, 600)
-        return (
-            "for the submitter"
-            if self.spool.silence_s() is not None
-            else "for the submitter, which has not begun"
-        )
+        return "for the submitter" + (", which has not begun" if self.spool.silence_s() is None else "")
 
     def _check_obstacle(self, name: str, row: QueueRow) -> None:
         """Raises PausedError for a job that will not start unless a person does something.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mlipilot.audit.files import publish_new, write_json
 from mlipilot.errors import InputError
@@ -18,10 +18,8 @@ from mlipilot.untrusted import one_line
 NOTE = "slurm.json"
 
 
-class SlurmNote(BaseModel):
+class SlurmNote(BaseModel, extra="ignore", frozen=True):  # the first runs noted more
     """What an attempt's directory says of its job. A file holds the fields that were given, and no others."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)  # the first runs noted more
 
     name: str = Field(min_length=1, description="of the request and of its job")
     needs: str | None = Field(default=None, description="the attempt that this one builds on")

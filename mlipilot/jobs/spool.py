@@ -84,11 +84,8 @@ class Spool:
 
     def may_be_submitted(self, name: str) -> bool:
         """Whether a submitter has called sbatch for a request, or was about to."""
-        folders = ("intents", "receipts", "started")
-        return (
-            any((self.root / folder / name).exists() for folder in folders)
-            or self._settled.get(name) is not None
-        )
+        marks = [self.root / folder / name for folder in ("intents", "receipts", "started")]
+        return any(mark.exists() for mark in marks) or self._settled.get(name) is not None
 
     def requests_of(self, lineage: int) -> list[str]:
         """The names of all requests of a lineage."""
@@ -104,9 +101,8 @@ class Spool:
         """Whether a job of this name has begun to run on a node."""
         marks = (self.root / "started").glob(f"{name}.[0-9]*")
         # A name may begin with another one and a number.
-        return any(mark.name[len(name) + 1 :].isdigit() for mark in marks) or self._settled_says(
-            name, "started"
-        )
+        begun = any(mark.name[len(name) + 1 :].isdigit() for mark in marks)
+        return begun or self._settled_says(name, "started")
 
     def queued_behind(self, name: str) -> list[str]:
         """The requests that are to start after that one."""

@@ -131,10 +131,8 @@ def _newest_exchange(messages: Sequence[Message]) -> int:
 
 def _end_of_exchange(messages: Sequence[Message], start: int) -> int:
     """Where the next reply of the model begins: calls and their answers stay together."""
-    for at in range(start + 1, len(messages)):
-        if messages[at]["role"] == "assistant":
-            return at
-    return len(messages)
+    later = range(start + 1, len(messages))
+    return next((at for at in later if messages[at]["role"] == "assistant"), len(messages))
 
 
 def _shortened(message: Message) -> Message:

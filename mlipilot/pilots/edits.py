@@ -7,6 +7,7 @@ two places are ambiguous and refused, and likeness only ever serves to say "did 
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from pathlib import PurePosixPath
 
@@ -74,12 +75,7 @@ def _indent_left_out(text: str, at: int) -> bool:
 
 def _occurrences(text: str, search: str) -> list[int]:
     """Every place of `search`, overlapping ones too, so that none is overlooked."""
-    places: list[int] = []
-    at = text.find(search)
-    while at >= 0:
-        places.append(at)
-        at = text.find(search, at + 1)
-    return places
+    return [place.start() for place in re.finditer(f"(?={re.escape(search)})", text)]
 
 
 def _cuts_a_word(text: str, start: int, end: int) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlipilot.evaluation.catalog import CATALOG
 
@@ -15,19 +15,15 @@ Direction = Literal["decrease", "increase", "unchanged"]
 Grade = Literal["held", "refuted", "unclear"]
 
 
-class ExpectedEffect(BaseModel):
+class ExpectedEffect(BaseModel, extra="forbid", frozen=True):
     """One falsifiable expectation: this metric moves this way relative to the incumbent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     metric: str = Field(json_schema_extra={"enum": [*sorted(CATALOG)]})
     direction: Direction
 
 
-class Hypothesis(BaseModel):
+class Hypothesis(BaseModel, extra="forbid", frozen=True):
     """What a pilot states when it submits an experiment."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = Field(min_length=3, max_length=100)
     hypothesis: str = Field(min_length=10, max_length=2000)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from mlipilot.pilots.conversing import next_call
 from mlipilot.pilots.hypothesis import Hypothesis
@@ -30,10 +30,8 @@ NEEDED_TOOLS = frozenset(
 )
 
 
-class Edit(BaseModel):
+class Edit(BaseModel, extra="forbid", frozen=True):
     """One value of recipe.yaml to set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str = Field(pattern=r"^\w+(\.\w+)*$")
     value: Any
@@ -51,10 +49,8 @@ class Move(Hypothesis):
     edits: list[Edit] = Field(min_length=1)
 
 
-class MoveList(BaseModel):
+class MoveList(BaseModel, extra="forbid", frozen=True):
     """The moves in the order in which they are tried."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     moves: list[Move]
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -29,10 +28,8 @@ from mlipilot.yaml_text import NotYamlError, parse_yaml
 Scalar = bool | int | float | str
 
 
-class Parameter(BaseModel):
+class Parameter(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """One value of the recipe: a range of numbers, or choices, in order of size where they have one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     low: float | None = Field(default=None, description="the smallest value")
     high: float | None = Field(default=None, description="the largest value")

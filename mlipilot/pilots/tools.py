@@ -137,17 +137,6 @@ class Toolbox:
         self._turn = turn
         self.metrics, self.came_back = turn.metrics, turn.feedback is not None
         self._workbench = Workbench(turn.draft, turn.held)
-        self._tools: dict[str, Callable[..., ToolResult]] = {
-            "list_files": self._list_files,
-            "read_file": self._read_file,
-            "set_value": self._set_value,
-            "replace_in_file": self._replace_in_file,
-            "write_file": self._write_file,
-            "show_history": self._show_history,
-            "read_log": self._read_log,
-            "submit_experiment": self._submit_experiment,
-            "give_up": self._give_up,
-        }
 
     def texts(self) -> dict[str, str]:
         """The text of each file of the draft that can be read, by name."""
@@ -163,8 +152,9 @@ class Toolbox:
             fitting = check_arguments(name, arguments)
         except RefusedError as refusal:
             return ToolResult(f"error: {refusal}", fits=False)
+        carry_out: Callable[..., ToolResult] = getattr(self, f"_{name}")  # each of PARAMETERS is a method
         try:
-            return self._tools[name](**fitting)
+            return carry_out(**fitting)
         except RefusedError as refusal:
             return ToolResult(f"error: {refusal}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     """
     spec = load_locked(run.spec).for_lineage(lineage.number)
     card = load_scorecard(run.scorecard)
-    records, problems = read_records(lineage.ledger)
+    records, torn = read_open_ledger(lineage.ledger)
+    cut_short = "the ledger's last line is not whole: a write was cut short, or is going on now"
+    problems = [cut_short] if torn else []
     state = replay(records)
     if state.started is not None and state.started.spec_sha256 != sha256_file(run.spec):
         problems.append(
@@ -50,7 +53,9 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     reader = _Reader(lineage, spec, card, state, problems)
     costs = _costs(records)
     iterations = [reader.iteration(i, costs.pop(i.number, Cost())) for i in state.iterations]
-    controller = _controller(lineage)
+    controller: str | None = None
+    with suppress(OSError):  # an archive that cannot be written to has no controller
+        controller = holder(lineage.root)
     is_open = controller is None and state.phase == "open"
     return LineageView(
         run=run,
@@ -74,13 +79,6 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
     )
 
 
-def read_records(path: Path) -> tuple[list[Record], list[str]]:
-    """The records without a torn last line, and what is wrong. Raises LedgerError for a broken chain."""
-    records, torn = read_open_ledger(path)
-    problem = "the ledger's last line is not whole: a write was cut short, or is going on now"
-    return records, [problem] if torn else []
-
-
 class _Reader:
     """Reads what belongs to each iteration of one lineage."""
 
@@ -92,6 +90,7 @@ class _Reader:
     def iteration(self, iteration: Iteration, cost: Cost) -> IterationView:
         verdict, stated = iteration.verdict, iteration.hypothesis
         reason = iteration.no_proposal or (verdict and verdict.reason) or ""
+        seeds = self.spec.seeds if iteration.proposed else ()
         return IterationView(
             number=iteration.number,
             title=one_line(iteration.title or "no proposal", _MAX_TITLE),
@@ -101,9 +100,7 @@ class _Reader:
             mechanism=prose(stated.mechanism if stated else ""),
             effects=_effects(iteration),
             diff=self._diff(iteration),
-            seeds=[self._seed(iteration.number, seed) for seed in self.spec.seeds]
-            if iteration.proposed
-            else [],
+            seeds=[self._seed(iteration.number, seed) for seed in seeds],
             incumbent_after=verdict.incumbent if verdict else None,
             recipe_digest=iteration.recipe_digest,
             cost=cost,
@@ -243,10 +240,3 @@ def _in_flight(run: RunPaths, lineage: LineagePaths, state: State) -> list[InFli
         read_in_flight(spool, lineage.attempt(key, attempt.number), key.text, attempt.number, queue)
         for key, attempt in state.in_flight()
     ]
-
-
-def _controller(lineage: LineagePaths) -> str | None:
-    try:
-        return holder(lineage.root)
-    except OSError:  # an archive that cannot be written to has no controller
-        return None

@@ -124,7 +124,7 @@ def context(
         "sealed": rows.sealed_rows(view),
         "improved": view.improved,
         "incumbent": view.state.incumbent,
-        "isolation": [_isolation_text(kind) for kind in view.isolation],
+        "isolation": [", ".join(map(" ".join, kind.items())) for kind in view.isolation],
         "isolation_warnings": [_LOCAL_WARNING if door == LOCAL else door for door in view.open_doors],
         "export": export,
         "exported": _exported(export),
@@ -210,10 +210,6 @@ def _gate_notes(view: LineageView) -> list[str]:
         cells = [("baseline", row.baseline)] + ([("incumbent", row.incumbent)] if view.improved else [])
         notes += [f"{row.label}, {who}: {cell.note}" for who, cell in cells if cell.note]
     return notes
-
-
-def _isolation_text(kind: dict[str, str]) -> str:
-    return ", ".join(f"{what} {value}" for what, value in kind.items())
 
 
 def _digests(view: LineageView) -> list[Fact]:

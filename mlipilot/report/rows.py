@@ -143,15 +143,11 @@ def gate_cell(iteration: IterationView | None, index: int) -> GateCell:
         notes.append(f"fails on {len(failed)} of {len(results)} seeds")
     if len(results) < len(iteration.seeds):
         notes.append(f"{len(results)} of {len(iteration.seeds)} seeds measured")
-    text = _gate_text(values) if values else "failed"
+    text = mean_sd(values) if values else "failed"
+    if values and max(map(abs, values)) < _ROUNDING:
+        text = number(mean(values), 2)
     complete = len(results) == len(iteration.seeds)
     return GateCell(text, not failed if complete or failed else None, "; ".join(notes))
-
-
-def _gate_text(values: list[float]) -> str:
-    if max(abs(value) for value in values) < _ROUNDING:
-        return number(mean(values), 2)
-    return mean_sd(values)
 
 
 def iteration_rows(view: LineageView) -> list[IterationRow]:
@@ -173,9 +169,7 @@ def iteration_rows(view: LineageView) -> list[IterationRow]:
 
 def objective_text(iteration: IterationView) -> str:
     """The objective with its spread over seeds."""
-    if iteration.objective is None:
-        return "—"
-    return mean_sd(iteration.objectives)
+    return "—" if iteration.objective is None else mean_sd(iteration.objectives)
 
 
 def effect_rows(iteration: IterationView) -> list[EffectRow]:

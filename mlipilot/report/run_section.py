@@ -172,13 +172,13 @@ def _said(run: RunView) -> list[str]:
     if run.best is None:
         return [f"The run has {lineages}; none has a measured incumbent yet."]
     feasible = sum(_feasible(view) for view in run.ranked)
+    is_alone = "There is none to compare it with yet."
+    against = _against_the_next(run.best, run.ranked[1]) if measured > 1 else is_alone
     return [
         f"The run has {lineages}; {feasible} of {count(measured, 'measured incumbent')} "
         f"{'passes' if feasible == 1 else 'pass'} every gate on every seed.",
         f"By the accept rule's order lineage {run.best.lineage.number} ({pilot_name(run.best)}) is the best.",
-        _against_the_next(run.best, run.ranked[1])
-        if measured > 1
-        else "There is none to compare it with yet.",
+        against,
     ]
 
 

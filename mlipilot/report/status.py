@@ -101,8 +101,8 @@ def _violation(iteration: IterationView | None) -> float | None:
 def status_line(found: Mapping[str, Any]) -> str:
     """What `status_dict` found, in lines: phase, iteration, gates and cost, then the jobs in flight."""
     gates = found["gates"]
-    parts = [f"{found['campaign']}: {found['phase']}"]
-    parts.append(f"iteration {found['iteration']} of {found['iterations_budget']}")
+    done = f"iteration {found['iteration']} of {found['iterations_budget']}"
+    parts = [f"{found['campaign']}: {found['phase']}", done]
     if gates["incumbent_passed"] is not None:
         before, after = gates["baseline_passed"], gates["incumbent_passed"]
         parts.append(f"gates passed {before} → {after} of {gates['total']}")

@@ -110,11 +110,9 @@ def _incumbent(view: LineageView) -> list[str]:
         judged = any(i.status in ("reverted", "invalid") for i in view.iterations)
         return ["None was accepted: the baseline is still the incumbent."] if judged else []
     failing = failing_gates(view, incumbent)
-    gates = (
-        f"still fails {len(failing)} of {len(view.gates)} gates ({_some(failing)})"
-        if failing
-        else f"passes all {len(view.gates)} gates on every seed"
-    )
+    gates = f"passes all {len(view.gates)} gates on every seed"
+    if failing:
+        gates = f"still fails {len(failing)} of {len(view.gates)} gates ({_some(failing)})"
     changes = [
         _unbroken(metric_label(name), baseline.values(name), incumbent.values(name), metric_unit(name))
         for name in (term.metric for term in view.card.objective.terms)

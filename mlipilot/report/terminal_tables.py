@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mlipilot.report.jobs import JobRow, job_rows
@@ -37,13 +37,9 @@ _DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green")
 
 def gate_table(view: LineageView) -> Table:
     """The gates with the baseline's values beside the incumbent's."""
-    table = Table(title="Gates", title_justify="left", title_style="bold", pad_edge=False, box=None)
-    table.add_column("gate")
-    table.add_column("bound", justify="right")
-    table.add_column("unit", style="dim")
-    table.add_column("baseline", justify="right")
-    number_text = f"incumbent\n(iteration {view.state.incumbent})" if view.improved else "incumbent"
-    table.add_column(number_text, justify="right")
+    newest = f"incumbent\n(iteration {view.state.incumbent})" if view.improved else "incumbent"
+    values = _right("baseline"), _right(newest)
+    table = _table("gate", _right("bound"), Column("unit", style="dim"), *values, title="Gates")
     for row in gate_rows(view):
         table.add_row(row.label, row.bound, Text(row.unit), _cell(row.baseline), _cell(row.incumbent))
     table.add_section()
@@ -59,6 +55,15 @@ def gate_table(view: LineageView) -> Table:
     table.caption = Text("\n".join(notes), style="dim") if notes else None
     table.caption_justify = "left"
     return table
+
+
+def _table(*columns: Column | str, title: str | None = None) -> Table:
+    """A table without lines."""
+    return Table(*columns, title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
+def _right(heading: str) -> Column:
+    return Column(heading, justify="right")
 
 
 def _cell(cell: GateCell) -> Text:
@@ -81,7 +86,7 @@ def _objective(iteration: IterationView | None) -> Text:
 
 def iteration_table(view: LineageView) -> Table:
     """The iterations, a line each: title, verdict, violation (ln units), objective, graded effects."""
-    table = Table(title="Iterations", title_justify="left", title_style="bold", pad_edge=False, box=None)
+    table = _table(title="Iterations")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("title", min_width=16, max_width=44)
     table.add_column("verdict", no_wrap=True)
@@ -148,9 +153,8 @@ def _parts(view: LineageView, iteration: IterationView) -> list[RenderableType]:
 
 def _jobs(rows: list[JobRow]) -> Table:
     """Every attempt, with the scheduler's number and name where it has one."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("job", "attempt", "state", "number", "node", "name", ""):
-        table.add_column(heading, overflow="fold")
+    headings = ("job", "attempt", "state", "number", "node", "name", "")
+    table = _table(*(Column(heading, overflow="fold") for heading in headings))
     for row in rows:
         name = Text(row.job_name or "", style="dim")
         table.add_row(
@@ -164,9 +168,7 @@ def _heading(text: str) -> Text:
 
 
 def _effects(effects: list[EffectRow]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("metric", "expected", "before", "after", "grade"):
-        table.add_column(heading, justify="right" if heading in ("before", "after") else "left")
+    table = _table("metric", "expected", _right("before"), _right("after"), "grade")
     for effect in effects:
         table.add_row(
             Text(f"{effect.label}{f' ({effect.unit})' if effect.unit else ''}"),
@@ -189,18 +191,12 @@ def _diff(diff: str) -> Text:
 
 
 def _gates(view: LineageView, iteration: IterationView) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("gate")
-    table.add_column("bound", justify="right")
-    table.add_column("unit", style="dim")
-    table.add_column("mean ± sd", justify="right")
-    table.add_column("", overflow="fold")
+    unit, note = Column("unit", style="dim"), Column("", overflow="fold")
+    table = _table("gate", _right("bound"), unit, _right("mean ± sd"), note)
     for index, gate in enumerate(view.gates):
         cell = gate_cell(iteration, index)
-        unit = metric_unit(gate.metric)
-        table.add_row(
-            metric_label(gate.metric), gate.text, Text(unit), _cell(cell), Text(cell.note, style="dim")
-        )
+        label, in_unit = metric_label(gate.metric), Text(metric_unit(gate.metric))
+        table.add_row(label, gate.text, in_unit, _cell(cell), Text(cell.note, style="dim"))
     violation = Text(mean_sd(iteration.violations))
     table.add_row(Text("total violation", style="bold"), "", Text("ln units"), violation, Text(""))
     table.add_row(Text("objective", style="bold"), "", "", _objective(iteration), Text(""))
@@ -208,12 +204,8 @@ def _gates(view: LineageView, iteration: IterationView) -> Table:
 
 
 def _metrics(iteration: IterationView) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("metric")
-    table.add_column("unit", style="dim")
-    for seed in iteration.seeds:
-        table.add_column(f"seed {seed.seed}", justify="right")
-    table.add_column("", overflow="fold")
+    seeds = [_right(f"seed {seed.seed}") for seed in iteration.seeds]
+    table = _table("metric", Column("unit", style="dim"), *seeds, Column("", overflow="fold"))
     for row in metric_rows(iteration):
         values = [Text(value, style="red" if value == "failed" else "") for value in row.values_by_seed]
         table.add_row(row.label, Text(row.unit), *values, Text(row.reason, style="dim"))

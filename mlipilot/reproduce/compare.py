@@ -90,9 +90,7 @@ def relative_noise(candidates: Sequence[Sequence[float | None]]) -> Noise:
 def _compare(name: str, recorded: list[float | None], here: list[float | None], noise: Noise) -> Comparison:
     unit = CATALOG[name].unit if name in CATALOG else ""
     size, n = _mean(recorded), len(_measured(recorded))
-    allowed = None
-    if size is not None:
-        allowed = max(_relative_bound(noise, n) * abs(size), ROUNDING)
+    allowed = None if size is None else max(_relative_bound(noise, n) * abs(size), ROUNDING)
     agreement: Agreement
     if name in OF_THE_MACHINE:
         agreement = "not judged"

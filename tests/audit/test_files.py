@@ -15,6 +15,7 @@ from mlipilot.audit.files import (
     SECRET,
     append_line,
     beside,
+    cut_torn_line,
     publish_new,
     write_atomic,
     write_json,
@@ -237,6 +238,19 @@ def test_append_line_appends(tmp_path: Path) -> None:
     append_line(tmp_path / "log", "one")
     append_line(tmp_path / "log", "two")
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("torn", ["", "tw", "one"])
+def test_of_a_torn_line_nothing_stays_and_of_whole_ones_everything(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "log"
+    cut_torn_line(path)
+    assert not path.exists()
+    path.write_text(torn)
+    cut_torn_line(path)
+    assert path.read_text() == ""
+    path.write_text("one\ntwo\n" + torn)
+    cut_torn_line(path)
+    assert path.read_text() == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])

@@ -167,6 +167,7 @@ def _after(source: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("try: a\nexcept KeyError: b", ["except ZeroDivisionError: ..."]),
         ("with suppress(OSError): a", ["with suppress(ZeroDivisionError): ..."]),
         ("for a in b: break", ["continue"]),
+        ("class A(B, c=True): ...", ["class A(B): ...", "class A(B, c=False): ..."]),
         ("'''words'''\nimport a\n@b(1)\ndef f(c: d = None) -> Literal['e']: '''words'''", []),
         ("assert a == b", []),
         ("X = Callable[[A], B]", []),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Number = Annotated[int, Field(ge=0, lt=10**6)]
 """Of an iteration or a lineage."""
@@ -16,7 +16,5 @@ Cost = Annotated[float, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Model(BaseModel):
+class Model(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
     """What is on record is exactly this: nothing is converted, nothing is passed over."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

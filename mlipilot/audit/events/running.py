@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, RootModel
+from pydantic import RootModel
 
 from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
 from mlipilot.audit.events.proposing import ExpectedEffect
@@ -165,10 +165,9 @@ class Errors(Model):
     test: float | None
 
 
-class SealedCheck(RootModel[dict[str, dict[str, Errors]]]):
+class SealedCheck(RootModel[dict[str, dict[str, Errors]]], frozen=True, strict=True):
     """Baseline and incumbent on data that no verdict has used: errors by iteration and metric."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
     kind: ClassVar[str] = "sealed_check"
 
     def of(self, iteration: int | None) -> dict[str, Errors]:

@@ -73,7 +73,8 @@ def import_files(
     atoms = _free_atoms(frames)
     frames = [frame for frame in frames if not is_free_atom(frame.atoms)]
     twice = doubles(frames)
-    _check_doubles(frames, twice)
+    for a, b in twice:
+        _check_same_energy(frames[a], frames[b], "has the geometry of")
     later = {index for _, index in twice}
     kept = [frame for index, frame in enumerate(frames) if index not in later]
     if not kept:
@@ -125,11 +126,6 @@ def _check_same_energy(first: Frame, second: Frame, how: str) -> None:
             f"{second.place} {how} {first.place} with an energy {1000 * difference:.3g} meV/atom apart",
             mend="labels of one method are expected: leave one of the two out",
         )
-
-
-def _check_doubles(frames: Sequence[Frame], twice: Sequence[tuple[int, int]]) -> None:
-    for a, b in twice:
-        _check_same_energy(frames[a], frames[b], "has the geometry of")
 
 
 def _write(

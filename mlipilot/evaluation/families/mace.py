@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
@@ -22,12 +22,7 @@ from safetensors.torch import load as load_safetensors
 
 from mlipilot.evaluation.families import Model
 from mlipilot.evaluation.families.mace_model import RebuiltModel
-from mlipilot.evaluation.handover_config import (
-    HandoverConfig,
-    HandoverError,
-    ModelArguments,
-    parse_config,
-)
+from mlipilot.evaluation.handover_config import HandoverConfig, HandoverError, ModelArguments, parse_config
 from mlipilot.evaluation.handover_files import read_files
 from mlipilot.handover import CONFIG, WEIGHTS, weights_digest
 
@@ -78,7 +73,7 @@ def build(config: HandoverConfig, seed: int = 0) -> torch.nn.Module:
 
 def pinned_reference(*atomic_numbers: int, device: str = "cpu") -> RebuiltModel:
     """The reference: two interactions of 16 scalar channels, l ≤ 2, correlation 2, cutoff 4 Å."""
-    block = "RealAgnosticResidualInteractionBlock"
+    block: Final = "RealAgnosticResidualInteractionBlock"
     config = HandoverConfig(
         format="mlipilot-handover/1",
         model_class="ScaleShiftMACE",

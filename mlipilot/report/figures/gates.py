@@ -10,12 +10,7 @@ from matplotlib.lines import Line2D
 
 from mlipilot.controller.accept import mean
 from mlipilot.evaluation.scorecard import Gate
-from mlipilot.report.figures.style import (
-    MissingDataError,
-    Theme,
-    decimal_log_axis,
-    new_figure,
-)
+from mlipilot.report.figures.style import MissingDataError, Theme, decimal_log_axis, new_figure
 from mlipilot.report.text import metric_label, metric_unit
 from mlipilot.report.view import IterationView, LineageView
 
