@@ -52,14 +52,14 @@ if [ "${1:-}" != sweep ]; then
   "$venv/bin/ruff" check .
   say "mypy --strict"
   "$venv/bin/mypy"
-  say "unit tests"
-  # Those that mostly wait for a shell or a clock have many workers, which need not import what the others compute with.
-  unit=("$venv/bin/pytest" --dist loadgroup -m "not slow and not cluster and not sweep" --durations=15)
+  say "unit tests, and beside them those of batch scripts and processes"
+  # The latter mostly wait for a shell or a clock: they have many workers, which need not import what the others compute with.
+  near=("$venv/bin/pytest" --dist loadgroup --durations=15)
   waiting=(tests/containers tests/jobs tests/sbatch)
   waited=$(mktemp) failed=
-  "${unit[@]}" -n 8 "${waiting[@]}" >"$waited" 2>&1 &
+  "${near[@]}" -n 8 -m "processes and not (slow or cluster or sweep)" "${waiting[@]}" >"$waited" 2>&1 &
   waits=$!
-  "${unit[@]}" -n 3 "${waiting[@]/#/--ignore=}" || failed=1
+  "${near[@]}" -n 3 -m "not (processes or slow or cluster or sweep)" "${waiting[@]/#/--ignore=}" || failed=1
   wait "$waits" || failed=1
   waits=
   cat "$waited"

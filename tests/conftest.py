@@ -23,8 +23,9 @@ settings.load_profile("patient")
 StandIn = Callable[[str, str], None]
 # Who builds or trains a MACE model; importing it takes seconds, so that one worker should do it for all.
 WITH_MACE = ("tests/evaluation/", "tests/recipes/", "tests/reproduce/", "tests/report/test_export.py")
-# Who mostly waits for a shell, and shares nothing with the other tests of its file.
+# Who mostly waits for a shell, and shares nothing with the other tests of its file; and who waits besides.
 ALONE = ("tests/jobs/", "tests/sbatch/")
+WAITING = (*ALONE, "tests/containers/")
 # Groups, and tests without one, that take long; begun last, they would leave other workers idle at the end.
 LONGEST_FIRST = (
     "installed",
@@ -54,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(item.get_closest_marker(name) for name in ("slow", "cluster", "sweep", "xdist_group")):
             continue
         file = item.nodeid.partition("::")[0]
+        if file.startswith(WAITING):
+            item.add_marker("processes")
         if not file.startswith(ALONE) or "shell_image" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("MACE" if file.startswith(WITH_MACE) else file))
     items.sort(key=_turn)

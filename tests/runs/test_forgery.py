@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import rfc8785
 
 from mlipilot.audit.events import KINDS, read_event
@@ -122,6 +123,7 @@ def _last(run: RunPaths) -> dict[str, tuple[int, Lines, int]]:
     return found
 
 
+@pytest.mark.slow
 @runs_of("local")
 def test_each_field_that_the_files_give_is_held_to_them(kept: Kept) -> None:
     assert verify_run(kept.run).problems == []
