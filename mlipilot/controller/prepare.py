@@ -93,10 +93,13 @@ def copy_recipe(source: Path, target: Path) -> None:
     staging.rename(target)
 
 
-def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
-    """Build the data set and the reference values, and record every protected file. Raises PausedError."""
+def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer, *, again: bool = False) -> None:
+    """Build the data set and the reference values, and record every protected file. Raises PausedError.
+
+    `again`: as `build_data` has it.
+    """
     with _preparing(run):
-        build_data(run, spec, observer)
+        build_data(run, spec, observer, again=again)
         if not run.protected.exists():
             write_modules(run.modules)
             problems = check_manifest(run.data)
@@ -114,15 +117,18 @@ def write_modules(folder: Path) -> None:
             write_atomic(folder / "mlipilot" / name, (PACKAGE / name).read_bytes())
 
 
-def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer) -> None:
-    """Build what is missing of the data set and the reference values; nobody else may at the same time."""
+def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer, *, again: bool = False) -> None:
+    """Build what is missing of the data set and the reference values; nobody else may at the same time.
+
+    `again`: the data of an earlier run, by the salt that `spec` has or without one; else a salt is drawn.
+    """
     if not is_finished(run.data):
         for leftover in run.root.glob(f".{run.data.name}.*"):  # of a build that was killed
             shutil.rmtree(leftover)
         observer.event(f"building the data set {spec.dataset.name}")
         dataset = DATASETS[spec.dataset.name]
-        options = _with_a_salt(dataset.options.model_validate(spec.dataset.options))
-        dataset.build(options, run.data, observer.data_progress)
+        options = dataset.options.model_validate(spec.dataset.options)
+        dataset.build(options if again else _with_a_salt(options), run.data, observer.data_progress)
     settings = load_scorecard(run.scorecard).settings_for(spec.profile)
     if settings.system == "crystal" and not _has_reference(run):
         from mlipilot.evaluation import reference  # heavy: not before it is needed

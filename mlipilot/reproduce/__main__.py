@@ -16,7 +16,7 @@ def main() -> int:
     """Build it; a failure is one line."""
     output = RunPaths(Path(sys.argv[1]))
     try:
-        build_data(output, load_locked(output.spec), Silent())
+        build_data(output, load_locked(output.spec), Silent(), again=True)
     except MlipilotError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_status

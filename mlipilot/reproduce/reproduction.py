@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import read_manifest
+from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import prepare_data
@@ -60,7 +61,7 @@ def reproduce(
     if container is not None:
         observer.event(f"building the data set {attempts.spec.dataset.name} in the image")
         rebuild_data(fresh, container)
-    prepare_data(fresh, attempts.spec, observer)
+    prepare_data(fresh, load_locked(fresh.spec), observer, again=True)
     data = compare_data(record.protected, record.run.data, fresh.data)
     _tell(observer, data_lines(data))
     state = run_jobs(attempts, record.iteration, seeds, observer)

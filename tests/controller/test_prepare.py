@@ -78,6 +78,11 @@ def test_each_run_draws_a_salt_unless_its_campaign_gives_one(
         build_data(run, spec, Silent())
     assert all(0 <= salt < SALTS for salt in asked)
     assert asked == [given, given] if given else asked[0] != asked[1]
+    again = RunPaths(tmp_path / "again")
+    again.data.mkdir(parents=True)
+    shutil.copyfile(REPOSITORY / "scorecards" / "qm7_b3lyp.yaml", again.scorecard)
+    build_data(again, spec, Silent(), again=True)
+    assert asked[2] == given  # a run of an earlier version has none
 
 
 def test_paths_of_a_data_set_are_seen_from_the_campaign_file() -> None:

@@ -11,6 +11,7 @@ import pytest
 from mlipilot.audit.files import files_below, sha256_file, write_json
 from mlipilot.audit.identity import identify
 from mlipilot.audit.protected import hash_protected
+from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.controller.prepare import write_modules
@@ -92,6 +93,19 @@ def test_in_an_image_each_job_has_a_container_of_its_own(
     seen = [asked[i + 1].split(":")[0] for i, word in enumerate(asked) if word == "--bind"]
     assert seen[:3] == [str(made.lineage.recipe(0)), str(made.run.data / "train"), str(attempt / "output")]
     assert {Path(path).parent for path in seen[3:]} == {made.run.modules}
+
+
+@pytest.mark.parametrize("options", [{}, {"salt": None}, {"salt": 11}])
+def test_the_data_are_those_of_the_runs_salt(
+    run: RunPaths, tmp_path: Path, options: dict[str, int | None]
+) -> None:
+    """The record is read before, so that the provenance may be another one here."""
+    record, output = read_record(run, run.lineage(0), 0), RunPaths(tmp_path / "output")
+    write_json(run.data / "provenance.json", {"dataset": "cu_emt", "options": options})
+    claim_output(output.root, run)
+    lay_out(record, output)
+    written = load_locked(output.spec).dataset.options
+    assert written.get("salt") == options.get("salt") and written.keys() <= {"salt"}
 
 
 def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:
