@@ -13,7 +13,16 @@ from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.events.proposing import Drafted, Exchange, Proposed
-from mlipilot.audit.events.running import CampaignStarted, Finished, JobFinished, JobSubmitted, Verdict
+from mlipilot.audit.events.running import (
+    CampaignStarted,
+    Cancelled,
+    Finished,
+    JobFinished,
+    JobSubmitted,
+    LedgerRepaired,
+    Paused,
+    Verdict,
+)
 from mlipilot.audit.files import files_below, sha256_bytes, tree_digest
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
@@ -23,6 +32,7 @@ from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
 from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
 
+_BEFORE_THE_START = (Paused, Cancelled, LedgerRepaired)
 _ORDERS = (
     "iterations/*/seed-*/*/attempt-*/job.json",
     "drafts/*/smoke/attempt-*/job.json",
@@ -64,6 +74,8 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
     found.lessons += lessons_of(lineage.number, records)
     begun = next(of_kind(records, CampaignStarted), None)
     if begun is None:
+        if others := [record for record in records if not isinstance(record.event, _BEFORE_THE_START)]:
+            found.problems.append(f"{_where(lineage, others[0])}: no record says how the lineage began")
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
         return
     found.begun[lineage] = first, started = begun

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from mlipilot.audit.events import proposing
+from mlipilot.audit.events import Event, proposing
 from mlipilot.audit.events.running import (
     CampaignStarted,
     CandidateDropped,
@@ -90,7 +90,9 @@ class _Files:
 
     def faults(self, record: Record, before: State) -> list[str]:
         """What is wrong with a record, in a lineage that stood at `before`."""
-        found = []
+        found = [f": {said}" for said in _missing(record.event, before)]
+        if found:  # what follows would be computed from too little
+            return found
         for name, value in self._computed(record, before).items():
             said, again = to_jsonable_python(getattr(record.event, name)), to_jsonable_python(value)
             if not _same(said, again):
@@ -187,6 +189,18 @@ class _Files:
         settings = self.spec.pilot.endpoint(told.role) or self.spec.pilot
         price = settings.price_usd(told.prompt_tokens, told.completion_tokens)
         return told.model_dump() | {"usd": price}
+
+
+def _missing(event: Event, before: State) -> Iterator[str]:
+    """Which records there must be before this one, and are not."""
+    if isinstance(event, Verdict | SealedCheck | Finished):
+        for key, attempt in before.in_flight():
+            yield f"no record says how attempt {attempt.number} of {key.text} ended"
+    if isinstance(event, Verdict):
+        if not before.iterations[event.iteration].proposed:
+            yield f"no record proposes the candidate of iteration {event.iteration}"
+        if event.iteration > 0 and before.incumbent is None:
+            yield "no record judges the baseline"
 
 
 def _verdict_file(path: Path) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class Attempt:
 
     number: int
     ended: JobFinished | None = None
-    forgiven: bool = False  # without a result by the cluster's own fault, or before a person resumed the run
-    since_before: bool = False  # in flight when a person resumed the run
+    forgiven: bool = False  # without a result by the cluster's own fault, or in an earlier session
+    since_before: bool = False  # in flight when this session began
 
     @property
     def outcome(self) -> Outcome | None:

@@ -157,3 +157,35 @@ def test_a_ledger_that_was_cut_after_a_verdict_of_a_finished_run_is_found(kept: 
         problems = verify_run(kept.run).problems
         attempt = kept.run.lineage(0).attempt(JobKey(0, 1, "sealed"), 1)
         assert f"{attempt}: no record speaks of this attempt: the ledger was cut before it" in problems
+
+
+STRUCK_OUT = {
+    "heard": "who was told at that moment",
+    "reviewed": "what a reply in the transcript is taken for",
+    "lesson": "what a reply in the transcript is taken for; findings.jsonl is made from it",
+    "endpoint_probed": "a probe is not in the transcript",
+    "paused": "what was met outside of the run",
+    "resumed": "where a controller was",
+    "cancelled": "a person's word",
+    "ledger_repaired": "what was cut off is gone",
+    "exchange": "the last one of a lineage that is not over: a kill leaves that, too",
+    "finished": "of a ledger that was cut; its last record's name in Slurm's accounts may show it",
+}
+"""Kinds of records that can be taken out, with the chain made anew, and nothing in the run shows it."""
+
+
+@pytest.mark.slow
+@runs_of("local")
+def test_a_record_that_was_taken_out_is_missed(kept: Kept) -> None:
+    unnoticed = set()
+    for lineage in kept.run.lineages():
+        whole, told = lineage.ledger.read_bytes(), kept.run.findings.read_bytes()
+        lines = [json.loads(line) for line in whole.splitlines()]
+        for place, line in enumerate(lines):
+            rest = [one | {"seq": seq} for seq, one in enumerate(lines[:place] + lines[place + 1 :])]
+            _forge(kept.run, lineage.number, rest)
+            if not (verify_lineage(kept.run, lineage) or verify_run(kept.run).problems):
+                unnoticed.add(line["kind"])
+            lineage.ledger.write_bytes(whole)
+            kept.run.findings.write_bytes(told)
+    assert unnoticed - STRUCK_OUT.keys() == set()
