@@ -41,7 +41,7 @@ NOT_TYPED = {
     ("docs/benchmarks.md", "python ci/benchmark_hyperqueue.py"): "minutes; test_hq_cluster.py runs such jobs",
     ("docs/benchmarks.md", "python ci/benchmark_labels.py"): "a quarter of an hour of PySCF",
     ("docs/testing.md", "bash ci/test.sh"): "it is what runs the tests",
-    ("docs/testing.md", ".venv/bin/pytest -n 2"): "parts of ci/test.sh",
+    ("docs/testing.md", ".venv/bin/pytest -n 3"): "parts of ci/test.sh",
     ("docs/testing.md", "python ci/mutate.py"): "minutes; tests/ci/test_mutate.py runs it on a toy",
     ("docs/pilots-search.md", "sbatch --array=0-11"): "twelve lineages, three of them with a language model",
 }
