@@ -22,7 +22,8 @@ def test_an_endpoint_step_by_step(user: User, installed: Path) -> None:
         server.begin("mlipilot endpoint --scripted")
         server.wait_for("http://127.0.0.1:8765/v1", 60)
         shell.type("source .venv/bin/activate")
-        shell.type(commands.take("export OPENAI_BASE_URL=").replace("node7:8000", "127.0.0.1:8765"))
+        given = commands.take("export OPENAI_BASE_URL=").replace("node7:8000", "127.0.0.1:8765")
+        shell.type(given.replace("API_KEY=...", "API_KEY=a-key-of-this-test"))
         said = shell.type(commands.take("mlipilot doctor campaigns/cu_emt.yaml").replace("MODEL", "scripted"))
         # The line that the document tells to expect.
         assert re.search(
