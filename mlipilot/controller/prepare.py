@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import BaseModel
 
 from mlipilot.audit.events.running import CampaignStarted, Resumed
 from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
@@ -24,6 +23,7 @@ from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
 from mlipilot.datasets import DATASETS
+from mlipilot.datasets.base import read_provenance
 from mlipilot.datasets.options import SALTS
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
@@ -120,7 +120,8 @@ def write_modules(folder: Path) -> None:
 def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer, *, again: bool = False) -> None:
     """Build what is missing of the data set and the reference values; nobody else may at the same time.
 
-    `again`: the data of an earlier run, by the salt that `spec` has or without one; else a salt is drawn.
+    `again`: the data of an earlier run, by the salt that `spec` has or without one. Else a data set that is
+    drawn with a salt gets that of the run that is replayed, or one of its own.
     """
     if not is_finished(run.data):
         for leftover in run.root.glob(f".{run.data.name}.*"):  # of a build that was killed
@@ -128,7 +129,10 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer, *, again: 
         observer.event(f"building the data set {spec.dataset.name}")
         dataset = DATASETS[spec.dataset.name]
         options = dataset.options.model_validate(spec.dataset.options)
-        dataset.build(options if again else _with_a_salt(options), run.data, observer.data_progress)
+        if not again and getattr(options, "salt", 0) is None:
+            drawn = secrets.randbelow(SALTS) if spec.pilot.replay is None else salt_of(spec.pilot.replay)
+            options = options.model_copy(update={"salt": drawn})
+        dataset.build(options, run.data, observer.data_progress)
     settings = load_scorecard(run.scorecard).settings_for(spec.profile)
     if settings.system == "crystal" and not _has_reference(run):
         from mlipilot.evaluation import reference  # heavy: not before it is needed
@@ -141,11 +145,10 @@ def build_data(run: RunPaths, spec: CampaignSpec, observer: Observer, *, again: 
         write_manifest(run.data)
 
 
-def _with_a_salt(options: BaseModel) -> BaseModel:
-    """The options with a salt of the run's own, if its data set is drawn with one and none was given."""
-    if getattr(options, "salt", 0) is not None:
-        return options
-    return options.model_copy(update={"salt": secrets.randbelow(SALTS)})
+def salt_of(run: Path) -> int | None:
+    """What the data of a run were drawn with; None where there was no salt. Raises InputError."""
+    salt: int | None = read_provenance(RunPaths(run).data).get("options", {}).get("salt")
+    return salt
 
 
 def _has_reference(run: RunPaths) -> bool:

@@ -14,9 +14,8 @@ from mlipilot.audit.ledger import GENESIS
 from mlipilot.campaign.spec import CampaignSpec, dump_spec, load_locked
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.observer import Observer
-from mlipilot.controller.prepare import copy_recipe
+from mlipilot.controller.prepare import copy_recipe, salt_of
 from mlipilot.controller.state import Attempt, State
-from mlipilot.datasets.base import read_provenance
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import PYTHON, Container
 from mlipilot.jobs.local_backend import LocalBackend
@@ -49,7 +48,7 @@ def lay_out(record: Recorded, output: RunPaths) -> None:
 
 
 def _with_its_salt(spec: CampaignSpec, run: RunPaths) -> CampaignSpec:
-    salt = read_provenance(run.data).get("options", {}).get("salt")
+    salt = salt_of(run.root)
     options = spec.dataset.options | ({} if salt is None else {"salt": salt})
     return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"options": options})})
 

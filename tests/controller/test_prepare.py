@@ -85,6 +85,24 @@ def test_each_run_draws_a_salt_unless_its_campaign_gives_one(
     assert asked[2] == given  # a run of an earlier version has none
 
 
+@pytest.mark.parametrize("salt", [None, 5])
+def test_a_replay_has_the_salt_of_the_run_that_it_replays(
+    salt: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded, run = RunPaths(tmp_path / "recorded"), RunPaths(tmp_path / "run")
+    recorded.data.mkdir(parents=True)
+    write_json(recorded.data / "provenance.json", {"options": {"salt": salt} if salt else {}})
+    run.data.mkdir(parents=True)
+    shutil.copyfile(REPOSITORY / "scorecards" / "qm7_b3lyp.yaml", run.scorecard)
+    spec = load_campaign(QM7).spec
+    spec = spec.model_copy(update={"pilot": spec.pilot.model_copy(update={"replay": recorded.root})})
+    asked = []
+    dataset = replace(DATASETS["qm7_b3lyp"], build=lambda options, *_: asked.append(options.salt))
+    monkeypatch.setitem(DATASETS, "qm7_b3lyp", dataset)
+    build_data(run, spec, Silent())
+    assert asked == [salt]
+
+
 def test_paths_of_a_data_set_are_seen_from_the_campaign_file() -> None:
     overrides = ["dataset.options={source: qm7, qm7: ../data/qm7.mat, seed: 3}"]
     options = load_campaign(QM7, None, overrides).spec.dataset.options
