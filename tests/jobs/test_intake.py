@@ -95,9 +95,9 @@ def test_what_is_not_expected_is_counted_and_dropped(
 ) -> None:
     leave, entries = LEFT[what]
     leave(attempt / "output")
-    begun = time.monotonic()
+    begun = time.process_time()
     result = sealed()
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert (result.outcome, result.reason) == ("ok", None)
     assert result.dropped is not None and result.dropped.entries == entries and not result.dropped.left
     assert result.dropped.names and all(
