@@ -164,7 +164,8 @@ class Controller:
             if self.spec.jobs.backend == "local":
                 self.observer.event(f"warning: {LOCAL}")
         else:
-            self.ledger.append(self.session)
+            known = {"unattended": True} if unattended else {}
+            self.ledger.append(self.session.model_copy(update=known))
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         # The model is loaded while the baseline is trained. Who takes over a wait for jobs needs none yet.
         if self.job is not None and not (self.lineage.cancel.exists() or self.state().in_flight()):

@@ -39,7 +39,7 @@ OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 NOT_RUN = ("not_isolated", "not_storable")
 """Outcomes of a job that did not begin: the run pauses, and it is another attempt's turn after that."""
 NO_RESULT = ("lost", "cancelled", *NOT_RUN)
-"""Outcomes that say nothing of the candidate: up to `jobs.max_attempts` attempts in a session."""
+"""Outcomes that say nothing of the candidate: up to `jobs.max_attempts` attempts until a person resumes the run."""
 
 
 @dataclass
@@ -48,8 +48,8 @@ class Attempt:
 
     number: int
     ended: JobFinished | None = None
-    forgiven: bool = False  # without a result by the cluster's own fault, or in an earlier session
-    since_before: bool = False  # in flight when this session began
+    forgiven: bool = False  # without a result by the cluster's own fault, or before a person resumed
+    since_before: bool = False  # in flight when a person last resumed
 
     @property
     def outcome(self) -> Outcome | None:
@@ -188,9 +188,10 @@ def _apply(state: State, event: Event) -> None:
             state.started, state.paused = event, None
         case Resumed():
             state.paused, state.cancelled = None, False
-            for attempt in (a for attempts in state.jobs.values() for a in attempts):
-                attempt.forgiven = attempt.outcome in NO_RESULT
-                attempt.since_before = attempt.ended is None
+            if not event.unattended:  # who started it has looked; what starts by itself goes on counting
+                for attempt in (a for attempts in state.jobs.values() for a in attempts):
+                    attempt.forgiven = attempt.outcome in NO_RESULT
+                    attempt.since_before = attempt.ended is None
         case EndpointProbed():
             state.endpoints[event.base_url, event.model] = Abilities(
                 event.mode, event.context_tokens, event.max_tokens_field, event.takes_system_role

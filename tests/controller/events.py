@@ -31,8 +31,8 @@ def started(lineage: int = 0) -> Event:
     return "campaign_started", {"lineage": lineage}
 
 
-def resumed() -> Event:
-    return "resumed", {}
+def resumed(unattended: bool = False) -> Event:
+    return "resumed", {"unattended": True} if unattended else {}
 
 
 def paused(reason: str = "no space") -> Event:

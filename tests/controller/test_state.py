@@ -220,6 +220,18 @@ def test_what_was_asked_to_end_before_a_person_resumed_is_forgiven_too() -> None
     }
 
 
+def test_who_starts_by_itself_forgives_nothing() -> None:
+    unattended = resumed(unattended=True)
+    before = [event for n in (1, 2) for event in ended(0, 1, "train", "lost", n)]
+    asked = [*before, submitted(0, 1, "train", 3), unattended, ended(0, 1, "train", "cancelled", 3)[1]]
+    counted = [attempt.forgiven for attempt in state_of(*asked).jobs[TRAIN]]
+    assert counted == [False, False, False]
+    assert [a.forgiven for a in state_of(*asked, unattended).jobs[TRAIN]] == [False] * 3
+    assert [a.forgiven for a in state_of(*asked, resumed(), unattended).jobs[TRAIN]] == [True] * 3
+    person_first = [submitted(0, 1, "train"), resumed(), unattended, ended(0, 1, "train", "cancelled")[1]]
+    assert state_of(*person_first).jobs[TRAIN][0].forgiven, "a person resumed after it was asked to end"
+
+
 def test_what_the_cluster_itself_lost_is_forgiven_at_once() -> None:
     attempts = state_of(
         *ended(0, 1, "train", "lost", 1, free=True), *ended(0, 1, "train", "lost", 2, free=False)

@@ -30,7 +30,10 @@ BELIEVED = {
         "epoch cluster run": "where a controller was: its claim is emptied when it lets go",
         "prompts_digest versions mlipilot python machine": "the toolkit that began it is not in the run",
     },
-    "resumed": {"epoch cluster run": "where a controller was: its claim is emptied when it lets go"},
+    "resumed": {
+        "epoch cluster run": "where a controller was: its claim is emptied when it lets go",
+        "unattended": "how it was started",
+    },
     "job_finished": {
         "job_name node free bad_node": "the scheduler's word: Slurm's accounts are asked of a job's name",
     },

@@ -58,6 +58,8 @@ class Resumed(_Session):
     """A controller takes the lineage up again."""
 
     kind: ClassVar[str] = "resumed"
+    unattended: bool = False
+    """Nobody asked for it: a successor, or a job that Slurm started again."""
 
 
 class _OfJob(Model):

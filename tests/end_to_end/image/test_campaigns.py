@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from mlipilot.audit.events.running import Resumed
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.jobs.job_files import Isolation, read_result
 from tests.end_to_end.cluster import IMAGE, Site
@@ -21,8 +22,10 @@ def test_a_controller_that_reaches_its_time_limit_is_followed_by_another(two_lin
     site = two_lineages
     assert len(site.logs()) == 3 and "before its time: " in site.said()
     for lineage in (0, 1):
-        kinds = [record.event.kind for record in read_ledger(site.run.lineage(lineage).ledger)]
-        assert (kinds.count("resumed"), kinds[-1]) == (lineage, "finished"), site.said()
+        events = [record.event for record in read_ledger(site.run.lineage(lineage).ledger)]
+        resumed = [event for event in events if isinstance(event, Resumed)]
+        assert (len(resumed), events[-1].kind) == (lineage, "finished"), site.said()
+        assert all(event.unattended for event in resumed), "a successor is nobody who has looked"
         jobs = state_of(site.run, lineage).jobs
         assert all([attempt.number for attempt in attempts] == [1] for attempts in jobs.values()), jobs
         for key in jobs:
