@@ -39,7 +39,7 @@ OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 NOT_RUN = ("not_isolated", "not_storable")
 """Outcomes of a job that did not begin: the run pauses, and it is another attempt's turn after that."""
 NO_RESULT = ("lost", "cancelled", *NOT_RUN)
-"""Outcomes that say nothing of the candidate: up to `jobs.max_attempts` attempts until a person resumes the run."""
+"""Outcomes that say nothing of the candidate: `jobs.max_attempts` attempts, and anew when a person resumes."""
 
 
 @dataclass
