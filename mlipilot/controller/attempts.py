@@ -26,7 +26,7 @@ from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.container_commands import without_toolkit
 from mlipilot.jobs.intake import drop_lost
-from mlipilot.jobs.job_files import JobOrder, read_json, read_result
+from mlipilot.jobs.job_files import JobOrder, order_digest, read_json, read_result
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import METRICS, ORDER, JobKey, LineagePaths, RunPaths
@@ -56,9 +56,9 @@ class Attempts:
         python: str = sys.executable,
     ) -> None:
         self.run, self.lineage, self.spec, self.python = run, lineage, spec, python
-        on_slurm = spec.jobs.backend == "slurm"
+        self.is_local = spec.jobs.backend == "local"
         self.backend = backend or (
-            SlurmBackend(run.root, run.spool, spec.jobs) if on_slurm else LocalBackend()
+            LocalBackend() if self.is_local else SlurmBackend(run.root, run.spool, spec.jobs)
         )
 
     def order(self, key: JobKey, number: int, trained: int) -> JobOrder:
@@ -115,14 +115,20 @@ class Attempts:
         """Have attempts run unless they do. `anchor`: the ledger's head, for their jobs' names in a queue."""
         self.backend.ensure_started(*(self._work(state, key, number, anchor) for key, number in jobs))
 
+    def due_order(self, state: State, key: JobKey, number: int) -> JobOrder:
+        """What an attempt that is due now is told to run."""
+        return self.order(key, number, self._trained(state, key, number))
+
+    def _trained(self, state: State, key: JobKey, number: int) -> int:
+        if key.kind not in ("evaluate", "sealed"):
+            return number
+        training = state.last(JobKey(key.iteration, key.seed, "train"))
+        if training is None:
+            raise AssertionError(f"{key.text} is due before its training")
+        return training.number
+
     def _work(self, state: State, key: JobKey, number: int, anchor: str) -> Submission:
-        trained = number
-        if key.kind in ("evaluate", "sealed"):
-            training = state.last(JobKey(key.iteration, key.seed, "train"))
-            if training is None:
-                raise AssertionError(f"{key.text} is due before its training")
-            trained = training.number
-        work = self._submission(state, key, number, trained, anchor)
+        work = self._submission(state, key, number, self._trained(state, key, number), anchor)
         if key.kind != "train":
             return work
         evaluate = JobKey(key.iteration, key.seed, "evaluate")
@@ -159,8 +165,8 @@ class Attempts:
                 )
             remove(attempt)
 
-    def collect(self, key: JobKey, number: int) -> JobFinished | None:
-        """How an attempt ended that is over, or None while it goes on."""
+    def collect(self, key: JobKey, number: int, order_sha256: str | None = None) -> JobFinished | None:
+        """How an attempt ended that is over, or None while it goes on; `order_sha256` as it is on record."""
         attempt = self.lineage.attempt(key, number)
         standing = self.backend.standing(attempt)
         said: dict[str, Any] = {
@@ -174,9 +180,8 @@ class Attempts:
             case "sealed":
                 if standing.job_id is None:  # the submitter's answer is not to be had; the seal names it, too
                     said["job_id"] = read_result(attempt).job_id
-                return JobFinished.of(
-                    key, number, **said, **how_it_ended(key, attempt, check_manifest(attempt))
-                )
+                changed = other_order(attempt, order_sha256) or check_manifest(attempt)
+                return JobFinished.of(key, number, **said, **how_it_ended(key, attempt, changed))
             case "ended":
                 self.backend.give_up(attempt)
                 if key.kind == "smoke":  # of a training the next attempt may go on from the checkpoint
@@ -199,12 +204,12 @@ class Attempts:
 
 
 def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str, Any]:
-    """What a sealed attempt says of its end, as `job_finished` has it; `changed`: since it was sealed."""
+    """What a sealed attempt says of its end, as `job_finished` has it; `changed`: what in it differs."""
     result = read_result(attempt)
     outcome, reason = result.outcome, result.reason
     if changed:
         outcome = "protected_changed"
-        reason = f"the attempt was changed after it was sealed: {changed[0]}"
+        reason = f"the attempt is not as trusted code left it: {changed[0]}"
     elif outcome == "failed" and result.exit_status != 0:
         why = _refusal(attempt) or logs.failure_reason(attempt)
         reason = f"{why} ({reason})" if why else reason
@@ -214,6 +219,13 @@ def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str
     said = result.model_dump(include={*kept}) | {"outcome": outcome, "reason": reason}
     said |= {"dropped": result.dropped.words} if result.dropped else {}
     return said | {"manifest_sha256": sha256_file(attempt / MANIFEST)}
+
+
+def other_order(attempt: Path, order_sha256: str | None) -> list[str]:
+    """What is wrong with the order of an attempt whose digest is on record; nothing is held to None."""
+    if order_sha256 is None or order_digest(attempt) == order_sha256:
+        return []
+    return [f"{attempt / ORDER}: not the order that is on record"]
 
 
 def _refusal(attempt: Path) -> str | None:

@@ -10,7 +10,7 @@ from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.attempts import Attempts
-from mlipilot.controller.state import State, replay
+from mlipilot.controller.state import Attempt, State, replay
 from mlipilot.errors import InputError, MlipilotError, PausedError
 from mlipilot.jobs.ending import Tell
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
@@ -31,8 +31,9 @@ def drop_candidate(run: RunPaths, number: int, iteration: int, why: str, tell: T
         state = replay(ledger.records)
         _check_under_way(state, iteration, lineage.ledger)
         attempts = Attempts(run, lineage, load_locked(run.spec).for_lineage(number))
-        in_flight = [(key, attempt.number) for key, attempt in state.in_flight()]
-        goes_on = attempts.backend.cancel(*(lineage.attempt(*job) for job in in_flight), tell=tell)
+        in_flight = state.in_flight()
+        directories = [lineage.attempt(key, attempt.number) for key, attempt in in_flight]
+        goes_on = attempts.backend.cancel(*directories, tell=tell)
         if goes_on:
             raise PausedError(f"not dropped: {goes_on}")
         for key, attempt in in_flight:
@@ -53,11 +54,11 @@ def _check_under_way(state: State, iteration: int, ledger: Path) -> None:
         raise InputError(f"the candidate of iteration {iteration} is dropped already", file=ledger)
 
 
-def _end(attempts: Attempts, key: JobKey, number: int) -> JobFinished:
+def _end(attempts: Attempts, key: JobKey, attempt: Attempt) -> JobFinished:
     """How an attempt ended; of one whose end nobody can tell, that it is given up."""
-    said = "its end is not known"
+    number, said = attempt.number, "its end is not known"
     try:
-        ended = attempts.collect(key, number)
+        ended = attempts.collect(key, number, attempt.order_sha256)
         if ended is not None:
             return ended
     except (MlipilotError, OSError, ValueError) as error:  # it may be what the candidate is dropped for

@@ -21,8 +21,10 @@ from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.cut_short import drop_unrecorded
 from mlipilot.controller.hand_back import HandBack
-from mlipilot.controller.isolation_words import LOCAL, doors_of
+from mlipilot.controller.isolation_words import LOCAL
+from mlipilot.controller.job_records import note_jobs
 from mlipilot.controller.observer import Observer
+from mlipilot.controller.planting import Planting
 from mlipilot.controller.prepare import check_image, prepare_data, starting
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.recording import open_recording
@@ -39,7 +41,6 @@ from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.jobs.slurm_job import fate_of_job, this_job
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.addresses import check_addresses
-from mlipilot.untrusted import one_line
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -124,6 +125,7 @@ class Controller:
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.ledger = Ledger(lineage.ledger, hold.check)
         self.attempts = Attempts(run, lineage, self.spec)
+        self.planting = Planting(self.attempts)
         self.hand_back = HandBack(run, lineage.number)
         self.resources = resources
         mine = this_job()
@@ -217,9 +219,7 @@ class Controller:
             case steps.SubmitJob(key, attempt):
                 self._check_protected()
                 # The intent alone: what is in flight is started, all together, before it is waited for.
-                self.ledger.append(running.JobSubmitted.of(key, attempt))
-                again = f" (attempt {attempt})" if attempt > 1 else ""
-                self.observer.event(f"job {key.text} starts{again}")
+                note_jobs(self.ledger, self.observer, self.planting.submit(state, key, attempt))
             case steps.AwaitJobs():
                 self._await_jobs(state)
             case steps.Judge(iteration):
@@ -254,20 +254,16 @@ class Controller:
         attempts = [self.lineage.attempt(key, attempt.number) for key, attempt in state.in_flight()]
         while not self.lineage.cancel.exists():
             self.ledger.fence()  # nothing may be written for hours
-            over = False
             in_flight = state.in_flight()
+            if void := self.planting.not_to_begin(state):
+                note_jobs(self.ledger, self.observer, void)
+                return
+            over = False
             self.attempts.ensure_started(state, [(key, a.number) for key, a in in_flight], self.ledger.head)
             for key, attempt in in_flight:
-                ended = self.attempts.collect(key, attempt.number)
+                ended = self.attempts.collect(key, attempt.number, attempt.order_sha256)
                 if ended is not None:
-                    known = {LOCAL, *doors_of(self.ledger.records)}
-                    self.ledger.append(ended)
-                    for door in doors_of(self.ledger.records):
-                        if door not in known:
-                            self.observer.event(f"warning: {door}")
-                    why = "" if ended.outcome == "ok" else f": {ended.reason}"
-                    why += f" (sealed by {one_line(ended.sealed_by)})" if ended.sealed_by else ""
-                    self.observer.event(f"job {key.text} {ended.outcome} in {ended.wall_s:.0f} s{why}")
+                    note_jobs(self.ledger, self.observer, [ended])
                     over = True
             if over:
                 return
@@ -277,7 +273,10 @@ class Controller:
             self.attempts.backend.wait(self.lineage.cancel.exists)
 
     def _judge(self, number: int, state: State) -> None:
-        """Write `verdict.json`, seal the iteration, then record the verdict."""
+        """Write `verdict.json`, seal the iteration, then record the verdict; but first look for plants."""
+        if void := self.planting.of_judged(state, number):
+            note_jobs(self.ledger, self.observer, void)
+            return
         self.attempts.withdraw_unrecorded(state, number)
         directory = self.lineage.iteration(number)
         body = compute_verdict(state, state.iterations[number], self.measurements)
@@ -318,7 +317,7 @@ class Controller:
         goes_on = self.attempts.backend.cancel(*directories, tell=self.observer.event)
         for key, attempt in in_flight:
             try:
-                ended = self.attempts.collect(key, attempt.number)
+                ended = self.attempts.collect(key, attempt.number, attempt.order_sha256)
             except PausedError:  # nobody is there who could say
                 if not goes_on:
                     raise

@@ -30,7 +30,7 @@ from mlipilot.audit.files import sha256_bytes, sha256_file
 from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
-from mlipilot.controller.attempts import NOTHING_SPENT, how_it_ended
+from mlipilot.controller.attempts import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.candidates import digests_of
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.spending import elapsed_s
@@ -118,17 +118,22 @@ class _Files:
                 return self._submitted(event, before)
             case JobFinished():
                 attempt = self.lineage.attempt(event.key, event.attempt)
-                if (event.key, event.attempt) not in [(k, a.number) for k, a in before.in_flight()]:
+                flying = {(key, each.number): each for key, each in before.in_flight()}
+                if (event.key, event.attempt) not in flying:
                     raise LookupError(f"{attempt} was not in flight")
                 if is_finished(attempt):
                     # Whether its files are as they were sealed is for their digests to say.
-                    changed = event.outcome == "protected_changed" and check_manifest(attempt)
-                    ended = {"dropped": None} | how_it_ended(event.key, attempt, changed or [])
+                    changed = other_order(attempt, flying[event.key, event.attempt].order_sha256)
+                    if event.outcome == "protected_changed" and not changed:
+                        changed = check_manifest(attempt)
+                    ended = {"dropped": None} | how_it_ended(event.key, attempt, changed)
                     # An earlier version may have asked the job's log for a better reason, or not.
                     if changed or event.reason == read_result(attempt).reason:
                         del ended["reason"]
                     return ended
-                outcome = event.outcome if event.outcome in NO_RESULT else NO_RESULT[0]
+                # An attempt in whose way something lay did not begin, and that was removed.
+                unsealed = (*NO_RESULT, "protected_changed")
+                outcome = event.outcome if event.outcome in unsealed else NO_RESULT[0]
                 return NOTHING_SPENT | {"outcome": outcome}
             case Verdict():
                 path = self.lineage.verdict(event.iteration)

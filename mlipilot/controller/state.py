@@ -39,7 +39,7 @@ OWN_FAULTS = ("failed", "time_limit", "protected_changed")
 NOT_RUN = ("not_isolated", "not_storable")
 """Outcomes of a job that did not begin: the run pauses, and it is another attempt's turn after that."""
 NO_RESULT = ("lost", "cancelled", *NOT_RUN)
-"""Outcomes that say nothing of the candidate: `jobs.max_attempts` attempts, and anew when a person resumes."""
+"""Outcomes that say nothing of the candidate: `jobs.max_attempts` attempts, anew when a person resumes."""
 
 
 @dataclass
@@ -48,6 +48,8 @@ class Attempt:
 
     number: int
     ended: JobFinished | None = None
+    order_sha256: str | None = None
+    """Of its order, where that is on record."""
     forgiven: bool = False  # without a result by the cluster's own fault, or before a person resumed
     since_before: bool = False  # in flight when a person last resumed
 
@@ -215,7 +217,9 @@ def _apply(state: State, event: Event) -> None:
         case GaveUp():
             state.gave_up = event.reason
         case JobSubmitted():
-            state.jobs.setdefault(event.key, []).append(Attempt(event.attempt))
+            state.jobs.setdefault(event.key, []).append(
+                Attempt(event.attempt, order_sha256=event.order_sha256)
+            )
         case JobFinished():
             attempt = {attempt.number: attempt for attempt in state.jobs[event.key]}[event.attempt]
             attempt.ended, attempt.forgiven = event, event.free

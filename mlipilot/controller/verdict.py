@@ -6,32 +6,66 @@ from dataclasses import asdict
 from typing import Any
 
 from mlipilot.audit.events.running import Errors, SealedCheck
+from mlipilot.audit.files import read_regular, sha256_bytes
+from mlipilot.audit.manifest import MANIFEST, read_manifest
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
 from mlipilot.controller.grade import grade_effects
 from mlipilot.controller.state import Iteration, State
+from mlipilot.errors import PausedError
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.evaluation.scorecard import Score, Scorecard, score
 from mlipilot.jobs.job_files import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths
 
+_LONGEST = 2**26
+_NOTHING_RESTORES_IT = "put it back from a copy of the run and resume; nothing else gives what was measured"
+
 
 class Measurements:
-    """The metrics files of a lineage's candidates, read once each."""
+    """The metrics files of a lineage's candidates, read once each, and each held to its attempt's seal.
+
+    On local processes a candidate can rewrite what was measured before. Its own numbers are then none, and it
+    is invalid. Those of a candidate that was accepted are what others are judged by, and nothing in the run
+    can restore them: that pauses the run until somebody puts the file back.
+    """
 
     def __init__(self, lineage: LineagePaths, spec: CampaignSpec, card: Scorecard) -> None:
         self.lineage, self.spec, self.card = lineage, spec, card
         self._read: dict[JobKey, MetricsFile] = {}
 
     def metrics(self, state: State, key: JobKey) -> MetricsFile | None:
-        """A finished evaluation's metrics file, or None where it did not end well."""
+        """A finished evaluation's metrics file, or None where it did not end well or the file is another.
+
+        Raises PausedError for another file where the candidate was accepted.
+        """
         attempt = state.last(key)
         if attempt is None or attempt.outcome != "ok":
             return None
         if key not in self._read:
+            if (changed := self.changed(state, key)) is not None:
+                if _is_accepted(state, key.iteration):
+                    raise PausedError(f"{self.lineage.root}/{changed}: {_NOTHING_RESTORES_IT}")
+                return None
             found = read_json(self.lineage.metrics(key, attempt.number))
             self._read[key] = MetricsFile.model_validate(found)
         return self._read[key]
+
+    def changed(self, state: State, key: JobKey) -> str | None:
+        """Why a finished evaluation's metrics file is not the one that the ledger has the end of, or None."""
+        attempt = state.last(key)
+        if key in self._read or attempt is None or attempt.ended is None or attempt.outcome != "ok":
+            return None
+        directory, path = self.lineage.attempt(key, attempt.number), self.lineage.metrics(key, attempt.number)
+        try:
+            manifest = sha256_bytes(read_regular(directory / MANIFEST, _LONGEST))
+            found = sha256_bytes(read_regular(path, _LONGEST))
+            sealed = read_manifest(directory).get(path.relative_to(directory).as_posix())
+            is_measured = (manifest, found) == (attempt.ended.manifest_sha256, sealed)
+        except (OSError, ValueError):  # it is gone, or no file
+            is_measured = False
+        name = path.relative_to(self.lineage.root).as_posix()  # as in a run that is moved
+        return None if is_measured else f"{name} is not the file that was measured"
 
     def of_iteration(self, state: State, number: int, kind: JobKind = "evaluate") -> list[MetricsFile]:
         """The metrics files of all seeds; fewer than the seeds when some could not be measured."""
@@ -61,7 +95,7 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
         "log_objective": mean_of_all([s.log_objective for s in scores]),
         "effects": [],
     }
-    fault = iteration.dropped or _fault(state, number)
+    fault = iteration.dropped or _fault(state, number) or _rewritten(state, number, measured)
     if fault is None and len(scores) < len(measured.spec.seeds):
         fault = "a budget was used up before every seed was measured"
     fault = fault or _same_weights(state, number, measured)
@@ -99,6 +133,16 @@ def _fault(state: State, number: int) -> str | None:
             verb = "training" if key.kind == "train" else "evaluation"
             return f"{verb} with seed {key.seed}: {last.ended.reason}"
     return None
+
+
+def _rewritten(state: State, number: int, measured: Measurements) -> str | None:
+    keys = [JobKey(number, seed, "evaluate") for seed in measured.spec.seeds]
+    return next((why for key in keys if (why := measured.changed(state, key)) is not None), None)
+
+
+def _is_accepted(state: State, number: int) -> bool:
+    verdict = state.iterations[number].verdict if number < len(state.iterations) else None
+    return verdict is not None and verdict.verdict == "accepted"
 
 
 def _same_weights(state: State, number: int, measured: Measurements) -> str | None:

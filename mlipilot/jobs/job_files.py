@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from mlipilot.audit.discarding import Dropped
+from mlipilot.audit.files import sha256_bytes, sha256_file
 from mlipilot.audit.surroundings import Isolation as Isolation
 from mlipilot.audit.surroundings import Machine
 from mlipilot.paths import ORDER, RESULT
@@ -52,6 +53,17 @@ class JobOrder(BaseModel):
     min_free_mib: int = Field(default=64, description="room without which it does not begin")
     on_leak: Literal["refuse", "record"] = "refuse"
 
+    @property
+    def text(self) -> str:
+        """What `job.json` is to hold."""
+        said = json.dumps(self.model_dump(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        return said + "\n"
+
+    @property
+    def sha256(self) -> str:
+        """Of that."""
+        return sha256_bytes(self.text.encode())
+
 
 class JobResult(BaseModel):
     """How one attempt ended."""
@@ -79,6 +91,12 @@ class JobResult(BaseModel):
 def read_order(attempt: Path) -> JobOrder:
     """The order in an attempt's directory."""
     return JobOrder.model_validate_json((attempt / ORDER).read_text(encoding="utf-8"))
+
+
+def order_digest(attempt: Path) -> str | None:
+    """SHA-256 of an attempt's `job.json`; None where there is no regular file of that name."""
+    path = attempt / ORDER
+    return sha256_file(path) if path.is_file() and not path.is_symlink() else None
 
 
 def read_result(attempt: Path) -> JobResult:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mlipilot.audit.files import write_json
+from mlipilot.audit.files import write_atomic
 from mlipilot.audit.identity import ProcessIdentity
 from mlipilot.audit.manifest import is_finished
 from mlipilot.audit.rights import user_name
@@ -60,7 +60,7 @@ class LocalBackend:
         if (problem := why_not_storable(attempt, work.order.min_free_mib)) is not None:
             raise PausedError(f"the job of {attempt} is not begun: {problem}")
         if not (attempt / ORDER).exists() or read_order(attempt).run != work.order.run:
-            write_json(attempt / ORDER, work.order.model_dump())
+            write_atomic(attempt / ORDER, work.order.text)
         try:
             self._workers[attempt] = subprocess.Popen(
                 [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt), *self._options()],

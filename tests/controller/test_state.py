@@ -171,6 +171,12 @@ def test_a_job_has_its_attempts_in_order_and_the_newest_counts() -> None:
     assert state.in_flight() == [(TRAIN, second), (JobKey(0, 2, "train"), Attempt(1))]
 
 
+def test_an_attempt_keeps_the_digest_of_its_order_where_that_is_on_record() -> None:
+    kind, said = submitted(0, 1, "train", 2)
+    attempts = state_of(submitted(0, 1, "train"), (kind, said | {"order_sha256": "a" * 64})).jobs[TRAIN]
+    assert [attempt.order_sha256 for attempt in attempts] == [None, "a" * 64]
+
+
 def test_an_end_belongs_to_the_attempt_that_it_names() -> None:
     (_, end) = ended(0, 1, "train", "ok", 1)
     attempts = state_of(submitted(0, 1, "train"), submitted(0, 1, "train", 2), end).jobs[TRAIN]

@@ -2,91 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import sealed_summary
 from mlipilot.evaluation.results import MetricsFile
-from mlipilot.evaluation.scorecard import Scorecard
-from mlipilot.paths import JobKey, LineagePaths
+from mlipilot.paths import JobKey
+from tests.controller.bench import ENERGY, FORCE, INVALID, LN2, SEEDS, Bench, better, metrics_of
 from tests.controller.events import (
     HYPOTHESIS,
     Event,
     ended,
     measured,
     proposed,
-    state_of,
     submitted,
     told,
     verdict,
 )
-
-FORCE, ENERGY = "force_mae_mev_per_a", "energy_mae_mev_per_atom"
-SEEDS = (1, 2, 3)
-SPEC = CampaignSpec.model_validate(
-    {
-        "name": "x",
-        "dataset": {"name": "cu_emt"},
-        "recipe": "mace",
-        "scorecard": "s.yaml",
-        "pilot": {"kind": "scripted"},
-        "seeds": list(SEEDS),
-        "budget": {"iterations": 2, "optimizer_steps": 10},
-    }
-)
-CARD = Scorecard.model_validate(
-    {
-        "name": "x",
-        "dataset": "cu_emt",
-        "settings": {},
-        "gates": [{"metric": FORCE, "max": 16}],
-        "objective": {"terms": [{"metric": ENERGY, "weight": 1, "scale": 1}]},
-        "accept": {"failed_gate_violation": 3},
-    }
-)
-LN2 = 0.6931471805599453
-INVALID = {"gain": None, "threshold": None, "measure": None, "verdict": "invalid"}
-
-
-class Bench:
-    """A lineage's metrics files and who reads them."""
-
-    def __init__(self, root: Path) -> None:
-        self.lineage = LineagePaths(root)
-        self.open()
-
-    def open(self) -> None:
-        self.measured = Measurements(self.lineage, SPEC, CARD)
-
-    def write(self, key: JobKey, content: object, attempt: int = 1) -> Path:
-        path = self.lineage.metrics(key, attempt)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
-        return path
-
-    def candidate(self, number: int, values: Mapping[int, tuple[float | None, float | None]]) -> None:
-        """Force and energy errors by seed."""
-        for seed, (force, energy) in values.items():
-            self.write(JobKey(number, seed, "evaluate"), _metrics({FORCE: force, ENERGY: energy}))
-
-    def judge(self, number: int, *events: Event) -> dict[str, Any]:
-        state = state_of(*events)
-        return compute_verdict(state, state.iterations[number], self.measured)
-
-
-def _metrics(values: Mapping[str, float | None]) -> dict[str, Any]:
-    return {
-        "metrics": {
-            name: {"value": value, "status": "failed" if value is None else "ok", "reason": None}
-            for name, value in values.items()
-        }
-    }
 
 
 @pytest.fixture
@@ -101,20 +36,20 @@ def test_metrics_are_those_of_the_newest_attempt_that_ended_well(bench: Bench) -
     bench.write(key, {"profile": "2"}, attempt=2)
     ok, lost = ended(0, 1, "evaluate"), ended(0, 1, "evaluate", "lost")
     again = [*lost, *ended(0, 1, "evaluate", "ok", 2)]
-    assert bench.measured.metrics(state_of(), key) is None
-    assert bench.measured.metrics(state_of(submitted(0, 1, "evaluate")), key) is None
-    assert bench.measured.metrics(state_of(*lost), key) is None
-    assert bench.measured.metrics(state_of(*ended(0, 1, "evaluate", "failed")), key) is None
-    assert bench.measured.metrics(state_of(*again), key) == MetricsFile(profile="2")
-    assert bench.measured.metrics(state_of(*again, submitted(0, 1, "evaluate", 3)), key) is None
+    assert bench.measured.metrics(bench.state(), key) is None
+    assert bench.measured.metrics(bench.state(submitted(0, 1, "evaluate")), key) is None
+    assert bench.measured.metrics(bench.state(*lost), key) is None
+    assert bench.measured.metrics(bench.state(*ended(0, 1, "evaluate", "failed")), key) is None
+    assert bench.measured.metrics(bench.state(*again), key) == MetricsFile(profile="2")
+    assert bench.measured.metrics(bench.state(*again, submitted(0, 1, "evaluate", 3)), key) is None
     bench.open()
-    assert bench.measured.metrics(state_of(*ok), key) == MetricsFile.model_validate(
-        _metrics({FORCE: 8.0, ENERGY: 2.0})
+    assert bench.measured.metrics(bench.state(*ok), key) == MetricsFile.model_validate(
+        metrics_of({FORCE: 8.0, ENERGY: 2.0})
     )
 
 
 def test_a_metrics_file_is_read_once(bench: Bench) -> None:
-    state, key = state_of(*ended(0, 1, "evaluate")), JobKey(0, 1, "evaluate")
+    state, key = bench.state(*ended(0, 1, "evaluate")), JobKey(0, 1, "evaluate")
     before = bench.measured.metrics(state, key)
     bench.write(key, {})
     assert bench.measured.metrics(state, key) == before
@@ -123,11 +58,11 @@ def test_a_metrics_file_is_read_once(bench: Bench) -> None:
 def test_a_metrics_file_that_is_no_mapping_is_refused(bench: Bench) -> None:
     bench.write(JobKey(0, 1, "evaluate"), [1])
     with pytest.raises(ValueError, match="MetricsFile"):
-        bench.measured.metrics(state_of(*ended(0, 1, "evaluate")), JobKey(0, 1, "evaluate"))
+        bench.measured.metrics(bench.state(*ended(0, 1, "evaluate")), JobKey(0, 1, "evaluate"))
 
 
 def test_seeds_are_in_their_order_and_what_was_not_measured_is_left_out(bench: Bench) -> None:
-    state = state_of(*measured(0, 3, 1))
+    state = bench.state(*measured(0, 3, 1))
     energies = [m.values[ENERGY] for m in bench.measured.of_iteration(state, 0)]
     assert energies == [2.0, 8.0]
     by_seed = bench.measured.by_seed(state, 0)
@@ -137,7 +72,7 @@ def test_seeds_are_in_their_order_and_what_was_not_measured_is_left_out(bench: B
     }
     assert bench.measured.scores(state, 0) == list(by_seed.values())
     bench.write(JobKey(0, 2, "sealed"), {"split": "sealed"})
-    sealed = state_of(*ended(0, 2, "sealed"))
+    sealed = bench.state(*ended(0, 2, "sealed"))
     assert bench.measured.of_iteration(sealed, 0, "sealed") == [MetricsFile(split="sealed")]
     assert bench.measured.of_iteration(sealed, 0) == []
 
@@ -178,13 +113,9 @@ def test_a_mean_objective_is_of_all_seeds_or_none(bench: Bench) -> None:
     assert bench.judge(0, *measured(0, *SEEDS))["log_objective"] is None
 
 
-def _better(bench: Bench, number: int) -> None:
-    bench.candidate(number, {1: (4.0, 0.25), 2: (4.0, 0.5), 3: (4.0, 1.0)})
-
-
 def test_a_candidate_is_judged_against_the_incumbent_seed_by_seed(bench: Bench) -> None:
     """ln 4 → ln ½ with s = ln 2 on both sides: t(0.95, 4) of a table times s times sqrt(1/3 + 1/3)."""
-    _better(bench, 1)
+    better(bench, 1)
     found = bench.judge(1, *measured(0, *SEEDS), verdict(0), *measured(1, *SEEDS))
     assert (found["verdict"], found["incumbent"], found["measure"]) == ("accepted", 1, "objective")
     assert found["gain"] == pytest.approx(3 * LN2)
@@ -208,7 +139,7 @@ def test_seeds_with_the_same_weights_make_a_candidate_invalid(
 ) -> None:
     """Their scatter would be zero, and any gain beyond it."""
     for seed, digest in digests.items():
-        content = _metrics({FORCE: 4.0, ENERGY: 0.25 * seed}) | {"model": {"weights_digest": digest}}
+        content = metrics_of({FORCE: 4.0, ENERGY: 0.25 * seed}) | {"model": {"weights_digest": digest}}
         bench.write(JobKey(1, seed, "evaluate"), content)
     found = bench.judge(1, *measured(0, *SEEDS), verdict(0), *measured(1, *SEEDS))
     if of is None:
@@ -222,22 +153,22 @@ def test_a_candidate_s_weights_may_be_those_of_another_candidate(bench: Bench) -
     """Which is then no gain; a seed that failed before says why itself."""
     for number in (0, 1):
         for seed in SEEDS:
-            content = _metrics({FORCE: 4.0, ENERGY: 0.5}) | {"model": {"weights_digest": f"of {seed}"}}
+            content = metrics_of({FORCE: 4.0, ENERGY: 0.5}) | {"model": {"weights_digest": f"of {seed}"}}
             bench.write(JobKey(number, seed, "evaluate"), content)
     found = bench.judge(1, *measured(0, *SEEDS), verdict(0), *measured(1, *SEEDS))
     assert (found["verdict"], found["gain"]) == ("reverted", pytest.approx(0.0))
 
 
 def test_a_worse_candidate_leaves_the_incumbent(bench: Bench) -> None:
-    _better(bench, 1)
+    better(bench, 1)
     bench.candidate(2, dict.fromkeys(SEEDS, (4.0, 0.5)))
     events = [*measured(0, *SEEDS), verdict(0), *measured(1, *SEEDS), verdict(1, "accepted", 1)]
     found = bench.judge(2, *events, *measured(2, *SEEDS))
     assert (found["verdict"], found["incumbent"], found["gain"]) == ("reverted", 1, pytest.approx(0.0))
 
 
-def test_the_hypothesis_is_graded_from_the_same_metrics(bench: Bench) -> None:
-    _better(bench, 1)
+def test_the_hypothesis_is_graded_from_the_samemetrics_of(bench: Bench) -> None:
+    better(bench, 1)
     jobs = measured(1, *SEEDS)[1:]
     found = bench.judge(1, *measured(0, *SEEDS), verdict(0), proposed(1, HYPOTHESIS), *jobs)
     assert found["effects"] == [
@@ -246,7 +177,7 @@ def test_the_hypothesis_is_graded_from_the_same_metrics(bench: Bench) -> None:
 
 
 def test_a_candidate_without_an_incumbent_is_a_fault_of_the_controller(bench: Bench) -> None:
-    _better(bench, 1)
+    better(bench, 1)
     with pytest.raises(AssertionError, match=r"^a candidate is judged only against an incumbent$"):
         bench.judge(1, *measured(1, *SEEDS))
 
@@ -277,7 +208,7 @@ def test_a_candidate_that_failed_is_invalid_with_the_reason(
 
 
 def test_faults_of_other_jobs_are_not_the_candidates(bench: Bench) -> None:
-    _better(bench, 1)
+    better(bench, 1)
     others = [
         *ended(0, 2, "sealed", "failed"),
         *ended(1, 1, "smoke", "failed", revision=1),
@@ -292,7 +223,7 @@ def test_faults_of_other_jobs_are_not_the_candidates(bench: Bench) -> None:
 
 @pytest.mark.parametrize("seeds", [(), (1,), (1, 3)])
 def test_seeds_that_no_budget_was_left_for_make_it_invalid(bench: Bench, seeds: tuple[int, ...]) -> None:
-    _better(bench, 1)
+    better(bench, 1)
     running = [submitted(1, 2, "train")]
     found = bench.judge(1, *measured(0, *SEEDS), verdict(0), *measured(1, *seeds), *running)
     assert {key: found[key] for key in INVALID} == INVALID
@@ -302,15 +233,15 @@ def test_seeds_that_no_budget_was_left_for_make_it_invalid(bench: Bench, seeds: 
 
 def _sealed(bench: Bench, number: int, energies: Mapping[int, float | None]) -> list[Event]:
     for seed, energy in energies.items():
-        bench.write(JobKey(number, seed, "sealed"), _metrics({FORCE: 1.0, ENERGY: energy}))
+        bench.write(JobKey(number, seed, "sealed"), metrics_of({FORCE: 1.0, ENERGY: energy}))
     return [event for seed in energies for event in ended(number, seed, "sealed")]
 
 
 def test_the_sealed_split_is_compared_for_baseline_and_incumbent(bench: Bench) -> None:
-    _better(bench, 2)
+    better(bench, 2)
     events = [*measured(0, *SEEDS), verdict(0), *measured(2, *SEEDS), verdict(2, "accepted", 2)]
     events += _sealed(bench, 0, {1: 1.0, 2: 2.0, 3: 6.0}) + _sealed(bench, 2, {1: 1.0, 2: None, 3: 3.0})
-    found = told(sealed_summary(state_of(*events), bench.measured))
+    found = told(sealed_summary(bench.state(*events), bench.measured))
     assert found == {
         "0": {
             ENERGY: {"sealed": 3.0, "test": pytest.approx(14 / 3)},
@@ -326,15 +257,15 @@ def test_the_sealed_split_is_compared_for_baseline_and_incumbent(bench: Bench) -
 
 def test_without_a_better_one_the_baseline_alone_is_compared(bench: Bench) -> None:
     events = [*measured(0, *SEEDS), verdict(0)]
-    assert told(sealed_summary(state_of(*events), bench.measured)) == {"0": {}}
+    assert told(sealed_summary(bench.state(*events), bench.measured)) == {"0": {}}
     nothing = [*measured(0, *SEEDS), verdict(0, "invalid", None), *_sealed(bench, 0, {1: 1.0})]
-    assert told(sealed_summary(state_of(*nothing), bench.measured))["0"][ENERGY]["sealed"] == 1.0
-    unmeasured = told(sealed_summary(state_of(*_sealed(bench, 0, {1: 1.0})), bench.measured))
+    assert told(sealed_summary(bench.state(*nothing), bench.measured))["0"][ENERGY]["sealed"] == 1.0
+    unmeasured = told(sealed_summary(bench.state(*_sealed(bench, 0, {1: 1.0})), bench.measured))
     assert unmeasured["0"][ENERGY] == {"sealed": 1.0, "test": None}
 
 
 def test_a_candidate_that_a_person_dropped_is_invalid_for_that_reason(bench: Bench) -> None:
-    _better(bench, 1)
+    better(bench, 1)
     gone = ("candidate_dropped", {"iteration": 1, "why": "it hangs"})
     begun = [*measured(0, *SEEDS), verdict(0), proposed(1)]
     for jobs in (measured(1, *SEEDS), ended(1, 1, "train", "failed"), ()):

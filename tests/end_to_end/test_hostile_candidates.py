@@ -54,6 +54,22 @@ _LITTER = _THEN.format("""
 _ELSEWHERE = _THEN.format("""
     os.rename("model", "real"); os.symlink("real", "model")
 """)
+# Forgeries of evaluations, and what the verdict's reason must say.
+FORGERIES: list[tuple[str, str, str]] = [
+    ("whole", _THEN.format("""
+    import shutil; here = "evaluate/attempt-1"
+    shutil.copytree("../../../../../0000/seed-1/" + here, "../../../" + here)
+"""), r"evaluation with seed 1: there before its time, and removed: iterations/0001/seed-1/evaluate$"),
+    ("order", _THEN.format("""
+    import json; os.makedirs("../../../evaluate/attempt-1")
+    order = json.load(open("../job.json"))
+    json.dump(order | {"argv": ["true"], "keeps": None}, open("../../../evaluate/attempt-1/job.json", "w"))
+"""), r"evaluation with seed 1: there before its time, and removed: iterations/0002/seed-1/evaluate$"),
+    ("rewritten", _THEN.format("""
+    other = "../../../../seed-1/evaluate/attempt-1/output/metrics.json"
+    if os.path.exists(other): text = open(other).read(); open(other, "w").write(text.replace("0.", "0.0"))
+"""), r"^iterations/0003/seed-1/evaluate/attempt-1/output/metrics.json is not the file that was measured$"),
+]  # fmt: skip
 RECIPE = REPOSITORY / "mlipilot" / "recipes" / "mace"
 # What train.py becomes, and what the verdict's reason must say.
 CANDIDATES: list[tuple[str, str, str]] = [
@@ -117,6 +133,31 @@ def test_what_candidates_leave_besides_is_dropped_and_harms_the_run_in_no_way(
     assert (attempt / "stdout.log").stat().st_size < 6 * 2**20
     shown = mlipilot("show", run.root, "1", cwd=tmp_path, COLUMNS="400").stdout
     assert "entries of 17179869184 bytes were dropped" in shown
+    assert verify_run(run).problems == []
+
+
+def test_a_forged_evaluation_makes_its_candidate_invalid_and_no_other(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    with_data(tiny_data, tmp_path)
+    limits = {"train_wall_limit_s": 300, "evaluate_wall_limit_s": 300}
+    campaign = write_campaign(
+        tmp_path,
+        pilot=PILOT,
+        seeds=[1, 2],
+        budget={"iterations": len(FORGERIES), "optimizer_steps": 3},
+        jobs={"smoke": False, "max_in_flight": 1} | limits,
+    )
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    original = {"original.py": (RECIPE / "train.py").read_text()}
+    with villain([Candidate(name, original | {"train.py": code}) for name, code, _ in FORGERIES]) as url:
+        mlipilot("run", campaign, cwd=tmp_path, OPENAI_BASE_URL=url)
+    state = replay(read_ledger(run.lineage(0).ledger))
+    assert state.incumbent == 0
+    for (name, _, reason), iteration in zip(FORGERIES, state.iterations[1:], strict=True):
+        assert iteration.verdict is not None, name
+        assert iteration.verdict.verdict == "invalid", name
+        assert re.search(reason, iteration.verdict.reason), f"{name}: {iteration.verdict.reason}"
     assert verify_run(run).problems == []
 
 

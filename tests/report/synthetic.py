@@ -179,11 +179,20 @@ class SyntheticRun:
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
         self.finish(key, 31.0 + seed % 1000, failed)
 
-    def evaluate(self, number: int, seed: int, quality: float, broken: tuple[str, ...] = ()) -> None:
+    def evaluate(
+        self,
+        number: int,
+        seed: int,
+        quality: float,
+        broken: tuple[str, ...] = (),
+        weights_digest: str | None = None,
+    ) -> None:
         """One evaluation with metrics and curves; the metrics in `broken` failed."""
         key = JobKey(number, seed, "evaluate")
         attempt = self.start(key)
-        write_json(attempt / "output" / "metrics.json", metrics_file(number, seed, quality, broken))
+        content = metrics_file(number, seed, quality, broken)
+        content["model"]["weights_digest"] = weights_digest or content["model"]["weights_digest"]
+        write_json(attempt / "output" / "metrics.json", content)
         with (attempt / "output" / "curves.npz").open("wb") as stream:
             np.savez_compressed(stream, **curves(seed, quality))
         self.finish(key, 21.0)

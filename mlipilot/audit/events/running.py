@@ -86,6 +86,8 @@ class JobSubmitted(_OfJob):
     """An attempt of a job is in flight."""
 
     kind: ClassVar[str] = "job_submitted"
+    order_sha256: Sha256 | None = None
+    """Of its `job.json`, where it runs as a local process, in reach of what candidates run."""
 
 
 class JobFinished(_OfJob):
