@@ -83,6 +83,8 @@ class RunPaths:
     """Which spool the submitter has served: one that somebody deleted is made again."""
     merged = _Below("merged")
     """What the submitters of other runs left, whose lineages were copied here: a folder for each run."""
+    seals = _Below("seals")
+    """What keys have signed of the ledgers' heads: a file for each sealing, never overwritten."""
     merging = _Below(".merging")
     """Where lineages that are being copied lie until they are whole."""
     report_lock = _Below(".report.lock")

@@ -88,8 +88,8 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
             _find_unknown_heads(run, heads, ours, requested, found)
         elif any(ledgers.values()):
             found.notes.append(
-                "the jobs were local processes: nothing outside of the run bears witness to its ledger, and "
-                "a cut at a record's end would not be seen"
+                "the jobs were local processes: no accounts bear witness to the ledger; that it was cut at a "
+                "record's end, or rewritten, would show only against a seal"
             )
     except LedgerError:
         return  # the chain's own check names it

@@ -10,6 +10,7 @@ from mlipilot.audit.evidence import spools
 from mlipilot.audit.files import files_below
 from mlipilot.audit.leftovers import is_left_by_a_script, is_of_reports, is_staged_claim, staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, read_manifest
+from mlipilot.audit.seals import seals_of
 from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import RunPaths
 
@@ -39,7 +40,7 @@ def verify_unlisted(run: RunPaths, over: set[Path], found: Verification, *, has_
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
     lineages = run.lineages()
     known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint, run.root / MANIFEST}
-    known |= {run.spool_mark}
+    known |= {run.spool_mark, *seals_of(run)}
     half = [run.merging] if run.merging.is_dir() and not run.merging.is_symlink() else []
     known |= {lineage.cancel for lineage in lineages}
     if not has_report:
@@ -102,4 +103,6 @@ def is_left_by_a_kill(run: RunPaths, path: Path, targets: set[Path]) -> bool:
     """Whether `path` is temporary: a claim, a batch script's, or what would have become one of `targets`."""
     if path.parent == run.root and is_left_by_a_script(path.name):
         return path.is_file() and not path.is_symlink()
+    if path.parent == run.seals:
+        return staged_for(path) is not None
     return staged_for(path) in targets or is_staged_claim(path)

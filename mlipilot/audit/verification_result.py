@@ -15,6 +15,23 @@ from mlipilot.audit.protected import read_protected
 from mlipilot.paths import LineagePaths, RunPaths
 
 
+@dataclass(frozen=True)
+class Seal:
+    """What is found of one seal that can be read."""
+
+    path: Path
+    key: str
+    """The fingerprint of the key that signed it, as `ssh-keygen -l` shows it."""
+    signer: str | None
+    """Whose key that is by the list of allowed signers; None without one, or when it is not in there."""
+    agrees: bool
+    """Whether the ledgers are what it says they were, or have grown from that, and its signatures hold."""
+    stamped: str | None
+    """The time of its time stamp, in the authority's words; None without one."""
+    is_stamp_checked: bool
+    """Whether the authority's signature was checked."""
+
+
 @dataclass
 class Verification:
     """Problems fail a check, notes do not."""
@@ -34,6 +51,8 @@ class Verification:
     """Of these, how many Slurm's accounts have too, which were asked now."""
     extracted: int = 0
     """Of the others, how many are in the submitter's extract of these accounts, which lies in the run."""
+    seals: list[Seal] = field(default_factory=list)
+    """Those of `seals/` that can be read, by name."""
 
     def expect(self, path: Path, digest: str, where: str) -> None:
         """Check one file against a recorded digest and count it as accounted for."""

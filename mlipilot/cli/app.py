@@ -26,6 +26,7 @@ from mlipilot.cli import (
     reproduce,
     resume,
     run,
+    seal,
     show,
     status,
     unlock,
@@ -43,9 +44,9 @@ app = typer.Typer(
     add_completion=False,
 )
 for verb in (
-    *(run.run, plan.plan, status.status, show.show, report.report, verify.verify, merge.merge),
+    *(run.run, plan.plan, status.status, show.show, report.report, verify.verify, seal.seal),
     *(reproduce.reproduce, resume.resume, cancel.cancel, unlock.unlock, drop.drop, evaluate.evaluate),
-    *(doctor.doctor, init.init, endpoint.endpoint),
+    *(merge.merge, doctor.doctor, init.init, endpoint.endpoint),
 ):
     app.command()(verb)
 app.add_typer(data.app, name="data")

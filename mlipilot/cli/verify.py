@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlipilot.audit.signing import check_readable
 from mlipilot.cli.console import stdout
-from mlipilot.cli.types import AsJson, RunDirectory, existing_run, print_json
+from mlipilot.cli.types import AsJson, RunDirectory, existing_run, path_option, print_json
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import CheckFailedError
 
 
-def verify(run: RunDirectory, as_json: AsJson = False) -> None:
+def verify(
+    run: RunDirectory,
+    as_json: AsJson = False,
+    require_witness: Annotated[
+        bool,
+        typer.Option(
+            "--require-witness", help="Fail unless an allowed signer's seal or Slurm's accounts agree."
+        ),
+    ] = False,
+    signers: Annotated[
+        Path | None, path_option(help="Whose seals count: a file as ssh's allowed_signers.")
+    ] = None,
+    tsa: Annotated[
+        Path | None, path_option(help="Whose time stamps count: certificates (PEM) of authorities.")
+    ] = None,
+) -> None:
     """Recompute all digests and verdicts; name each file that differs."""
-    found = verify_run(existing_run(run))
+    paths = existing_run(run)
+    if signers is not None:
+        check_readable(
+            signers, "allowed signers", "a line of it is `NAME` and what stands in a key's .pub file"
+        )
+    if tsa is not None:
+        check_readable(tsa, "certificates", "time stamp authorities publish theirs")
+    found = verify_run(paths, signers, tsa)
     problems = found.problems
+    if (
+        require_witness
+        and not found.witnessed
+        and not any(seal.agrees and seal.signer for seal in found.seals)
+    ):
+        asked = "no seal of an allowed signer" if signers else "no seal counts without `--signers FILE`"
+        problems.append(f"{paths.root}: no witness agrees: {asked}, and no name of a job in Slurm's accounts")
     if as_json:
         print_json(
             {
@@ -25,6 +60,17 @@ def verify(run: RunDirectory, as_json: AsJson = False) -> None:
                     "in_accounts": found.witnessed,
                     "in_extract_only": found.extracted,
                 },
+                "seals": [
+                    {
+                        "file": str(seal.path),
+                        "agrees": seal.agrees,
+                        "key": seal.key,
+                        "signer": seal.signer,
+                        "stamped": seal.stamped,
+                        "is_stamp_checked": seal.is_stamp_checked,
+                    }
+                    for seal in found.seals
+                ],
             }
         )
     else:

@@ -1,10 +1,13 @@
-"""The whole of `verify` in one call: all digests (`audit/verify_digests.py`) and records (`recheck.py`).
+"""The whole of `verify` in one call: digests (`audit/verify_digests.py`), records (`recheck.py`), seals.
 
 What shows, merges or reproduces a run asks here: a record whose digests hold may still lie about a verdict.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from mlipilot.audit.seals import verify_seals
 from mlipilot.audit.verification_result import Verification
 from mlipilot.audit.verify_digests import verify_digests, verify_lineage_digests
 from mlipilot.controller.recheck import recheck_records
@@ -12,9 +15,13 @@ from mlipilot.errors import MlipilotError
 from mlipilot.paths import LineagePaths, RunPaths
 
 
-def verify_run(run: RunPaths) -> Verification:
-    """Check everything below `run`. Raises InputError when it is no run."""
+def verify_run(run: RunPaths, signers: Path | None = None, authorities: Path | None = None) -> Verification:
+    """Check everything below `run`; whose seals and time stamps are trusted is said as to `verify_seals`.
+
+    Raises InputError when it is no run, and as `verify_seals` does.
+    """
     found = verify_digests(run)
+    verify_seals(run, found, signers, authorities)
     for lineage in run.lineages():
         found.problems += wrong_records(run, lineage)
     found.problems = list(dict.fromkeys(found.problems))

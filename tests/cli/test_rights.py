@@ -39,6 +39,7 @@ WRITES = {
     "unlock": "unlock RUN --lineage 1 --yes",
     "drop": "drop RUN 1 --why x",
     "report": "report RUN",
+    "seal": "seal RUN --key OUT/key",
     "endpoint": "endpoint --gguf RUN/nothing.gguf --run RUN",
 }
 OTHERS = {  # these need nothing of the run, or only what they are told here to read
@@ -169,9 +170,9 @@ def test_who_may_not_write_is_told_what_and_by_whom_it_is_mended(
     before = _listing(run)
     partly = {"status": READS["status"], "verify": READS["verify"]} | WRITES
     if what != "the run's folder":
-        del partly["report"]  # which has what it needs
+        del partly["report"], partly["seal"]  # which have what they need
     answers = _type(pair, run, partly if shut else ALL)
-    concerned = set(WRITES) - ({"report"} if shut and what != "the run's folder" else set())
+    concerned = set(WRITES) - ({"report", "seal"} if shut and what != "the run's folder" else set())
     concerned -= {"unlock"} if what in ("the ledger", "the run's folder", "the lineage's folder") else set()
     concerned -= {"endpoint"} if shut and what != "the run's folder" else set()
     for name, answer in answers.items():

@@ -18,7 +18,7 @@ from tests.documents.blocks import COMMANDS, REPOSITORY, Block, blocks, document
 # Each block by the beginning of its first command: how many commands it has, and the test that types them.
 TYPED = {
     ("README.md", "bash ci/quickstart.sh"): (2, "test_readme.py"),
-    ("README.md", "source .venv/bin/activate"): (18, "test_readme.py"),
+    ("README.md", "source .venv/bin/activate"): (19, "test_readme.py"),
     ("README.md", "export OPENAI_BASE_URL=http://localhost:8000/v1"): (2, "test_readme.py"),
     ("README.md", "git clone"): (6, "test_cluster.py"),
     ("README.md", "* * * * *"): (1, "test_cluster.py"),
@@ -26,6 +26,9 @@ TYPED = {
     ("containers/README.md", "containers/build.sh image cpu"): (2, "test_containers.py"),
     ("containers/README.md", "containers/build.sh wheelhouse cpu"): (4, "test_containers.py"),
     ("containers/README.md", "openssl genpkey"): (3, "test_containers.py"),
+    ("docs/audit.md", "mlipilot verify runs/cu_emt "): (4, "test_audit.py"),
+    ("docs/audit.md", "cd runs/cu_emt && work="): (8, "test_audit.py"),
+    ("docs/audit.md", "field rfc3161"): (2, "test_audit.py"),
     ("docs/benchmarks.md", "bash ci/quickstart.sh qm7_b3lyp"): (1, "test_readme.py"),
     ("docs/data-import.md", "mlipilot data import"): (3, "test_data.py"),
     ("docs/data-qm7.md", "mlipilot data build qm7_b3lyp  "): (4, "test_data.py"),

@@ -26,6 +26,8 @@ def test_every_verb_of_a_campaign(user: User, installed: Path) -> None:
         assert "iteration 2" in shell.type(commands.take("mlipilot show runs/cu_emt 2"))
         assert "report.html" in shell.type(commands.take("mlipilot report runs/cu_emt"))
         assert "every verdict recomputed" in shell.type(commands.take("mlipilot verify runs/cu_emt"))
+        sealed = commands.take("mlipilot seal runs/cu_emt")
+        assert "there is no file with a key here" in shell.type(sealed, status=2)  # test_audit.py has one
         assert "report.html" in shell.type(commands.take("mlipilot resume runs/cu_emt"))
         assert "nothing to cancel" in shell.type(commands.take("mlipilot cancel runs/cu_emt"))
         assert "nobody holds" in shell.type(commands.take("mlipilot unlock runs/cu_emt"))
