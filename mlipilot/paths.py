@@ -87,6 +87,8 @@ class RunPaths:
     """What keys have signed of the ledgers' heads: a file for each sealing, never overwritten."""
     merging = _Below(".merging")
     """Where lineages that are being copied lie until they are whole."""
+    reports = _Below("reports.jsonl")
+    """Which reports were written, and from which ledgers; a chain of records of its own."""
     report_lock = _Below(".report.lock")
     """Held by the one of several lineages that writes the report."""
     report_html = _Below("report.html")

@@ -39,7 +39,13 @@ def verify_report(run: RunPaths, found: Verification) -> bool:
 def verify_unlisted(run: RunPaths, over: set[Path], found: Verification, *, has_report: bool) -> None:
     """Files that no record speaks of: a fault in a finished run, work in progress in an open one."""
     lineages = run.lineages()
-    known = found.accounted | {run.prepare_lock, run.report_lock, run.endpoint, run.root / MANIFEST}
+    known = found.accounted | {
+        run.prepare_lock,
+        run.report_lock,
+        run.endpoint,
+        run.root / MANIFEST,
+        run.reports,
+    }
     known |= {run.spool_mark, *seals_of(run)}
     half = [run.merging] if run.merging.is_dir() and not run.merging.is_symlink() else []
     known |= {lineage.cancel for lineage in lineages}

@@ -27,6 +27,7 @@ from mlipilot.audit.files import files_below, sha256_bytes, tree_digest
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.audit.protected import differing_toolkit
+from mlipilot.audit.reports import verify_reports
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
@@ -57,7 +58,9 @@ def verify_digests(run: RunPaths) -> Verification:
     verify_images(run, found)
     verify_anchors(run, found)
     _verify_findings(run, told, over, found)
-    verify_unlisted(run, over, found, has_report=verify_report(run, found))
+    has_report = verify_report(run, found)
+    verify_reports(run, found, has_report=has_report)
+    verify_unlisted(run, over, found, has_report=has_report)
     return found
 
 

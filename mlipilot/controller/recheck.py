@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from mlipilot.audit.events import Event, proposing
+from mlipilot.audit.events.reporting import Reported
 from mlipilot.audit.events.running import (
     CampaignStarted,
     CandidateDropped,
@@ -197,10 +198,12 @@ class _Files:
 
 
 def _missing(event: Event, before: State) -> Iterator[str]:
-    """Which records there must be before this one, and are not."""
+    """Which records there must be before this one, and are not; or that its place is elsewhere."""
     if isinstance(event, Verdict | SealedCheck | Finished):
         for key, attempt in before.in_flight():
             yield f"no record says how attempt {attempt.number} of {key.text} ended"
+    if isinstance(event, Reported):
+        yield "it is no event of a lineage"
     if isinstance(event, Verdict):
         if not before.iterations[event.iteration].proposed:
             yield f"no record proposes the candidate of iteration {event.iteration}"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mlipilot.audit.files import write_atomic
+from mlipilot.audit.files import sha256_bytes, write_atomic
 from mlipilot.audit.leftovers import is_of_reports
-from mlipilot.audit.manifest import MANIFEST, is_finished, read_manifest, write_manifest
+from mlipilot.audit.manifest import MANIFEST, is_finished, manifest_text, read_manifest
+from mlipilot.audit.reports import note_report
 from mlipilot.audit.rights import check_may_write
 from mlipilot.campaign.spec import load_locked
 from mlipilot.errors import InputError
@@ -36,7 +37,7 @@ def write_report(run: RunPaths, lineage: LineagePaths | None = None, output: Pat
     """
     load_locked(run.spec)  # before anything is written: what is no run stays as it is
     place = RunPaths(_checked(output, run) if output else run.root)
-    check_may_write(place.root, place.figures, place.export, place.report_lock)
+    check_may_write(place.root, place.figures, place.export, place.report_lock, place.reports)
     place.root.mkdir(parents=True, exist_ok=True)
     with FileLock(place.report_lock):  # lineages of one run may end at the same time
         found = load_run(run)
@@ -51,7 +52,11 @@ def write_report(run: RunPaths, lineage: LineagePaths | None = None, output: Pat
             written.append(path)
         for path in earlier - set(written):
             path.unlink(missing_ok=True)
-        write_manifest(place.root, written)
+        seal = manifest_text(place.root, written)
+        if place.root == run.root:  # first the record: of a report that is sealed there is one
+            heads = {view.lineage.number: view.records[-1].hash for view in found.lineages if view.records}
+            note_report(run, sha256_bytes(seal.encode()), heads)
+        write_atomic(place.root / MANIFEST, seal)
     return place.report_html
 
 

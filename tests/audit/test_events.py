@@ -78,7 +78,7 @@ def test_a_record_keeps_its_bytes_however_its_numbers_are_spelt(tmp_path: Path) 
 
 LATER_FIELDS = {
     "campaign_started": ("backend", "image_sha256", "epoch", "cluster", "run"),
-    "resumed": ("epoch", "cluster", "run"),
+    "resumed": ("epoch", "cluster", "run", "unattended"),
     "exchange": ("role", "usd", "estimated"),
     "endpoint_probed": ("usd",),
     "job_finished": (

@@ -116,7 +116,7 @@ def test_one_lineage_has_one_page_without_a_section_on_lineages(run: RunPaths) -
     assert 'id="lineages"' not in page
     assert "report-lineage" not in page
     assert "# Lineage" not in run.report_md.read_text()
-    assert sorted(run.root.glob("report*")) == [run.report_html, run.report_md]
+    assert sorted(run.root.glob("report*")) == [run.report_html, run.report_md, run.reports]
 
 
 @pytest.mark.usefixtures("quick_pictures")
