@@ -189,6 +189,8 @@ class _Files:
     def _exchange(self, earlier: int) -> Mapping[str, Any]:
         line = self.transcript[earlier]
         entry = json.loads(line)
+        if not isinstance(entry, dict):
+            raise ValueError(f"line {earlier + 1} of {self.lineage.transcript} is no exchange")
         known = {name: entry[name] for name in proposing.Exchange.model_fields if name in entry}
         digest = {"line": earlier + 1, "sha256": sha256_bytes(line)}
         told = proposing.Exchange.model_validate(known | digest)
@@ -238,6 +240,8 @@ def _drafts(state: State) -> int:
 def _claim(directory: Path) -> dict[str, Any]:
     """Title and hypothesis; the baseline has none."""
     stated = load_yaml(directory / HYPOTHESIS)
+    if not isinstance(stated, dict) or "title" not in stated:
+        raise ValueError(f"{directory / HYPOTHESIS} states no hypothesis")
     return {"title": stated["title"], "hypothesis": stated if len(stated) > 1 else None}
 
 

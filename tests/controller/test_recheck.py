@@ -83,3 +83,19 @@ def test_a_record_that_does_not_follow_from_the_files_is_named(
     found, line = forge(kind, said)
     name = "root" if kind == "sealed_check" else next(iter(said))
     assert any(f"ledger.jsonl:{line}: {kind}.{name}: it says" in problem for problem in found)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "null", "title", "- title", '{"title": {}}', "\x00", "{"])
+def test_whatever_its_files_hold_instead_it_says_so_and_does_not_break(
+    honest: RunPaths, tmp_path: Path, text: str
+) -> None:
+    run = RunPaths(Path(shutil.copytree(honest.root, tmp_path / "cu_emt", symlinks=True)))
+    read = [*run.root.rglob("hypothesis.yaml"), *run.root.rglob("verdict.json")]
+    read += [*run.root.rglob("result.json"), *run.root.rglob("metrics.json")]
+    assert len(read) > 10
+    for path in read:
+        before = path.read_bytes()
+        path.write_text(text)
+        assert recheck_records(run, run.lineage(0)) != [], path
+        path.write_bytes(before)
+    assert recheck_records(run, run.lineage(0)) == []
