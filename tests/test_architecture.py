@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.panels import Lines, Parity
-from tests.syntax import dynamic_imports, names_of, unpickling
+from tests.syntax import names_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mlipilot"
@@ -59,53 +59,12 @@ def test_an_import_that_runs_up_is_found_however_it_is_written(tmp_path: Path) -
     assert missed == [], said
 
 
-IMPORTED_BY_NAME = {
-    "mlipilot/campaign/space_check.py: importlib.util.find_spec(SEARCHES[pilot.kind])":
-        "whether the package of a search is installed; it is imported where it searches",
-    "mlipilot/endpoint/local_model.py: importlib.util.find_spec('xllamacpp')":
-        "whether the server of local models is installed; it is imported where it serves",
-    "mlipilot/evaluation/catalog.py: importlib.import_module(file)":
-        "the files of evaluation/metrics/, and nothing else",
-    "mlipilot/evaluation/catalog.py: pkgutil.iter_modules(metrics.__path__)":
-        "the names of these files",
-    "mlipilot/evaluation/lazily.py: importlib.import_module('numpy')":
-        "NumPy costs what only a measurement must pay",
-    "mlipilot_labels/gpu_labels.py: importlib.util.find_spec('gpu4pyscf')":
-        "whether it is installed",
-    "mlipilot_labels/method.py: importlib.import_module('pyscf.lib')":
-        "of the extra `qm`, which most machines lack",
-    "mlipilot_labels/method.py: importlib.import_module(module)":
-        "the modules of that extra, each named where `chemistry` is called",
-}  # fmt: skip
-"""What imports without a statement, which no contract sees, and why it does."""
-
-
-def test_what_imports_without_a_statement_has_been_looked_at() -> None:
-    found = [
-        f"{path.relative_to(ROOT)}: {what}" for path in SOURCES for what in dynamic_imports(path.read_text())
-    ]
-    assert sorted(found) == sorted(IMPORTED_BY_NAME)
-
-
 def test_recipes_know_hand_over_and_checkpoint_only_and_nobody_imports_them() -> None:
     for path in (PACKAGE / "recipes").rglob("*.py"):
         own = {name for name in names_of(path.read_text()) if name.startswith(("mlipilot", "."))}
         assert all(name.startswith(("mlipilot.handover.", "mlipilot.checkpoint.")) for name in own), path
     for path in (path for path in SOURCES if "recipes" not in path.parts):
         assert not any("recipes" in name.split(".") for name in names_of(path.read_text())), path
-
-
-LOADERS = {
-    "mlipilot/datasets/qm7_b3lyp/build.py": {"shipped.load"},
-    "mlipilot/evaluation/catalog.py": {"import_module(file)"},
-    "mlipilot/evaluation/metrics/size.py": {"bench.load"},
-    "mlipilot/evaluation/metrics/throughput.py": {"bench.load"},
-    "mlipilot/recipes/mace/train.py": {"YAML(typ='safe').load"},
-    "mlipilot/yaml_text.py": {"yaml.load"},
-    "mlipilot_labels/method.py": {"importlib.import_module(module)"},
-    "mlipilot_labels/scf.py": {"known.load"},
-}
-"""What is called `load`, or imports what a variable names, and cannot run code that lies in data."""
 
 
 NAMED_ELSEWHERE = {("mlipilot/datasets/cu_emt.py", "lattice_constant_a")}
@@ -140,17 +99,6 @@ def test_a_metric_is_named_in_its_own_file_and_in_data_only() -> None:
         for name in _named(path.read_text(), names)
     }
     assert found == NAMED_ELSEWHERE
-
-
-def test_nothing_unpickles() -> None:
-    """Data may come from a candidate; only code that a person can point at may load what runs code."""
-    for path in SOURCES:
-        looked_at = LOADERS.get(str(path.relative_to(ROOT)), set())
-        text = path.read_text()
-        assert unpickling(text, looked_at) == [], path
-        assert not looked_at or len(unpickling(text)) >= len(looked_at), (
-            f"{path}: nothing to look at any more"
-        )
 
 
 def test_reading_a_campaign_does_not_load_torch() -> None:

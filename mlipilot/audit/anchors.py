@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from mlipilot.audit.accounts import (
     EXTRACT,
@@ -27,6 +27,7 @@ from mlipilot.audit.accounts import (
     slurm_time,
     this_cluster,
 )
+from mlipilot.audit.clocks import CLOCKS
 from mlipilot.audit.events.running import CampaignStarted, JobFinished
 from mlipilot.audit.evidence import NAME as NAME
 from mlipilot.audit.evidence import extracts, requested_names, spools
@@ -39,7 +40,6 @@ from mlipilot.untrusted import one_line
 _NUMBER = re.compile(r"[0-9]{1,10}")
 # HyperQueue's, within a Slurm job: sbatch/engine_hq.sh. The point parts one server there from the next.
 _OF_HYPERQUEUE = re.compile(r"hq-([0-9]{1,10})(\.[0-9]{1,3})?-[0-9]{1,10}")
-_CLOCKS = timedelta(minutes=10)  # by which those of two machines may differ
 _SLURM, _EXTRACT = "Slurm's accounts", "the submitter's extracts of Slurm's accounts"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -288,7 +288,7 @@ def _is_of_then(job: AccountedJob, anchor: Anchor) -> bool:
     since, until = slurm_time(anchor.head.time), slurm_time(anchor.end.time)
     if job.submitted is None or since is None or until is None:
         return False
-    return since - _CLOCKS <= job.submitted <= until + _CLOCKS
+    return since - CLOCKS <= job.submitted <= until + CLOCKS
 
 
 def _begun(ledgers: Ledgers) -> datetime:

@@ -12,6 +12,7 @@ from pathlib import Path
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
+from mlipilot.audit.clocks import verify_times
 from mlipilot.audit.events.proposing import Drafted, Exchange, Proposed
 from mlipilot.audit.events.running import (
     CampaignStarted,
@@ -82,6 +83,7 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
         return
     found.begun[lineage] = first, started = begun
+    verify_times(lineage.ledger, records, found)
     _verify_protected(run, started, _where(lineage, first), found)
     _verify_transcript(lineage, records, found, is_over=is_over)
     _verify_drafts(lineage, records, found)

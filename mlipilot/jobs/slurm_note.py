@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mlipilot.audit.files import publish_new, write_json
 from mlipilot.errors import InputError
 from mlipilot.untrusted import one_line
 
 NOTE = "slurm.json"
+ASKED = "template|attempt|minutes|cpus|memory_mib|gpus|after|exclude"
+"""What a request may say; `read_request` of sbatch/submitter_request.sh knows the same."""
 
 
-class SlurmNote(BaseModel, extra="ignore", frozen=True):  # the first runs noted more
+class SlurmNote(BaseModel, extra="forbid", frozen=True):
     """What an attempt's directory says of its job. A file holds the fields that were given, and no others."""
 
     name: str = Field(min_length=1, description="of the request and of its job")
     needs: str | None = Field(default=None, description="the attempt that this one builds on")
-    request: dict[str, str | int] | None = Field(
+    request: dict[Annotated[str, Field(pattern=f"^({ASKED})$")], str | int] | None = Field(
         default=None, description="what the submitter is asked for, as the spool's file has it"
     )
     given_up: bool = Field(default=False, description="the ledger has the attempt's end")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_the_first_runs_noted(cls, said: Any) -> Any:
+        return (
+            {key: said[key] for key in said if key not in ("after", "then")}
+            if isinstance(said, dict)
+            else said
+        )
 
     @property
     def asked_for(self) -> list[str]:

@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ATTEMPT = Path("/r/lineage-0/iterations/0001/seed-1/train/attempt-1")
 
 
-def _order(**changes: object) -> JobOrder:
+def an_order(**changes: object) -> JobOrder:
     fields: dict[str, object] = {
         "name": "x",
         "argv": ["/opt/mlipilot/bin/python", "-s", "train.py", "--seed", "1"],
@@ -44,7 +44,7 @@ def _argv(order: JobOrder, attempt: Path, image: Path, *, network: Network) -> l
 
 
 def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> None:
-    argv = _argv(_order(), ATTEMPT, Path("/images/m.sif"), network="none")
+    argv = _argv(an_order(), ATTEMPT, Path("/images/m.sif"), network="none")
     assert argv == [
         *("timeout", "--signal=TERM", "--kill-after=10", "91"),
         *("apptainer", "--silent", "exec"),
@@ -61,8 +61,8 @@ def test_a_training_sees_recipe_and_training_data_and_writes_one_directory() -> 
 
 
 def test_a_gpu_and_a_network_that_cannot_be_cut_off_change_nothing_else() -> None:
-    plain = _argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
-    other = _argv(_order(uses_gpu=True), ATTEMPT, Path("/m.sif"), network="host")
+    plain = _argv(an_order(), ATTEMPT, Path("/m.sif"), network="none")
+    other = _argv(an_order(uses_gpu=True), ATTEMPT, Path("/m.sif"), network="host")
     assert [word for word in plain if word not in ("--net", "--network", "none")] == [
         word for word in other if word != "--nv"
     ]
@@ -70,14 +70,14 @@ def test_a_gpu_and_a_network_that_cannot_be_cut_off_change_nothing_else() -> Non
 
 
 def test_no_bind_reaches_beyond_what_the_order_names() -> None:
-    argv = _argv(_order(), ATTEMPT, Path("/m.sif"), network="none")
+    argv = _argv(an_order(), ATTEMPT, Path("/m.sif"), network="none")
     sources = [argv[i + 1].split(":")[0] for i, word in enumerate(argv) if word == "--bind"]
-    assert set(sources) == {*_order().reads, str(ATTEMPT / "output")}
+    assert set(sources) == {*an_order().reads, str(ATTEMPT / "output")}
     assert not any(source in ("/r", "/r/data", "/r/data/test", "/r/lineage-0") for source in sources)
 
 
 def test_what_is_covered_is_shown_from_the_run() -> None:
-    order = _order(covered=without_toolkit(Path("/r/modules")))
+    order = an_order(covered=without_toolkit(Path("/r/modules")))
     argv = _argv(order, ATTEMPT, Path("/m.sif"), network="none")
     binds = [argv[i + 1] for i, word in enumerate(argv) if word == "--bind"]
     packages = "/opt/mlipilot/lib/python3.11/site-packages"
@@ -95,8 +95,8 @@ def test_every_package_of_the_toolkit_is_covered() -> None:
 
 
 def test_without_a_namespace_a_filter_lets_no_socket_be_made(tmp_path: Path) -> None:
-    plain = _argv(_order(), tmp_path, Path("/m.sif"), network="host")
-    argv = _argv(_order(), tmp_path, Path("/m.sif"), network="seccomp")
+    plain = _argv(an_order(), tmp_path, Path("/m.sif"), network="host")
+    argv = _argv(an_order(), tmp_path, Path("/m.sif"), network="seccomp")
     assert [word for word in argv if word not in plain] == ["--security", f"seccomp:{tmp_path}/exec.seccomp"]
     write_container_files(tmp_path, {})
     profile = json.loads((tmp_path / "exec.seccomp").read_text())
@@ -116,7 +116,7 @@ def test_apptainer_is_started_without_what_it_would_bind_or_hand_on() -> None:
 @pytest.mark.parametrize("path", ["/r:rw", "/r,/etc", "/r\n/etc", "/r\\"])
 def test_a_path_that_would_become_another_bind_is_refused(path: str) -> None:
     with pytest.raises(InputError, match="cannot be bound"):
-        _argv(_order(reads=[path]), ATTEMPT, Path("/m.sif"), network="none")
+        _argv(an_order(reads=[path]), ATTEMPT, Path("/m.sif"), network="none")
 
 
 def test_the_environment_file_is_read_back_by_a_shell_as_it_was_meant() -> None:

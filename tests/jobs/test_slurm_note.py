@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from mlipilot.audit.files import write_json
 from mlipilot.errors import InputError
 from mlipilot.jobs.endpoint_job import EndpointJob, names_of_jobs
 from mlipilot.jobs.inflight import read_in_flight
-from mlipilot.jobs.slurm_note import NOTE, SlurmNote, give_up, read_note
+from mlipilot.jobs.notes import Ended
+from mlipilot.jobs.slurm_note import ASKED, NOTE, SlurmNote, give_up, read_note
 from mlipilot.jobs.starts import JobStart, may_be_sealed
 from mlipilot.paths import RunPaths
+from tests.doors import ROOT, shipped_files
 from tests.jobs.standin_cluster import HEAD, Cluster
 
 DAMAGED = [
@@ -25,6 +28,9 @@ DAMAGED = [
     '{"name": 3}',
     '{"name": ""}',
     '{"name": "x", "request": 1}',
+    '{"name": "x", "state": "PENDING"}',
+    '{"name": "x", "givenup": true}',
+    '{"name": "x", "request": {"attempt": "a", "partition": "gpu"}}',
 ]
 
 
@@ -74,6 +80,53 @@ def test_an_attempt_of_this_machine_has_none_and_is_given_up_without(tmp_path: P
 def test_a_note_of_the_first_runs_is_read(tmp_path: Path) -> None:
     write_json(tmp_path / NOTE, {"name": "mlp-x", "needs": "/r/a", "after": None, "then": "/r/b"})
     assert read_note(tmp_path) == SlurmNote(name="mlp-x", needs="/r/a")
+
+
+def test_a_field_of_no_note_is_named(tmp_path: Path) -> None:
+    for said, words in (
+        ({"state": "PENDING"}, "state: Extra inputs are not permitted"),
+        ({"request": {"partition": "gpu"}}, "request: partition: [key]: String should match pattern"),
+    ):
+        write_json(tmp_path / NOTE, {"name": "mlp-x", **said})
+        with pytest.raises(InputError, match=re.escape(f"this names no job: {words}")):
+            read_note(tmp_path)
+
+
+def test_what_a_request_may_say_is_what_the_submitter_knows() -> None:
+    script = (ROOT / "sbatch/submitter_request.sh").read_text()
+    assert re.findall(r"=~ \^\(([a-z_|]+)\)=\(\.\*\)\$ ]]", script) == [ASKED]
+
+
+def test_no_script_writes_a_note_and_none_but_the_submitter_looks_at_one() -> None:
+    """By its time alone, so that the form is this module's and nobody else's."""
+    texts = {path: path.read_text(errors="replace") for path in shipped_files()}
+    named = {str(path.relative_to(ROOT)): text for path, text in texts.items() if NOTE in text}
+    assert named.keys() == {"sbatch/submitter_lib.sh", "mlipilot/jobs/slurm_note.py"}
+    looked_at = named["sbatch/submitter_lib.sh"]
+    assert (
+        looked_at.count(NOTE)
+        == looked_at.count('$(stat -c %Y "${first%%[+,]*}/slurm.json" 2>/dev/null)')
+        == 1
+    )
+
+
+def test_what_scripts_write_for_python_to_read_is_of_its_models() -> None:
+    """JSON that bash makes by hand has the fields that are read, and no others."""
+    lines = [
+        (path.name, line)
+        for path in shipped_files()
+        for line in path.read_text(errors="replace").splitlines()
+    ]
+    written = [
+        (name, re.findall(r'"(\w+)": ?["%]', line))
+        for name, line in lines
+        if re.search(r"printf .*'\{\"", line)
+    ]
+    (endpoint, address), (job, end) = sorted(written)
+    assert (endpoint, address, job) == ("endpoint.sh", ["base_url", "token"], "job.sh")
+    needed = {name for name, field in Ended.model_fields.items() if field.is_required()}
+    assert needed <= set(end) <= Ended.model_fields.keys()
+    assert Ended.model_config["extra"] == "forbid"
 
 
 def test_a_request_names_the_attempts_of_all_its_stages() -> None:

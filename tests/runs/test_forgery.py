@@ -9,14 +9,17 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import rfc8785
 
+from mlipilot.audit.clocks import CLOCKS, verify_times
 from mlipilot.audit.events import KINDS, read_event
 from mlipilot.audit.ledger import GENESIS, canonical_digest, read_ledger
 from mlipilot.audit.lessons import lessons_of
+from mlipilot.audit.verification_result import Verification
 from mlipilot.controller.verification import verify_lineage, verify_run
 from mlipilot.paths import JobKey, RunPaths
 from tests.runs.kept import Kept, ledger_lines, runs_of
@@ -50,7 +53,8 @@ BELIEVED = {
 }
 """Fields that nothing in the run gives again, by kind; no digest but the chain's holds them.
 
-What is said twice is found where it is changed once: a probe's tokens and price, why a pilot gave up.
+What is said twice is found where it is changed once: a probe's tokens and price, why a pilot gave up. When a
+record was written is known from its neighbours alone.
 """
 
 
@@ -147,6 +151,42 @@ def test_each_field_that_the_files_give_is_held_to_them(kept: Kept) -> None:
     assert {kind: sorted(names) for kind, names in unnoticed.items()} == {
         kind: sorted(believed(kind)) for kind in BELIEVED
     }
+
+
+@runs_of("local")
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_time_that_was_set_back_or_forward_is_named(kept: Kept, days: int) -> None:
+    """But the first record's to an earlier one: of that, and of all together, nothing here knows."""
+    for lineage in kept.run.lineages():
+        lines = [json.loads(line) for line in lineage.ledger.read_text().splitlines()]
+        for place, line in enumerate(lines):
+            other = datetime.fromisoformat(line["time"]) + timedelta(days=days)
+            changed = [
+                *lines[:place],
+                line | {"time": other.isoformat(timespec="milliseconds")},
+                *lines[place + 1 :],
+            ]
+            lineage.ledger.write_bytes(chained([dict(each) for each in changed]))
+            found = Verification()
+            verify_times(lineage.ledger, read_ledger(lineage.ledger), found)
+            is_last = place == len(lines) - 1
+            odd = place + 1 if days < 0 else place + 2 - is_last
+            named = any(f"{lineage.ledger}:{odd}: " in said for said in found.problems + found.notes)
+            known = place > 0 if days < 0 else not is_last or other > datetime.now(UTC) + CLOCKS
+            assert named is known, f"{line['kind']} of line {place + 1}"
+
+
+@runs_of("local")
+def test_verify_looks_at_times(kept: Kept) -> None:
+    lines = ledger_lines(kept.run, 0)
+    place = [line["kind"] for line in lines].index("verdict")
+    lines[place]["time"] = "2026-01-01T00:00:00.000+00:00"
+    _forge(kept.run, 0, lines)
+    (problem,) = verify_run(kept.run).problems
+    assert problem.startswith(
+        f"{kept.run.lineage(0).ledger}:{place + 1}: verdict.time: 2026-01-01T00:00:00.000+00:00 is"
+    )
+    assert verify_lineage(kept.run, kept.run.lineage(0)) == [problem]
 
 
 @runs_of("local")
