@@ -20,6 +20,17 @@ HEAD = """# Metrics
 
 Made by `python ci/metrics_page.py` from what the files of `mlipilot/evaluation/metrics/` declare. A metric is
 one file there: `mlipilot/evaluation/declaration.py` says what it declares, and everything else finds it.
+
+A scorecard's `settings.system` says what the evaluator has before it, and with that which sections of the
+settings are read, and which metrics there are (a gate on another is refused):
+
+- `crystal` (default). Truth: a calculator, ASE's EMT, whose values are kept in `reference.json`.
+- `structures`. Truth: labelled frames, periodic or not. Errors of the stress where all of them have one.
+- `molecules`. Truth: labelled frames, and files of properties.
+
+Without a crystal the truth is in files of the data set (`evaluation/frames.py` and
+`evaluation/reference_molecules.py` say their format), so that no quantum chemistry runs here. What the data
+have no file or label for is not measured; a scorecard that judges it is bad input.
 """
 ROWS = """\
 | name | what people call it | unit | better | where `settings.system` is |

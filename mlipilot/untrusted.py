@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import stat
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 # ECMA-48: CSI sequences, OSC and other strings up to their terminator, and two-byte escapes.
 ESCAPE_SEQUENCES = (
@@ -20,6 +23,7 @@ _ESCAPES = re.compile(ESCAPE_SEQUENCES)
 # the line breaks that only some programs know.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _KEPT = frozenset("\n\t")
+_FEW = 6
 
 
 def clean(text: str) -> str:
@@ -38,16 +42,30 @@ def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(0, limit - 2)].rstrip() + " …"
 
 
+def few(texts: Sequence[str]) -> str:
+    """The first of `texts`, and how many there are besides."""
+    more = f" and {len(texts) - _FEW} more" if len(texts) > _FEW else ""
+    return ", ".join(texts[:_FEW]) + more
+
+
+def open_untrusted(path: Path) -> BinaryIO:
+    """A file that anybody may have left, to be read: no link is followed, no pipe waited for.
+
+    Raises OSError, also for what is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def tail(path: Path, lines: int, max_bytes: int = 32768) -> str:
     """The last `lines` lines of a log, cleaned and none over 500 characters, from its last `max_bytes` bytes.
 
     Raises OSError when it cannot be read, and when it is no regular file: a job may have put a link there.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path.name} is not a regular file")
-    with os.fdopen(descriptor, "rb") as stream:
+    with open_untrusted(path) as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - max_bytes))
         data = stream.read(max_bytes)

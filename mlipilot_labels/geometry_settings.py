@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 
-class Sampling(BaseModel):
+class Sampling(BaseModel, extra="forbid", frozen=True):
     """How geometries are drawn."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=2026, ge=0)
     temperatures_k: tuple[float, ...] = (300.0, 1000.0)

@@ -6,20 +6,17 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mlipilot.errors import InputError
 
 Kind = Literal["equilibrium", "normal_mode", "rattled", "isolated_atom"]
 Scalar = str | int | float | bool
-_STRICT = ConfigDict(extra="forbid", frozen=True)
 DECIMALS = 6  # of Å, eV and eV/Å: a hundredth of what density fitting changes
 
 
-class Molecule(BaseModel):
+class Molecule(BaseModel, extra="forbid", frozen=True):
     """A molecule before sampling."""
-
-    model_config = _STRICT
 
     name: str
     origin: str
@@ -32,20 +29,16 @@ class Molecule(BaseModel):
     """None: 0 or 1, by electron count."""
 
 
-class Geometry(BaseModel):
+class Geometry(BaseModel, extra="forbid", frozen=True):
     """One geometry to label, and how it was drawn. `positions_a` is None where every draw was refused."""
-
-    model_config = _STRICT
 
     kind: Kind
     positions_a: list[tuple[float, float, float]] | None
     sampling: dict[str, Scalar] = {}
 
 
-class Frame(BaseModel):
+class Frame(BaseModel, extra="forbid", frozen=True):
     """A geometry with its label, or with why it has none."""
-
-    model_config = _STRICT
 
     molecule: str
     index: int

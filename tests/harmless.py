@@ -24,7 +24,8 @@ NAMED = {
         md.md.MolecularDynamics md.velocitydistribution.Stationary
         md.velocitydistribution.ZeroRotation md.velocitydistribution.thermalize_momenta
         md.verlet.VelocityVerlet neighborlist.natural_cutoffs neighborlist.neighbor_list
-        optimize.BFGS stress.full_3x3_to_voigt_6_stress units vibrations.VibrationsData.from_2d
+        optimize.BFGS stress.full_3x3_to_voigt_6_stress
+        stress.voigt_6_to_full_3x3_stress units vibrations.VibrationsData.from_2d
         """,  # none of the readers that `io.read` chooses from unpickles
     "cmaes": "CMAwM",
     "concurrent": "futures.ProcessPoolExecutor futures.ThreadPoolExecutor",
@@ -66,7 +67,7 @@ NAMED = {
         """,
     "pkgutil": "iter_modules",
     "pydantic": """
-        AfterValidator AwareDatetime Base64Bytes BaseModel ConfigDict Field NonNegativeInt RootModel
+        AfterValidator AwareDatetime Base64Bytes BaseModel Field NonNegativeInt RootModel
         SerializerFunctionWrapHandler ValidationError ValidationInfo create_model field_validator
         model_serializer model_validator
         """,
@@ -85,7 +86,7 @@ NAMED = {
         zeros_like
         """,
     "torch_ema": "ExponentialMovingAverage",
-    "types": "FrameType ModuleType TracebackType",
+    "types": "FrameType ModuleType",
     "xllamacpp": "CommonParams Server",
 }
 """What is used of modules that have doors, and is none; what is used besides has to be looked at."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlipilot.untrusted import as_data, clean, clip, one_line, tail
+from mlipilot.untrusted import as_data, clean, clip, few, one_line, open_untrusted, tail
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,26 @@ def test_a_log_that_is_no_file_is_not_read(tmp_path: Path) -> None:
     for name in ("link", "pipe", "missing"):
         with pytest.raises(OSError, match=r".+"):
             tail(tmp_path / name, 5)
+
+
+def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"text")
+    with open_untrusted(tmp_path / "file") as stream:
+        assert stream.read() == b"text"
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for other in ("link", "pipe", ".", "none"):
+        with pytest.raises(OSError):
+            open_untrusted(tmp_path / other)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before, "what is refused is closed"
+
+
+def test_of_many_a_few_are_named_and_the_others_counted() -> None:
+    names = list("abcdefgh")
+    assert few([]) == ""
+    assert few(names[:6]) == "a, b, c, d, e, f"
+    assert few(names) == "a, b, c, d, e, f and 2 more"
 
 
 def test_a_text_cannot_close_its_own_quotation() -> None:

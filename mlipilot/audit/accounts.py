@@ -73,7 +73,12 @@ def ask_accounts(*which: str) -> list[AccountedJob]:
 def this_cluster() -> str | None:
     """The cluster whose accounts are asked here; None where that cannot be known."""
     config = ask(["scontrol", "show", "config"], environment=slurm_environment())
-    told = re.search(r"^ClusterName\s*=\s*(\S+)", config.stdout, re.MULTILINE)
+    return cluster_in(config.stdout)
+
+
+def cluster_in(config: str) -> str | None:
+    """The cluster's name in what `scontrol show config` prints."""
+    told = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
     return told[1] if told else None
 
 

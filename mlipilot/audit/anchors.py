@@ -35,7 +35,7 @@ from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.places import clusters_by_record
 from mlipilot.audit.verification_result import Verification
 from mlipilot.paths import LineagePaths, RunPaths
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import few, one_line
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 # HyperQueue's, within a Slurm job: sbatch/engine_hq.sh. The point parts one server there from the next.
@@ -76,7 +76,8 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
         found.notes += _without_witness([a for a in anchors if a.allocation])
         anchors = [a for a in anchors if not a.allocation]
         requested = {name for spool in spools(run) for name in requested_names(spool)}
-        if anchors or requested or any(_is_on_slurm(records) for records in ledgers.values()):
+        begins = (event for records in ledgers.values() for _, event in of_kind(records, CampaignStarted))
+        if anchors or requested or any(started.backend == "slurm" for started in begins):
             begun = _begun(ledgers)
             listed = _compare_with_accounts(run, begun, anchors, found)
             ours = {
@@ -97,10 +98,6 @@ def verify_anchors(run: RunPaths, found: Verification) -> None:
 
 def _ledgers(run: RunPaths) -> Ledgers:
     return {lineage: read_ledger(lineage.ledger) for lineage in run.lineages()}
-
-
-def _is_on_slurm(records: Sequence[Record]) -> bool:
-    return any(started.backend == "slurm" for _, started in of_kind(records, CampaignStarted))
 
 
 def _anchors(lineage: LineagePaths, records: Sequence[Record], found: Verification) -> Iterator[Anchor]:
@@ -128,10 +125,10 @@ def _without_witness(anchors: Sequence[Anchor]) -> Iterator[str]:
     """Of HyperQueue's jobs the names are in the ledger and in the spool, which have one owner."""
     if anchors:
         allocations = sorted({anchor.allocation for anchor in anchors}, key=int)
-        shown = ", ".join(allocations[:5]) + (", ..." if len(allocations) > 5 else "")
         yield (
-            f"{len(anchors)} jobs were HyperQueue's, within the Slurm jobs {shown}: their names were "
-            "compared with the ledger alone, for Slurm's accounts know such allocations, not what ran there"
+            f"{len(anchors)} jobs were HyperQueue's, within the Slurm jobs {few(allocations)}: their names "
+            "were compared with the ledger alone, for Slurm's accounts know such allocations, not what ran "
+            "there"
         )
 
 
@@ -202,8 +199,7 @@ def _on_the_ledger_alone(
     if rest:
         yield (
             f"{len(rest)} of {len(anchors)} Slurm jobs are not in its accounts (another cluster's, hidden "
-            f"from this user, or older than what is kept): {', '.join(a.job_id for a in rest[:5])}"
-            + (", ..." if len(rest) > 5 else "")
+            f"from this user, or older than what is kept): {few([a.job_id for a in rest])}"
         )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlipilot.audit.files import allow_owner
 from mlipilot.untrusted import clip
@@ -27,10 +27,8 @@ _SHOWN, _LONGEST = 5, 80
 _UNOPENED = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # asks for no rights, waits for no pipe
 
 
-class Dropped(BaseModel):
+class Dropped(BaseModel, extra="forbid"):
     """What a candidate left besides what was expected of it, and was removed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     entries: int = Field(default=0, description="files, folders and all else")
     bytes: int = Field(default=0, description="of the files, by their lengths")

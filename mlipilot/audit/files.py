@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlipilot.untrusted import open_untrusted
+
 SECRET = 0o600
 """Mode of a file that only its owner may read, whatever the folder grants to others."""
 PLAIN = 0o666
@@ -114,12 +116,18 @@ def append_line(path: Path, line: str) -> None:
         os.close(descriptor)
 
 
+def whole_lines(path: Path) -> tuple[list[bytes], bytes]:
+    """The lines that were appended to a file, and a torn one at its end; none where there is no file."""
+    *lines, torn = (path.read_bytes() if path.is_file() else b"").split(b"\n")
+    return lines, torn
+
+
 def cut_torn_line(path: Path) -> None:
     """Cut off what a kill or a full disk in the middle of an append left; only for who may append."""
-    data = path.read_bytes() if path.exists() else b""
-    if torn := data.rpartition(b"\n")[2]:
+    lines, torn = whole_lines(path)
+    if torn:
         with path.open("rb+") as stream:
-            stream.truncate(len(data) - len(torn))
+            stream.truncate(sum(len(line) + 1 for line in lines))
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:
@@ -127,10 +135,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 
     Raises OSError, also for what is no regular file or a larger one.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open_untrusted(path) as stream:
         data = stream.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes // 2**20} MiB", str(path))

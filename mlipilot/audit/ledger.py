@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel
 
 from mlipilot.audit.events import Event, body_of, read_event
 from mlipilot.audit.events.running import LedgerRepaired
-from mlipilot.audit.files import append_line, cut_torn_line, sha256_bytes
+from mlipilot.audit.files import append_line, cut_torn_line, sha256_bytes, whole_lines
 from mlipilot.errors import CheckFailedError
 
 GENESIS = "0" * 64
@@ -110,8 +110,7 @@ def read_open_ledger(path: Path) -> tuple[list[Record], bytes]:
 
     Raises LedgerError for the first whole record that breaks the chain.
     """
-    data = path.read_bytes() if path.is_file() else b""
-    *lines, torn = data.split(b"\n")
+    lines, torn = whole_lines(path)
     records: list[Record] = []
     for line in lines:
         try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
+
+from mlipilot.untrusted import open_untrusted
 
 _LINE = re.compile(rb"(mlp-[a-z0-9.-]{18,98})\t([\t -~]*)\tend")
 
@@ -41,16 +42,13 @@ class SettledRequests:
         The file is opened each time: only that makes a file server's client look for news.
         """
         try:
-            number = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would hang
+            opened = open_untrusted(self._path)
         except PermissionError:
             raise
         except OSError:
-            return
-        about = os.fstat(number)
-        if not stat.S_ISREG(about.st_mode):
-            os.close(number)
             return  # the submitter puts the file in its place
-        with os.fdopen(number, "rb") as stream:
+        with opened as stream:
+            about = os.fstat(stream.fileno())
             file = about.st_dev, about.st_ino
             if file != self._file or about.st_size < self._read_bytes:
                 self._file, self._read_bytes = file, 0

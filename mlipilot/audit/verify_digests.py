@@ -24,7 +24,7 @@ from mlipilot.audit.events.running import (
     Paused,
     Verdict,
 )
-from mlipilot.audit.files import files_below, sha256_bytes, tree_digest
+from mlipilot.audit.files import files_below, sha256_bytes, tree_digest, whole_lines
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.audit.protected import differing_toolkit
@@ -49,7 +49,7 @@ def verify_digests(run: RunPaths) -> Verification:
     found = Verification()
     # First of all: what a lineage that is not over yet writes meanwhile is no fault.
     over = {lineage.root for lineage in run.lineages() if _is_over(lineage)}
-    told = run.findings.read_bytes() if run.findings.exists() else b""
+    told = whole_lines(run.findings)
     lineages = run.lineages()
     if not lineages:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
@@ -136,8 +136,7 @@ def _verify_transcript(
     if not exchanges and not path.exists():
         return
     found.accounted.add(path)
-    data = path.read_bytes() if path.exists() else b""
-    *lines, torn = data.split(b"\n")
+    lines, torn = whole_lines(path)
     for number, (record, exchange) in enumerate(exchanges, start=1):
         if number > len(lines):
             found.problems.append(f"{path}:{number}: missing (recorded in {_where(lineage, record)})")
@@ -215,10 +214,12 @@ def _verify_incumbent(
         _tell(found, said, is_over=is_over, mend="a controller that goes on points it there")
 
 
-def _verify_findings(run: RunPaths, told: bytes, over: set[Path], found: Verification) -> None:
+def _verify_findings(
+    run: RunPaths, told: tuple[list[bytes], bytes], over: set[Path], found: Verification
+) -> None:
     """What lineages told each other (`told`, read before the ledgers) against what their ledgers say."""
     found.accounted |= {run.findings, run.findings_lock}
-    *lines, torn = told.split(b"\n")
+    lines, torn = told
     if torn:
         found.notes.append(f"{run.findings}: the last line is torn; a controller that goes on cuts it off")
     missing, told_by = list(found.lessons), set[int]()

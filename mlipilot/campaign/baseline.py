@@ -13,18 +13,24 @@ from mlipilot.yaml_io import line_of
 from mlipilot.yaml_places import editable_places, with_values
 
 
+def recipe_text(recipe: Path, section: str, data: Any, path: Path) -> str:
+    """The recipe.yaml that a section of the campaign in `path` is about. Raises InputError naming that."""
+    try:
+        return (recipe / RECIPE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{section!r} is about {recipe / RECIPE}, which cannot be read: {error}",
+            file=path,
+            line=line_of(data, (section,)),
+            mend=f"give the recipe one, or leave {section} out",
+        ) from None
+
+
 def check_recipe_values(values: Mapping[str, Any], recipe: Path, data: Any, path: Path) -> None:
     """Raises InputError for a path that the recipe's recipe.yaml does not have on one line."""
     if not values:
         return
-    try:
-        text = (recipe / RECIPE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"'recipe_values' is about {recipe / RECIPE}, which cannot be read: {error}",
-            file=path,
-            line=line_of(data, ("recipe_values",)),
-        ) from None
+    text = recipe_text(recipe, "recipe_values", data, path)
     for key, place in editable_places(text, values).items():
         if place is None:
             raise InputError(

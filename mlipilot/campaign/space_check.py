@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mlipilot.campaign.baseline import recipe_text
 from mlipilot.errors import InputError
 from mlipilot.pilots.pilot_settings import SEARCHES, PilotSettings, missing_package
-from mlipilot.pilots.space import RECIPE, Space, first_misfit
+from mlipilot.pilots.space import Space, first_misfit
 from mlipilot.yaml_io import line_of
 
 
@@ -17,17 +18,7 @@ def check_space(space: Space, recipe: Path, data: Any, path: Path) -> None:
     """Every path of the space has a value in the recipe's recipe.yaml that fits. Raises InputError."""
     if not space:
         return
-    file = recipe / RECIPE
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"'space' is about {file}, which cannot be read: {error}",
-            file=path,
-            line=line_of(data, ("space",)),
-            mend="give the recipe one, or leave space out",
-        ) from None
-    misfit = first_misfit(text, space)
+    misfit = first_misfit(recipe_text(recipe, "space", data, path), space)
     if misfit is not None:
         raise InputError(
             f"'space.{misfit.path}': {misfit.problem}",

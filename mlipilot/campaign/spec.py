@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
@@ -20,7 +20,7 @@ from mlipilot.campaign.overrides import check_no_keys, parse_override
 from mlipilot.campaign.pilots import check_prices, expand_names, first_of
 from mlipilot.campaign.seeds import seeds_of_round
 from mlipilot.campaign.space_check import check_searches, check_space
-from mlipilot.datasets import DATASETS
+from mlipilot.datasets import find_dataset
 from mlipilot.errors import InputError
 from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
 from mlipilot.jobs.job_settings import JobSettings
@@ -30,29 +30,24 @@ from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.space import Space
 from mlipilot.yaml_io import line_of, load_yaml, validate
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
 RUN_FORMAT = 1
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
-class DatasetSpec(BaseModel):
+class DatasetSpec(BaseModel, extra="forbid", frozen=True):
     """Which data set, and its builder's options."""
-
-    model_config = _STRICT
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Budget(BaseModel):
+class Budget(BaseModel, extra="forbid", frozen=True):
     """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result.
 
     A budget is looked at before each call of the pilot, each job and each hypothesis: what was begun is
     carried to its end, so a lineage may spend one reply or the jobs in flight more. The baseline and the
     sealed check at the end are always made.
     """
-
-    model_config = _STRICT
 
     iterations: int = Field(ge=0, description="hypotheses after the baseline")
     optimizer_steps: int = Field(gt=0, description="of one training")
@@ -64,10 +59,8 @@ class Budget(BaseModel):
     usd: float | None = Field(default=None, gt=0, description="by the prices under pilot:")
 
 
-class CampaignSpec(BaseModel):
+class CampaignSpec(BaseModel, extra="forbid", frozen=True):
     """One campaign, resolved: a profile merged in, paths taken relative to the campaign file."""
-
-    model_config = _STRICT
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
@@ -236,11 +229,8 @@ def dump_yaml(value: Any) -> str:
 
 def _dataset_options(spec: CampaignSpec, data: Any, path: Path) -> BaseModel:
     """The options of the campaign's data set. Raises InputError for what it does not have."""
-    if spec.dataset.name not in DATASETS:
-        mend = did_you_mean(spec.dataset.name, DATASETS, "the data sets are")
-        raise InputError(f"unknown data set {spec.dataset.name!r}", file=path, mend=mend)
-    options = data["dataset"].get("options") or {}
-    return validate(options, DATASETS[spec.dataset.name].options, path)
+    dataset = find_dataset(spec.dataset.name, path)
+    return validate(data["dataset"].get("options") or {}, dataset.options, path)
 
 
 def _with_absolute_paths(spec: CampaignSpec, options: BaseModel, path: Path) -> CampaignSpec:

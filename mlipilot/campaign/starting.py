@@ -12,9 +12,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlipilot.audit.files import sha256_file, write_atomic
-from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
+from mlipilot.audit.manifest import MANIFEST
 from mlipilot.campaign.spec import load_campaign
-from mlipilot.datasets.base import read_provenance
+from mlipilot.datasets.base import check_sealed, read_provenance
 from mlipilot.errors import InputError
 
 FINITE_DIFFERENCE = {
@@ -75,10 +75,7 @@ def write_start(name: str, data: Path, root: Path) -> list[Path]:
 
 
 def _provenance(data: Path) -> dict[str, Any]:
-    if not is_finished(data):
-        raise InputError("there is no sealed data set", file=data, mend="`mlipilot data import` makes one")
-    if problems := check_manifest(data):
-        raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
+    check_sealed(data)
     provenance = read_provenance(data)
     if provenance.get("dataset") != "imported":
         raise InputError(

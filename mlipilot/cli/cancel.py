@@ -7,9 +7,10 @@ from functools import cache
 
 from mlipilot.audit.lock import AskSlurm, holder
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
-from mlipilot.cli.console import ConsoleObserver, stdout
+from mlipilot.cli.console import ConsoleObserver, say
 from mlipilot.cli.types import RunDirectory, existing_run
-from mlipilot.controller.loop import CancelledError, cancel_idle_lineage
+from mlipilot.controller.carrying import cancel_idle_lineage
+from mlipilot.controller.loop import CancelledError
 from mlipilot.controller.serving import phase_of
 from mlipilot.errors import PausedError
 from mlipilot.jobs.ending import Ending, open_requests
@@ -27,7 +28,7 @@ def cancel(run: RunDirectory) -> None:
     paths = existing_run(run)
     lineages = [lineage for lineage in paths.lineages() if phase_of(lineage) != "finished"]
     if not lineages:
-        stdout.print(f"nothing to cancel: {paths.root} is over", soft_wrap=True)
+        say(f"nothing to cancel: {paths.root} is over")
         return
     for lineage in lineages:
         check_may_write(*written_by_a_controller(paths, lineage))
@@ -48,7 +49,7 @@ def cancel(run: RunDirectory) -> None:
         Ending(spool, names_of_jobs(paths), observer.event).look()
     if goes_on:
         raise PausedError("cancelled, but " + "\n".join(goes_on))
-    stdout.print(f"cancelled; {paths.resuming()} would go on", soft_wrap=True)
+    say(f"cancelled; {paths.resuming()} would go on")
 
 
 def _wait_for_controller(

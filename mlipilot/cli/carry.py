@@ -6,8 +6,8 @@ import signal
 from types import FrameType
 
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.cli.console import ConsoleObserver, stdout
-from mlipilot.controller.loop import run_lineage
+from mlipilot.cli.console import ConsoleObserver, say, stdout
+from mlipilot.controller.carrying import run_lineage
 from mlipilot.controller.state import replay
 from mlipilot.errors import CheckFailedError
 from mlipilot.paths import RunPaths
@@ -42,7 +42,7 @@ def carry_on(run: RunPaths, lineage: int = 0, *, unattended: bool = False) -> No
     view = load_lineage(run, run.lineage(lineage))
     stdout.print(iteration_table(view))
     stdout.print(gate_table(view))
-    stdout.print(f"report: {report}", soft_wrap=True)
+    say(f"report: {report}")
     if state.incumbent is None:
         raise CheckFailedError(f"the campaign ended without a measured model: {state.finished}")
 

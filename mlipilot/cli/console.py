@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -16,6 +15,18 @@ from mlipilot.controller.observer import JobProgress
 from mlipilot.untrusted import clean
 
 stdout = Console(highlight=False)
+_FEW = 5
+
+
+def say(text: str, style: str = "") -> None:
+    """A text as it is: no markup is read in it, and no line of it is broken."""
+    stdout.print(text, style=style or None, markup=False, soft_wrap=True)
+
+
+def few_lines(lines: Sequence[str], whole: str) -> list[str]:
+    """The first of `lines`, indented, and where there are more of them how many, and that `whole` has all."""
+    more = [f"  and {len(lines) - _FEW} more: {whole} lists them"] if len(lines) > _FEW else []
+    return [f"  {line}" for line in lines[:_FEW]] + more
 
 
 class ConsoleObserver:
@@ -46,9 +57,7 @@ class ConsoleObserver:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,15 +14,14 @@ from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.campaign.overrides import parse_override
 from mlipilot.cli import data_import
-from mlipilot.cli.console import ConsoleObserver, stdout
+from mlipilot.cli.console import ConsoleObserver, few_lines, say, stdout
 from mlipilot.cli.types import AsJson, path_argument, path_option, print_json
-from mlipilot.datasets import DATASETS
+from mlipilot.datasets import DATASETS, find_dataset
 from mlipilot.datasets.base import check_new, check_same, read_provenance
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.nearness import did_you_mean
 
-_SHOWN = 5
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.command("import")(data_import.import_)
 
@@ -82,15 +82,13 @@ def _tell(name: str, target: Path, was_there: bool, as_json: bool) -> None:
         lines.append("it was there, made with these options: nothing was built")
     if origin:
         lines.append(f"its molecules are {origin}")
-    stdout.print("\n".join(lines + _lacking(lacking)), soft_wrap=True, markup=False)
+    say("\n".join(lines + _lacking(lacking)))
 
 
 def _lacking(frames: list[str]) -> list[str]:
     if not frames:
         return []
-    shown = [f"  {words}" for words in frames[:_SHOWN]]
-    more = [f"  and {len(frames) - _SHOWN} more: --json lists them"] if len(frames) > _SHOWN else []
-    return [f"without a label, and never used: {len(frames)} geometries", *shown, *more]
+    return [f"without a label, and never used: {len(frames)} geometries", *few_lines(frames, "--json")]
 
 
 @app.command("plan")
@@ -102,9 +100,9 @@ def plan(
 
     found = estimate(_labelled(name, _options(name, seed, qm7, settings)))
     if as_json:
-        print_json(found.as_dict())
+        print_json(asdict(found))
     else:
-        stdout.print(found.words, soft_wrap=True)
+        say(found.words)
 
 
 @app.command("label")
@@ -116,7 +114,7 @@ def label(
     from mlipilot.datasets.qm7_b3lyp.labelling import label_shard
 
     label_shard(work, shard)
-    stdout.print(f"shard {shard} of {work} is finished", soft_wrap=True)
+    say(f"shard {shard} of {work} is finished")
 
 
 @app.command("status")
@@ -146,19 +144,18 @@ def status(work: Work, as_json: AsJson = False) -> None:
     if left:
         hours, soonest = sum(left) / 3600, duration(max(left))
         line += f"\nabout {hours:.2g} core-hours left, {soonest} with a core for each shard"
-    stdout.print("\n".join([line, *_lacking(made.without_label)]), soft_wrap=True, markup=False)
+    say("\n".join([line, *_lacking(made.without_label)]))
 
 
 def _options(name: str, seed: int | None, qm7: Path | None, settings: list[str] | None) -> BaseModel:
     """The options of a data set. Raises InputError naming the wrong one."""
-    if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}", mend=did_you_mean(name, DATASETS, "the data sets are"))
+    dataset = find_dataset(name)
     values: dict[str, Any] = {} if seed is None else {"seed": seed}
     if qm7 is not None:
         values |= {"source": "qm7", "qm7": str(qm7.resolve())}
     values |= dict(map(parse_override, settings or []))
     try:
-        options = DATASETS[name].options.model_validate(values)
+        options = dataset.options.model_validate(values)
     except ValidationError as error:
         raise _wrong_option(name, error) from None
     if isinstance(options, Qm7B3lypOptions) and options.qm7 is not None:
@@ -194,9 +191,8 @@ def _lay_out(options: Qm7B3lypOptions, target: Path) -> None:
     work = work_dir(target)
     with building(work):
         laid_out = prepare(work, options)
-    stdout.print(
+    say(
         f"{work}: {len(laid_out.shards)} shards\nlabel them with: "
         f"sbatch --array=0-{len(laid_out.shards) - 1} sbatch/label.sbatch {work}\n"
-        "then the same `mlipilot data build` without --lay-out",
-        soft_wrap=True,
+        "then the same `mlipilot data build` without --lay-out"
     )

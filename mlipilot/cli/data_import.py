@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.manifest import MANIFEST
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import few_lines, say, stdout
 from mlipilot.cli.types import AsJson, checked_name, path_argument, path_option, print_json
 
 if TYPE_CHECKING:
     from mlipilot.datasets.imported.importing import Import
-
-SHOWN = 5
 
 
 def import_(
@@ -62,8 +59,8 @@ def import_(
         return
     stdout.print(_table(found))
     for line in _words(found):
-        stdout.print(Text(line), soft_wrap=True)
-    stdout.print(f"{target}\nmanifest SHA-256 {digest}", soft_wrap=True, markup=False)
+        say(line)
+    say(f"{target}\nmanifest SHA-256 {digest}")
 
 
 def _table(found: Import) -> Table:
@@ -87,8 +84,5 @@ def _words(found: Import) -> list[str]:
         (f"doubles, left out: {len(found.doubles)}", found.doubles),
         (f"outliers, {left}: {len(found.outliers)}", found.outliers),
     ):
-        said.append(what)
-        said += [f"  {line}" for line in listed_[:SHOWN]]
-        if len(listed_) > SHOWN:
-            said.append(f"  and {len(listed_) - SHOWN} more: provenance.json lists them")
+        said += [what, *few_lines(listed_, "provenance.json")]
     return said

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlipilot.campaign.spec import load_campaign
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say, stdout
 from mlipilot.cli.types import AsJson, Overrides, ProfileName, path_argument, path_option, print_json
 from mlipilot.doctor.check import Check
 from mlipilot.doctor.examine import examine
@@ -73,7 +73,7 @@ def _as_table(checks: Iterator[Check]) -> list[Check]:
 def _as_lines(checks: Iterator[Check]) -> Iterator[Check]:
     """Each line as soon as it is known: some checks take seconds."""
     for check in checks:
-        stdout.print(f"{_WORDS[check.status]:<4}  {check.name}: {check.found}", markup=False, soft_wrap=True)
+        say(f"{_WORDS[check.status]:<4}  {check.name}: {check.found}")
         if check.mend:
-            stdout.print(f"      mend: {check.mend}", markup=False, soft_wrap=True)
+            say(f"      mend: {check.mend}")
         yield check

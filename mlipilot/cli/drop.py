@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mlipilot.audit.rights import check_may_write, written_by_a_controller
-from mlipilot.cli.console import ConsoleObserver, stdout
+from mlipilot.cli.console import ConsoleObserver, say
 from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
 from mlipilot.controller.dropping import drop_candidate
 from mlipilot.errors import InputError
@@ -30,6 +30,4 @@ def drop(
     if not said:
         raise InputError(f"--why {why!r} gives no reason", mend="say what a reader of the record must know")
     drop_candidate(paths, lineage, iteration, said, ConsoleObserver().event)
-    stdout.print(
-        f"dropped; {paths.resuming(lineage)} judges it invalid and goes on", markup=False, soft_wrap=True
-    )
+    say(f"dropped; {paths.resuming(lineage)} judges it invalid and goes on")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlipilot.audit.rights import check_may_write
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say
 from mlipilot.cli.types import path_option
 from mlipilot.confidential import suspicion
 from mlipilot.endpoint.local_model import ModelSettings, serve_gguf
@@ -49,7 +49,7 @@ def endpoint(
         if run is not None or host != "127.0.0.1":
             raise InputError("the scripted pilot is served on loopback", mend="leave --run and --host out")
         pilot = scripted_pilot()
-        serve_until_interrupted(pilot, port, lambda url: _announce("scripted pilot (no language model)", url))
+        serve_until_interrupted(pilot, port, lambda url: say(f"scripted pilot (no language model) at {url}"))
         return
     if run is not None:
         check_may_write(run)
@@ -66,8 +66,4 @@ def endpoint(
     if run is not None:
         run.mkdir(parents=True, exist_ok=True)
         published = RunPaths(run.resolve()).endpoint
-    serve_gguf(settings, published, lambda url: _announce(settings.gguf.stem, url))
-
-
-def _announce(what: str, url: str) -> None:
-    stdout.print(f"{what} at {url}", soft_wrap=True, markup=False)
+    serve_gguf(settings, published, lambda url: say(f"{settings.gguf.stem} at {url}"))

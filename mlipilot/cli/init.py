@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say
 from mlipilot.cli.types import checked_name, path_option
 
 
@@ -21,16 +21,10 @@ def init(
     checked_name(name, "NAME")
     written = write_start(name, data.resolve(), Path.cwd())
     for path in written:
-        stdout.print(str(path), soft_wrap=True, markup=False)
+        say(str(path))
     if not any(path.suffix == SBATCH.suffix for path in written):
-        stdout.print(
+        say(
             f"no campaigns/{name}.sbatch: "
-            f"it is made after {SBATCH} of MLIPilot's repository, and this is another directory",
-            soft_wrap=True,
-            markup=False,
+            f"it is made after {SBATCH} of MLIPilot's repository, and this is another directory"
         )
-    stdout.print(
-        f"next: look at scorecards/{name}.yaml, then `mlipilot plan campaigns/{name}.yaml`",
-        soft_wrap=True,
-        markup=False,
-    )
+    say(f"next: look at scorecards/{name}.yaml, then `mlipilot plan campaigns/{name}.yaml`")

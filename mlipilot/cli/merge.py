@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say
 from mlipilot.cli.types import existing_run, path_argument
 from mlipilot.merge.merging import merge_runs
 from mlipilot.paths import RunPaths
@@ -18,11 +18,7 @@ def merge(
     ],
 ) -> None:
     """Copy the lineages of other runs of one campaign, such as another cluster's, into one run."""
-
-    def tell(text: str) -> None:
-        stdout.print(text, markup=False, soft_wrap=True)
-
     target = RunPaths(into.resolve())
-    merge_runs(target, [existing_run(source) for source in sources], tell)
+    merge_runs(target, [existing_run(source) for source in sources], say)
     numbers = ", ".join(str(lineage.number) for lineage in target.lineages())
-    tell(f"{target.root} has lineages {numbers}; `mlipilot verify {target.root}` checks it")
+    say(f"{target.root} has lineages {numbers}; `mlipilot verify {target.root}` checks it")

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from mlipilot.campaign.spec import dump_spec, load_campaign
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say, stdout
 from mlipilot.cli.types import AsJson, CampaignFile, Overrides, ProfileName, print_json
 from mlipilot.controller.plan import make_plan
 
@@ -36,7 +36,7 @@ def plan(
         gates.add_row(gate.metric, gate.text, gate.why)
     stdout.print(gates)
     for command in planned["commands"]:
-        stdout.print(command, markup=False, soft_wrap=True)
+        say(command)
     for name, script in planned["scripts"].items():
         stdout.rule(name)
-        stdout.print(script, markup=False, highlight=False, soft_wrap=True)
+        say(script)

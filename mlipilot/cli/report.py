@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say
 from mlipilot.cli.types import RunDirectory, begun_lineage, existing_run, path_option
 
 
@@ -28,4 +28,4 @@ def report(
     shown = None if lineage is None else begun_lineage(paths, lineage)
     from mlipilot.report.write import write_report
 
-    stdout.print(f"report: {write_report(paths, shown, output)}", soft_wrap=True)
+    say(f"report: {write_report(paths, shown, output)}")

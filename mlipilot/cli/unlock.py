@@ -9,7 +9,7 @@ import typer
 
 from mlipilot.audit.lock import clear, examine
 from mlipilot.audit.rights import check_may_write
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say
 from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
 from mlipilot.errors import InputError
 from mlipilot.jobs.slurm_job import fate_of_job
@@ -26,22 +26,18 @@ def unlock(
     directory = begun.root
     found = examine(directory, fate_of_job)
     if found is None:
-        stdout.print(f"nobody holds lineage {lineage} of {paths.root}", markup=False, soft_wrap=True)
+        say(f"nobody holds lineage {lineage} of {paths.root}")
         return
     claim, fate = found
     if fate.state == "alive":
         job = f", or `scancel {claim.job.id}` on its cluster" if claim.job else ""
         mend = f"end it first: `mlipilot cancel {paths.root}`{job}"
         raise InputError(f"its controller is alive ({claim.words}): {fate.why}", file=directory, mend=mend)
-    stdout.print(
-        f"lineage {lineage} is held by {claim.words} (epoch {claim.epoch}); {fate.why}",
-        markup=False,
-        soft_wrap=True,
-    )
+    say(f"lineage {lineage} is held by {claim.words} (epoch {claim.epoch}); {fate.why}")
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("to clear a lock takes your word", mend="`--yes`, once it is certainly over")
         typer.confirm("Is that controller certainly over?", abort=True)
     check_may_write(begun.controller)
     clear(directory, claim)
-    stdout.print(f"cleared; {paths.resuming(lineage)} goes on", markup=False, soft_wrap=True)
+    say(f"cleared; {paths.resuming(lineage)} goes on")

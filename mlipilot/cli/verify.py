@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlipilot.audit.signing import check_readable
-from mlipilot.cli.console import stdout
+from mlipilot.cli.console import say
 from mlipilot.cli.types import AsJson, RunDirectory, existing_run, path_option, print_json
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import CheckFailedError
@@ -75,18 +75,17 @@ def verify(
         )
     else:
         for note in found.notes:
-            stdout.print(f"note: {note}", markup=False, soft_wrap=True)
+            say(f"note: {note}")
         for problem in problems:
-            stdout.print(f"FAILED {problem}", markup=False, soft_wrap=True, style="red")
+            say(f"FAILED {problem}", "red")
         if not problems:
             names = f"; Slurm's accounts, asked now, agree on {found.witnessed} of {found.anchors} job names"
             if found.extracted:
                 names += f", the run's own extract of them on {found.extracted} more"
-            stdout.print(
+            say(
                 f"verified: {len(found.accounted)} files and {found.records} ledger records; "
                 f"every verdict recomputed{names if found.anchors else ''}",
-                style="green",
-                soft_wrap=True,
+                "green",
             )
     if problems:
         raise CheckFailedError(f"{len(problems)} of the run's files or records do not verify")

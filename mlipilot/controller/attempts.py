@@ -203,6 +203,13 @@ class Attempts:
         return shown
 
 
+def end_words(key: JobKey, ended: JobFinished) -> str:
+    """How a job went, for whoever watches."""
+    why = "" if ended.outcome == "ok" else f": {ended.reason}"
+    why += f" (sealed by {one_line(ended.sealed_by)})" if ended.sealed_by else ""
+    return f"job {key.text} {ended.outcome} in {ended.wall_s:.0f} s{why}"
+
+
 def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str, Any]:
     """What a sealed attempt says of its end, as `job_finished` has it; `changed`: what in it differs."""
     result = read_result(attempt)

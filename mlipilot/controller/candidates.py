@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlipilot.audit.files import files_below, fsync_directory, sha256_file, tree_digest, write_atomic
+from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.campaign.spec import dump_yaml
-from mlipilot.controller.prepare import copy_recipe
+from mlipilot.controller.publishing import copy_recipe, drop_leftovers, publishing
+from mlipilot.controller.state import State
 from mlipilot.errors import PausedError
-from mlipilot.paths import HYPOTHESIS, PATCH
+from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths
 
 _DIGESTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "recipe": ("recipe_digest", tree_digest),
@@ -26,13 +26,13 @@ _DIGESTS: dict[str, tuple[str, Callable[[Path], str]]] = {
 
 def publish_baseline(final: Path, recipe: Path) -> dict[str, Any]:
     """Publish the directory of iteration 0; returns what its ledger record says of the files."""
-    with _publishing(final) as staging:
+    with publishing(final) as staging:
         return _built(staging, recipe, recipe, None)
 
 
 def publish_draft(final: Path, recipe: Path, before: Path, hypothesis: dict[str, Any]) -> dict[str, Any]:
     """Build and seal one revision of a candidate; returns what its ledger record says of the files."""
-    with _publishing(final) as staging:
+    with publishing(final) as staging:
         body = _built(staging, recipe, before, hypothesis)
         return body | {"manifest_sha256": write_manifest(staging)}
 
@@ -47,22 +47,11 @@ def publish_candidate(final: Path, draft: Path, recorded: Mapping[str, Any]) -> 
             raise PausedError(
                 f"{draft / name} is not as it was recorded; restore it and resume, or begin a new run"
             )
-    with _publishing(final) as staging:
+    with publishing(final) as staging:
         copy_recipe(draft / "recipe", staging / "recipe")
         for name in (PATCH, HYPOTHESIS):
             write_atomic(staging / name, (draft / name).read_bytes())
     return {key: recorded[key] for key in ("title", "hypothesis", *(key for key, _ in _DIGESTS.values()))}
-
-
-@contextmanager
-def _publishing(final: Path) -> Iterator[Path]:
-    """A directory that becomes `final`, whole, when the block has ended well."""
-    drop_leftovers(final)
-    staging = _staging(final)
-    staging.mkdir(parents=True)
-    yield staging
-    staging.rename(final)
-    fsync_directory(final.parent)
 
 
 def _built(directory: Path, recipe: Path, before: Path, hypothesis: dict[str, Any] | None) -> dict[str, Any]:
@@ -79,15 +68,14 @@ def digests_of(directory: Path) -> dict[str, Any]:
     return {key: digest(directory / name) for name, (key, digest) in _DIGESTS.items()}
 
 
-def drop_leftovers(final: Path) -> None:
-    """Remove what a kill between publishing and recording left: no job has seen it."""
-    for leftover in (_staging(final), final):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-
-
-def _staging(final: Path) -> Path:
-    return final.with_name(f".{final.name}.staging")
+def drop_unrecorded(lineage: LineagePaths, state: State) -> None:
+    """Remove the draft under way and each revision that was published, not recorded: no job has seen it."""
+    drop_leftovers(lineage.draft)
+    recorded = {lineage.revision(i.number, draft.revision) for i in state.iterations for draft in i.drafts}
+    drafts = lineage.revision(0, 0).parent
+    for path in set(drafts.iterdir()) - recorded if drafts.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def recipe_diff(before: Path, after: Path) -> str:

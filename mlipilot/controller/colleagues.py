@@ -7,17 +7,15 @@ from functools import partial
 
 from mlipilot.audit.events.proposing import Lesson, Reviewed
 from mlipilot.audit.ledger import Ledger
-from mlipilot.audit.lessons import lessons_of
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.endpoint_memory import LedgerMemory
-from mlipilot.controller.findings import add_finding
+from mlipilot.controller.findings import share_lessons
 from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.client import Endpoint
-from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import BudgetSpentError
 from mlipilot.endpoint.opening import open_endpoint
 from mlipilot.paths import LineagePaths, RunPaths
@@ -91,9 +89,8 @@ class Colleagues:
         return draw_lesson(self._metered(analyst), judged, record)
 
     def share_lessons(self) -> None:
-        """Have every lesson of the ledger among the run's findings: a kill may have come between the two."""
-        for lesson in lessons_of(self.lineage.number, self.ledger.records):
-            add_finding(self.run, lesson)
+        """Have every lesson of the ledger among the run's findings."""
+        share_lessons(self.run, self.lineage.number, self.ledger.records)
 
     def _metered(self, endpoint: Endpoint) -> Metered:
         return Metered(endpoint, self.ledger, self.spec.budget)
@@ -104,13 +101,7 @@ class Colleagues:
         if self.recording is not None:
             return self.recording.endpoint(role, iteration, revision)
         if role not in self._endpoints:
-            settings = self._settings(role)
+            settings = self.spec.pilot.endpoint_of(role)
             opened = open_endpoint(settings, self.run.endpoint, LedgerMemory(self.ledger, settings))
             self._endpoints[role] = opened
         return self._endpoints[role]
-
-    def _settings(self, role: Role) -> EndpointSettings:
-        settings = self.spec.pilot.endpoint(role)
-        if settings is None:
-            raise AssertionError(f"a step called for the {role}, which is off")
-        return settings

@@ -6,11 +6,14 @@ can be checked against that ledger. The same finding is never there twice, whate
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from filelock import FileLock
 from pydantic import ValidationError
 
 from mlipilot.audit.files import append_line, cut_torn_line
-from mlipilot.audit.lessons import Finding
+from mlipilot.audit.ledger import Record
+from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.paths import RunPaths
 
 
@@ -21,6 +24,12 @@ def add_finding(run: RunPaths, finding: Finding) -> None:
         known = {(found.lineage, found.iteration) for found in read_findings(run)}
         if (finding.lineage, finding.iteration) not in known:
             append_line(run.findings, finding.model_dump_json())
+
+
+def share_lessons(run: RunPaths, lineage: int, records: Iterable[Record]) -> None:
+    """Have every lesson of a ledger among the findings: a kill may have come between the two."""
+    for lesson in lessons_of(lineage, records):
+        add_finding(run, lesson)
 
 
 def read_findings(run: RunPaths) -> list[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.ledger import Record, of_kind
 from mlipilot.audit.surroundings import Isolation
-from mlipilot.jobs.measured import few
+from mlipilot.untrusted import few
 
 LOCAL = "jobs run as local processes: files and network of this machine are open to them"
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from mlipilot.audit.events.running import JobFinished, JobSubmitted
 from mlipilot.audit.ledger import Ledger
+from mlipilot.controller.attempts import end_words
 from mlipilot.controller.isolation_words import LOCAL, doors_of
 from mlipilot.controller.observer import Observer
-from mlipilot.untrusted import one_line
 
 
 def note_jobs(ledger: Ledger, observer: Observer, events: Iterable[JobSubmitted | JobFinished]) -> None:
@@ -23,6 +23,4 @@ def note_jobs(ledger: Ledger, observer: Observer, events: Iterable[JobSubmitted 
             again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
             observer.event(f"job {event.key.text} starts{again}")
             continue
-        why = "" if event.outcome == "ok" else f": {event.reason}"
-        why += f" (sealed by {one_line(event.sealed_by)})" if event.sealed_by else ""
-        observer.event(f"job {event.key.text} {event.outcome} in {event.wall_s:.0f} s{why}")
+        observer.event(end_words(event.key, event))

@@ -1,25 +1,23 @@
-"""The loop of one lineage: read the ledger, do what is due, write the outcome."""
+"""The loop of one lineage: read the ledger, do what is due, write the outcome; `carrying.py` calls it."""
 
 from __future__ import annotations
 
-import errno
 from contextlib import ExitStack
 
 from mlipilot.audit.events import running
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.leftovers import drop_staged_claims
-from mlipilot.audit.lock import Hold, controller_lock
+from mlipilot.audit.lock import Hold
 from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
-from mlipilot.audit.rights import check_may_write, written_by_a_controller
 from mlipilot.campaign.spec import load_locked
 from mlipilot.confidential import hidden
 from mlipilot.controller import steps
 from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
+from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
-from mlipilot.controller.cut_short import drop_unrecorded
 from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.controller.job_records import note_jobs
@@ -28,7 +26,6 @@ from mlipilot.controller.planting import Planting
 from mlipilot.controller.prepare import check_image, prepare_data, starting
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.recording import open_recording
-from mlipilot.controller.serving import end_if_last, endpoint_job
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
@@ -37,12 +34,10 @@ from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.checkpoints import drop_lost_work
 from mlipilot.jobs.endpoint_job import EndpointJob
-from mlipilot.jobs.processes import hide_from_same_user
-from mlipilot.jobs.slurm_job import fate_of_job, this_job
+from mlipilot.jobs.slurm_job import this_job
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.addresses import check_addresses
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from mlipilot.untrusted import few
 
 
 class CancelledError(MlipilotError):
@@ -52,58 +47,6 @@ class CancelledError(MlipilotError):
         """`goes_on`: which jobs may go on all the same, and who can end them, in words."""
         super().__init__(f"{message}\n{goes_on}" if goes_on else message)
         self.goes_on = goes_on
-
-
-def run_lineage(run: RunPaths, number: int, observer: Observer, *, unattended: bool = False) -> State:
-    """Carry lineage `number` of a prepared run to its end and return its last state.
-
-    `unattended`: nobody asked for this start, so a lineage that somebody cancelled stays cancelled.
-    Raises PausedError (the reason is in the ledger; call again to go on), CancelledError, InputError when
-    another controller holds the lineage, TakenOverError when another has taken it over meanwhile,
-    HandedBackError where its successor is to wait for the jobs.
-    KeyboardInterrupt leaves running jobs to their workers.
-    """
-    hide_from_same_user()
-    lineage = run.lineage(number)
-    check_may_write(*written_by_a_controller(run, lineage))
-    try:
-        lineage.root.mkdir(parents=True, exist_ok=True)
-        with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
-            job = endpoint_job(run, number, observer)
-            while True:
-                controller = Controller(run, lineage, observer, resources, hold, job)
-                try:
-                    state = controller.work(number, unattended=unattended)
-                except (PausedError, OSError) as error:
-                    paused = error if isinstance(error, PausedError) else _paused(error)
-                    if job is not None and job.may_be_replaced():
-                        observer.event(f"{paused}\nanother job is asked for")
-                        continue
-                    controller.note_pause(paused)
-                    end_if_last(job, run, number)
-                    raise paused from error
-                except CancelledError:
-                    end_if_last(job, run, number)
-                    raise
-                end_if_last(job, run, number)
-                return state
-    except OSError as error:
-        raise _paused(error) from error
-
-
-def cancel_idle_lineage(run: RunPaths, number: int, observer: Observer) -> None:
-    """End the jobs that an interrupted controller left, and say so in the ledger. Raises CancelledError."""
-    lineage = run.lineage(number)
-    with controller_lock(lineage.root, this_job(), fate_of_job) as hold, ExitStack() as resources:
-        Controller(run, lineage, observer, resources, hold).cancel_if_asked()
-
-
-def _paused(error: OSError) -> PausedError:
-    """A full disk is a pause; any other failure of the operating system is shown as it is."""
-    if error.errno not in _NO_SPACE:
-        raise error
-    where = error.filename or "the run"
-    return PausedError(f"no space is left for {where}: free some, then resume", mends_by_itself=True)
 
 
 class Controller:
@@ -243,9 +186,8 @@ class Controller:
         changed = differences(read_protected(self.run.protected), hash_protected(self.run.root))
         if changed:
             raise PausedError(
-                f"protected files are not as they were when the run began: {', '.join(changed[:5])}"
-                + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-                + "; restore them and resume, or begin a new run: the toolkit that began a run resumes it"
+                f"protected files are not as they were when the run began: {few(changed)}; "
+                "restore them and resume, or begin a new run: the toolkit that began a run resumes it"
             )
 
     def _await_jobs(self, state: State) -> None:

@@ -12,7 +12,7 @@ trainings, ahead of the ledger: nothing of this is asked there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlipilot.audit.discarding import remove
@@ -22,9 +22,7 @@ from mlipilot.controller.state import Attempt, State
 from mlipilot.errors import PausedError
 from mlipilot.jobs.job_files import order_digest, read_order
 from mlipilot.paths import CLAIM, ORDER, JobKey
-from mlipilot.untrusted import one_line
-
-_SHOWN = 3
+from mlipilot.untrusted import few, one_line
 
 
 class Planting:
@@ -84,7 +82,7 @@ class Planting:
     def _planted(self, key: JobKey, number: int, found: list[Path]) -> JobFinished:
         """The fault of the candidate; a sealed check, which judges none, is tried again."""
         names = [ascii(str(path.relative_to(self._lineage.root)))[1:-1] for path in found]
-        reason = one_line(f"there before its time, and removed: {_some(names)}")
+        reason = one_line(f"there before its time, and removed: {few(names)}")
         outcome: Outcome = "lost" if key.kind == "sealed" else "protected_changed"
         return _removed(key, number, found, outcome=outcome, reason=reason)
 
@@ -100,7 +98,7 @@ class Planting:
         elif there is not None:
             why = f"{directory / ORDER} was not the order that is on record"
         elif left := _left_in(directory):
-            why = f"there was something in {directory} before it began: {_some(left)}"
+            why = f"there was something in {directory} before it began: {few(left)}"
         elif self._attempts.due_order(state, key, attempt.number).sha256 == attempt.order_sha256:
             return None
         else:  # a controller with another environment, say, goes on after a kill
@@ -128,8 +126,3 @@ def _left_in(attempt: Path) -> list[str]:
     return sorted(
         ascii(path.name)[1:-1] for path in attempt.iterdir() if not path.name.startswith(f".{ORDER}.")
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = list(names)
-    return ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from mlipilot.audit.events.running import CampaignStarted, Resumed
-from mlipilot.audit.files import files_below, sha256_file, tree_digest, write_atomic, write_json
+from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.leftovers import staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
 from mlipilot.audit.protected import PACKAGE, hash_protected
@@ -22,6 +22,7 @@ from mlipilot.campaign.baseline import set_recipe_values
 from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer
+from mlipilot.controller.publishing import copy_recipe
 from mlipilot.datasets import DATASETS
 from mlipilot.datasets.base import read_provenance
 from mlipilot.datasets.options import SALTS
@@ -74,23 +75,6 @@ def _check_existing(campaign: Campaign, run: RunPaths, may_exist: bool) -> None:
             file=run.spec,
             mend=f"{run.resuming()} goes on with it as it is; `--set name=...` begins another",
         )
-
-
-def copy_recipe(source: Path, target: Path) -> None:
-    """Copy a recipe's files; raises InputError for a link among them."""
-    staging = target.with_name(f".{target.name}.staging")
-    for leftover in (staging, target):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    for path in files_below(source):
-        if "__pycache__" in path.parts:
-            continue
-        if path.is_symlink():
-            raise InputError("a recipe holds regular files only", file=path, mend="copy what it links to")
-        copy = staging / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    staging.rename(target)
 
 
 def prepare_data(run: RunPaths, spec: CampaignSpec, observer: Observer, *, again: bool = False) -> None:

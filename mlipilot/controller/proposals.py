@@ -12,9 +12,9 @@ from mlipilot.audit.events import body_of, proposing
 from mlipilot.audit.ledger import Ledger, of_kind
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.briefing import Briefing
-from mlipilot.controller.candidates import drop_leftovers, publish_baseline, publish_candidate, publish_draft
+from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.endpoint_memory import LedgerMemory
-from mlipilot.controller.prepare import copy_recipe
+from mlipilot.controller.publishing import copy_recipe, drop_leftovers
 from mlipilot.controller.recording import Recording, heard_now
 from mlipilot.controller.spending import Metered, check_calls
 from mlipilot.controller.state import State

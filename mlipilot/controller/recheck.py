@@ -27,7 +27,7 @@ from mlipilot.audit.events.running import (
     SealedCheck,
     Verdict,
 )
-from mlipilot.audit.files import sha256_bytes, sha256_file
+from mlipilot.audit.files import sha256_bytes, sha256_file, whole_lines
 from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
@@ -86,8 +86,7 @@ class _Files:
         self.run, self.lineage = run, lineage
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.measured = Measurements(lineage, self.spec, load_scorecard(run.scorecard))
-        exists = lineage.transcript.is_file()
-        self.transcript = lineage.transcript.read_bytes().split(b"\n")[:-1] if exists else []
+        self.transcript, _ = whole_lines(lineage.transcript)
 
     def faults(self, record: Record, before: State) -> list[str]:
         """What is wrong with a record, in a lineage that stood at `before`."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError, field_validator, model_validator
 
 from mlipilot.audit.events import proposing, running
-from mlipilot.audit.files import sha256_bytes
+from mlipilot.audit.files import sha256_bytes, whole_lines
 from mlipilot.audit.ledger import Ledger, LedgerError, Record, of_kind, read_open_ledger
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.heard import Heard, as_recorded, note
@@ -93,10 +93,7 @@ class Recording:
 
     def endpoint(self, role: Role, iteration: int, revision: int) -> Endpoint:
         """Who answers in a turn as it was answered then. Raises as `turn` does."""
-        settings = self._pilot.endpoint(role)
-        if settings is None:
-            raise AssertionError(f"a step called for the {role}, which is off")
-        return replayed(settings, self.turn(role, iteration, revision))
+        return replayed(self._pilot.endpoint_of(role), self.turn(role, iteration, revision))
 
 
 def heard_now(
@@ -139,7 +136,7 @@ def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchang
     acknowledged = [said.sha256 for _, said in of_kind(records, proposing.Exchange)]
     if acknowledged and not path.is_file():
         raise InputError("the transcript that was to be replayed is missing", file=path)
-    lines = path.read_bytes().split(b"\n")[:-1] if acknowledged else []
+    lines, _ = whole_lines(path)
     if len(lines) < len(acknowledged):
         raise InputError(
             f"the transcript has {len(lines)} whole lines of the {len(acknowledged)} that its ledger knows",

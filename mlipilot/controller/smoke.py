@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlipilot.evaluation.handover_config import HandoverError, parse_config
-from mlipilot.evaluation.handover_files import read_files
+from mlipilot.evaluation.families.mace_config import parse_config
+from mlipilot.evaluation.handover_files import HandoverError, read_files
 from mlipilot.handover import CONFIG
 from mlipilot.jobs.logs import job_events
 from mlipilot.paths import STDERR, STDOUT

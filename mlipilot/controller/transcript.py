@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlipilot.audit.events import proposing
-from mlipilot.audit.files import append_line, cut_torn_line, sha256_bytes
+from mlipilot.audit.files import append_line, cut_torn_line, sha256_bytes, whole_lines
 from mlipilot.audit.ledger import Ledger, of_kind
 from mlipilot.endpoint.exchange import Exchange
 from mlipilot.paths import LineagePaths
@@ -53,8 +53,6 @@ class Transcript:
 
     def recover(self) -> None:
         """Acknowledge exchanges that a kill left between transcript and ledger: their tokens were spent."""
-        if not self.path.exists():
-            return
         cut_torn_line(self.path)
-        for line in self.path.read_bytes().split(b"\n")[self._acknowledged() : -1]:
+        for line in whole_lines(self.path)[0][self._acknowledged() :]:
             self._acknowledge(json.loads(line), line.decode())

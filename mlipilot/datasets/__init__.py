@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from mlipilot.datasets.base import Progress
 from mlipilot.datasets.options import CuEmtOptions, ImportedOptions
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
+from mlipilot.errors import InputError
+from mlipilot.nearness import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,14 @@ class Dataset:
     description: str
     options: type[BaseModel]
     build: Callable[[BaseModel, Path, Progress | None], None]
+
+
+def find_dataset(name: str, file: Path | None = None) -> Dataset:
+    """The data set of a name, which `file` may have given. Raises InputError where there is none."""
+    if name not in DATASETS:
+        mend = did_you_mean(name, DATASETS, "the data sets are")
+        raise InputError(f"unknown data set {name!r}", file=file, mend=mend)
+    return DATASETS[name]
 
 
 def _build_cu_emt(options: BaseModel, out_dir: Path, progress: Progress | None) -> None:

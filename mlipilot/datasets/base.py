@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from mlipilot.audit.files import beside, sha256_file
-from mlipilot.audit.manifest import MANIFEST
+from mlipilot.audit.files import beside, sha256_file, write_json
+from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
 from mlipilot.errors import CheckFailedError, InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 PROVENANCE, FORMAT = "provenance.json", "mlipilot-data/1"
 """What a data set says of itself, and the form in which it does."""
@@ -71,6 +74,15 @@ def check_new(out_dir: Path) -> None:
         raise InputError("the directory exists", file=out_dir, mend="remove it or name another")
 
 
+def check_sealed(directory: Path) -> None:
+    """Raises InputError unless an imported data set is there, as it was sealed."""
+    if not is_finished(directory):
+        mend = "`mlipilot data import` makes one"
+        raise InputError("there is no sealed data set", file=directory, mend=mend)
+    if problems := check_manifest(directory):
+        raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
+
+
 def read_provenance(directory: Path) -> dict[str, Any]:
     """What a data set says of itself. Raises InputError where it says nothing."""
     path = directory / PROVENANCE
@@ -109,6 +121,28 @@ def in_words(differ: Mapping[str, tuple[Any, Any]]) -> str:
         f"{key} is {json.dumps(there)} there, {json.dumps(asked)} is asked for"
         for key, (there, asked) in differ.items()
     )
+
+
+def seal_splits(
+    directory: Path,
+    files: Mapping[str, str],
+    splits: Mapping[str, Sequence[Atoms]],
+    said: Mapping[str, Any],
+    said_of: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write each split that has structures to its file, what is said of them and of it, then the manifest."""
+    from ase.io import write  # a second, which reading a campaign need not cost
+
+    told = {}
+    for split, name in files.items():
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        if splits[split]:
+            write(path, splits[split], format="extxyz")
+            about = {"file": name, "sha256": sha256_file(path), "frames": len(splits[split])}
+            told[split] = about | dict(said_of.get(split, {}))
+    write_json(directory / PROVENANCE, {"format": FORMAT, **said, "splits": told})
+    write_manifest(directory)
 
 
 @contextmanager

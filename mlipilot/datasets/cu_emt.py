@@ -14,30 +14,17 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ase
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
 from ase.constraints import FixCom
-from ase.io import write
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from pydantic import BaseModel
 
-from mlipilot.audit.files import sha256_file, write_json
-from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import (
-    FORMAT,
-    PROVENANCE,
-    Group,
-    Progress,
-    appearing,
-    check_groups,
-    salted,
-    share,
-)
+from mlipilot.datasets.base import Group, Progress, appearing, check_groups, salted, seal_splits, share
 from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
 from mlipilot.datasets.options import CuEmtOptions
 
@@ -105,38 +92,23 @@ def _write(options: CuEmtOptions, out_dir: Path, progress: Progress) -> None:
         frames[group.split] += labelled
     sample = [split[index] for split in frames.values() for index in {0, len(split) - 1}]
     deviation = check_labels(sample)
-    for split, name in _FILES.items():
-        (out_dir / name).parent.mkdir(exist_ok=True)
-        write(out_dir / name, frames[split], format="extxyz")
-    write_json(out_dir / PROVENANCE, _provenance(options, groups, out_dir, deviation))
-    write_manifest(out_dir)
-    progress(len(groups), len(groups), "sealed")
-
-
-def _provenance(
-    options: CuEmtOptions, groups: list[Group], out_dir: Path, deviation: float
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
+    said = {
         "dataset": "cu_emt",
         "labels": {"calculator": "ase.calculators.emt.EMT", "asap_cutoff": ASAP_CUTOFF},
         "versions": {"ase": ase.__version__, "numpy": np.__version__},
         "options": options.model_dump(),
         "lattice_constant_a": LATTICE_CONSTANT_A,
         "force_check_worst_ev_per_a": float(f"{deviation:.1e}"),
-        "splits": {
-            split: {
-                "file": name,
-                "sha256": sha256_file(out_dir / name),
-                "frames": sum(g.frames for g in groups if g.split == split),
-                "kinds": Counter[str](
-                    kind for g in groups if g.split == split for kind in [g.kind] * g.frames
-                ),
-                "groups": [g.name for g in groups if g.split == split],
-            }
-            for split, name in _FILES.items()
-        },
     }
+    said_of = {
+        split: {
+            "kinds": Counter[str](frame.info["config_type"] for frame in frames[split]),
+            "groups": [group.name for group in groups if group.split == split],
+        }
+        for split in _FILES
+    }
+    seal_splits(out_dir, _FILES, frames, said, said_of)
+    progress(len(groups), len(groups), "sealed")
 
 
 def _label_all(groups: list[Group], options: CuEmtOptions) -> Iterator[list[Atoms]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 SALTS = 10**15
 Salt = Annotated[int | None, Field(ge=0, lt=SALTS)]
@@ -13,10 +13,8 @@ Salt = Annotated[int | None, Field(ge=0, lt=SALTS)]
 own, so that no recipe can be made that has seen them; `provenance.json` keeps it."""
 
 
-class CuEmtOptions(BaseModel):
+class CuEmtOptions(BaseModel, extra="forbid", frozen=True):
     """How many frames of each split, and the seed that they all come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=2026, ge=0)
     train: int = Field(default=200, ge=5)
@@ -29,10 +27,8 @@ class CuEmtOptions(BaseModel):
     md_timestep_fs: float = Field(default=5.0, gt=0, le=5.0)
 
 
-class ImportedOptions(BaseModel):
+class ImportedOptions(BaseModel, extra="forbid", frozen=True):
     """Which imported data set: where it lies, and the digest of its manifest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path
     """Of the sealed directory; a relative one is seen from the campaign file."""

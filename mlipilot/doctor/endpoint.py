@@ -14,7 +14,7 @@ from mlipilot.doctor.check import Check, failed, ok, skipped, warning
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError, PausedError
 from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS, ROLES, PilotSettings
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import few, one_line
 
 if TYPE_CHECKING:
     from mlipilot.endpoint.client import Endpoint
@@ -106,8 +106,7 @@ def _check(pilot: EndpointSettings, published: Path | None) -> Check:
     found = f"{address.base_url} answers ({sent})"
     model = chosen_model(pilot.model, names)
     if model is None:
-        shown = ", ".join(one_line(name, 80) for name in names[:10]) or "none"
-        listed = shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        listed = few([one_line(name, 80) for name in names]) or "none"
         wrong = f"{pilot.model} is not among its models" if pilot.model else "pilot.model names none"
         return failed("endpoint", f"{found}; {wrong}: {listed}", "set pilot.model to one of them")
     settings = pilot.model_copy(update=patience)

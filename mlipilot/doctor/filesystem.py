@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlipilot.doctor import filesystem_probe
 from mlipilot.doctor.check import Check, failed, ok, warning
+from mlipilot.jobs.mounts import Mount, parse_mount
 from mlipilot.programs import ask
 
 LEAST_FREE_BYTES = 5 * 2**30
@@ -27,27 +27,8 @@ _LOCKS_BY_OPTION = {
     "ocfs2": {"localflocks"},
     "gfs2": {"localflocks"},
 }
+# Other nodes do not see it, unless this one exports it.
 _OF_ONE_NODE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs", "overlay"}
-
-
-@dataclass(frozen=True)
-class Mount:
-    """What is mounted where."""
-
-    point: str
-    kind: str
-    options: frozenset[str]
-
-    @property
-    def locks_on_one_node(self) -> bool:
-        """Whether a lock is known not to reach other nodes."""
-        by_option = self.options & _LOCKS_BY_OPTION.get(self.kind, frozenset())
-        return self.kind in _LOCKS_ON_ONE_NODE or bool(by_option)
-
-    @property
-    def is_of_one_node(self) -> bool:
-        """Whether other nodes do not see it, unless this one exports it."""
-        return self.kind in _OF_ONE_NODE
 
 
 def check_filesystem(run: Path, *, shared: bool, timeout_s: float = 60) -> Iterator[Check]:
@@ -74,7 +55,7 @@ def _check_files(found: dict[str, Any], mount: Mount, *, shared: bool) -> Check:
     faults = [f"{name}: {found[name]}" for name in ("rename", "link") if found[name] is not None]
     if faults:
         return failed("filesystem", f"{where}: {'; '.join(faults)}", _MOVE)
-    if shared and mount.is_of_one_node:
+    if shared and mount.kind in _OF_ONE_NODE:
         return warning(
             "filesystem",
             f"{where}: rename, link and fsync hold, but {mount.kind} is a disk of this node alone",
@@ -89,7 +70,7 @@ def _check_lock(fault: str | None, mount: Mount) -> Check:
             f"lineages that begin together could collide: {_MOVE}; on Lustre the site can mount with `flock`"
         )
         return failed("lock", f"flock on {mount.kind}: {fault}", mend)
-    if mount.locks_on_one_node:
+    if locks_on_one_node(mount):
         return warning(
             "lock",
             f"flock holds on this node; {mount.kind} at {mount.point} is known not to tell other nodes",
@@ -111,15 +92,18 @@ def _check_space(free_bytes: int, directory: str) -> Check:
 
 def mount_of(directory: str, mountinfo: str) -> Mount:
     """The mount that holds `directory`, by the text of /proc/self/mountinfo."""
-    best = Mount("/", "unknown", frozenset())
+    best = Mount("", "/", "/", "unknown", "", frozenset())
     for line in mountinfo.splitlines():
-        left, separator, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
-        if not separator or len(fields) < 6 or len(kind) < 3:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
-        holds = directory == point or directory.startswith(point.rstrip("/") + "/")
-        # Of two mounts at one place the later one is on top.
-        if holds and len(point) >= len(best.point):
-            best = Mount(point, kind[0], frozenset([*fields[5].split(","), *kind[2].split(",")]))
+        with suppress(ValueError):
+            mount = parse_mount(line)
+            holds = directory == mount.point or directory.startswith(mount.point.rstrip("/") + "/")
+            # Of two mounts at one place the later one is on top.
+            if holds and len(mount.point) >= len(best.point):
+                best = mount
     return best
+
+
+def locks_on_one_node(mount: Mount) -> bool:
+    """Whether a lock is known not to reach other nodes."""
+    by_option = mount.options & _LOCKS_BY_OPTION.get(mount.kind, frozenset())
+    return mount.kind in _LOCKS_ON_ONE_NODE or bool(by_option)

@@ -48,7 +48,11 @@ class Exchange:
         if not self.reply.raw:
             return {}
         texts = {"prompt_tokens": self.request, "completion_tokens": self.reply.message}
-        return {name: _estimate(text) for name, text in texts.items() if not getattr(self.reply, name)}
+        return {
+            name: 1 + len(json.dumps(text, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
+            for name, text in texts.items()
+            if not getattr(self.reply, name)
+        }
 
     @property
     def charged(self) -> dict[str, int]:
@@ -63,10 +67,6 @@ class Exchange:
         return self.reply.finish_reason == "length" or (
             self.reply.completion_tokens > 0 and self.reply.completion_tokens in limits
         )
-
-
-def _estimate(value: dict[str, Any]) -> int:
-    return 1 + len(json.dumps(value, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
 
 
 class Completer(Protocol):

@@ -11,7 +11,7 @@ from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.probe import find_abilities
 from mlipilot.errors import InputError
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import few, one_line
 
 
 def open_endpoint(
@@ -49,7 +49,7 @@ def _only_model(endpoint: Endpoint) -> str:
     names = endpoint.models()
     model = chosen_model(None, names)
     if model is None:
-        listed = ", ".join(one_line(name, 80) for name in sorted(names)[:20]) or "none"
+        listed = few([one_line(name, 80) for name in sorted(names)]) or "none"
         raise InputError(
             f"the endpoint serves {len(names)} models", mend=f"set model under pilot:; it has {listed}"
         )

@@ -54,7 +54,8 @@ def read_refusal(status: int, said: str) -> list[Refusal]:
         return []
     text = said[:_MAX_TEXT].lower()
     if status == 413 or _OVERFLOW.search(text):
-        return [Refusal("overflow", _context_tokens(text))]
+        tokens = (int(found[1]) for size in _SIZES if (found := size.search(text)))
+        return [Refusal("overflow", next(tokens, None))]
     causes: tuple[tuple[Cause, re.Pattern[str]], ...] = (
         ("max_tokens_field", _MAX_TOKENS_FIELD),
         ("roles", _ROLES),
@@ -67,7 +68,3 @@ def read_refusal(status: int, said: str) -> list[Refusal]:
 def is_clear(status: int, said: str) -> bool:
     """Whether a refusal is none that may pass: an error of the server itself may name the same things."""
     return status < 500 or bool(read_refusal(status, said) and _CLEAR.search(said[:_MAX_TEXT].lower()))
-
-
-def _context_tokens(text: str) -> int | None:
-    return next((int(found.group(1)) for size in _SIZES if (found := size.search(text))), None)

@@ -172,13 +172,10 @@ def _innermost(error: BaseException) -> BaseException:
     """The operating system's own error below the wrappers, whose texts are for programmers."""
     seen: Any = error
     for _ in range(10):
-        below = next((a for a in (getattr(seen, "reason", None), *seen.args) if _is_error(a)), None)
+        said = (getattr(seen, "reason", None), *seen.args)
+        below = next((each for each in said if isinstance(each, BaseException)), None)
         below = below or seen.__cause__ or seen.__context__
         if below is None:
             break
         seen = below
     return seen if isinstance(seen, BaseException) else error
-
-
-def _is_error(value: object) -> bool:
-    return isinstance(value, BaseException)

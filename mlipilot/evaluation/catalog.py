@@ -10,19 +10,16 @@ from importlib import import_module
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation import metrics
+from mlipilot.evaluation.bench_settings import BENCH_SECTIONS
 from mlipilot.evaluation.declaration import ALL, Group, Metric, Section, System
 from mlipilot.evaluation.panels import Figure, Panel
 
-__all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metrics_of", "panels_of"]
-
-
-BENCH_SECTIONS = ("system", "crystal", "frames", "molecules")
-"""Sections of the settings that say what is measured on, and are no measurement's."""
+__all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metric_unit", "metrics_of", "panels_of"]
 
 
 def _declared() -> tuple[Group, ...]:
     found: dict[int, Group] = {}
-    taken = {f"the section {name!r}": "the bench" for name in BENCH_SECTIONS}
+    taken = {f"the section {name!r}": "the bench" for name, _, _ in BENCH_SECTIONS}
     for module in pkgutil.iter_modules(metrics.__path__):
         file = f"{metrics.__name__}.{module.name}"
         try:
@@ -72,6 +69,12 @@ OF_THE_MACHINE = frozenset(name for name, metric in CATALOG.items() if metric.of
 def metrics_of(system: System) -> list[str]:
     """The metrics that make sense for a system, in the catalogue's order."""
     return [name for name, metric in CATALOG.items() if system in metric.systems]
+
+
+def metric_unit(name: str) -> str:
+    """A metric's unit; empty for a pure number and for a name that the catalog does not have."""
+    info = CATALOG.get(name)
+    return "" if info is None or info.unit == "1" else info.unit
 
 
 def panels_of(system: System) -> dict[Figure, list[Panel]]:

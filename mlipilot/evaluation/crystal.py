@@ -12,8 +12,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from numpy.typing import NDArray
 
-from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
-from mlipilot.evaluation.metrics.lattice import LatticeSettings
+from mlipilot.evaluation.bench_settings import BenchSettings, CrystalSettings
 from mlipilot.evaluation.results import MeasurementError
 
 _MAX_SCANS = 6
@@ -51,7 +50,7 @@ def rattled_cell(
     return atoms
 
 
-def equilibrium(calculator: Calculator, settings: EvaluationSettings) -> Lattice:
+def equilibrium(calculator: Calculator, settings: BenchSettings) -> Lattice:
     """Lattice constant (Å), bulk modulus (GPa) and energy (eV/atom) where the pressure is zero.
 
     The Birch-Murnaghan equation of state (Birch, Phys. Rev. 71, 809 (1947)) is fitted to energies of evenly
@@ -59,8 +58,7 @@ def equilibrium(calculator: Calculator, settings: EvaluationSettings) -> Lattice
     Raises MeasurementError when there is no minimum near the guess.
     """
     guess = centre = settings.crystal.lattice_constant_guess_a
-    lattice = settings.section(LatticeSettings)
-    strains = np.linspace(-1, 1, lattice.points) * lattice.max_abs_strain
+    strains = np.linspace(-1, 1, settings.lattice.points) * settings.lattice.max_abs_strain
     atoms_in_cell = len(cubic_cell(settings.crystal, centre))
     for _ in range(_MAX_SCANS):
         volumes, energies = _scan(calculator, settings.crystal, centre * (1 + strains))

@@ -6,11 +6,17 @@ import os
 import stat
 from pathlib import Path
 
-from mlipilot.evaluation.handover_config import HandoverError
+from mlipilot.errors import MlipilotError
 from mlipilot.handover import CONFIG, WEIGHTS
 
 MAX_BYTES = {CONFIG: 64 * 1024, WEIGHTS: 256 * 1024 * 1024}
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".model", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+
+
+class HandoverError(MlipilotError):
+    """The hand-over is refused; the text says why and how to mend it."""
+
+    exit_status = 3
 
 
 def read_files(model_dir: Path) -> dict[str, bytes]:

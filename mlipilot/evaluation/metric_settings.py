@@ -1,78 +1,32 @@
-"""How each metric is measured: what the groups declare, and what of it is of no group's own.
+"""How each metric is measured: what lies on the bench, and what the groups declare.
 
 Units are in the names. A scorecard's `settings`, a profile's merged in, are read as `EvaluationSettings`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field, create_model, model_validator
+from pydantic import create_model, model_validator
 
+from mlipilot.evaluation.bench_settings import BENCH_SECTIONS, BenchSettings
 from mlipilot.evaluation.catalog import GROUPS
-from mlipilot.evaluation.declaration import ALL, CRYSTAL, FRAMES, MOLECULES, Section, Settings, System
+from mlipilot.evaluation.declaration import Settings
 
 REFERENCE_FILE = "reference.json"
 """Beside the data: the true values that a crystal's metrics are compared with."""
 
 
-class CrystalSettings(Settings):
-    """The crystal that the solid-state metrics are measured on, and the calculator that is the truth."""
-
-    symbol: str = "Cu"
-    structure: Literal["fcc", "bcc"] = "fcc"
-    lattice_constant_guess_a: float = Field(default=3.6, gt=1, lt=10)
-    reference: Literal["emt"] = "emt"
-    emt_asap_cutoff: bool = False
-    """ASE's EMT has two cutoffs, about 6 meV/atom apart: it must be the one the data were labelled with."""
-
-
-class FramesSettings(Settings):
-    """Labelled frames that stand for the set where there is no crystal: spread evenly over test/test.xyz."""
-
-    count: int = Field(default=3, ge=1, le=1000)
-
-
-class ErrorsSettings(Settings):
-    """How many structures are predicted at once."""
-
-    batch_size: int = Field(default=16, ge=1, le=1024)
-
-
-class MoleculesSettings(Settings):
-    """How many of the reference molecules are measured, spread evenly over test/equilibrium.xyz."""
-
-    count: int = Field(default=3, ge=1, le=1000)
-
-
-class _OfTheBench(Settings):
-    """What lies on the bench, whatever is measured there."""
-
-    system: System = "crystal"
-    """What is measured; it decides which metrics there are (`catalog.metrics_of`)."""
-    crystal: CrystalSettings = CrystalSettings()
-    frames: FramesSettings = FramesSettings()
-    molecules: MoleculesSettings = MoleculesSettings()
-    errors: ErrorsSettings = ErrorsSettings()
-
-
 _DECLARED = [section for group in GROUPS for section in group.sections]
-SECTIONS = [
-    Section("system", Settings, ALL),
-    Section("crystal", CrystalSettings, CRYSTAL),
-    Section("frames", FramesSettings, FRAMES),
-    Section("molecules", MoleculesSettings, MOLECULES),
-    Section("errors", ErrorsSettings),
-    *_DECLARED,
-]
+SECTIONS = [*BENCH_SECTIONS, *_DECLARED]
 """What of the settings each system reads."""
 
 if TYPE_CHECKING:
-    _Sections = _OfTheBench
+    _Sections = BenchSettings
 else:
     _Sections = create_model(
         "_Sections",
-        __base__=_OfTheBench,
+        __base__=BenchSettings,
         **{section.name: (section.model, section.model()) for section in _DECLARED},
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ase
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from mlipilot.audit.files import sha256_bytes, write_json
 from mlipilot.errors import InputError, MlipilotError
@@ -25,7 +25,7 @@ from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.evaluation.snapshots import Snapshot
 
 _DECLARED = {key: value for group in GROUPS for key, value in group.reference.items()}
-_USED = {"crystal"} | {
+_USED = {"crystal", "lattice"} | {
     section.name
     for group in GROUPS
     for section in group.sections
@@ -33,10 +33,9 @@ _USED = {"crystal"} | {
 }
 
 
-class ReferenceValues(BaseModel):
+class ReferenceValues(BaseModel, extra="allow", frozen=True, allow_inf_nan=False):
     """What the reference calculator says of everything that the groups compare, by the keys they declare."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     __pydantic_extra__: dict[str, float | list[float] | Snapshot | list[Snapshot]]
 
     format: Literal["mlipilot-reference/1"] = "mlipilot-reference/1"

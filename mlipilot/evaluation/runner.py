@@ -94,7 +94,8 @@ def _evaluate(
     import torch
 
     from mlipilot.evaluation.bench import Bench
-    from mlipilot.evaluation.families.mace import HandoverError, rebuild
+    from mlipilot.evaluation.families.mace import rebuild
+    from mlipilot.evaluation.handover_files import HandoverError
 
     torch.set_num_threads(1)  # steady timings, and the same sums on every run
     try:

@@ -1,20 +1,55 @@
-"""Supercells of the reference crystal at a temperature, from which dynamics of every model start."""
+"""Supercells of the reference crystal at a temperature, from which dynamics of every model start.
+
+The settings of both dynamics say how they are made; what is measured of them is in `metrics/`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mlipilot.errors import MlipilotError
+from mlipilot.evaluation.declaration import DynamicsLimits, Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from mlipilot.evaluation.bench import Bench
-    from mlipilot.evaluation.metric_settings import CrystalSettings
+    from mlipilot.evaluation.bench_settings import CrystalSettings
 
 Vector = tuple[float, float, float]
+
+
+class NveSettings(Settings):
+    """Constant-energy dynamics (velocity Verlet), once for each temperature."""
+
+    repeats: int = Field(default=2, ge=1, le=8)
+    temperatures_k: tuple[Annotated[float, Field(gt=0, le=5000)], ...] = Field(default=(600.0,), min_length=1)
+    timestep_fs: float = Field(default=4.0, gt=0, le=10)
+    duration_ps: float = Field(default=0.6, gt=0, le=1000)
+    seed: int = Field(default=11, ge=0)
+    limits: DynamicsLimits = DynamicsLimits()
+
+
+class NvtSettings(Settings):
+    """Constant-temperature dynamics (Langevin) for the radial distribution function.
+
+    Model and reference start from the same snapshot, equilibrated with the reference calculator.
+    """
+
+    repeats: int = Field(default=2, ge=1, le=8)
+    temperature_k: float = Field(default=600.0, gt=0, le=5000)
+    timestep_fs: float = Field(default=4.0, gt=0, le=10)
+    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
+    equilibration_ps: float = Field(default=2.0, ge=0, le=1000)
+    """Run with the reference calculator only."""
+    duration_ps: float = Field(default=0.6, gt=0, le=1000)
+    sample_every: int = Field(default=5, ge=1, le=1000)
+    rdf_max_a: float = Field(default=5.0, gt=1, le=20)
+    rdf_bins: int = Field(default=50, ge=10, le=2000)
+    seed: int = Field(default=13, ge=0)
+    limits: DynamicsLimits = DynamicsLimits()
 
 
 class Snapshot(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -65,8 +100,6 @@ def equilibrated(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
 def _equilibrate(bench: Bench, temperature_k: float, repeats: int) -> Snapshot:
     from mlipilot.evaluation.crystal import cubic_cell
     from mlipilot.evaluation.dynamics import run_nvt, thermalised
-    from mlipilot.evaluation.metrics.nve import NveSettings
-    from mlipilot.evaluation.metrics.nvt import NvtSettings
 
     nve, nvt = bench.settings.section(NveSettings), bench.settings.section(NvtSettings)
     constant = bench.lattice.lattice_constant_a

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from mlipilot.audit.rights import user_name
 from mlipilot.jobs.spool import Spool
 from mlipilot.programs import ask, slurm_environment
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import few, one_line
 
 Tell = Callable[[str], None]
 SERVED_S = 90.0
 """How long a submitter may be silent that is believed to serve: cron starts one each minute."""
 _AGAIN_S = 15.0  # between two scancels of one job
 _TOLD_EVERY_S = 5.0
-_SHOWN = 8
 _MOST_NAMES = 200  # of one command line
 _ROW = re.compile(r"([0-9]+)\|([^|]+)\|([A-Z_]+)[^|]*\|(.*)")
 # A state that is not among these may be one in which the job goes on.
@@ -111,8 +110,7 @@ class Ending:
 
     def _left(self) -> str:
         words = [word for name in self.names if name not in self.over for word in self._words(name)]
-        more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-        return f"job{'s' if len(words) > 1 else ''} {', '.join(words[:_SHOWN])}{more}"
+        return f"job{'s' if len(words) > 1 else ''} {few(words)}"
 
     def _words(self, name: str) -> list[str]:
         if jobs := self._alive.get(name):

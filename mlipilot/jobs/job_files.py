@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, Field, NonNegativeInt
 
 from mlipilot.audit.discarding import Dropped
 from mlipilot.audit.files import sha256_bytes, sha256_file
@@ -22,10 +22,8 @@ from mlipilot.paths import ORDER, RESULT
 Outcome = Literal["ok", "failed", "time_limit", "cancelled", "protected_changed", "not_isolated"]
 
 
-class JobOrder(BaseModel):
+class JobOrder(BaseModel, extra="forbid", frozen=True):
     """One attempt: a command line, where and with what it runs, and how long it may take."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="unique in the run, for people and queues")
     argv: list[str]
@@ -65,10 +63,8 @@ class JobOrder(BaseModel):
         return sha256_bytes(self.text.encode())
 
 
-class JobResult(BaseModel):
+class JobResult(BaseModel, extra="forbid", frozen=True):
     """How one attempt ended."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     outcome: Outcome
     exit_status: int | None = Field(description="negative: ended by that signal")

@@ -7,7 +7,6 @@ what its start noted; where and how it ran is read from there, and protected fil
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +28,8 @@ def seal_found(attempt: Path, finder: str) -> bool:
     if is_finished(attempt) or notes is None or not may_be_sealed(attempt):
         return False
     order = read_order(attempt)
-    if notes.begun.job_id is None:  # of a worker on this machine, whose end is certain
-        _seal(attempt, order, notes, finder)
+    if notes.begun.job_id is None:
+        seal_noted(attempt, order, notes, None, finder)
         return True
     theirs = claimant(attempt)
     if not isinstance(theirs, JobStart) or theirs.job_id != notes.begun.job_id:
@@ -51,18 +50,9 @@ def is_sealed_at_last(attempt: Path) -> bool:
     return is_finished(attempt) or seal_found(attempt, f"the controller on {socket.gethostname()}")
 
 
-def seal_noted(attempt: Path, order: JobOrder, notes: Notes, claimed: JobStart, finder: str) -> None:
-    """The same, for who holds the claim."""
-    why_not = partial(claimed.why_not_to_seal, attempt, cancelled=notes.ended.cancelled)
-    _seal(attempt, order, notes, finder, why_not)
-
-
-def _seal(
-    attempt: Path,
-    order: JobOrder,
-    notes: Notes,
-    finder: str,
-    why_not: Callable[[], str | None] = lambda: None,
-) -> None:
+def seal_noted(attempt: Path, order: JobOrder, notes: Notes, claimed: JobStart | None, finder: str) -> None:
+    """The same, for who holds the claim; None: it is of a worker on this machine, whose end is certain."""
+    cancelled = notes.ended.cancelled
+    why_not = partial(claimed.why_not_to_seal, attempt, cancelled=cancelled) if claimed else lambda: None
     ending = ending_of(notes.ended, order, read_kept(attempt).kept_s)
     seal(attempt, order, ending, notes.begun, why_not=why_not, sealed_by=finder)

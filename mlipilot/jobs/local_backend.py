@@ -135,7 +135,8 @@ class LocalBackend:
             time.sleep(0.05)
         if not others:
             return ""
-        owners, numbers = _owners(others), " ".join(str(worker.pid) for worker in others)
+        owners = " and ".join(sorted({user_name(worker.uid) for worker in others}))
+        numbers = " ".join(str(worker.pid) for worker in others)
         return f"{_processes(others)} may go on\n  mend: {owners}, or root, can end it: `kill {numbers}`"
 
     def _asked_to_end(self, attempt: Path) -> ProcessIdentity | None:
@@ -157,10 +158,6 @@ class LocalBackend:
 
 def _processes(workers: list[ProcessIdentity]) -> str:
     return f"process{'es' if len(workers) > 1 else ''} {', '.join(str(worker.pid) for worker in workers)}"
-
-
-def _owners(workers: list[ProcessIdentity]) -> str:
-    return " and ".join(sorted({user_name(worker.uid) for worker in workers}))
 
 
 def worker_environment() -> dict[str, str]:

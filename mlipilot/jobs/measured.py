@@ -28,6 +28,7 @@ from mlipilot.jobs.container_commands import (
 from mlipilot.jobs.job_files import Isolation, JobOrder
 from mlipilot.jobs.mounts import Mount, foreign_mounts, parse_mount
 from mlipilot.programs import ask
+from mlipilot.untrusted import few
 
 SCRIPT = Path(__file__).with_name("measure.sh")
 PROGRAM = ("/bin/bash", "-p", "-s")
@@ -97,7 +98,7 @@ def isolation_of(
     if not measured.complete:
         return Isolation(backend=backend, filesystem="container")
     binds = binds_of(order, attempt)
-    mounts = foreign_mounts(measured.mounts, binds) + list(measured.unread)
+    mounts = [*foreign_mounts(measured.mounts, binds), *measured.unread]
     paths = {bind.partition(" ")[2] for bind in {*measured.binds} & {*host}}
     mounts += [f"{path}, which is something else there" for path in binds if path not in paths]
     own = names_inside(order) | measured.of_image
@@ -136,12 +137,6 @@ def why_not_isolated(isolation: Isolation, order: JobOrder, words: str = "") -> 
             "namespaces (sysctl user.max_net_namespaces), or an Apptainer with seccomp"
         )
     return None
-
-
-def few(texts: Sequence[str], most: int = 6) -> str:
-    """The first of `texts`, and how many there are besides."""
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
 
 
 def measure(container: Sequence[str], binds: Iterable[str] = ()) -> tuple[str, str]:

@@ -78,12 +78,8 @@ def parse_mount(line: str) -> Mount:
     )
 
 
-def foreign_mounts(table: Sequence[Mount], binds: Mapping[str, bool]) -> list[str]:
+def foreign_mounts(table: Sequence[Mount], binds: Mapping[str, bool]) -> Iterator[str]:
     """What nobody asked for, one text each. `binds`: the job's own, and whether each is to be writable."""
-    return list(_foreign(table, binds))
-
-
-def _foreign(table: Sequence[Mount], binds: Mapping[str, bool]) -> Iterator[str]:
     session = {m.device for m in table if m.point == m.root == "/dev" and m.kind in _MEMORY}
     times = Counter(mount.point for mount in table)
     for mount in table:
@@ -122,12 +118,9 @@ def _is_image(root: Mount) -> bool:
     if root.kind == "overlay":
         layers = [option for option in root.options if option.startswith(("lowerdir", "upperdir"))]
         names = {part.rpartition("/")[2] for layer in layers for part in layer.partition("=")[2].split(":")}
-        return names <= {"overlay-lowerdir", "rootfs"} and not any(map(_is_upper, layers))
+        has_upper = any(layer.startswith("upperdir") for layer in layers)
+        return names <= {"overlay-lowerdir", "rootfs"} and not has_upper
     return root.kind in (*_OF_IMAGE, *_MEMORY, "fuse", "fuse.fuse-overlayfs", "fuse-overlayfs")
-
-
-def _is_upper(layer: str) -> bool:
-    return layer.startswith("upperdir")
 
 
 def _unescape(text: str) -> str:

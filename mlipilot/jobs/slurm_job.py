@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
+from mlipilot.audit.accounts import cluster_in
 from mlipilot.audit.claims import Job
 from mlipilot.audit.identity import Fate
 from mlipilot.errors import InputError
@@ -55,10 +55,10 @@ def fate_of_job(job: Job) -> Fate:
     config = ask(["scontrol", "show", "config"], environment=slurm_environment())
     if config.is_missing:
         return Fate("unknown", f"there is no Slurm here to ask about job {job.id}")
-    cluster = re.search(r"^ClusterName\s*=\s*(\S+)", config.stdout, re.MULTILINE)
+    cluster = cluster_in(config.stdout)
     if cluster is None:
         return Fate("unknown", f"Slurm could not be asked about job {job.id}: {config.words}")
-    if job.cluster not in (None, cluster[1]):
+    if job.cluster not in (None, cluster):
         return Fate("unknown", f"job {job.id} is of cluster {one_line(job.cluster or '')}, not of this one")
     answer = queue_of([job.id], "%T")
     if not answer.is_answer:

@@ -20,11 +20,10 @@ from filelock import FileLock
 from mlipilot.audit.evidence import keep_evidence
 from mlipilot.audit.files import beside, fsync_directory, publish_new, read_regular
 from mlipilot.audit.ledger import read_ledger
-from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import clusters_of
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.audit.rights import check_may_write
-from mlipilot.controller.findings import add_finding
+from mlipilot.controller.findings import share_lessons
 from mlipilot.controller.verification import verify_lineage
 from mlipilot.errors import InputError, PausedError
 from mlipilot.merge.checks import check_idle, check_run, check_same_campaign
@@ -62,13 +61,12 @@ def merge_runs(into: RunPaths, sources: Sequence[RunPaths], tell: Callable[[str]
             for source in sources:
                 if source.image_digest.exists():  # for jobs from now on, the first one's image
                     publish_new(into.image_digest, read_regular(source.image_digest, _DIGEST_BYTES))
-            for lineage in fresh:
-                _copy_lineage(lineage, into)
-                _share_lessons(into.lineage(lineage.number), into)
-                tell(f"lineage {lineage.number} of {lineage.root.parent} is copied")
             for source in sources:
-                for lineage in source.lineages():  # a kill may have come between a lineage and its lessons
-                    _share_lessons(into.lineage(lineage.number), into)
+                for lineage in source.lineages():
+                    if lineage in fresh:
+                        _copy_lineage(lineage, into)
+                        tell(f"lineage {lineage.number} of {lineage.root.parent} is copied")
+                    share_lessons(into, lineage.number, read_ledger(into.lineage(lineage.number).ledger))
                 keep_evidence(source, into, _name(source))
     known = sum(len(source.lineages()) for source in sources) - len(fresh)
     if known:
@@ -161,12 +159,6 @@ def _verify(copy: LineagePaths, run: RunPaths, source: LineagePaths) -> None:
         said = problems[0].replace(str(copy.root), str(source.root))
         mend = f"if it is a torn copy, copy it again; `mlipilot verify {source.root.parent}` says all"
         raise InputError(f"this lineage does not verify: {said}", file=source.root, mend=mend)
-
-
-def _share_lessons(lineage: LineagePaths, into: RunPaths) -> None:
-    """Have every lesson of a ledger among the run's findings, once."""
-    for lesson in lessons_of(lineage.number, read_ledger(lineage.ledger)):
-        add_finding(into, lesson)
 
 
 def _name(source: RunPaths) -> str:

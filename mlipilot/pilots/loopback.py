@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self, cast
 
 from mlipilot.endpoint.parsing import ToolCall
@@ -50,18 +49,13 @@ class LoopbackServer:
     @property
     def base_url(self) -> str:
         """What a client takes as its base URL."""
-        return f"http://{HOST}:{self._server.server_address[1]}/v1"
+        return self._server.base_url
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -71,7 +65,7 @@ def serve_until_interrupted(decider: Decider, port: int, announce: Callable[[str
     """Serve in this thread until Ctrl-C; `announce` is given the base URL once requests are answered."""
     server = _bound(decider, port)
     try:
-        announce(f"http://{HOST}:{server.server_address[1]}/v1")
+        announce(server.base_url)
         server.serve_forever()
     except KeyboardInterrupt:
         return
@@ -85,6 +79,10 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, decider: Decider, port: int) -> None:
         self.decider = decider
         super().__init__((HOST, port), _Handler)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{HOST}:{self.server_port}/v1"
 
     def server_bind(self) -> None:
         # HTTPServer's own would ask a name server for this machine's name, which may take seconds
@@ -164,7 +162,7 @@ def complete(request: Any, decider: Decider) -> dict[str, Any]:
         raise _RequestError(400, "messages must be a list")
     if request.get("stream"):
         raise _RequestError(400, f"the {decider.name} pilot does not stream: leave stream out")
-    offered = _offered(request.get("tools"))
+    offered = {tool["function"]["name"] for tool in request.get("tools") or []}
     if TRIAL_TOOL in offered:  # a client finds out whether tools can be called here
         trial = _calling(ToolCall(TRIAL_TOOL, {"colour": "blue"}), request)
         return _completion(decider.name, request, trial, "tool_calls")
@@ -174,10 +172,6 @@ def complete(request: Any, decider: Decider) -> dict[str, Any]:
         return _completion(decider.name, request, {"role": "assistant", "content": said}, "stop")
     message = _calling(decider.next_call(request["messages"], request["tools"]), request)
     return _completion(decider.name, request, message, "tool_calls")
-
-
-def _offered(tools: Any) -> set[str]:
-    return {tool["function"]["name"] for tool in tools or []}
 
 
 def _calling(call: ToolCall, request: dict[str, Any]) -> dict[str, Any]:

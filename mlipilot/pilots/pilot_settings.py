@@ -70,6 +70,13 @@ class PilotSettings(EndpointSettings):
             own["api_key_env"] = None  # a key goes to no server for which it was not named
         return EndpointSettings.model_validate(own | (chosen if isinstance(chosen, dict) else {}))
 
+    def endpoint_of(self, role: Role) -> EndpointSettings:
+        """The endpoint of a role that a step calls for."""
+        settings = self.endpoint(role)
+        if settings is None:
+            raise AssertionError(f"a step called for the {role}, which is off")
+        return settings
+
     @model_validator(mode="after")
     def _address_fits_kind(self) -> PilotSettings:
         if self.kind not in LANGUAGE_MODELS and self.base_url is not None:

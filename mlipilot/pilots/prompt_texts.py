@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.endpoint.modes import tools_as_text
-from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.evaluation.catalog import metric_unit
 from mlipilot.pilots.context import Room, feedback_text, history_lines, lesson_lines, recipe_texts
 from mlipilot.pilots.outcomes import CAME_BACK, TurnInput
 from mlipilot.pilots.tools import tool_schemas
@@ -80,7 +80,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    environment.filters |= {"line": _line, "data": as_data, "mark": _mark, "number": _number, "unit": _unit}
+    environment.filters |= {"line": _line, "data": as_data, "mark": _mark}
+    environment.filters |= {"number": _number, "unit": metric_unit}
     return environment
 
 
@@ -95,8 +96,3 @@ def _mark(text: str) -> str:
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4g}"
-
-
-def _unit(metric: str) -> str:
-    unit = CATALOG[metric].unit if metric in CATALOG else ""
-    return "" if unit == "1" else unit

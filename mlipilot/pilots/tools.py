@@ -182,9 +182,9 @@ class Toolbox:
             chosen = [entry for entry in entries if entry.get("iteration") == iteration]
             if not chosen:
                 raise RefusedError(f"there is no iteration {iteration} in the history")
-            return ToolResult(_as_json([_shown(chosen[0], full=True)]))
+            return ToolResult(as_json([_shown(chosen[0], full=True)]))
         oldest_full = len(entries) - FULL_ENTRIES
-        return ToolResult(_as_json([_shown(e, full=at >= oldest_full) for at, e in enumerate(entries)]))
+        return ToolResult(as_json([_shown(e, full=at >= oldest_full) for at, e in enumerate(entries)]))
 
     def _read_log(self, iteration: int, seed: int | None = None) -> ToolResult:
         logs, iteration = self._turn.logs, int(iteration)
@@ -257,5 +257,6 @@ def _shown(entry: dict[str, Any], *, full: bool) -> dict[str, Any]:
     }
 
 
-def _as_json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """`value` as a model is told it, indented."""
     return json.dumps(value, ensure_ascii=False, indent=1)

@@ -14,7 +14,10 @@ from mlipilot.untrusted import one_line
 
 def apart(views: Sequence[LineageView]) -> list[str]:
     """Sentences on clusters, images, versions and machines; none where all is the same."""
-    machines = {view.lineage.number: sorted(_machines(view)) for view in views if view.machines}
+    machines: dict[int, list[str]] = {}
+    for view in (view for view in views if view.machines):
+        kinds = {one_line(str(Machine.model_validate(kind)), 120) for kind in view.machines}
+        machines[view.lineage.number] = sorted(kinds)
     told = [
         _told("cluster", {view.lineage.number: view.clusters for view in views}),
         _told("image (SHA-256)", {view.lineage.number: _image(view) for view in views}),
@@ -23,10 +26,6 @@ def apart(views: Sequence[LineageView]) -> list[str]:
     ]
     said = [sentence for sentence in told if sentence]
     return said + (list(_of_the_machine(views[0])) if _told("machine", machines) else [])
-
-
-def _machines(view: LineageView) -> set[str]:
-    return {one_line(str(Machine.model_validate(kind)), 120) for kind in view.machines}
 
 
 def _image(view: LineageView) -> list[str]:

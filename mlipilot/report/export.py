@@ -17,6 +17,7 @@ from mlipilot.audit.files import sha256_bytes, write_atomic
 from mlipilot.audit.ledger import Record, of_kind
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.evaluation.declaration import CELLS
+from mlipilot.evaluation.handover_files import HandoverError
 from mlipilot.report.view import IterationView, LineageView, SeedView
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def export_incumbent(view: LineageView, directory: Path) -> Export:
     if first.weights_digest is None:
         return Export(missing=f"seed {first.seed} of the incumbent has not been evaluated")
 
-    from mlipilot.evaluation.families.mace import HandoverError, rebuild, serialised  # torch: seconds
+    from mlipilot.evaluation.families.mace import rebuild, serialised  # torch: seconds
 
     try:
         with redirect_stdout(io.StringIO()):  # MACE prints which accelerators it has not

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlipilot.audit.events.running import Errors, SealedCheck
+from mlipilot.controller import spending
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import NO_RESULT
-from mlipilot.evaluation.catalog import CATALOG
-from mlipilot.report.text import mean_sd, metric_label, metric_unit, number
+from mlipilot.evaluation.catalog import CATALOG, metric_unit
+from mlipilot.report.text import mean_sd, metric_label, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
 
 SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal": "–", "running": "…"}
@@ -242,10 +243,8 @@ def _cost_row(what: str, cost: Cost) -> CostRow:
 
 def elapsed_s(view: LineageView) -> float:
     """Seconds from the ledger's first to its last record, pauses included."""
-    first, last = view.state.first_time, view.state.last_time
-    if first is None or last is None:
-        return 0.0
-    return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+    last = view.state.last_time
+    return spending.elapsed_s(view.state, datetime.fromisoformat(last) if last else None)
 
 
 def sealed_rows(view: LineageView) -> list[SealedRow]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlipilot.evaluation.catalog import metric_unit
 from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.report.rows import sealed_headline
-from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit, upper_first
+from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, upper_first
 from mlipilot.report.view import IterationView, LineageView
-from mlipilot.untrusted import one_line
+from mlipilot.untrusted import few, one_line
 
-_NAMED_GATES = 6
 _SEARCHES: dict[Kind, str] = {"random": "random", "tpe": "TPE", "cma-es": "CMA-ES"}
 _VERDICTS = ("accepted", "reverted", "invalid", "no proposal")
 
@@ -73,13 +73,7 @@ def _baseline(view: LineageView) -> str:
     failing = failing_gates(view, view.baseline)
     if not failing:
         return f"The baseline passes all {len(view.gates)} gates."
-    return f"The baseline fails {len(failing)} of {len(view.gates)} gates ({_some(failing)})."
-
-
-def _some(labels: list[str]) -> str:
-    """The first few labels, and how many more there are."""
-    named = labels[:_NAMED_GATES]
-    return joined(named if len(labels) == len(named) else [*named, f"{len(labels) - len(named)} more"])
+    return f"The baseline fails {len(failing)} of {len(view.gates)} gates ({few(failing)})."
 
 
 def failing_gates(view: LineageView, iteration: IterationView) -> list[str]:
@@ -112,7 +106,7 @@ def _incumbent(view: LineageView) -> list[str]:
     failing = failing_gates(view, incumbent)
     gates = f"passes all {len(view.gates)} gates on every seed"
     if failing:
-        gates = f"still fails {len(failing)} of {len(view.gates)} gates ({_some(failing)})"
+        gates = f"still fails {len(failing)} of {len(view.gates)} gates ({few(failing)})"
     changes = [
         _unbroken(metric_label(name), baseline.values(name), incumbent.values(name), metric_unit(name))
         for name in (term.metric for term in view.card.objective.terms)

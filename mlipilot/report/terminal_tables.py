@@ -7,6 +7,7 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
+from mlipilot.evaluation.catalog import metric_unit
 from mlipilot.report.jobs import JobRow, job_rows
 from mlipilot.report.rows import (
     SYMBOLS,
@@ -21,7 +22,7 @@ from mlipilot.report.rows import (
     revision_lines,
 )
 from mlipilot.report.status import find_iteration
-from mlipilot.report.text import joined, mean_sd, metric_label, metric_unit
+from mlipilot.report.text import joined, mean_sd, metric_label
 from mlipilot.report.view import IterationView, LineageView
 
 _STATUS_STYLE = {

@@ -17,12 +17,6 @@ def metric_label(name: str) -> str:
     return CATALOG[name].label if name in CATALOG else name
 
 
-def metric_unit(name: str) -> str:
-    """A metric's unit; empty for a pure number and for a name that the catalog does not have."""
-    info = CATALOG.get(name)
-    return "" if info is None or info.unit == "1" else info.unit
-
-
 def upper_first(text: str) -> str:
     """The text as a sentence begins; the rest stays as it is."""
     return text[:1].upper() + text[1:]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlipilot.jobs.logs import json_events
+from mlipilot.untrusted import open_untrusted
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
 MAX_POINTS = 600
@@ -56,11 +55,10 @@ def read_training_curve(log: Path) -> TrainingCurve:
 def _head(path: Path) -> bytes:
     """The start of a regular file; a link or a pipe that a job put there is passed over."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open_untrusted(path) as stream:
+            return stream.read(MAX_LOG_BYTES + 1)
     except OSError:
         return b""
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read(MAX_LOG_BYTES + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 def _series(events: list[dict[str, Any]], name: str) -> Series:

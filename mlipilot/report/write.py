@@ -46,7 +46,8 @@ def write_report(run: RunPaths, lineage: LineagePaths | None = None, output: Pat
         earlier = _take_seal_off(place, best.spec.name)
         export = export_incumbent(best, place.export)
         figures, pages = _pages(place, found, shown, export)
-        written = [*_export_files(export), *_write_pictures(place.figures, figures)]
+        written = [path for path in (export.model, export.card) if path is not None]
+        written += _write_pictures(place.figures, figures)
         for path, text in pages.items():
             write_atomic(path, text)
             written.append(path)
@@ -129,7 +130,3 @@ def _write_pictures(directory: Path, pictures: list[Picture]) -> list[Path]:
             write_atomic(path, picture.light)
             written.append(path)
     return written
-
-
-def _export_files(export: Export) -> list[Path]:
-    return [path for path in (export.model, export.card) if path is not None]

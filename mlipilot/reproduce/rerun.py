@@ -12,9 +12,10 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.ledger import GENESIS
 from mlipilot.campaign.spec import CampaignSpec, dump_spec, load_locked
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.attempts import Attempts, end_words
 from mlipilot.controller.observer import Observer
-from mlipilot.controller.prepare import copy_recipe, salt_of
+from mlipilot.controller.prepare import salt_of
+from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import Attempt, State
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import PYTHON, Container
@@ -94,8 +95,7 @@ def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKe
         attempt.ended = attempts.collect(key, attempt.number)
         if attempt.ended is None:
             continue
-        why = "" if attempt.outcome == "ok" else f": {attempt.ended.reason}"
-        observer.event(f"job {key.text} {attempt.outcome} in {attempt.ended.wall_s:.0f} s{why}")
+        observer.event(end_words(key, attempt.ended))
         if key.kind == "train" and attempt.outcome == "ok":
             due.append(JobKey(key.iteration, key.seed, "evaluate"))
     return due

@@ -22,7 +22,7 @@ from tests.events import event, named
 WRITTEN = (Path(__file__).parent / "records_of_format_1.jsonl").read_bytes().splitlines()
 """Records of real runs, by the code that had no models yet; each of its kinds, and each form of a kind. Last
 one of each kind that came later, as it was written first."""
-ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
+AUDIT = Path(__file__).parents[2] / "docs" / "audit.md"
 
 
 def forge(path: Path, *records: dict[str, Any]) -> None:
@@ -253,8 +253,8 @@ def test_the_sealed_check_is_read_by_iteration() -> None:
 
 
 def test_the_list_in_the_docs_is_that_of_the_models() -> None:
-    text = ARCHITECTURE.read_text(encoding="utf-8")
+    text = AUDIT.read_text(encoding="utf-8")
     rows = re.findall(
-        r"^\| `([a-z_]+)` \| (.*) \|$", text.partition("\nKinds of ledger records")[2], re.MULTILINE
+        r"^\| `([a-z_]+)` \| (.*) \|$", text.partition("\n## Kinds of ledger records\n")[2], re.MULTILINE
     )
     assert rows == [(kind, (model.__doc__ or "").splitlines()[0]) for kind, model in KINDS.items()]

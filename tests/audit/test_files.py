@@ -17,6 +17,7 @@ from mlipilot.audit.files import (
     beside,
     cut_torn_line,
     publish_new,
+    whole_lines,
     write_atomic,
     write_json,
 )
@@ -238,6 +239,19 @@ def test_append_line_appends(tmp_path: Path) -> None:
     append_line(tmp_path / "log", "one")
     append_line(tmp_path / "log", "two")
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_lines_are_whole_that_end_in_a_break_and_a_torn_one_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert whole_lines(path) == whole_lines(tmp_path) == ([], b"")
+    for data, lines, torn in (
+        (b"", [], b""),
+        (b"one\n\ntwo\n", [b"one", b"", b"two"], b""),
+        (b"one\n\xc3", [b"one"], b"\xc3"),
+        (b"one", [], b"one"),
+    ):
+        path.write_bytes(data)
+        assert whole_lines(path) == (lines, torn)
 
 
 @pytest.mark.parametrize("torn", ["", "tw", "one"])

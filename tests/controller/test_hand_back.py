@@ -9,7 +9,7 @@ import pytest
 
 from mlipilot.audit.claims import claim_in_force
 from mlipilot.audit.lock import controller_lock
-from mlipilot.controller import loop, steps
+from mlipilot.controller import carrying, loop, steps
 from mlipilot.controller.hand_back import HandBack, HandedBackError
 from mlipilot.controller.observer import Silent
 from mlipilot.errors import PausedError
@@ -175,11 +175,11 @@ def test_who_hands_back_lets_the_lineage_go_and_leaves_the_model_of_the_run_alon
         raise HandedBackError("the core is handed back")
 
     made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1]))
-    monkeypatch.setattr(loop, "endpoint_job", lambda *_: Job())
+    monkeypatch.setattr(carrying, "endpoint_job", lambda *_: Job())
     monkeypatch.setattr(loop.Controller, "work", hands_back)
     before = made.lineage.ledger.read_text()
     with pytest.raises(HandedBackError):
-        loop.run_lineage(made.run, 0, Silent())
+        carrying.run_lineage(made.run, 0, Silent())
     assert claim_in_force(made.lineage.controller) == (1, None)
     assert made.lineage.ledger.read_text() == before
 

@@ -13,7 +13,8 @@ from mlipilot.audit.lock import controller_lock
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.console import ConsoleObserver
 from mlipilot.controller import steps
-from mlipilot.controller.loop import CancelledError, Controller, cancel_idle_lineage, run_lineage
+from mlipilot.controller.carrying import cancel_idle_lineage, run_lineage
+from mlipilot.controller.loop import CancelledError, Controller
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import create_run
 from mlipilot.controller.verdict import Measurements

@@ -145,7 +145,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cu_emt, "write", full_disk)
+    monkeypatch.setattr("ase.io.write", full_disk)
     with pytest.raises(OSError, match="No space"):
         cu_emt.build(SMALL, tmp_path / "data", None)
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.doctor import filesystem, filesystem_probe
-from mlipilot.doctor.filesystem import check_filesystem, mount_of
+from mlipilot.doctor.filesystem import check_filesystem, locks_on_one_node, mount_of
 
 MOUNTINFO = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -46,7 +46,7 @@ def test_this_machines_filesystem_holds_and_nothing_is_left_behind(tmp_path: Pat
 )
 def test_the_mount_says_whether_locks_reach_other_nodes(directory: str, kind: str, on_one_node: bool) -> None:
     mount = mount_of(directory, MOUNTINFO)
-    assert (mount.kind, mount.locks_on_one_node) == (kind, on_one_node)
+    assert (mount.kind, locks_on_one_node(mount)) == (kind, on_one_node)
 
 
 def test_locks_of_one_node_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 
+from mlipilot.evaluation.bench_settings import CrystalSettings
 from mlipilot.evaluation.crystal import rattled_cell
-from mlipilot.evaluation.handover_config import HandoverConfig
-from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
+from mlipilot.evaluation.families.mace_config import HandoverConfig
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 
 BLOCK = "RealAgnosticResidualInteractionBlock"
 

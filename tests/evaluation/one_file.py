@@ -30,7 +30,7 @@ def main(folder: Path, work: Path) -> None:
     from mlipilot.evaluation.catalog import metrics_of, panels_of
     from mlipilot.evaluation.results import MetricsFile
     from mlipilot.evaluation.scorecard import load_scorecard, score
-    from mlipilot.pilots.prompt_texts import _unit
+    from mlipilot.pilots.prompt_texts import _environment
     from mlipilot.pilots.tools import tool_schemas
     from mlipilot.report.export import Export
     from mlipilot.report.figures import draw_all
@@ -80,7 +80,7 @@ def main(folder: Path, work: Path) -> None:
         "calibrated": shown_besides(measured),
         "page": page(),
         "tools": json.dumps(tool_schemas(metrics_of("crystal"))),
-        "unit": _unit("dimer_energy_error_mev"),
+        "unit": _environment().filters["unit"]("dimer_energy_error_mev"),
     }
     (work / "seen.json").write_text(json.dumps(seen))
 

@@ -6,8 +6,9 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
+from mlipilot.evaluation.bench_settings import CrystalSettings
 from mlipilot.evaluation.crystal import cubic_cell, equilibrium, rattled_cell
-from mlipilot.evaluation.metric_settings import CrystalSettings, EvaluationSettings
+from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.results import MeasurementError
 
 

@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from mlipilot.evaluation.declaration import DynamicsLimits
 from mlipilot.evaluation.dynamics import run_nve, run_nvt, steps_in, thermalised, vibrating
-from mlipilot.evaluation.metrics.nvt import NvtSettings
+from mlipilot.evaluation.snapshots import NvtSettings
 
 LIMITS = DynamicsLimits()
 WIDE = DynamicsLimits(max_force_ev_per_a=1e9, max_temperature_factor=1e9)

@@ -61,7 +61,7 @@ BINDS = {"/run/a b/recipe": False, "/run/a b/out": True}
 
 def _foreign(text: str, binds: dict[str, bool] | None = None) -> list[str]:
     table = [parse_mount(line) for line in text.strip().splitlines()]
-    return foreign_mounts(table, binds or {})
+    return list(foreign_mounts(table, binds or {}))
 
 
 def test_what_apptainer_makes_is_known() -> None:

@@ -23,7 +23,8 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.audit.surroundings import Isolation
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
-from mlipilot.controller.prepare import copy_recipe, starting
+from mlipilot.controller.prepare import starting
+from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import replay
 from mlipilot.controller.steps import Finish, next_step
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary

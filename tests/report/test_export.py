@@ -41,7 +41,7 @@ json.dump(found, open(sys.argv[3], "w"))
 def exported(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
     """A run whose baseline handed a small random MACE over."""
     from mlipilot.evaluation.families.mace import build
-    from mlipilot.evaluation.handover_config import HandoverConfig
+    from mlipilot.evaluation.families.mace_config import HandoverConfig
     from mlipilot.handover import write_handover
 
     run = SyntheticRun(tmp_path_factory.mktemp("export") / "run", make_spec(seeds=[7]))

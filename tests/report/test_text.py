@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlipilot.evaluation.catalog import CATALOG
-from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, metric_unit, number
+from mlipilot.evaluation.catalog import CATALOG, metric_unit
+from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, number
 
 
 @pytest.mark.parametrize(

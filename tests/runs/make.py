@@ -32,7 +32,8 @@ from typing import Any
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.settled import SettledRequests
 from mlipilot.campaign.spec import dump_yaml, load_campaign
-from mlipilot.controller.loop import CancelledError, run_lineage
+from mlipilot.controller.carrying import run_lineage
+from mlipilot.controller.loop import CancelledError
 from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.prepare import create_run
 from mlipilot.controller.state import replay

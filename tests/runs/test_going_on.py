@@ -12,7 +12,7 @@ from mlipilot.audit import protected
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.settled import SettledRequests
-from mlipilot.controller.loop import run_lineage
+from mlipilot.controller.carrying import run_lineage
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.state import replay
 from mlipilot.controller.verification import verify_run

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from mlipilot.audit.files import sha256_file
-from mlipilot.audit.manifest import MANIFEST, check_manifest
-from mlipilot.datasets.base import Progress, appearing
+from mlipilot.audit.manifest import MANIFEST
+from mlipilot.datasets.base import Progress, appearing, check_sealed
 from mlipilot.datasets.options import ImportedOptions
 from mlipilot.errors import InputError
 
@@ -21,8 +21,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
     """
     assert isinstance(options, ImportedOptions)  # noqa: S101 - the registry pairs builders and options
     source = options.path
-    if not (source / MANIFEST).is_file():
-        raise InputError("there is no sealed data set", file=source, mend="`mlipilot data import` makes one")
+    check_sealed(source)
     found = sha256_file(source / MANIFEST)
     if found != options.manifest_sha256:
         raise InputError(
@@ -30,9 +29,6 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
             file=source,
             mend=f"restore the one with {options.manifest_sha256}, or name this one in the campaign",
         )
-    problems = check_manifest(source)
-    if problems:
-        raise InputError(f"the data set is not as it was sealed: {problems[0]}", mend="import it again")
     with appearing(out_dir) as directory:
         shutil.copytree(source, directory, dirs_exist_ok=True)
     if progress is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.io import iread
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from mlipilot.datasets.base import DECIMALS, ENERGY_KEY, FORCES_KEY, STRESS_KEY
@@ -117,7 +118,9 @@ def read_frames(files: Sequence[Path], labels: Labels) -> Iterator[Frame]:
             shape = (len(atoms), 3)
             frame.arrays[FORCES_KEY] = _rounded(found.take(labels.forces, "forces", shape) * forces)
             if labels.stress is not None:
-                tensor = _full(found.take(labels.stress, "stress", (3, 3), (9,), (6,)))
+                tensor = found.take(labels.stress, "stress", (3, 3), (9,), (6,))
+                if tensor.size == 6:  # in Voigt's order xx, yy, zz, yz, xz, xy
+                    tensor = voigt_6_to_full_3x3_stress(tensor)
                 frame.info[STRESS_KEY] = _rounded(tensor * stress).ravel()
             yield Frame(frame, found.place, found.group(labels.group))
 
@@ -125,14 +128,6 @@ def read_frames(files: Sequence[Path], labels: Labels) -> Iterator[Frame]:
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     rounded: NDArray[np.float64] = np.round(values, DECIMALS) + 0.0  # no −0.0
     return rounded
-
-
-def _full(stress: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row by row, from either form; six numbers are in Voigt's order xx, yy, zz, yz, xz, xy."""
-    if stress.size == 6:
-        xx, yy, zz, yz, xz, xy = stress.ravel()
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    return stress.reshape(3, 3)
 
 
 def _frames_of(file: Path) -> Iterator[Atoms]:

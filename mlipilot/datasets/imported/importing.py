@@ -9,11 +9,9 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.io import write
 
-from mlipilot.audit.files import sha256_file, write_json
-from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import FORMAT, PROVENANCE, appearing, check_new
+from mlipilot.audit.files import sha256_file
+from mlipilot.datasets.base import appearing, check_new, seal_splits
 from mlipilot.datasets.imported.frame_files import Frame, Labels, read_frames
 from mlipilot.datasets.imported.label_checks import (
     Consistency,
@@ -131,27 +129,21 @@ def _check_same_energy(first: Frame, second: Frame, how: str) -> None:
 def _write(
     split: Split, found: Import, labels: Labels, files: Sequence[Path], name: str, seed: int, out_dir: Path
 ) -> None:
+    splits = {
+        part: [_with_group(frame) for frame in split.frames if frame.group in split.groups[part]]
+        for part in FILES
+    }
+    said: dict[str, Any] = {
+        "dataset": "imported",
+        "name": name,
+        "labels": asdict(labels),
+        "versions": {"ase": ase.__version__, "numpy": np.__version__},
+        "seed": seed,
+        "sources": {str(file): sha256_file(file) for file in files},
+        "found": asdict(found),
+    }
     with appearing(out_dir) as directory:
-        for part, path in FILES.items():
-            (directory / path).parent.mkdir(exist_ok=True)
-            structures = [_with_group(frame) for frame in split.frames if frame.group in split.groups[part]]
-            write(directory / path, structures, format="extxyz")
-        provenance: dict[str, Any] = {
-            "format": FORMAT,
-            "dataset": "imported",
-            "name": name,
-            "labels": asdict(labels),
-            "versions": {"ase": ase.__version__, "numpy": np.__version__},
-            "seed": seed,
-            "sources": {str(file): sha256_file(file) for file in files},
-            "found": asdict(found),
-            "splits": {
-                part: {"file": path, "sha256": sha256_file(directory / path), "frames": found.frames[part]}
-                for part, path in FILES.items()
-            },
-        }
-        write_json(directory / PROVENANCE, provenance)
-        write_manifest(directory)
+        seal_splits(directory, FILES, splits, said, {})
 
 
 def _with_group(frame: Frame) -> ase.Atoms:

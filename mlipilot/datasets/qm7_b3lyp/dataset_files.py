@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase
 import numpy as np
 from ase import Atoms
-from ase.io import write
 
-from mlipilot.audit.files import sha256_file, write_atomic, write_json
-from mlipilot.audit.manifest import write_manifest
-from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, FORMAT, PROVENANCE, salted, share
+from mlipilot.audit.files import write_atomic
+from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, salted, seal_splits, share
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot_labels.records import Frame, to_lines
 
@@ -127,38 +124,24 @@ def write_dataset(
             f"{', '.join(empty)} would be empty: only {len(usable)} of {len(frames)} geometries have a label",
             mend=f"{_MEND}; what is labelled is kept",
         )
-    for split, name in FILES.items():
-        (out_dir / name).parent.mkdir(exist_ok=True)
-        if splits[split]:
-            write(out_dir / name, [to_atoms(frame) for frame in splits[split]], format="extxyz")
     for name, text in {"records.jsonl": to_lines(frames), **other_files}.items():
+        (out_dir / name).parent.mkdir(exist_ok=True)
         write_atomic(out_dir / name, text)
-    outcomes = Counter(str(frame.label["outcome"]) for frame in frames)
-    write_json(
-        out_dir / PROVENANCE,
-        provenance
-        | {
-            "format": FORMAT,
-            "dataset": "qm7_b3lyp",
-            "isolated_atoms_ev": {
-                ase.Atoms(f.numbers).symbols[0]: f.energy_ev for f in splits["isolated_atoms"]
-            },
-            "outcomes": outcomes,
-            "without_label": [frame.words for frame in frames if not frame.usable],
-            "splits": {
-                split: {
-                    "file": FILES[split],
-                    "sha256": sha256_file(out_dir / FILES[split]),
-                    "frames": len(of_split),
-                    "kinds": Counter(frame.kind for frame in of_split),
-                    "molecules": sorted({frame.molecule for frame in of_split}),
-                }
-                for split, of_split in splits.items()
-                if of_split
-            },
-        },
-    )
-    write_manifest(out_dir)
+    said = provenance | {
+        "dataset": "qm7_b3lyp",
+        "isolated_atoms_ev": {Atoms(f.numbers).symbols[0]: f.energy_ev for f in splits["isolated_atoms"]},
+        "outcomes": Counter(str(frame.label["outcome"]) for frame in frames),
+        "without_label": [frame.words for frame in frames if not frame.usable],
+    }
+    said_of = {
+        split: {
+            "kinds": Counter(frame.kind for frame in of_split),
+            "molecules": sorted({frame.molecule for frame in of_split}),
+        }
+        for split, of_split in splits.items()
+    }
+    structures = {split: [to_atoms(frame) for frame in of_split] for split, of_split in splits.items()}
+    seal_splits(out_dir, FILES, structures, said, said_of)
 
 
 def to_atoms(frame: Frame) -> Atoms:

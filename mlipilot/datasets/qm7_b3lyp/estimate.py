@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,10 +41,6 @@ class Estimate:
     core_hours: float
     slowness: float
     """Time of a label here over that on the machine of docs/benchmarks.md."""
-
-    def as_dict(self) -> dict[str, int | float]:
-        """For `--json`."""
-        return asdict(self)
 
     @property
     def words(self) -> str:

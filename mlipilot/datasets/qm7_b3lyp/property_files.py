@@ -6,20 +6,17 @@ import io
 
 from ase import Atoms
 from ase.io import write
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mlipilot.datasets.base import ENERGY_KEY
 
 EQUILIBRIUM, SCAN = "test/equilibrium.xyz", "test/scan.xyz"
 _ORIGIN = "the toolkit's own, not QM7"
-_STRICT = ConfigDict(extra="forbid", frozen=True)
 _Places = list[tuple[float, float, float]]
 
 
-class Minimum(BaseModel):
+class Minimum(BaseModel, extra="forbid", frozen=True):
     """A molecule relaxed by the method of the labels."""
-
-    model_config = _STRICT
 
     molecule: str
     numbers: list[int]
@@ -29,20 +26,16 @@ class Minimum(BaseModel):
     """Harmonic, ascending, 3N − 6 or 3N − 5 of them."""
 
 
-class Point(BaseModel):
+class Point(BaseModel, extra="forbid", frozen=True):
     """One geometry of a scan."""
-
-    model_config = _STRICT
 
     coordinate: float
     positions_a: _Places
     energy_ev: float
 
 
-class Scan(BaseModel):
+class Scan(BaseModel, extra="forbid", frozen=True):
     """A rigid path, evenly spaced."""
-
-    model_config = _STRICT
 
     scan: str
     """What is varied, of which molecule, in which unit."""
@@ -50,10 +43,8 @@ class Scan(BaseModel):
     points: list[Point]
 
 
-class Reference(BaseModel):
+class Reference(BaseModel, extra="forbid", frozen=True):
     """What is shipped beside the labels."""
-
-    model_config = _STRICT
 
     method: dict[str, str | int | float | bool]
     minima: list[Minimum]

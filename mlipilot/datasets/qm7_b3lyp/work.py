@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, write_manifest
@@ -34,10 +34,8 @@ from mlipilot_labels.records import Frame, Molecule, from_lines, to_lines
 FORMAT, PLAN = "mlipilot-labels/1", "plan.json"
 
 
-class Plan(BaseModel):
+class Plan(BaseModel, extra="forbid", frozen=True):
     """What a work directory is to hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: str = FORMAT
     options: dict[str, Any]

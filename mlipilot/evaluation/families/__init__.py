@@ -1,13 +1,17 @@
-"""Families of models: how a hand-over becomes a model, how that sees its neighbours, what is exported of it.
+"""Families of models: what a hand-over may say, how it becomes a model that sees its neighbours, its export.
 
-There is one, `mace`, and it is named in three places: `runner` and `report/export.py`, which rebuild, and
+There is one, MACE. Outside of this folder four files name it: `runner` and `report/export.py`, which rebuild;
+`controller/smoke.py`, which checks the configuration of a draft's hand-over and needs no torch for it; and
 `metrics/throughput.py`, which times a model beside a pinned one. A second family needs a `model_class` of its
-own in `handover_config` (what a hand-over may say: bounded, strict), by which the first two choose, and
+own, by which the first three choose, and
 
+- `parse_config(data)`: what `config.json` says, strict and bounded, or HandoverError; `metrics.json` has its
+  `model_class`, `dtype` and `arguments`, the model card of these `atomic_numbers` and `r_max` (Å) by name;
 - `rebuild(model_dir, device)`: a `Model` from the two files of a hand-over, nothing unpickled and no
   handed-over code run; raises HandoverError unless it is whole, finite and what its configuration says;
 - a `Model` with a neighbour list and batches of its own, in float64;
-- `serialised(model)`: the bytes of a file that the family's own calculator loads, the same module behind it.
+- `serialised(model)`: the bytes of a file that the family's own calculator loads, the same module behind it;
+  `report/export.py` says in the card which family that is, and how its users load the file.
 
 `pinned_reference` stays MACE's for all families: by it their costs compare.
 """
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-    from mlipilot.evaluation.handover_config import HandoverConfig
+    from mlipilot.evaluation.families.mace_config import HandoverConfig
 
 
 class Prediction(NamedTuple):

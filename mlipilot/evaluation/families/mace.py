@@ -21,12 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from mlipilot.evaluation.families import Model
+from mlipilot.evaluation.families.mace_config import HandoverConfig, ModelArguments, parse_config
 from mlipilot.evaluation.families.mace_model import RebuiltModel
-from mlipilot.evaluation.handover_config import HandoverConfig, HandoverError, ModelArguments, parse_config
-from mlipilot.evaluation.handover_files import read_files
+from mlipilot.evaluation.handover_files import HandoverError, read_files
 from mlipilot.handover import CONFIG, WEIGHTS, weights_digest
-
-__all__ = ["HandoverError", "build", "pinned_reference", "rebuild", "serialised"]
 
 
 def rebuild(model_dir: Path, device: str = "cpu") -> RebuiltModel:

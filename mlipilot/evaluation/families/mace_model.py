@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.families import Prediction
-from mlipilot.evaluation.handover_config import HandoverConfig
+from mlipilot.evaluation.families.mace_config import HandoverConfig
 
 Array = NDArray[np.float64]
 _MAX_EDGE_NUMBERS = 1.5e7

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
-from mlipilot.evaluation.metrics.relaxation import relaxed
 from mlipilot.evaluation.panels import PROPERTIES, Parity
+from mlipilot.evaluation.relaxed_molecules import relaxed
 from mlipilot.evaluation.results import Measurement
 
 

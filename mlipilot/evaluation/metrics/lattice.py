@@ -6,19 +6,9 @@ equation of state: that gives the modulus only, and relaxes each cell, which cub
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
+from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric
 from mlipilot.evaluation.lazily import Bench, np
 from mlipilot.evaluation.results import Measurement, percent_error
-
-
-class LatticeSettings(Settings):
-    """Equation of state around the equilibrium volume."""
-
-    max_abs_strain: float = Field(default=0.02, gt=0, le=0.1)
-    """Largest linear strain on both sides."""
-    points: int = Field(default=9, ge=5, le=51)
 
 
 def measure(bench: Bench) -> Measurement:
@@ -51,7 +41,6 @@ GROUP = Group(
         Metric("bulk_modulus_error_percent", "%", "lower", "bulk modulus error", CRYSTAL),
     ),
     measure=measure,
-    sections=(Section("lattice", LatticeSettings, CRYSTAL),),
     reference={
         "lattice_constant_a": lambda bench: bench.lattice.lattice_constant_a,
         "bulk_modulus_gpa": lambda bench: bench.lattice.bulk_modulus_gpa,

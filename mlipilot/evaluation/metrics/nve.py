@@ -9,7 +9,7 @@ systems from given frames with random velocities: the same starts for every mode
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -17,18 +17,7 @@ from mlipilot.evaluation.declaration import CRYSTAL, FRAMES, DynamicsLimits, Gro
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.panels import DYNAMICS, Lines
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.snapshots import Snapshot, equilibrated
-
-
-class NveSettings(Settings):
-    """Constant-energy dynamics (velocity Verlet), once for each temperature."""
-
-    repeats: int = Field(default=2, ge=1, le=8)
-    temperatures_k: tuple[Annotated[float, Field(gt=0, le=5000)], ...] = Field(default=(600.0,), min_length=1)
-    timestep_fs: float = Field(default=4.0, gt=0, le=10)
-    duration_ps: float = Field(default=0.6, gt=0, le=1000)
-    seed: int = Field(default=11, ge=0)
-    limits: DynamicsLimits = DynamicsLimits()
+from mlipilot.evaluation.snapshots import NveSettings, Snapshot, equilibrated
 
 
 class FrameNveSettings(Settings):

@@ -11,37 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from mlipilot.errors import MlipilotError
-from mlipilot.evaluation.declaration import CRYSTAL, DynamicsLimits, Group, Metric, Section, Settings
+from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.panels import DYNAMICS, Lines
 from mlipilot.evaluation.results import Measurement
-from mlipilot.evaluation.snapshots import Snapshot, equilibrated
+from mlipilot.evaluation.snapshots import NvtSettings, Snapshot, equilibrated
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.dynamics import Outcome
-
-
-class NvtSettings(Settings):
-    """Constant-temperature dynamics (Langevin) for the radial distribution function.
-
-    Model and reference start from the same snapshot, equilibrated with the reference calculator.
-    """
-
-    repeats: int = Field(default=2, ge=1, le=8)
-    temperature_k: float = Field(default=600.0, gt=0, le=5000)
-    timestep_fs: float = Field(default=4.0, gt=0, le=10)
-    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
-    equilibration_ps: float = Field(default=2.0, ge=0, le=1000)
-    """Run with the reference calculator only."""
-    duration_ps: float = Field(default=0.6, gt=0, le=1000)
-    sample_every: int = Field(default=5, ge=1, le=1000)
-    rdf_max_a: float = Field(default=5.0, gt=1, le=20)
-    rdf_bins: int = Field(default=50, ge=10, le=2000)
-    seed: int = Field(default=13, ge=0)
-    limits: DynamicsLimits = DynamicsLimits()
 
 
 def bin_edges_a(settings: NvtSettings) -> Array:

@@ -9,7 +9,8 @@ from typing import Any
 from mlipilot.endpoint.exchange import Completer
 from mlipilot.pilots.context import Room, lesson_lines
 from mlipilot.pilots.prompt_texts import render
-from mlipilot.pilots.roles.asking import Recorder, as_text, ask_role, function
+from mlipilot.pilots.roles.asking import Recorder, ask_role, function
+from mlipilot.pilots.tools import as_json
 from mlipilot.untrusted import clean, clip, one_line
 
 MAX_LESSON = 400
@@ -49,7 +50,7 @@ def draw_lesson(completer: Completer, judged: LessonInput, record: Recorder) -> 
         hypothesis=one_line(str(entry["hypothesis"]), 1000),
         verdict=one_line(str(entry["verdict"]), 20),
         reason=one_line(str(entry["reason"]), 600),
-        effects=as_text(entry["effects"]),
+        effects=as_json(entry["effects"]),
         metrics={name: (judged.before.get(name), value) for name, value in entry["metrics"].items()},
         diff=clip(clean(entry["diff"]), min(6000, judged.room.characters(1 / 8))),
         lessons=lesson_lines(judged.lessons, judged.room),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -72,8 +71,3 @@ def _fitting(reply: Reply, tools: list[Schema], *, cut_off: bool) -> tuple[ToolC
                 return replace(call, arguments=arguments), ""
             problem = f"{call.name}: {fault}."
     return None, problem
-
-
-def as_text(value: Any) -> str:
-    """`value` as indented JSON, for a task's text."""
-    return json.dumps(value, ensure_ascii=False, indent=1)

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mlipilot.controller.accept import mean
+from mlipilot.evaluation.catalog import metric_unit
 from mlipilot.evaluation.scorecard import Gate
 from mlipilot.report.figures.style import MissingDataError, Theme, decimal_log_axis, new_figure
-from mlipilot.report.text import metric_label, metric_unit
+from mlipilot.report.text import metric_label
 from mlipilot.report.view import IterationView, LineageView
 
 _SMALLEST_RATIO, _LARGEST_RATIO = 0.01, 100.0

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from mlipilot.controller.accept import mean
 from mlipilot.report.figures.style import (
     MissingDataError,
     Theme,
     label_ends,
-    new_figure,
+    measures_figure,
     note,
     plain_log_ticks,
 )
@@ -34,15 +33,11 @@ def lineages_figure(run: RunView, theme: Theme) -> Figure:
     drawn = [view for view in run.lineages if incumbent_scores(view)]
     if not drawn:
         raise MissingDataError("no lineage has a measured incumbent yet")
-    figure = new_figure(5.0 + 0.22 * (len(drawn) + 2) / _COLUMNS)
-    above, below = figure.subplots(2, 1, sharex=True)
-    for axes in (above, below):
-        axes.grid(axis="y")
-    above.set_ylabel("total gate violation\n(ln units; 0: none)")
+    last = max(len(view.iterations) - 1 for view in drawn)
+    figure, above, below = measures_figure(5.0 + 0.22 * (len(drawn) + 2) / _COLUMNS, last)
     ends_above = _draw(above, drawn, run, theme, lambda iteration: iteration.violations)
     above.set_ylim(bottom=-0.06 * above.get_ylim()[1])
     label_ends(above, ends_above, theme.paper)
-    below.set_ylabel("objective\n(no unit; lower is better)")
     ends_below = _draw(below, drawn, run, theme, lambda iteration: iteration.objectives)
     if ends_below:
         below.set_yscale("log")
@@ -50,10 +45,6 @@ def lineages_figure(run: RunView, theme: Theme) -> Figure:
         label_ends(below, ends_below, theme.paper)
     else:
         note(below, "the objective could not be computed yet", theme)
-    last = max(len(view.iterations) - 1 for view in drawn)
-    below.set_xlim(-0.5, max(last, 1) + 0.5)
-    below.set_xlabel("iteration (0: baseline)")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15))
     figure.legend(handles=_legend(drawn, run, theme), loc="outside upper center", ncols=_COLUMNS)
     return figure
 

@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from mlipilot.controller.accept import mean
-from mlipilot.report.figures.style import MissingDataError, Theme, new_figure, note, plain_log_ticks
+from mlipilot.report.figures.style import MissingDataError, Theme, measures_figure, note, plain_log_ticks
 from mlipilot.report.text import number, standard_deviation
 from mlipilot.report.view import IterationView, LineageView
 
@@ -24,28 +23,21 @@ def progress_figure(view: LineageView, theme: Theme) -> Figure:
     """Gate violation (above) and objective (below) over iterations, with every verdict."""
     if not any(iteration.scores for iteration in view.iterations):
         raise MissingDataError("no candidate has been measured yet")
-    figure = new_figure(5.4)
-    above, below = figure.subplots(2, 1, sharex=True)
     last = max(len(view.iterations) - 1, 1)
+    figure, above, below = measures_figure(5.4, last)
     for axes in (above, below):
         _shade_phases(axes, view, last, theme)
-        axes.grid(axis="y")
-        axes.set_xlim(-0.5, last + 0.5)
     violations = {i.number: i.violations for i in view.iterations if i.scores}
     objectives = {i.number: i.objectives for i in view.iterations if i.log_objectives}
     _draw_measure(above, view, violations, theme)
     _draw_measure(below, view, objectives, theme)
-    above.set_ylabel("total gate violation\n(ln units; 0: none)")
     above.set_ylim(bottom=-0.06 * above.get_ylim()[1], top=1.12 * above.get_ylim()[1])
-    below.set_ylabel("objective\n(no unit; lower is better)")
     if objectives:
         below.set_yscale("log")
         below.set_ylim(top=1.3 * below.get_ylim()[1])
         plain_log_ticks(below)
     else:
         note(below, "the objective could not be computed yet", theme)
-    below.set_xlabel("iteration (0: baseline)")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15))
     figure.legend(
         handles=_verdict_legend(view, theme),
         loc="outside upper center",

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from mlipilot.report.text import number, power
@@ -48,7 +48,6 @@ class Theme:
     reverted: str
     failing: str
     """Fill of the side of a bound where a gate fails."""
-    passing: str
     series: tuple[str, ...]
     """For things that differ in name only."""
 
@@ -63,7 +62,6 @@ LIGHT = Theme(
     incumbent="#004488",
     reverted="#bb5566",
     failing="#f6e4e7",
-    passing="#e6eef7",
     series=("#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee", "#cc3311"),
 )
 DARK = Theme(
@@ -76,7 +74,6 @@ DARK = Theme(
     incumbent="#6fa8e8",
     reverted="#ee99aa",
     failing="#3a2229",
-    passing="#1c2a3d",
     series=("#77aadd", "#ee8866", "#44bb99", "#ffaabb", "#99ddff", "#eedd88"),
 )
 
@@ -154,6 +151,20 @@ def _small_png(image: Image.Image) -> bytes:
 def new_figure(height_in: float) -> Figure:
     """An empty figure of the report's width, laid out by itself."""
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+def measures_figure(height_in: float, last: int) -> tuple[Figure, Axes, Axes]:
+    """A figure for iterations 0 to `last`, gate violation above, objective below, and its two panels."""
+    figure = new_figure(height_in)
+    above, below = figure.subplots(2, 1, sharex=True)
+    above.set_ylabel("total gate violation\n(ln units; 0: none)")
+    below.set_ylabel("objective\n(no unit; lower is better)")
+    for axes in (above, below):
+        axes.grid(axis="y")
+    below.set_xlim(-0.5, max(last, 1) + 0.5)
+    below.set_xlabel("iteration (0: baseline)")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15))
+    return figure, above, below
 
 
 def note(axes: Axes, text: str, theme: Theme, **where: Any) -> None:

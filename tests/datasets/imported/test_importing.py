@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from ase.io import read
 
 from mlipilot.audit.manifest import check_manifest, write_manifest
-from mlipilot.datasets.imported import importing
+from mlipilot.datasets import base
 from mlipilot.datasets.imported.frame_files import Frame, Labels, read_frames
 from mlipilot.datasets.imported.importing import FILES, import_files, is_free_atom
 from mlipilot.datasets.imported.label_checks import doubles, energies_follow_forces, outliers
@@ -236,11 +236,11 @@ def test_of_two_imports_at_once_the_one_that_ends_first_stands(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def overtaken(directory: Path) -> None:
-        monkeypatch.setattr(importing, "write_manifest", write_manifest)
+        monkeypatch.setattr(base, "write_manifest", write_manifest)
         imported(file)
         write_manifest(directory)
 
-    monkeypatch.setattr(importing, "write_manifest", overtaken)
+    monkeypatch.setattr(base, "write_manifest", overtaken)
     with pytest.raises(InputError, match="exists"):
         imported(file)
     assert check_manifest(file.parent / "out") == []

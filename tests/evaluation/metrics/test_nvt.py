@@ -3,7 +3,8 @@ import pytest
 
 from mlipilot.evaluation.crystal import cubic_cell
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.metrics.nvt import NvtSettings, bin_edges_a, radial_distribution
+from mlipilot.evaluation.metrics.nvt import bin_edges_a, radial_distribution
+from mlipilot.evaluation.snapshots import NvtSettings
 
 SETTINGS = EvaluationSettings()
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mlipilot.evaluation.metrics import relaxation
-from mlipilot.evaluation.metrics.relaxation import relaxed, rmsd_a
+from mlipilot.evaluation.metrics.relaxation import rmsd_a
+from mlipilot.evaluation.relaxed_molecules import relaxed
 from mlipilot.evaluation.results import MeasurementError
 
 from ..oracles import PairSprings, Repulsive, bench, dimer, triangle

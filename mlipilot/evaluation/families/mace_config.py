@@ -1,4 +1,4 @@
-"""What `model/config.json` may say: a strict schema with bounds, so that no hand-over is a memory bomb.
+"""What `model/config.json` may say of a MACE, strict and bounded, so that no hand-over is a memory bomb.
 
 The file is written by code that an agent edits: every value is hostile until it has passed here.
 """
@@ -11,18 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from mlipilot.errors import MlipilotError
+from mlipilot.evaluation.handover_files import HandoverError
 from mlipilot.nearness import did_you_mean
 
 _IRREP = re.compile(r"(\d{1,3})x(\d)([eo])")
 _MAX_WORK = 1.0e6
 """Channels × (max_ell + 1)² × r_max³: about 0.3 GiB for one edge tensor of 108 atoms of a dense metal."""
-
-
-class HandoverError(MlipilotError):
-    """The hand-over is refused; the text says why and how to mend it."""
-
-    exit_status = 3
 
 
 def irreps_terms(text: str) -> list[tuple[int, int, str]]:

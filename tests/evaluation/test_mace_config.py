@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from mlipilot.evaluation.handover_config import HandoverError, parse_config
+from mlipilot.evaluation.families.mace_config import parse_config
+from mlipilot.evaluation.handover_files import HandoverError
 
 from .conftest import config_json
 
