@@ -1,7 +1,8 @@
 """The mutants of a Python file: copies of it with one small fault each. Standard library only.
 
-What is not run by the file's own logic is left alone: docstrings, annotations and types, decorators,
-assertions (they speak to the type checker), imports, and the `description` of a field.
+What is not run by the file's own logic is left alone: docstrings, annotations and types (but those by which
+a model checks its fields: looser.py), decorators, assertions (they speak to the type checker), imports, and
+the `description` of a field.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from looser import checked_types, looser
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -78,23 +81,26 @@ class _Maker:
     def __init__(self, tree: ast.Module) -> None:
         self.tree, self.at = tree, 0
         self.parts = [ast.unparse(statement) for statement in tree.body]
+        self.checked = checked_types(tree)
 
     def of(self, parent: ast.AST, statement: ast.AST, where: tuple[str, ...]) -> Iterator[Mutant]:
         """The mutants below `parent`, a part of `statement`."""
         for name, value in ast.iter_fields(parent):
-            if name in _SKIPPED.get(type(parent), ()):
-                continue
+            is_skipped = name in _SKIPPED.get(type(parent), ())
             for index, node in enumerate(value if isinstance(value, list) else [value]):
                 if parent is self.tree:
                     self.at = index
-                if not isinstance(node, ast.AST) or _is_silent(node):
+                is_checked = node in self.checked
+                if not isinstance(node, ast.AST) or (not is_checked and (is_skipped or _is_silent(node))):
                     continue
                 put = _putting(parent, name, index if isinstance(value, list) else None)
                 here = node if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case) else statement
-                for other in _alternatives(node, in_function=bool(where)):
+                others = looser(node) if is_checked else _alternatives(node, in_function=bool(where))
+                for other in others:
                     yield self._one(node, other, put, here, where)
                 inner = (*where, node.name) if isinstance(node, ast.FunctionDef | ast.ClassDef) else where
-                yield from self.of(node, here, inner)
+                if not _is_silent(node):
+                    yield from self.of(node, here, inner)
 
     def _one(
         self,
@@ -208,12 +214,19 @@ def _alternatives(node: ast.AST, *, in_function: bool) -> Iterator[ast.AST]:
         case ast.Continue():
             yield ast.Break()
     deletable = ast.Raise | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Delete
-    if in_function and (isinstance(node, deletable) or _is_plain_call(node)):
+    if _is_validator(node) or (in_function and (isinstance(node, deletable) or _is_plain_call(node))):
         yield ast.Pass()
 
 
 def _is_plain_call(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+
+
+def _is_validator(node: ast.AST) -> bool:
+    match node:
+        case ast.FunctionDef(decorator_list=[ast.Call(ast.Name(name)), *_]):
+            return name.endswith("_validator")
+    return False
 
 
 def _other_constant(value: object) -> Iterator[ast.AST]:

@@ -21,7 +21,7 @@ from tests.harmless import ALLOWED, BUILTINS, PLAIN, PLAIN_DUNDERS
 from tests.syntax import aliases_of, bindings, dynamic_imports, full_name
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN = frozenset({"mlipilot", "mlipilot_labels", "mutants", "tests"})
+OWN = frozenset({"looser", "mlipilot", "mlipilot_labels", "mutants", "tests"})
 _OF_ANYTHING = re.compile(
     r"(?i:(?:.*_)?(?:un|de)?(?:load|loads|pickle|pickler)(?:_.*)?)|recv|read_(?:array|hdf)|parse_(?:file|raw)"
     r"|(?:exec|import|run)_(?:code|module|path)|from_string|weights_only|attrgetter|methodcaller|ImportString"

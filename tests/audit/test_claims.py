@@ -23,6 +23,7 @@ from mlipilot.audit.claims import (
 )
 from mlipilot.audit.identity import Fate, ProcessIdentity, booted_at_s, pid_namespace, this_process
 from mlipilot.errors import InputError
+from tests.shapes import TEXT, Shape, check, inner, optional
 
 FIELDS = {
     "epoch": 3,
@@ -112,6 +113,22 @@ def test_a_job_is_a_number_or_a_task_of_an_array() -> None:
 
 def test_a_fate_is_a_state_and_why() -> None:
     assert Fate(state="over", why="its host was booted since") == ("over", "its host was booted since")
+
+
+def test_the_fields_of_a_claim_hold_this_and_nothing_else() -> None:
+    whole = Shape((0, 10**12), (None, "x", 0.5))
+    number = Shape(("17", "17_3"), (None, 17, "x"))
+    restarts = Shape((0, 2), (*whole.refused, -1))
+    check(Job, {"id": "17"}, {"id": number, "restarts": restarts, "cluster": optional(TEXT)})
+    job = {"id": "17", "restarts": 1, "cluster": None}
+    since = Shape(("2026-01-02T03:04:05Z",), (None, "x", "2026-01-02T03:04:05"))
+    check(
+        Claim,
+        FIELDS,
+        dict.fromkeys(("epoch", "pid", "start_ticks", "pid_namespace"), whole)
+        | dict.fromkeys(("host", "boot_id"), TEXT)
+        | {"since": since, "job": optional(inner(job)), "user": optional(TEXT)},
+    )
 
 
 def test_a_claim_does_not_change_and_holds_nothing_else() -> None:

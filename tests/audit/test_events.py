@@ -76,25 +76,32 @@ def test_a_record_keeps_its_bytes_however_its_numbers_are_spelt(tmp_path: Path) 
         assert len(read_ledger(tmp_path / "ledger.jsonl")) == 2
 
 
-LATER_FIELDS = {
-    "campaign_started": ("backend", "image_sha256", "epoch", "cluster", "run"),
-    "resumed": ("epoch", "cluster", "run", "unattended"),
-    "exchange": ("role", "usd", "estimated"),
-    "endpoint_probed": ("usd",),
-    "job_finished": (
-        *("job_id", "job_name", "node", "free", "bad_node"),
-        *("sealed_by", "dropped", "isolation", "machine", "exit_status"),
-    ),
-    "paused": ("mends_by_itself",),
-    "proposed": ("revision",),
+LATER_FIELDS: dict[str, dict[str, Any]] = {
+    "campaign_started": {
+        "backend": "local",
+        "image_sha256": None,
+        "epoch": None,
+        "cluster": None,
+        "run": None,
+    },
+    "resumed": {"epoch": None, "cluster": None, "run": None, "unattended": False},
+    "exchange": {"role": "researcher", "usd": 0.0, "estimated": []},
+    "endpoint_probed": {"usd": 0.0},
+    "job_finished": {"free": False}
+    | dict.fromkeys(("job_id", "job_name", "node", "bad_node"))
+    | dict.fromkeys(("sealed_by", "dropped", "isolation", "machine", "exit_status")),
+    "paused": {"mends_by_itself": False},
+    "proposed": {"revision": None},
 }
+"""By kind, and what a record is read as that does not say it."""
 
 
 @pytest.mark.parametrize("kind", LATER_FIELDS)
 def test_what_came_later_than_its_kind_may_be_missing_and_nothing_else_may(kind: str) -> None:
-    body = written(kind)
-    old = {name: body[name] for name in body if name not in LATER_FIELDS[kind]}
+    body, later = written(kind), LATER_FIELDS[kind]
+    old = {name: body[name] for name in body if name not in later}
     assert body_of(read_event(kind, old)) == old
+    assert {name: getattr(read_event(kind, old), name) for name in later} == later
     for name in old:
         with pytest.raises(ValueError, match=rf"{kind}\.{name}: Field required; no version up to this one"):
             read_event(kind, {other: old[other] for other in old if other != name})
@@ -167,10 +174,36 @@ def test_what_a_forger_or_a_later_version_writes_is_named_with_its_line(
 
 
 @pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("k" * 40, {}, f"there is no kind of record '{'k' * 40}' {LATER}"),
+        ("k" * 41, {}, f"there is no kind of record '{'k' * 38} …' {LATER}"),
+        ("cancelled", {"f" * 90: 1}, f"there is no field cancelled.{'f' * 90} {LATER}"),
+        ("cancelled", {"f" * 91: 1}, f"there is no field cancelled.{'f' * 88} … {LATER}"),
+        (
+            "paused",
+            {"reason": 10**59},
+            f"paused.reason: Input should be a valid string (it is 1{'0' * 59}); {NO_VERSION}",
+        ),
+        (
+            "paused",
+            {"reason": 10**60},
+            f"paused.reason: Input should be a valid string (it is 1{'0' * 57} …); {NO_VERSION}",
+        ),
+    ],
+)
+def test_what_is_strange_is_cut_where_it_is_long(kind: str, body: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match="this") as refused:
+        read_event(kind, body)
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"seq": False},
         {"seq": 0.5},
+        {"time": 5},
         {"time": "yesterday"},
         {"time": "2026-11-30T05:30:24.000"},
         {"kind": 3},
@@ -183,6 +216,14 @@ def test_a_line_that_is_no_record_is_named_though_its_hash_fits(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
     forge(tmp_path / "ledger.jsonl", {"kind": "cancelled", "body": {}} | change)
+    with pytest.raises(LedgerError, match=r"ledger\.jsonl:1: not a ledger record"):
+        read_ledger(tmp_path / "ledger.jsonl")
+
+
+def test_a_hash_that_is_no_text_makes_no_record(tmp_path: Path) -> None:
+    forge(tmp_path / "ledger.jsonl", {"kind": "cancelled", "body": {}})
+    fields = json.loads((tmp_path / "ledger.jsonl").read_bytes())
+    (tmp_path / "ledger.jsonl").write_bytes(rfc8785.dumps(fields | {"hash": 5}) + b"\n")
     with pytest.raises(LedgerError, match=r"ledger\.jsonl:1: not a ledger record"):
         read_ledger(tmp_path / "ledger.jsonl")
 

@@ -180,6 +180,54 @@ def test_each_kind_of_fault_is_made_and_what_is_no_logic_left_alone(
     assert _after(source, monkeypatch) == after
 
 
+@pytest.mark.parametrize(
+    ("field", "after"),
+    [
+        ("x: int", ["x: object"]),
+        ("x: Count", ["x: object", "x: Count.__origin__"]),
+        ("x: Any", []),
+        ("x: a | None", ["x: a", "x: None", "x: object | None"]),
+        ("x: list[a]", ["x: object", "x: list[object]"]),
+        ("x: dict[a, Any]", ["x: object", "x: dict[object, Any]"]),
+        ("x: Literal['a', 'b']", ["x: Literal['b']", "x: Literal['a']", "x: str"]),
+        ("x: Literal[1]", ["x: int"]),
+        (
+            "x: Annotated[a, b, C(d=e)]",
+            [
+                *("x: Annotated[a, C(d=e)]", "x: Annotated[a, b]"),
+                *("x: Annotated[object, b, C(d=e)]", "x: Annotated[a, b, C()]"),
+            ],
+        ),
+        ("x: Annotated[a, b]", ["x: a", "x: Annotated[object, b]"]),
+        ("x: ClassVar[a]", []),
+        ("@a_validator('b')\n def f(x: c) -> d: ...", ["pass"]),
+        ("def f(x: a) -> b: ...", []),
+    ],
+)
+def test_the_type_of_a_model_s_field_is_loosened(
+    field: str, after: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its base is called; but for the field itself, which is left out as any statement is."""
+    found = _after(f"class A(B):\n {field}", monkeypatch)
+    assert [text for text in found if text != "pass" or "validator" in field] == after
+
+
+@pytest.mark.parametrize(
+    "head", ["class A:", "@dataclass\nclass A(B):", "class A(NamedTuple):", "class A(B):\n def f():"]
+)
+def test_a_type_that_nothing_checks_is_left_alone(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _after(f"{head}\n  x: int", monkeypatch) == ["pass"]
+
+
+def test_what_a_model_s_types_are_made_of_is_loosened_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    alias, model = "C = Literal['a', 'b']", "class A(RootModel[list[D]]): ..."
+    assert _after(alias, monkeypatch) == []
+    assert _after(f"{alias}\n{model}", monkeypatch) == [
+        *("C = Literal['b']", "C = Literal['a']", "C = str"),
+        *(model.replace("list[D]", other) for other in ("object", "list[object]", "list[D.__origin__]")),
+    ]
+
+
 def test_of_a_long_statement_only_what_is_about_the_fault_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ", ".join(f"a{number:02}" for number in range(40))
     (after,) = _after(f"x = f({names}, b < c, {names})", monkeypatch)

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mlipilot.evaluation.results import REFUSED, Measurement, MetricsFile, entry, percent_error
+from mlipilot.evaluation.results import (
+    REFUSED,
+    Entry,
+    Measurement,
+    MetricsFile,
+    ModelFacts,
+    entry,
+    percent_error,
+)
+from tests.shapes import TEXT, Shape, check, named, optional, word
 
 FORCE = "force_mae_mev_per_a"
 
@@ -92,7 +101,7 @@ def test_what_is_no_metrics_file_is_refused(content: object) -> None:
         MetricsFile.model_validate(content)
 
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "format": "mlipilot-metrics/1",
     "split": "sealed",
     "profile": "smoke",
@@ -117,6 +126,57 @@ WHOLE = {
 
 def test_a_whole_metrics_file_is_read_and_written_as_it_is() -> None:
     assert MetricsFile.model_validate(WHOLE).model_dump(mode="json") == WHOLE
+
+
+REAL = Shape((-2.5, 0.0), (None, "many", [1.0]))
+FINITE = Shape(REAL.kept, (*REAL.refused, math.nan, math.inf))
+
+
+def test_the_fields_of_a_metrics_file_hold_this_and_nothing_else() -> None:
+    said, facts = WHOLE["metrics"][FORCE], WHOLE["model"]
+    check(
+        Entry,
+        said,
+        {
+            "value": optional(FINITE),
+            "unit": TEXT,
+            "status": word("ok", "failed"),
+            "reason": optional(TEXT),
+            "cost_s": optional(FINITE),
+        },
+    )
+    mapping = Shape(({}, {"r_max": 5.0, "deep": [{}]}), (None, "x", [], {1: 2}))
+    whole = Shape((0, 7), (None, "many", 0.5))
+    texts = dict.fromkeys(("model_class", "dtype", "weights_digest"), optional(TEXT))
+    check(ModelFacts, facts, texts | {"arguments": mapping, "parameter_count": optional(whole)})
+    source = Shape(
+        ({}, {"source": "file"}, {"settings_digest": "s"}), ("x", [], {"other": "x"}, {"source": 1})
+    )
+    check(
+        MetricsFile,
+        WHOLE,
+        dict.fromkeys(("profile", "scorecard_sha256", "device", "refused"), optional(TEXT))
+        | {
+            "format": word("mlipilot-metrics/1"),
+            "split": optional(word("test", "sealed")),
+            "wall_s": optional(REAL),
+            "cpu_s": optional(REAL),
+            "versions": named(TEXT),
+            "model": Shape((facts,), (None, "x", [], {"dtype": 1})),
+            "reference": optional(source),
+            "metrics": named(Shape((said,), (None, "x", {"value": 1.0}))),
+        },
+    )
+
+
+def test_what_a_hostile_model_says_of_itself_is_read_as_one_line() -> None:
+    def said(text: str) -> dict[str, Any]:
+        failed = {"value": None, "unit": text, "status": "failed", "reason": text, "cost_s": None}
+        facts = {"model_class": text, "dtype": text, "weights_digest": text}
+        return {"versions": {text: text}, "refused": text, "model": facts, "metrics": {FORCE: failed}}
+
+    found = MetricsFile.model_validate(said("a\x1b[31mb\nc"))
+    assert found.model_dump(exclude_unset=True) == said("ab c")
 
 
 def test_what_a_metrics_file_does_not_say_is_this() -> None:

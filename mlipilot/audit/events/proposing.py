@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
+from mlipilot.audit.events.model import Cost, Count, LineageName, Model, Number, Ordinal, Sha256
 
 Role = Literal["researcher", "reviewer", "analyst"]
 
@@ -38,7 +38,7 @@ class Heard(Model):
     role: Role
     findings: Count
     """Lines of the run's findings."""
-    records: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Count]
+    records: dict[LineageName, Count]
     """Records of other lineages' ledgers, by the lineage's number."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mlipilot.audit.events.model import Model, Sha256
+from mlipilot.audit.events.model import LineageName, Model, Sha256
 
 
 class Reported(Model):
@@ -13,5 +13,5 @@ class Reported(Model):
     kind: ClassVar[str] = "reported"
     manifest_sha256: Sha256
     """Of the manifest in the run's folder, which has every page, picture and the exported model."""
-    heads: dict[str, Sha256]
+    heads: dict[LineageName, Sha256]
     """The hash of the last record of each lineage's ledger, by the lineage's number."""

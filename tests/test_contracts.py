@@ -1,0 +1,156 @@
+"""Imports run one way: the contracts of pyproject.toml are kept, and what they forbid stands here again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from itertools import permutations, product
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LINT = Path(sys.executable).with_name("lint-imports")
+PACKAGES = ("mlipilot", "mlipilot_labels")
+LEAVES = (
+    *("checkpoint", "confidential", "handover", "nearness", "paths", "programs"),
+    *("untrusted", "versions", "yaml_io", "yaml_places", "yaml_text"),
+)
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("doctor", "merge", "report", "reproduce"),
+    ("controller",),
+    ("campaign",),
+    ("jobs", "pilots"),
+    ("datasets", "endpoint", "evaluation"),
+    ("audit",),
+    LEAVES,
+    ("errors",),
+)
+"""The rooms of the package from the top. None knows those above it or beside it, but for the leaves."""
+ROOMS = tuple(room for floor in FLOORS for room in floor)
+OUT_OF_REACH = {
+    "campaign": ("evaluation", "jobs", "pilots"),
+    "pilots": ("evaluation", "datasets"),
+    "jobs": ("evaluation", "datasets", "endpoint"),
+    "doctor": ("controller", "evaluation", "datasets"),
+    "merge": ("controller", "jobs", "campaign", "pilots", "evaluation", "datasets"),
+}
+"""What a room does not know though it stands below."""
+DIGESTS = ("audit.verify_digests", "controller.recheck")
+NO_DIGESTS = ("cli", "controller.steps", "merge", "report", "reproduce")
+NO_LABELS = ("audit", "campaign", "cli", "controller", "evaluation", "jobs", "report")
+EXCEPTIONS = {
+    "campaign.* -> evaluation.scorecard",
+    "campaign.* -> jobs.job_settings",
+    "campaign.* -> pilots.pilot_settings",
+    "campaign.* -> pilots.space",
+    "controller.verification -> audit.verify_digests",
+    "controller.verification -> controller.recheck",
+    "jobs.* -> evaluation.scorecard",
+    "merge.* -> controller.findings",
+    "merge.* -> controller.state",
+    "merge.* -> controller.verification",
+    "merge.* -> jobs.slurm_job",
+    "mlipilot_labels.* -> errors",
+    "mlipilot_labels.* -> versions",
+    "pilots.* -> evaluation.catalog",
+}
+
+
+def _kept(folder: Path) -> tuple[bool, str]:
+    """Whether the packages of a folder keep the contracts of its pyproject.toml, and what was said."""
+    done = subprocess.run([LINT, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode == 0, " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the packages and their contracts, to be forged."""
+    for source in [
+        ROOT / "pyproject.toml",
+        *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py")),
+    ]:
+        target = tmp_path / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    return tmp_path
+
+
+def _module(room: str) -> str:
+    return room if room in PACKAGES else f"mlipilot.{room}"
+
+
+def _write(house: Path, module: str, line: str) -> None:
+    """At the end of a module, or of a package's own file."""
+    path = house / module.replace(".", "/")
+    with (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).open("a") as stream:
+        stream.write(line + "\n")
+
+
+def test_imports_run_one_way() -> None:
+    kept, said = _kept(ROOT)
+    assert kept, said
+
+
+RUNNING_UP = {
+    "accounts": ("import mlipilot.controller", "controller"),
+    "anchors": ("import mlipilot.controller.loop as loop", "controller.loop"),
+    "claims": ("from mlipilot import report", "report"),
+    "evidence": ("from ..report import rows", "report.rows"),
+    "files": ("from ..campaign.spec import CampaignSpec", "campaign.spec"),
+    "places": ("def late() -> None:\n    from mlipilot.jobs import worker", "jobs.worker"),
+}
+"""What is written into a module of `audit/`, and what it imports by that."""
+
+
+def test_an_import_that_runs_up_is_found_however_it_is_written(house: Path) -> None:
+    for module, (line, _) in RUNNING_UP.items():
+        _write(house, f"mlipilot.audit.{module}", line)
+    kept, said = _kept(house)
+    assert not kept
+    missed = [
+        module
+        for module, (_, imported) in RUNNING_UP.items()
+        if f"mlipilot.audit.{module} -> mlipilot.{imported} (l." not in said
+    ]
+    assert missed == [], said
+
+
+def _forbidden() -> set[tuple[str, str]]:
+    """Who may not import whom."""
+    pairs = {
+        (room, other) for at, floor in enumerate(FLOORS) for room in floor for other in sum(FLOORS[:at], ())
+    }
+    pairs |= {(room, other) for floor in FLOORS if floor != LEAVES for room, other in permutations(floor, 2)}
+    pairs |= {(room, other) for room, others in OUT_OF_REACH.items() for other in others}
+    pairs |= {*product(NO_DIGESTS, DIGESTS), *product(NO_LABELS, ["mlipilot_labels"])}
+    return pairs | {("mlipilot_labels", "mlipilot")}
+
+
+def test_of_a_house_where_all_know_all_exactly_what_is_forbidden_is_told(house: Path) -> None:
+    """So no contract, no floor and no room of one is dropped or moved without a word here."""
+    everybody = (*ROOMS, "mlipilot_labels")
+    for room, other in {*permutations(everybody, 2), *product(NO_DIGESTS, DIGESTS)}:
+        _write(house, _module(room), f"import {_module(other)}")
+    kept, said = _kept(house)
+    told = re.findall(r"(\S+) is not allowed to import (\S+):", said)
+    forbidden = {(_module(room), _module(other)) for room, other in _forbidden()}
+    assert not kept and set(told) ^ forbidden == set()
+
+
+def test_a_room_that_stands_on_no_floor_is_told(house: Path) -> None:
+    (house / "mlipilot" / "stranger.py").touch()
+    kept, said = _kept(house)
+    assert not kept and "mlipilot.stranger" in said
+
+
+def test_what_the_contracts_pass_over_is_exactly_this() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    ignored = [
+        line.replace("mlipilot.", "") for contract in contracts for line in contract.get("ignore_imports", [])
+    ]
+    assert sorted(ignored) == sorted(EXCEPTIONS)
