@@ -35,8 +35,9 @@ def verify_reports(run: RunPaths, found: Verification, *, has_report: bool) -> N
     except LedgerError as error:
         found.problems.append(f"{error}; `mlipilot report` cannot go on with it: remove it, and report anew")
         return
-    if torn:
-        found.notes.append(f"{run.reports}: its last line was not written whole; the next report cuts it off")
+    if torn:  # the seal comes after the record: none stands beside one that was cut short
+        told = found.problems if has_report else found.notes
+        told.append(f"{run.reports}: its last line is not whole; the next report cuts it off")
     if others := [record for record in records if not isinstance(record.event, Reported | LedgerRepaired)]:
         found.problems.append(f"{run.reports}:{others[0].seq + 1}: it speaks of no report")
     reports = list(of_kind(records, Reported))
@@ -54,7 +55,7 @@ def verify_reports(run: RunPaths, found: Verification, *, has_report: bool) -> N
         found.problems.append(f"{run.root / MANIFEST}: not that of the report that is on record")
     elif reports and not has_report:
         found.notes.append(
-            f"{run.root}: the report that is on record is not there whole; `mlipilot report` makes it"
+            f"{run.root / MANIFEST}: missing: the report on record is not whole; `mlipilot report` makes it"
         )
 
 

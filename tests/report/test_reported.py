@@ -117,7 +117,7 @@ def test_a_kill_between_record_and_seal_leaves_an_unsealed_report(run: RunPaths)
     (run.root / MANIFEST).unlink()
     found = verify_run(run)
     assert found.problems == []
-    assert any("the report that is on record is not there whole" in note for note in found.notes)
+    assert any(f"{run.root / MANIFEST}: missing" in note for note in found.notes)
     write_report(run)
     assert verify_run(run).problems == [] and len(read_ledger(run.reports)) == 1
 
@@ -125,8 +125,11 @@ def test_a_kill_between_record_and_seal_leaves_an_unsealed_report(run: RunPaths)
 def test_a_record_that_was_cut_short_is_cut_off_by_the_next_report(run: RunPaths) -> None:
     whole = run.reports.read_bytes()
     run.reports.write_bytes(whole + whole[:20])
+    torn = f"{run.reports}: its last line is not whole; the next report cuts it off"
+    assert verify_run(run).problems == [torn], "no kill leaves it beside a sealed report"
+    (run.root / MANIFEST).unlink()
     found = verify_run(run)
-    assert found.problems == [] and any("was not written whole" in note for note in found.notes)
+    assert found.problems == [] and torn in found.notes
     write_report(run)
     kinds = [record.event.kind for record in read_ledger(run.reports)]
     assert kinds == ["reported", "ledger_repaired", "reported"] and verify_run(run).problems == []
