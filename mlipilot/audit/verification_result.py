@@ -45,6 +45,10 @@ class Verification:
     """What each lineage that has begun says of its beginning."""
     lessons: list[Finding] = field(default_factory=list)
     """Those that the ledgers hold."""
+    lengths: dict[int, int] = field(default_factory=dict)
+    """How many records each lineage has, by number."""
+    heard: list[tuple[str, int, int]] = field(default_factory=list)
+    """Which record says of a lineage, by number, how many records it had then."""
     anchors: int = 0
     """Names of Slurm jobs that hold the hash of a record before the job's end."""
     witnessed: int = 0

@@ -7,13 +7,14 @@ as a whole by its owner: `audit/anchors.py` asks Slurm's accounts. It says "tamp
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.clocks import verify_times
-from mlipilot.audit.events.proposing import Drafted, Exchange, Proposed
+from mlipilot.audit.events.proposing import Drafted, Exchange, Heard, Proposed
 from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
@@ -35,6 +36,7 @@ from mlipilot.errors import InputError
 from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
 
 _BEFORE_THE_START = (Paused, Cancelled, LedgerRepaired)
+_OF_A_BEGUN_ONE = ("iterations", "drafts", "sealed-check", "incumbent")
 _ORDERS = (
     "iterations/*/seed-*/*/attempt-*/job.json",
     "drafts/*/smoke/attempt-*/job.json",
@@ -55,6 +57,7 @@ def verify_digests(run: RunPaths) -> Verification:
         found.notes.append("no lineage has begun: there is no ledger to check the files against")
     for lineage in lineages:
         _verify_lineage(run, lineage, found, is_over=lineage.root in over)
+    _verify_heard(found)
     verify_campaign(run, found)
     verify_images(run, found)
     verify_anchors(run, found)
@@ -75,15 +78,23 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
         found.problems.append(str(error))
         return
     found.records += len(records)
+    found.lengths[lineage.number] = len(records)
     found.lessons += lessons_of(lineage.number, records)
     begun = next(of_kind(records, CampaignStarted), None)
     if begun is None:
         if others := [record for record in records if not isinstance(record.event, _BEFORE_THE_START)]:
             found.problems.append(f"{_where(lineage, others[0])}: no record says how the lineage began")
         found.notes.append(f"{lineage.ledger}: the lineage was still being prepared")
+        if left := [name for name in _OF_A_BEGUN_ONE if os.path.lexists(lineage.root / name)]:
+            found.problems.append(
+                f"{lineage.ledger}: no record says how the lineage began that left {left[0]}"
+            )
         return
     found.begun[lineage] = first, started = begun
     verify_times(lineage.ledger, records, found)
+    for record, heard in of_kind(records, Heard):
+        where = _where(lineage, record)
+        found.heard += [(where, int(number), count) for number, count in heard.records.items()]
     _verify_protected(run, started, _where(lineage, first), found)
     _verify_transcript(lineage, records, found, is_over=is_over)
     _verify_drafts(lineage, records, found)
@@ -91,6 +102,13 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
     _verify_orders(lineage, records, orders, found)
     _verify_attempts(lineage, records, judged, found)
     _verify_incumbent(lineage, records, found, is_over=is_over)
+
+
+def _verify_heard(found: Verification) -> None:
+    """Each lineage had, when another heard of it, no more records than it has now."""
+    for where, number, count in found.heard:
+        if (now := found.lengths.get(number, 0)) < count:
+            found.problems.append(f"{where}: lineage {number} had {count} records then, and has {now}")
 
 
 def verify_lineage_digests(run: RunPaths, lineage: LineagePaths) -> list[str]:

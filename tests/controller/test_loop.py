@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.events.running import Resumed
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.campaign.spec import load_campaign
@@ -112,6 +113,18 @@ def test_a_late_workers_claim_is_not_sealed_with_an_iteration(
     made.end("a test")
     claim.write_text("{}")  # and one that is staged now
     assert verify_run(made.run).problems == []
+
+
+@pytest.mark.parametrize("unattended", [False, True])
+def test_a_session_says_whether_nobody_asked_for_it(
+    made: SyntheticRun, controller: Controller, monkeypatch: pytest.MonkeyPatch, unattended: bool
+) -> None:
+    monkeypatch.setattr("mlipilot.controller.loop.prepare_data", lambda *_: None)  # they are there
+    made.lineage.cancel.touch()  # so that no step is taken
+    with pytest.raises(CancelledError):
+        controller.work(0, unattended=unattended)
+    (session,) = [r.event for r in controller.ledger.records if isinstance(r.event, Resumed)]
+    assert session.unattended is unattended
 
 
 def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(

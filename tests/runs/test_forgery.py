@@ -6,6 +6,7 @@ Each field of the last record of each kind is edited. What is not found is in `B
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -44,7 +45,7 @@ BELIEVED = {
         "base_url model mode context_tokens max_tokens_field takes_system_role": "the endpoint's word",
         "why requests": "a probe is not in the transcript",
     },
-    "heard": {"role findings records": "who was told at that moment, and how far others were"},
+    "heard": {"role findings": "who was told at that moment, and how far others were"},
     "reviewed": {"approved text": "what a reply in the transcript is taken for: a replay shows it"},
     "no_proposal": {"reason": "what replies in the transcript are taken for: a replay shows it"},
     "lesson": {"text": "what a reply in the transcript is taken for: a replay shows it"},
@@ -75,6 +76,7 @@ def _others(value: Any, kind: str) -> Iterator[Any]:
             yield from (value[:-1] + ("0" if value[-1:] != "0" else "1"), f"{value} x")
         case None:
             yield from (
+                True,
                 1,
                 0.5,
                 ["prompt_tokens"],
@@ -200,6 +202,29 @@ def test_a_ledger_that_was_cut_after_a_verdict_of_a_finished_run_is_found(kept: 
         problems = verify_run(kept.run).problems
         attempt = kept.run.lineage(0).attempt(JobKey(0, 1, "sealed"), 1)
         assert f"{attempt}: no record speaks of this attempt: the ledger was cut before it" in problems
+
+
+@runs_of("local")
+@pytest.mark.parametrize("records", [0, 1, None])
+def test_a_lineage_that_lost_its_beginning_or_is_gone_is_found(kept: Kept, records: int | None) -> None:
+    """In a run of several the others go on holding, and one of them has heard of it."""
+    lineage = kept.run.lineage(1)
+    lines = [json.loads(line) for line in lineage.ledger.read_text().splitlines()]
+    if records is None:
+        shutil.rmtree(lineage.root)
+    else:
+        pauses = [line | {"seq": 0} for line in lines if line["kind"] == "paused"]
+        lineage.ledger.write_bytes(chained(pauses[:records]))
+    kept.run.findings.write_text("")
+    problems = verify_run(kept.run).problems
+    assert any(
+        f"lineage 1 had {len(lines)} records then, and has {records or 0}" in said for said in problems
+    )
+    begun = f"{lineage.ledger}: no record says how the lineage began that left iterations"
+    assert (begun in problems) == (records is not None)
+    lineage_0 = kept.run.lineage(0).ledger
+    heard = [json.loads(line) for line in lineage_0.read_text().splitlines() if '"heard"' in line]
+    assert heard and all("1" in line["body"]["records"] for line in heard)
 
 
 STRUCK_OUT = {
