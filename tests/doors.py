@@ -25,9 +25,10 @@ OWN = frozenset({"looser", "mlipilot", "mlipilot_labels", "mutants", "tests"})
 _OF_ANYTHING = re.compile(
     r"(?i:(?:.*_)?(?:un|de)?(?:load|loads|pickle|pickler)(?:_.*)?)|recv|read_(?:array|hdf)|parse_(?:file|raw)"
     r"|(?:exec|import|run)_(?:code|module|path)|from_string|weights_only|attrgetter|methodcaller|ImportString"
-    r"|NpzFile|Client|Listener|Manager|Pipe|(?:Joinable|Simple)Queue|f_(?:builtins|globals|locals)|Py[A-Z_]\w+"
+    r"|compile_expression|get_type_hints|_evaluate|NpzFile|Client|Listener|Manager|Pipe|(?:Joinable|Simple)Queue|f_(?:builtins|globals|locals)|Py[A-Z_]\w+"
 )
 """Attributes that are a door whatever they belong to, which a name need not tell."""
+_EVALUATES = re.compile(r"\b(?:__import__|compile|eval|exec)\(")
 _HARMLESS = frozenset({"load_state_dict"})
 
 
@@ -80,8 +81,8 @@ class _File:
                     yield ast.unparse(node)
                 case ast.MatchClass(kwd_attrs=looked_up) if any(map(_is_of_anything, looked_up)):
                     yield ast.unparse(node)
-                case ast.Constant(value=str(text)):
-                    yield from (what for each in _in_text(text) for what in each.doors())
+                case ast.Constant(value=str()) | ast.JoinedStr():
+                    yield from (what for each in _in_text(_text_of(node)) for what in each.doors())
 
     def _of_name(self, node: ast.Name | ast.Attribute) -> Iterator[str]:
         whole, call, name = None, self.calls.get(id(node)), self._imported_name(node)
@@ -180,13 +181,21 @@ def _unpickles(call: ast.Call) -> bool:
     return any(key.arg == "allow_pickle" for key in call.keywords) and not _says_no_pickle(call)
 
 
+def _text_of(node: ast.Constant | ast.JoinedStr) -> str:
+    """Of a string whose parts are computed: with a name for each of these."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    return "".join(_text_of(part) if isinstance(part, ast.Constant) else "computed" for part in node.values)
+
+
 def _in_text(text: str) -> list[_File]:
-    """A text that is Python and imports something: another interpreter is to run it."""
+    """A text that is Python and imports something, or evaluates: another interpreter is to run it."""
+    evaluates = _EVALUATES.search(text) is not None
     try:
-        tree = ast.parse(textwrap.dedent(text)) if "import" in text else ast.Module([], [])
-    except SyntaxError:
+        tree = ast.parse(textwrap.dedent(text)) if "import" in text or evaluates else ast.Module([], [])
+    except (SyntaxError, ValueError):
         return []
-    return [_File(tree)] if bindings(tree) else []
+    return [_File(tree)] if bindings(tree) or evaluates else []
 
 
 def _resolved(name: str) -> str:
@@ -233,9 +242,11 @@ def in_scripts() -> dict[str, list[str]]:
 
 
 def in_script(text: str) -> list[str]:
-    """The Python in a shell script: after `python -c`, handed in as a document, or the whole of it."""
+    """The Python in a shell script: the whole of it, or what is quoted or a document, whoever runs it."""
     if re.match(r"#!.*python", text):
         return [text]
-    quoted = re.findall(r"""python[^\s'|;]*\s(?:-\w+\s)*-c\s+(['"])(.*?)\1""", text, re.DOTALL)
-    documents = re.findall(r"python[^\n]*<<-?\s*(['\"]?)(\w+)\1[^\n]*\n(.*?)\n\s*\2\n", text, re.DOTALL)
-    return [code for _, code in quoted] + [code for *_, code in documents]
+    after_c = re.findall(r"""-\w*c\s+\$?(['"])(.*?)\1""", text.replace("\\\n", " "), re.DOTALL)
+    quoted = re.findall(r"""(['"])((?:(?!\1).)*)\1""", text, re.DOTALL)
+    documents = re.findall(r"<<-?\s*(['\"]?)(\w+)\1[^\n]*\n(.*?)\n\s*\2(?:\n|$)", text, re.DOTALL)
+    texts = dict.fromkeys([*(code for _, code in after_c + quoted), *(code for *_, code in documents)])
+    return [code for code in texts if _in_text(code)]

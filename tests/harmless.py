@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 _PLAIN = """
-    __future__ argparse ast base64 collections contextlib copy dataclasses datetime difflib email
+    __future__ argparse ast base64 collections contextlib copy datetime difflib email
     ensurepip enum errno fcntl functools getpass grp hashlib heapq http io itertools json lzma math
     os pathlib platform posixpath pwd queue random re resource secrets shlex shutil signal socket
-    socketserver stat subprocess sysconfig tempfile textwrap threading time tomllib traceback typing
-    unicodedata urllib warnings zipfile zlib filelock jsonschema markupsafe requests rfc8785 rich
+    socketserver stat subprocess sysconfig tempfile textwrap threading time tomllib traceback
+    unicodedata urllib venv zipfile zlib filelock jsonschema markupsafe requests rfc8785 rich
     safetensors typer urllib3
     """
 PLAIN = frozenset(_PLAIN.split())
@@ -29,7 +29,7 @@ NAMED = {
         """,  # none of the readers that `io.read` chooses from unpickles
     "cmaes": "CMAwM",
     "concurrent": "futures.ProcessPoolExecutor futures.ThreadPoolExecutor",
-    "ctypes": "CDLL",
+    "dataclasses": "asdict astuple dataclass field replace",
     "e3nn": "get_optimization_defaults o3.Irreps set_optimization_defaults",
     "gc": "collect freeze",
     "hyperqueue": "Job LocalCluster cluster.WorkerConfig",
@@ -68,14 +68,14 @@ NAMED = {
     "pkgutil": "iter_modules",
     "pydantic": """
         AfterValidator AwareDatetime Base64Bytes BaseModel Field NonNegativeInt RootModel
-        SerializerFunctionWrapHandler ValidationError ValidationInfo create_model field_validator
+        SerializerFunctionWrapHandler ValidationError ValidationInfo field_validator
         model_serializer model_validator
         """,
     "pydantic_core": "to_jsonable_python",
     "pytest": "main",
     "ruamel": "yaml.YAML yaml.comments yaml.error.YAMLError yaml.events yaml.nodes",
     "scipy": "spatial.transform.Rotation.from_quat special.stdtrit",
-    "sys": "argv dont_write_bytecode executable exit modules path platform stderr stdin stdout version_info",
+    "sys": "argv dont_write_bytecode executable exit modules platform stderr stdin stdout version_info",
     "torch": """
         Tensor __version__ allclose as_tensor bool cat contiguous_format cuda.device_count
         cuda.get_device_name cuda.get_rng_state_all cuda.is_available cuda.is_initialized
@@ -87,6 +87,11 @@ NAMED = {
         """,
     "torch_ema": "ExponentialMovingAverage",
     "types": "FrameType ModuleType",
+    "typing": """
+        Annotated Any BinaryIO ClassVar Final IO Literal NamedTuple NoReturn Protocol Self
+        TYPE_CHECKING TypeVar cast get_args
+        """,
+    "warnings": "catch_warnings filterwarnings simplefilter",
     "xllamacpp": "CommonParams Server",
 }
 """What is used of modules that have doors, and is none; what is used besides has to be looked at."""

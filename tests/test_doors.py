@@ -8,6 +8,7 @@ from tests.doors import ROOT, doors, in_script, in_scripts, names_used, python_f
 from tests.harmless import ALLOWED
 
 LOOKED_AT = {
+    "ci/benchmark_hyperqueue.py": {"sys.path.insert": "the checkout that it lies in"},
     "ci/metrics_page.py": {
         "importlib.import_module(module)": "the modules of the metrics, for their docstrings",
     },
@@ -16,8 +17,11 @@ LOOKED_AT = {
         "getattr(shown, part, None)": "the same",
     },
     "ci/mutate.py": {
+        "ctypes": "the kernel's calls, by the C library that Python has",
+        "ctypes.CDLL": "the same",
         "importlib.import_module(name)": "what the unchanged tests had imported, from outside of the copy",
         "sys.modules.items()": "what that was",
+        "sys.path": "the copy comes first",
     },
     "mlipilot/audit/belonging.py": {"getattr(started, key)": "three names of digests, in the line above"},
     "mlipilot/campaign/space_check.py": {
@@ -51,8 +55,16 @@ LOOKED_AT = {
             "what a metric's file says after `np.`, which is read as NumPy's in that file",
         "importlib.import_module('numpy')": "NumPy costs what only a measurement must pay",
     },
+    "mlipilot/evaluation/metric_settings.py": {
+        "create_model": "fields and models that metrics' files declare; no text among their types",
+        "pydantic.create_model": "the same",
+    },
     "mlipilot/evaluation/metrics/size.py": {"bench.load": "structures that are a load"},
     "mlipilot/evaluation/metrics/throughput.py": {"bench.load": "structures that are a load"},
+    "mlipilot/jobs/processes.py": {
+        "ctypes": "the kernel's calls, by the C library that Python has",
+        "ctypes.CDLL": "the same",
+    },
     "mlipilot/pilots/pilot_settings.py": {"getattr(self, key)": "fields of its own"},
     "mlipilot/pilots/tools.py": {
         "getattr(self, f'_{name}')": "a tool that `check_arguments` knows: one of PARAMETERS, each a method",
@@ -79,6 +91,16 @@ LOOKED_AT = {
 @pytest.mark.parametrize(
     "code",
     [
+        "import typing\ntyping.get_type_hints(f)",
+        "import typing\ntyping.ForwardRef(x)._evaluate(a, b, c)",
+        "from pydantic import create_model\ncreate_model('X', a=(text, ...))",
+        "environment.compile_expression(text)()",
+        "import ctypes\nctypes.CDLL(path)",
+        "import sys\nsys.path.insert(0, x)",
+        "run(['-c', 'exec(open(0).read())'])",
+        "run(f'import pickle; pickle.load({x})')",
+        "import dataclasses\ndataclasses._create_fn('f', (), text)",
+        "import warnings\nwarnings._getcategory(x)",
         "import pickle",
         "import pickle as p\np.loads(b'')",
         "from pickle import Unpickler",
@@ -271,6 +293,10 @@ def test_nor_has_the_python_in_a_script() -> None:
 
 def test_python_is_found_in_a_script_however_it_is_handed_over() -> None:
     assert in_script("\"$python\" -I -c 'import a\nb' 2>x && cat") == ["import a\nb"]
+    for begin in ('"$python" -Ic ', "python3 -X utf8 -c ", "$interpreter -uc ", "python -c \\\n  ", "p -c $"):
+        assert in_script(f"it's x; {begin}'import a'\n") == ["import a"], begin
+    assert in_script("cat <<EOF | python3\nimport a\nEOF") == ["import a"]
+    assert in_script("python <<<'exec(open(0).read())'") == ["exec(open(0).read())"]
     assert in_script("x\npython3 - \"$y\" <<'PY' >z\nimport a\nPY\nz\n") == ["import a"]
     assert in_script("#!/usr/bin/env python3\nimport a\n") == ["#!/usr/bin/env python3\nimport a\n"]
 
