@@ -45,7 +45,7 @@ def reason_line(text: str) -> str:
 Line = Annotated[str, AfterValidator(reason_line)]
 
 
-class Entry(BaseModel, allow_inf_nan=False):
+class Entry(BaseModel, allow_inf_nan=False, strict=True):
     """One metric: a number, or a failure with its reason."""
 
     value: float | None
@@ -61,7 +61,7 @@ class Entry(BaseModel, allow_inf_nan=False):
         return self
 
 
-class ModelFacts(BaseModel, extra="allow"):
+class ModelFacts(BaseModel, extra="allow", strict=True):
     """What the evaluator says of the model."""
 
     model_class: Line | None = None
@@ -71,7 +71,7 @@ class ModelFacts(BaseModel, extra="allow"):
     weights_digest: Line | None = None
 
 
-class MetricsFile(BaseModel):
+class MetricsFile(BaseModel, allow_inf_nan=False, strict=True):
     """The whole of `metrics.json`; a refused hand-over has no metrics, and says why in `refused`."""
 
     format: Literal["mlipilot-metrics/1"] = "mlipilot-metrics/1"

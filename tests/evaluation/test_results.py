@@ -128,8 +128,7 @@ def test_a_whole_metrics_file_is_read_and_written_as_it_is() -> None:
     assert MetricsFile.model_validate(WHOLE).model_dump(mode="json") == WHOLE
 
 
-REAL = Shape((-2.5, 0.0), (None, "many", [1.0]))
-FINITE = Shape(REAL.kept, (*REAL.refused, math.nan, math.inf))
+FINITE = Shape((-2.5, 0.0), (None, "many", "1.5", True, [1.0], math.nan, math.inf))
 
 
 def test_the_fields_of_a_metrics_file_hold_this_and_nothing_else() -> None:
@@ -146,7 +145,7 @@ def test_the_fields_of_a_metrics_file_hold_this_and_nothing_else() -> None:
         },
     )
     mapping = Shape(({}, {"r_max": 5.0, "deep": [{}]}), (None, "x", [], {1: 2}))
-    whole = Shape((0, 7), (None, "many", 0.5))
+    whole = Shape((0, 7), (None, "many", "7", True, 0.5))
     texts = dict.fromkeys(("model_class", "dtype", "weights_digest"), optional(TEXT))
     check(ModelFacts, facts, texts | {"arguments": mapping, "parameter_count": optional(whole)})
     source = Shape(
@@ -159,8 +158,8 @@ def test_the_fields_of_a_metrics_file_hold_this_and_nothing_else() -> None:
         | {
             "format": word("mlipilot-metrics/1"),
             "split": optional(word("test", "sealed")),
-            "wall_s": optional(REAL),
-            "cpu_s": optional(REAL),
+            "wall_s": optional(FINITE),
+            "cpu_s": optional(FINITE),
             "versions": named(TEXT),
             "model": Shape((facts,), (None, "x", [], {"dtype": 1})),
             "reference": optional(source),
