@@ -233,11 +233,10 @@ def _table(arms: list[Arm], results: Results, campaign: Campaign, options: argpa
     objectives = [[one.log_objective for one in row] for row in scores]
     rows.append(["ln objective", "", *(_mean_sd(row) for row in objectives)])
     for name in [*bounds, *(name for name in shown_besides(results[0][0].measured) if name not in bounds)]:
-        gate = next((gate for gate in card.gates if gate.metric == name), None)
         cells = []
-        for runs in results:
+        for runs, judged in zip(results, scores, strict=True):
             values = [run.measured.values.get(name) for run in runs]
-            fails = sum(gate.violation(value, 1.0) > 0 for value in values) if gate else 0
+            fails = sum(gate.metric == name and not gate.passed for one in judged for gate in one.gates)
             cells.append(_mean_sd(values) + (f" ✗{fails}" if fails else ""))
         label = f"{name} ({CATALOG[name].unit})" if CATALOG[name].unit else name
         rows.append([label, bounds.get(name, ""), *cells])

@@ -64,6 +64,44 @@ cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below t
   spent_ms=$(((stat[13] + stat[14]) * 1000 / ticks_s))
 }
 
+cpu_below() { # cpu_below PID: sets `seen_ms`: as jobs/processes.py does, of a process and all below it; keeps `own`
+  local root=$1 file pid up stat ticks=0 seen=0
+  local -A parent=() waited=() started=() used=()
+  for file in /proc/[0-9]*/stat; do
+    pid=${file//[!0-9]/}
+    stat= # of one that has ended meanwhile
+    IFS= read -rd '' stat 2>/dev/null <"$file" # a command's name may hold a line break
+    # shellcheck disable=SC2206  # after the command's name there are but numbers
+    stat=(${stat##*) })
+    [ ${#stat[@]} -gt 19 ] || continue
+    parent[$pid]=${stat[1]} started[$pid]=${stat[19]}
+    used[$pid]=$((stat[11] + stat[12])) waited[$pid]=$((stat[13] + stat[14]))
+  done
+  for pid in "${!parent[@]}"; do
+    up=$pid
+    while [ "$up" != "$root" ] && [ -n "${parent[$up]:-}" ]; do
+      up=${parent[$up]}
+    done
+    [ "$up" = "$root" ] || continue
+    ticks=$((ticks + used[$pid] + waited[$pid]))
+    own[$pid:${started[$pid]}]=${used[$pid]}
+  done
+  for pid in "${!own[@]}"; do
+    seen=$((seen + own[$pid]))
+  done
+  seen_ms=$(((ticks > seen ? ticks : seen) * 1000 / ticks_s))
+}
+
+watch_cpu() { # watch_cpu ATTEMPT PID SECONDS: notes the CPU time of what runs below PID, and ends it at its limit
+  local seen_ms
+  local -A own=()
+  while sleep 5 >/dev/null 2>&1 && kill -0 "$2" 2>/dev/null; do
+    cpu_below "$2"
+    printf '%s\n' "$seen_ms" >"$1/exec.cpu_spent"
+    [ "$seen_ms" -lt $(($3 * 1000)) ] || kill -TERM "$2" # `timeout` hands it on, and kills what stays
+  done
+} 2>/dev/null
+
 seconds() { # seconds NAME MILLISECONDS: sets NAME, with a decimal point
   printf -v "$1" '%d.%03d' $(($2 / 1000)) $(($2 % 1000))
 }
@@ -107,7 +145,7 @@ note_end() { # note_end ATTEMPT MILLISECONDS [OF CPU]: sets `ended`, as mlipilot
 }
 
 run_attempt() {
-  local attempt=$run/$1 argv inside begun_ms before_ms now_ms spent_ms claim ended
+  local attempt=$run/$1 argv inside begun_ms before_ms now_ms spent_ms seen_ms=0 claim ended command cpu_limit_s watcher=
   if [ -z "$image" ]; then # a site without Apptainer: the worker of local jobs, and nothing kept apart
     "$(site python)" -m mlipilot.jobs.worker "$attempt" &
     await_child $!
@@ -137,10 +175,19 @@ run_attempt() {
     ulimit -c 0 -f $((4 * 1024 * 1024))
     exec "${inside[@]}" "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
   ) &
-  await_child $!
+  command=$!
+  if read -r cpu_limit_s <"$attempt/exec.cpu_limit"; then
+    watch_cpu "$attempt" $command "$cpu_limit_s" &
+    watcher=$!
+  fi
+  await_child $command
   uptime_ms
   cpu_ms
+  [ -z "$watcher" ] || { kill $watcher && wait $watcher; } 2>/dev/null
   [ -z "$before_ms" ] || [ -z "$spent_ms" ] || spent_ms=$((spent_ms - before_ms))
+  # What nobody waited for is in the watcher's sum alone.
+  read -r seen_ms 2>/dev/null <"$attempt/exec.cpu_spent"
+  [ -z "$spent_ms" ] || [ "${seen_ms:-0}" -le "$spent_ms" ] || spent_ms=$seen_ms
   note_end "$attempt" $((now_ms - begun_ms)) "${before_ms:+$spent_ms}"
   patiently 10 trusted end "$attempt" --ended "$ended" && return
   [ $? != 4 ] || return 1

@@ -6,7 +6,7 @@ _PLAIN = """
     __future__ argparse ast base64 collections contextlib copy datetime difflib email
     ensurepip enum errno fcntl functools getpass grp hashlib heapq http io itertools json lzma math
     os pathlib platform posixpath pwd queue random re resource secrets shlex shutil signal socket
-    socketserver stat subprocess sysconfig tempfile textwrap threading time tomllib traceback
+    socketserver stat subprocess sysconfig tempfile textwrap threading time tokenize tomllib traceback
     unicodedata urllib venv zipfile zlib filelock jsonschema markupsafe requests rfc8785 rich
     safetensors typer urllib3
     """
@@ -60,7 +60,7 @@ NAMED = {
         random.default_rng random.get_state random.set_state ravel repeat round savez_compressed
         sign sort sqrt sum tile triu_indices typing.NDArray zeros
         """,
-    "operator": "add",
+    "operator": "add eq ge gt le lt mul ne neg pos sub truediv",
     "optuna": """
         create_study distributions logging.WARNING logging.set_verbosity samplers.BaseSampler
         samplers.RandomSampler samplers.TPESampler trial.create_trial

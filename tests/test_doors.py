@@ -55,15 +55,35 @@ LOOKED_AT = {
             "what a metric's file says after `np.`, which is read as NumPy's in that file",
         "importlib.import_module('numpy')": "NumPy costs what only a measurement must pay",
     },
+    "mlipilot/evaluation/loaded.py": {
+        "sys.modules.items()": "the files of the modules that have measured, whose digests are kept",
+    },
     "mlipilot/evaluation/metric_settings.py": {
         "create_model": "fields and models that metrics' files declare; no text among their types",
         "pydantic.create_model": "the same",
     },
     "mlipilot/evaluation/metrics/size.py": {"bench.load": "structures that are a load"},
     "mlipilot/evaluation/metrics/throughput.py": {"bench.load": "structures that are a load"},
+    "mlipilot/jobs/commands.py": {
+        "runpy": "it begins a module of the toolkit, which imports from folders that it is told",
+        "runpy.run_module": "the same",
+        "sys.path": "the folders that this process imports from, of which the other is told",
+        "sys.flags.safe_path": "whether the first of these folders is the script's own",
+    },
     "mlipilot/jobs/processes.py": {
         "ctypes": "the kernel's calls, by the C library that Python has",
         "ctypes.CDLL": "the same",
+    },
+    "mlipilot/jobs/sandbox.py": {
+        "sys.base_prefix": "a folder that the sandbox shows",
+        "sys.prefix": "another one",
+    },
+    "mlipilot/pilots/folding.py": {
+        "getattr(node, name, None)": "a field of a syntax tree's node, as that tree names it",
+    },
+    "mlipilot/pilots/recipe_bounds.py": {
+        "vars(content)": "numbers that this file counts",
+        "vars(known)": "the same of the starting recipe",
     },
     "mlipilot/pilots/pilot_settings.py": {"getattr(self, key)": "fields of its own"},
     "mlipilot/pilots/tools.py": {

@@ -12,6 +12,7 @@ packages=(
   squashfs-tools squashfuse uidmap containernetworking-plugins libseccomp2 libsqlite3-0 # Apptainer at work
   patchelf                                                    # Apptainer's rebuilding
   mmdebstrap                                                  # base images made of Debian packages
+  bubblewrap                                                  # sandboxes of local jobs
 )
 
 fail() { echo "install.sh: $*" >&2; exit 2; }

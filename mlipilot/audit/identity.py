@@ -91,7 +91,7 @@ def _is_hidden(pid: int) -> bool:
         os.kill(pid, 0)
     except PermissionError:
         return not os.access(f"/proc/{pid}/stat", os.R_OK)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, TypeError):  # the last two of what somebody wrote in a claim's place
         return False
     return False
 

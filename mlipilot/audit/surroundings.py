@@ -23,16 +23,18 @@ class Isolation(BaseModel, extra="forbid", frozen=True, strict=True):
     """What kept the job's code apart from the rest, as it was in force; older results have fewer fields."""
 
     backend: Literal["local", "slurm"] = "local"
-    filesystem: Literal["host", "container"] = "host"
+    filesystem: Literal["host", "container", "sandbox"] = "host"
     network: Literal["host", "none"] = "host"
     environment: Literal["scrubbed"] = "scrubbed"
     network_by: Literal["namespace", "seccomp"] | None = Field(
         default=None, description="what cuts it off: a network namespace, or a filter that refuses sockets"
     )
     measured: bool = Field(
-        default=False, description="from inside a container like the job's, before its code"
+        default=False, description="from inside a container or sandbox like the job's, before its code"
     )
-    mounts: list[str] = Field(default=[], description="of the container, beyond the image and the job's own")
+    mounts: list[str] = Field(
+        default=[], description="there, beyond the image or the system, and the job's own"
+    )
     variables: list[str] = Field(default=[], description="names of those that nobody gave it on purpose")
 
     @property

@@ -22,7 +22,7 @@ from mlipilot.campaign.seeds import seeds_of_round
 from mlipilot.campaign.space_check import check_searches, check_space
 from mlipilot.datasets import find_dataset
 from mlipilot.errors import InputError
-from mlipilot.evaluation.scorecard import Profile, Scorecard, load_scorecard
+from mlipilot.evaluation.scorecard import Profile, Scorecard, load_new_scorecard
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.nearness import did_you_mean
 from mlipilot.paths import RunPaths
@@ -44,6 +44,8 @@ class DatasetSpec(BaseModel, extra="forbid", frozen=True):
 class Budget(BaseModel, extra="forbid", frozen=True):
     """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result.
 
+    Steps are what the recipe says; what a training takes of the machine is measured.
+
     A budget is looked at before each call of the pilot, each job and each hypothesis: what was begun is
     carried to its end, so a lineage may spend one reply or the jobs in flight more. The baseline and the
     sealed check at the end are always made.
@@ -51,6 +53,12 @@ class Budget(BaseModel, extra="forbid", frozen=True):
 
     iterations: int = Field(ge=0, description="hypotheses after the baseline")
     optimizer_steps: int = Field(gt=0, description="of one training")
+    training_seconds_over_baseline: float | None = Field(
+        default=4.0,
+        ge=1,
+        description="CPU-seconds (`device` cuda: GPU-seconds) of a candidate's training, times the mean of "
+        "the baseline's; null: bound by jobs.train_wall_limit_s alone",
+    )
     cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs")
     gpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs: GPUs held × time")
     wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
@@ -145,7 +153,7 @@ def load_campaign(path: Path, profile: Profile | None = None, overrides: Sequenc
     spec = _with_recorded_pilots(validate(data, CampaignSpec, path), data, path)
     spec = _with_absolute_paths(spec, _dataset_options(spec, data, path), path)
     scorecard_path = (path.parent / spec.scorecard).resolve()
-    scorecard = load_scorecard(scorecard_path)
+    scorecard = load_new_scorecard(scorecard_path)
     if scorecard.dataset != spec.dataset.name:
         raise InputError(
             f"the scorecard is for data set {scorecard.dataset!r}, the campaign's is {spec.dataset.name!r}",
@@ -209,6 +217,8 @@ def load_locked(path: Path) -> CampaignSpec:
             file=path,
             mend="use the version that made it, or a newer one",
         )
+    if isinstance(raw, dict) and isinstance(raw.get("budget"), dict):  # a run from before there was a bound
+        raw["budget"].setdefault("training_seconds_over_baseline", None)
     return validate(raw, CampaignSpec, path)
 
 

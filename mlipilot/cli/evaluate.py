@@ -18,7 +18,7 @@ from mlipilot.cli.types import AsJson, ProfileName, path_argument, path_option, 
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.results import REFUSED, MetricsFile
 from mlipilot.evaluation.scorecard import Profile, load_scorecard, score
-from mlipilot.jobs.commands import evaluate_argv, job_environment
+from mlipilot.jobs.commands import EVALUATOR, evaluate_argv, job_environment, module_argv
 from mlipilot.paths import METRICS
 
 
@@ -63,7 +63,8 @@ def _measure(model: Path, data: Path, scorecard: Path, profile: Profile, output:
 
     What it has written: metrics.json, which may say that the hand-over is refused.
     """
-    argv = evaluate_argv(sys.executable, model, data, scorecard, profile, output, "test", "cpu")
+    evaluator = module_argv(EVALUATOR, distrust=False)
+    argv = evaluate_argv(evaluator, model, data, scorecard, profile, output, "test", "cpu")
     environment = job_environment(dict(os.environ), scratch, use_gpu=False)
     # Importing MACE prints on standard output, which is for the result alone.
     status = subprocess.run(argv, env=environment, stdout=sys.stderr.fileno(), check=False).returncode

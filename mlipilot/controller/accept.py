@@ -10,6 +10,9 @@ quantile, and `min_gain`. Other candidates of the lineage do not count: a bad re
 seed to seed than a good one, and would hide the good ones' gains. Both scores are logarithms (ln objective;
 gate violation in ln units), so a gain is a relative one. With one seed there is no measured noise and only
 `min_gain` guards; the verdict says so.
+
+Of the objective's terms none gives more to a gain than `max_term_gain`. Where one term alone gains, and
+another worsens beyond its own noise, the verdict says so: that may be a gain of how the term is measured.
 """
 
 from __future__ import annotations
@@ -126,8 +129,9 @@ def _compare(
     if len(before) < len(old):
         return Judgement("accepted", "the incumbent's objective cannot be computed", measure=measure)
     noise = pooled_noise([before, after])
-    gain = mean(before) - mean(after)
     minimum = -math.log1p(-rule.min_gain)
+    beyond, told = _term_by_term(rule, old, new) if measure == "objective" else (0.0, "")
+    gain = mean(before) - mean(after) - beyond
     threshold = max(minimum, noise.threshold(len(before), len(after), rule.confidence))
     what = "total gate violation" if measure == "violation" else "objective"
     if measure == "violation":
@@ -139,7 +143,30 @@ def _compare(
         if noise.degrees_of_freedom
         else "one seed: the noise is not known"
     )
-    comparison = f"{figures}; gain {gain:+.3f}, needed > {threshold:.3f} ({basis})"
+    comparison = f"{figures}; gain {gain:+.3f}, needed > {threshold:.3f} ({basis}){told}"
     if gain > threshold:
         return Judgement("accepted", comparison, gain, threshold, measure)
     return Judgement("reverted", comparison, gain, threshold, measure)
+
+
+def _term_by_term(rule: AcceptRule, old: Sequence[Score], new: Sequence[Score]) -> tuple[float, str]:
+    """How much of the gain does not count, in ln units, and what is to be said of the terms that gave it."""
+    cap, minimum = rule.max_term_gain, -math.log1p(-rule.min_gain)
+    if cap is None:
+        return 0.0, ""
+    gains, noises = {}, {}
+    for name in new[0].terms:
+        before, after = ([score.terms[name] for score in scores] for scores in (old, new))
+        gains[name] = mean(before) - mean(after)
+        noise = pooled_noise([before, after]).threshold(len(before), len(after), rule.confidence)
+        noises[name] = noise or minimum
+    above = {name: gain - cap for name, gain in gains.items() if gain > cap}
+    told = "".join(f"; {name} gives {gains[name]:+.3f}, of which {cap:g} counts" for name in above)
+    better = [name for name, gain in gains.items() if gain > noises[name]]
+    worse = [name for name, gain in gains.items() if -gain > noises[name]]
+    if len(better) == 1 and worse:
+        told += (
+            f"; the gain is of {better[0]} alone, and {', '.join(worse)} worsened beyond the noise: "
+            "it is not confirmed by other seeds and starts"
+        )
+    return math.fsum(above.values()), told

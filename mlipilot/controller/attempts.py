@@ -15,8 +15,10 @@ from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.files import sha256_file, tree_digest
 from mlipilot.audit.manifest import MANIFEST, check_manifest
 from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.comparable import first_measured, not_comparable
 from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
+from mlipilot.controller.spending import training_limit_s
 from mlipilot.controller.state import State
 from mlipilot.errors import PausedError
 from mlipilot.evaluation.handover_files import MAX_BYTES
@@ -26,10 +28,11 @@ from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.container_commands import without_toolkit
 from mlipilot.jobs.intake import drop_lost
-from mlipilot.jobs.job_files import JobOrder, order_digest, read_json, read_result
+from mlipilot.jobs.job_files import JobOrder, order_digest, read_json, result_if_any
 from mlipilot.jobs.local_backend import LocalBackend
+from mlipilot.jobs.sandbox import are_sandboxed
 from mlipilot.jobs.slurm_backend import SlurmBackend
-from mlipilot.paths import METRICS, ORDER, JobKey, LineagePaths, RunPaths
+from mlipilot.paths import METRICS, ORDER, RESULT, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 NOTHING_SPENT: dict[str, Any] = {
@@ -58,10 +61,12 @@ class Attempts:
         self.run, self.lineage, self.spec, self.python = run, lineage, spec, python
         self.is_local = spec.jobs.backend == "local"
         self.backend = backend or (
-            LocalBackend() if self.is_local else SlurmBackend(run.root, run.spool, spec.jobs)
+            LocalBackend(sandboxed=are_sandboxed(spec.jobs))
+            if self.is_local
+            else SlurmBackend(run.root, run.spool, spec.jobs)
         )
 
-    def order(self, key: JobKey, number: int, trained: int) -> JobOrder:
+    def order(self, key: JobKey, number: int, trained: int, machine_limit_s: float | None = None) -> JobOrder:
         """What an attempt is told to run; `trained` is the training attempt that an evaluation looks at."""
         attempt = self.lineage.attempt(key, number)
         use_gpu = self.spec.jobs.device == "cuda"
@@ -80,7 +85,7 @@ class Attempts:
             training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
             model = self.lineage.handover(key, trained)
             argv = commands.evaluate_argv(
-                self.python,
+                self._evaluator(),
                 model=model,
                 data=self.run.data,
                 scorecard=self.run.scorecard,
@@ -89,7 +94,7 @@ class Attempts:
                 split="sealed" if key.kind == "sealed" else "test",
                 device=self.spec.jobs.device,
             )
-            cwd, limit, needs = attempt, self.spec.jobs.evaluate_wall_limit_s, str(training)
+            cwd, limit, needs = attempt / "home", self.spec.jobs.evaluate_wall_limit_s, str(training)
             covered, keeps = {}, None
             reads = [training, self.run.data, self.run.scorecard]
         return JobOrder(
@@ -98,6 +103,7 @@ class Attempts:
             cwd=str(cwd),
             environment=environment,
             wall_limit_s=limit,
+            machine_limit_s=machine_limit_s,
             run=str(self.run.root),
             protected=str(self.run.protected),
             read_only={str(recipe): tree_digest(recipe)},
@@ -111,13 +117,19 @@ class Attempts:
             on_leak=self.spec.jobs.on_leak,
         )
 
+    def _evaluator(self) -> list[str]:
+        if not self.is_local or self.python != sys.executable:
+            return commands.evaluator_in_image(self.python)
+        return commands.module_argv(commands.EVALUATOR, distrust=not are_sandboxed(self.spec.jobs))
+
     def ensure_started(self, state: State, jobs: Iterable[tuple[JobKey, int]], anchor: str) -> None:
         """Have attempts run unless they do. `anchor`: the ledger's head, for their jobs' names in a queue."""
         self.backend.ensure_started(*(self._work(state, key, number, anchor) for key, number in jobs))
 
     def due_order(self, state: State, key: JobKey, number: int) -> JobOrder:
         """What an attempt that is due now is told to run."""
-        return self.order(key, number, self._trained(state, key, number))
+        limit_s = training_limit_s(state, self.spec, key)
+        return self.order(key, number, self._trained(state, key, number), limit_s)
 
     def _trained(self, state: State, key: JobKey, number: int) -> int:
         if key.kind not in ("evaluate", "sealed"):
@@ -140,7 +152,7 @@ class Attempts:
         ends = [attempt.ended for attempt in state.jobs.get(key, []) if attempt.ended is not None]
         return Submission(
             attempt=self.lineage.attempt(key, number),
-            order=self.order(key, number, trained),
+            order=self.order(key, number, trained, training_limit_s(state, self.spec, key)),
             anchor=anchor,
             kind="train" if key.kind in ("train", "smoke") else "evaluate",
             avoid_nodes=[end.bad_node for end in ends if end.bad_node],
@@ -165,8 +177,8 @@ class Attempts:
                 )
             remove(attempt)
 
-    def collect(self, key: JobKey, number: int, order_sha256: str | None = None) -> JobFinished | None:
-        """How an attempt ended that is over, or None while it goes on; `order_sha256` as it is on record."""
+    def collect(self, state: State, key: JobKey, number: int) -> JobFinished | None:
+        """How an attempt of the lineage at `state` ended that is over, or None while it goes on."""
         attempt = self.lineage.attempt(key, number)
         standing = self.backend.standing(attempt)
         said: dict[str, Any] = {
@@ -178,9 +190,14 @@ class Attempts:
         }
         match standing.phase:
             case "sealed":
-                if standing.job_id is None:  # the submitter's answer is not to be had; the seal names it, too
-                    said["job_id"] = read_result(attempt).job_id
-                changed = other_order(attempt, order_sha256) or check_manifest(attempt)
+                result = result_if_any(attempt)
+                if standing.job_id is None and result is not None:  # the submitter's answer is not to be had
+                    said["job_id"] = result.job_id
+                digests = (tried.order_sha256 for tried in state.jobs.get(key, []) if tried.number == number)
+                changed = other_order(attempt, next(digests, None)) or check_manifest(attempt)
+                changed = changed or not_comparable(
+                    self.run, key, attempt, first_measured(self.lineage, state)
+                )
                 return JobFinished.of(key, number, **said, **how_it_ended(key, attempt, changed))
             case "ended":
                 self.backend.give_up(attempt)
@@ -212,7 +229,11 @@ def end_words(key: JobKey, ended: JobFinished) -> str:
 
 def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str, Any]:
     """What a sealed attempt says of its end, as `job_finished` has it; `changed`: what in it differs."""
-    result = read_result(attempt)
+    sealed = {"manifest_sha256": sha256_file(attempt / MANIFEST)}
+    result = result_if_any(attempt)
+    if result is None:
+        other = f"the attempt is not as trusted code left it: {attempt / RESULT}: not a result"
+        return NOTHING_SPENT | {"outcome": "protected_changed", "reason": other} | sealed
     outcome, reason = result.outcome, result.reason
     if changed:
         outcome = "protected_changed"
@@ -225,7 +246,7 @@ def how_it_ended(key: JobKey, attempt: Path, changed: Sequence[str]) -> dict[str
     kept = ("exit_status", "cpu_s", "gpu_s", "wall_s", "sealed_by", "isolation", "machine")
     said = result.model_dump(include={*kept}) | {"outcome": outcome, "reason": reason}
     said |= {"dropped": result.dropped.words} if result.dropped else {}
-    return said | {"manifest_sha256": sha256_file(attempt / MANIFEST)}
+    return said | sealed
 
 
 def other_order(attempt: Path, order_sha256: str | None) -> list[str]:

@@ -49,6 +49,7 @@ class Briefing:
             iteration=iteration,
             draft=draft,
             incumbent=incumbent,
+            starting=self.run.recipe,
             history=self.history(state),
             logs=self._logs(state),
             scorecard=self._scorecard_view(state),
@@ -57,11 +58,18 @@ class Briefing:
             replies=self.spec.pilot.requests_per_turn,
             seeds=len(self.spec.seeds),
             iterations_left=self.spec.budget.iterations - iteration + 1,
-            briefing={"Data set": DATASETS[self.spec.dataset.name].description},
+            briefing={"Data set": DATASETS[self.spec.dataset.name].description} | self._machine_time(),
             tried=self.tried.by_digest(state, heard),
             lessons=self.lessons(heard),
             feedback=self._feedback(iteration, state),
         )
+
+    def _machine_time(self) -> dict[str, str]:
+        over = self.spec.budget.training_seconds_over_baseline
+        said = (
+            f"A training that takes {over or 0:g} times the machine time of the baseline's is ended, and the"
+        )
+        return {"Machine time": f"{said} experiment is invalid."} if over else {}
 
     def history(self, state: State) -> list[dict[str, Any]]:
         """What `TurnInput.history` describes: every iteration that is over."""

@@ -87,8 +87,9 @@ def recipe_diff(before: Path, after: Path) -> str:
 
 
 def _file_diff(before: Path, after: Path, name: str) -> str:
-    old = before.read_text(encoding="utf-8") if before.exists() else ""
-    new = after.read_text(encoding="utf-8") if after.exists() else ""
+    # What is no text is no recipe's: whoever has asked for the diff refuses it.
+    old = before.read_text(encoding="utf-8", errors="replace") if before.exists() else ""
+    new = after.read_text(encoding="utf-8", errors="replace") if after.exists() else ""
     lines = difflib.unified_diff(
         old.splitlines(keepends=True),
         new.splitlines(keepends=True),

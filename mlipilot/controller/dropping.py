@@ -37,7 +37,7 @@ def drop_candidate(run: RunPaths, number: int, iteration: int, why: str, tell: T
         if goes_on:
             raise PausedError(f"not dropped: {goes_on}")
         for key, attempt in in_flight:
-            ledger.append(_end(attempts, key, attempt))
+            ledger.append(_end(attempts, state, key, attempt))
         ledger.append(CandidateDropped(iteration=iteration, why=why))
 
 
@@ -54,11 +54,11 @@ def _check_under_way(state: State, iteration: int, ledger: Path) -> None:
         raise InputError(f"the candidate of iteration {iteration} is dropped already", file=ledger)
 
 
-def _end(attempts: Attempts, key: JobKey, attempt: Attempt) -> JobFinished:
+def _end(attempts: Attempts, state: State, key: JobKey, attempt: Attempt) -> JobFinished:
     """How an attempt ended; of one whose end nobody can tell, that it is given up."""
     number, said = attempt.number, "its end is not known"
     try:
-        ended = attempts.collect(key, number, attempt.order_sha256)
+        ended = attempts.collect(state, key, number)
         if ended is not None:
             return ended
     except (MlipilotError, OSError, ValueError) as error:  # it may be what the candidate is dropped for

@@ -19,7 +19,7 @@ from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.hand_back import HandBack
-from mlipilot.controller.isolation_words import LOCAL
+from mlipilot.controller.isolation_words import of_local_jobs
 from mlipilot.controller.job_records import note_jobs
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.planting import Planting
@@ -107,7 +107,7 @@ class Controller:
                 f"seeds {', '.join(map(str, self.spec.seeds))}"
             )
             if self.spec.jobs.backend == "local":
-                self.observer.event(f"warning: {LOCAL}")
+                self.observer.event(of_local_jobs(self.spec.jobs))
         else:
             known = {"unattended": True} if unattended else {}
             self.ledger.append(self.session.model_copy(update=known))
@@ -203,7 +203,7 @@ class Controller:
             over = False
             self.attempts.ensure_started(state, [(key, a.number) for key, a in in_flight], self.ledger.head)
             for key, attempt in in_flight:
-                ended = self.attempts.collect(key, attempt.number, attempt.order_sha256)
+                ended = self.attempts.collect(state, key, attempt.number)
                 if ended is not None:
                     note_jobs(self.ledger, self.observer, [ended])
                     over = True
@@ -254,12 +254,12 @@ class Controller:
             self.lineage.cancel.unlink(missing_ok=True)
         if not self.lineage.cancel.exists():
             return
-        in_flight = self.state().in_flight()
+        in_flight = (state := self.state()).in_flight()
         directories = [self.lineage.attempt(key, attempt.number) for key, attempt in in_flight]
         goes_on = self.attempts.backend.cancel(*directories, tell=self.observer.event)
         for key, attempt in in_flight:
             try:
-                ended = self.attempts.collect(key, attempt.number, attempt.order_sha256)
+                ended = self.attempts.collect(state, key, attempt.number)
             except PausedError:  # nobody is there who could say
                 if not goes_on:
                     raise

@@ -50,7 +50,10 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
             "training seeds of each": seeds,
             "smoke steps": spec.budget.iterations * smokes,
             "trainings": trainings,
-            "optimiser steps of each training": spec.budget.optimizer_steps,
+            "optimiser steps of each training, by its recipe": spec.budget.optimizer_steps,
+            "machine seconds of each training, times the baseline's": (
+                spec.budget.training_seconds_over_baseline or "not bounded"
+            ),
             "evaluations": evaluations,
             "job-hours (sum of the time limits)": round(job_s / 3600, 2),
             "wall hours of jobs": round(wall_s / 3600, 2),

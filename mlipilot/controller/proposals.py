@@ -26,6 +26,7 @@ from mlipilot.pilots import open_pilot
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.outcomes import GaveUp, NoProposal, Outcome, Proposal, Proposer, TurnInput
 from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
+from mlipilot.pilots.recipe_bounds import recipe_excess
 from mlipilot.pilots.recorded import held_to
 from mlipilot.pilots.search import hold_numbers, propose
 from mlipilot.pilots.turn import take_turn
@@ -72,8 +73,13 @@ class Proposals:
                 stated = hypothesis.model_dump(mode="json")
                 self.ledger.fence()  # a turn takes long; what lies there may be another controller's by now
                 body = publish_draft(final, self.lineage.draft, incumbent, stated)
-                self.ledger.append(proposing.Drafted(iteration=iteration, revision=revision, **body))
-                said = f"revision {revision}: {hypothesis.title}"
+                # Again, of what is published: on local processes other code can reach the draft.
+                if (excess := recipe_excess(final / "recipe", self.run.recipe)) is not None:
+                    drop_leftovers(final)
+                    said = self.drop(iteration, f"revision {revision} is too much: {excess}")
+                else:
+                    self.ledger.append(proposing.Drafted(iteration=iteration, revision=revision, **body))
+                    said = f"revision {revision}: {hypothesis.title}"
             case GaveUp(reason) if revision == 1:
                 self.ledger.append(proposing.GaveUp(iteration=iteration, reason=reason))
                 said = f"the pilot gave up: {reason}"

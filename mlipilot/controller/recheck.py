@@ -33,15 +33,17 @@ from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.attempts import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.candidates import digests_of
+from mlipilot.controller.comparable import first_measured, not_comparable
+from mlipilot.controller.due import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.prepare import starting
-from mlipilot.controller.spending import elapsed_s
+from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
-from mlipilot.controller.steps import Finish, next_step
+from mlipilot.controller.steps import Finish, Step, next_step
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.jobs.job_files import read_result
-from mlipilot.paths import HYPOTHESIS, JobKey, LineagePaths, RunPaths
+from mlipilot.jobs.job_files import read_order, result_if_any
+from mlipilot.paths import HYPOTHESIS, ORDER, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 from mlipilot.yaml_io import load_yaml
 
@@ -64,12 +66,18 @@ def recheck_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
     A last line that is torn or being written is left out. Raises InputError or LedgerError when the run
     cannot be read.
     """
-    files, state, problems = _Files(run, lineage), State(), []
+    files, state, problems = _Files(run, lineage), State(), list[str]()
+    due, goes_on = list[Step](), False
     records, _torn = read_open_ledger(lineage.ledger)
     for record in records:
         place = f"{lineage.ledger}:{record.seq + 1}: {record.event.kind}"
         try:
             problems += [f"{place}{said}" for said in files.faults(record, state)]
+            # A step that had begun goes on, whatever is used up meanwhile; a kill may have ended it.
+            due = [*due * goes_on, *files.due(record, state)]
+            goes_on = isinstance(record.event, WITHIN_A_TURN)
+            if state.started is not None and (why := why_not_due(record.event, state, due)) is not None:
+                problems.append(f"{place}: {why}")
         except (OSError, LookupError, ValueError, MlipilotError) as error:
             problems.append(f"{place}: it cannot be computed again: {error}")
         try:
@@ -93,6 +101,8 @@ class _Files:
         found = [f": {said}" for said in _missing(record.event, before)]
         if found:  # what follows would be computed from too little
             return found
+        if isinstance(record.event, JobFinished):
+            found += [f": {said}" for said in self._over_limit(record.event, before)]
         for name, value in self._computed(record, before).items():
             said, again = to_jsonable_python(getattr(record.event, name)), to_jsonable_python(value)
             if not _same(said, again):
@@ -104,6 +114,11 @@ class _Files:
             if not _same(_verdict_file(path), to_jsonable_python(again)):
                 found.append(f": {path} is not what metrics and scorecard give when computed again")
         return found
+
+    def due(self, record: Record, before: State) -> list[Step]:
+        """What was to do when a record was written, or right after the one before: time is a budget, too."""
+        times = map(datetime.fromisoformat, (before.last_time or record.time, record.time))
+        return [next_step(before, self.spec, elapsed_s(before, time)) for time in times]
 
     def _computed(self, record: Record, before: State) -> Mapping[str, Any]:
         """The fields of a record's event that the files and the records before it give."""
@@ -126,9 +141,12 @@ class _Files:
                     changed = other_order(attempt, flying[event.key, event.attempt].order_sha256)
                     if event.outcome == "protected_changed" and not changed:
                         changed = check_manifest(attempt)
+                    first = first_measured(self.lineage, before)
+                    changed = changed or not_comparable(self.run, event.key, attempt, first)
                     ended = {"dropped": None} | how_it_ended(event.key, attempt, changed)
                     # An earlier version may have asked the job's log for a better reason, or not.
-                    if changed or event.reason == read_result(attempt).reason:
+                    result = result_if_any(attempt)
+                    if changed or result is None or event.reason == result.reason:
                         del ended["reason"]
                     return ended
                 # An attempt in whose way something lay did not begin, and that was removed.
@@ -143,10 +161,9 @@ class _Files:
             case SealedCheck():
                 return {"root": sealed_summary(before, self.measured).root}
             case Finished():
-                # A budget of wall time can have been used up between two records.
-                times = map(datetime.fromisoformat, (before.last_time or record.time, record.time))
-                due = [next_step(before, self.spec, elapsed_s(before, time)) for time in times]
-                ends = [{"reason": step.reason} for step in due if isinstance(step, Finish)]
+                ends = [
+                    {"reason": step.reason} for step in self.due(record, before) if isinstance(step, Finish)
+                ]
                 return _nearest({"reason": event.reason}, ends) | {"incumbent": before.incumbent}
             case proposing.EndpointProbed():
                 pilot, tokens = self.spec.pilot, (event.prompt_tokens, event.completion_tokens)
@@ -170,6 +187,17 @@ class _Files:
                 return {"iteration": current}
             case _:
                 return {}
+
+    def _over_limit(self, event: JobFinished, before: State) -> Iterator[str]:
+        """What a training was told of its machine time, and what it took of it, against the baseline's."""
+        limit_s = training_limit_s(before, self.spec, event.key)
+        attempt = self.lineage.attempt(event.key, event.attempt)
+        is_there = is_finished(attempt) and (attempt / ORDER).is_file()  # its manifest would miss it
+        if is_there and read_order(attempt).machine_limit_s != limit_s:
+            yield f"{attempt / ORDER} does not have the machine_limit_s that the baseline gives, {limit_s}"
+        spent_s = machine_seconds(event, self.spec)
+        if event.outcome == "ok" and limit_s is not None and spent_s >= limit_s:
+            yield f"the training took {spent_s:.1f} machine seconds, and the baseline gives it {limit_s:.1f}"
 
     def _submitted(self, event: JobSubmitted, before: State) -> Mapping[str, Any]:
         """An attempt's number is the next; what it is about is what the lineage was at."""
@@ -205,6 +233,8 @@ def _missing(event: Event, before: State) -> Iterator[str]:
             yield f"no record says how attempt {attempt.number} of {key.text} ended"
     if isinstance(event, Reported):
         yield "it is no event of a lineage"
+    if isinstance(event, CandidateDropped) and event.iteration >= len(before.iterations):
+        yield "no candidate is under way"
     if isinstance(event, Verdict):
         if not before.iterations[event.iteration].proposed:
             yield f"no record proposes the candidate of iteration {event.iteration}"

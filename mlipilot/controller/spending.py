@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.ledger import Ledger
-from mlipilot.campaign.spec import Budget
+from mlipilot.campaign.spec import Budget, CampaignSpec
+from mlipilot.controller.accept import mean
 from mlipilot.controller.state import State, replay
 from mlipilot.endpoint.exchange import BudgetSpentError, Completer, Exchange
+from mlipilot.paths import JobKey
 
 Purpose = Literal["jobs", "calls"]
+LEAST_TRAINING_S = 10.0
+"""Machine time that any training may take: imports alone take some, and more on one day than on another."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,25 @@ def used_up(state: State, budget: Budget, elapsed_s: float, purpose: Purpose | N
         if account.is_used_up and (purpose is None or purpose in account.purpose):
             return f"the budget of {account.limit:g} {account.words} is used up"
     return None
+
+
+def machine_seconds(ended: JobFinished, spec: CampaignSpec) -> float:
+    """What a job took of the machine: GPU-seconds in a campaign on GPUs, else CPU-seconds."""
+    return ended.gpu_s if spec.jobs.device == "cuda" else ended.counted_cpu_s
+
+
+def training_limit_s(state: State, spec: CampaignSpec, key: JobKey) -> float | None:
+    """The machine seconds that a job may take, by what the baseline's trainings are on record with.
+
+    None where nothing but time bounds it: the baseline's own trainings, what is no training, and where the
+    campaign sets no such budget.
+    """
+    multiple = spec.budget.training_seconds_over_baseline
+    if multiple is None or key.kind != "train" or key.iteration == 0:
+        return None
+    trained = [state.last(JobKey(0, seed, "train")) for seed in spec.seeds]
+    taken = [machine_seconds(last.ended, spec) for last in trained if last is not None and last.ended]
+    return round(max(LEAST_TRAINING_S, multiple * mean(taken)), 3) if taken else None
 
 
 def check_calls(ledger: Ledger, budget: Budget) -> None:

@@ -12,7 +12,7 @@ from mlipilot.doctor.endpoint import check_endpoints
 from mlipilot.doctor.filesystem import check_filesystem
 from mlipilot.doctor.filesystem_probe import nearest
 from mlipilot.doctor.gpu import check_any_gpu, check_gpu_in_image, check_gpu_of_local_jobs
-from mlipilot.doctor.isolation import check_isolation
+from mlipilot.doctor.isolation import check_isolation, check_sandbox
 from mlipilot.doctor.site import Site
 from mlipilot.doctor.slurm import check_slurm
 from mlipilot.paths import RunPaths
@@ -40,6 +40,7 @@ def _machine(spec: CampaignSpec | None, runs: Path, directory: Path | None, site
     if spec is None:
         yield from check_slurm(site, None)
         yield from _containers(None, runs, directory, site)
+        yield check_sandbox(None)
         yield check_any_gpu()
     elif spec.jobs.backend == "slurm":
         yield from check_slurm(site, spec.jobs)
@@ -47,6 +48,7 @@ def _machine(spec: CampaignSpec | None, runs: Path, directory: Path | None, site
     else:
         yield skipped("slurm", "not needed: jobs.backend is local", _ON_SLURM)
         yield skipped("apptainer", "not needed: jobs.backend is local", _ON_SLURM)
+        yield check_sandbox(spec.jobs)
         if spec.jobs.device == "cuda":
             yield check_gpu_of_local_jobs()
         else:

@@ -1,4 +1,4 @@
-"""What keeps a job's code apart in a container, tried with the very command line that jobs run with.
+"""What keeps a job's code apart in a container or sandbox, tried as jobs run.
 
 The options of a container are promises that a site's configuration can weaken. So the container is measured
 as before each job (`jobs/measured.py`), and a script inside tries to see, write and call what it must not.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlipilot.audit.identity import stat_fields
 from mlipilot.doctor.apptainer import explain_start
-from mlipilot.doctor.check import Check, Status, failed, ok
+from mlipilot.doctor.check import Check, Status, failed, ok, warning
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import (
     APART,
@@ -32,12 +32,15 @@ from mlipilot.jobs.container_commands import (
     write_container_files,
 )
 from mlipilot.jobs.job_files import JobOrder
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured
+from mlipilot.jobs.sandbox import why_no_sandbox
 from mlipilot.programs import Answer, ask
 
 _LIMIT_S = 90
 _VARIABLE = "MLIPILOT_DOCTOR"
 _RECIPE = "# a recipe\n"
+_OPEN = "the code of candidates has your files and your network"
 # Runs inside, where only a shell and coreutils can be counted on; bash is needed for the socket.
 _SCRIPT = r"""
 secret=$1 home=$2 recipe=$3 output=$4 port=$5 pid=$6
@@ -101,6 +104,21 @@ def check_isolation(
         )
         yield ok("isolation", text)
     yield _network(tried, require_no_network=require_no_network)
+
+
+def check_sandbox(jobs: JobSettings | None) -> Check:
+    """What keeps local jobs apart here; None: of no campaign."""
+    needed = jobs is not None and jobs.require_no_network
+    if jobs is not None and jobs.isolation == "none":
+        return warning("sandbox", f"jobs.isolation is none: {_OPEN}", "jobs.isolation: auto")
+    why = why_no_sandbox()
+    if why is None:
+        return ok("sandbox", "tried and measured: local jobs run under bubblewrap, with no network")
+    mend = (
+        "install bubblewrap 0.6 or later (`apt install bubblewrap`, `dnf install bubblewrap`) where user "
+        "namespaces are allowed"
+    )
+    return (failed if needed else warning)("sandbox", f"{why}: {_OPEN}", mend)
 
 
 def _probe_all(image: Path, directory: Path) -> Iterator[Found]:

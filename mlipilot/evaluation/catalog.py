@@ -14,7 +14,16 @@ from mlipilot.evaluation.bench_settings import BENCH_SECTIONS
 from mlipilot.evaluation.declaration import ALL, Group, Metric, Section, System
 from mlipilot.evaluation.panels import Figure, Panel
 
-__all__ = ["CATALOG", "GROUPS", "OF_THE_MACHINE", "System", "metric_unit", "metrics_of", "panels_of"]
+__all__ = [
+    "CATALOG",
+    "GROUPS",
+    "OF_THE_MACHINE",
+    "SPREAD",
+    "System",
+    "metric_unit",
+    "metrics_of",
+    "panels_of",
+]
 
 
 def _declared() -> tuple[Group, ...]:
@@ -64,6 +73,9 @@ CATALOG: dict[str, Metric] = {metric.name: metric for group in GROUPS for metric
 
 OF_THE_MACHINE = frozenset(name for name, metric in CATALOG.items() if metric.of_the_machine)
 """What the clock and the memory of a machine say of a model: no two measurements are equal."""
+
+SPREAD = frozenset(name for name, metric in CATALOG.items() if metric.spread)
+"""What tells a model from one that says nothing."""
 
 
 def metrics_of(system: System) -> list[str]:

@@ -68,6 +68,8 @@ class Metric:
     """Whether the data on the bench have what it is compared with; where not, it is not measured."""
     of_the_machine: bool = False
     """Whether a clock or a memory says it of a model: no two measurements are then equal."""
+    spread: bool = False
+    """Whether it tells a model from one that says nothing: where a gate on it fails, no other gate holds."""
     headline: bool = False
     """Whether it stands for all that the sealed split says, where there is room for one number."""
 

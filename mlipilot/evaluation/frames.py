@@ -7,6 +7,7 @@ REF_forces (eV/Å) as an array and, for periodic sets, REF_stress (eV/Å³, tens
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from mlipilot.errors import InputError
+from mlipilot.evaluation.loaded import read_noted
 
 TEST = "test/test.xyz"
 
@@ -22,7 +24,8 @@ TEST = "test/test.xyz"
 def read_frames(path: Path) -> list[Atoms]:
     """The structures of an extxyz file, one at least. Raises InputError."""
     try:
-        frames: list[Atoms] = ase.io.read(path, ":", format="extxyz")
+        text = io.StringIO(read_noted(path).decode())
+        frames: list[Atoms] = ase.io.read(text, ":", format="extxyz")
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"not readable as extxyz: {error}", file=path) from None
     if not frames:

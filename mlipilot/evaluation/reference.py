@@ -19,6 +19,7 @@ from mlipilot.errors import InputError, MlipilotError
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.crystal import reference_calculator
+from mlipilot.evaluation.loaded import read_noted
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
 from mlipilot.evaluation.results import reason_line
 from mlipilot.evaluation.scorecard import load_scorecard
@@ -75,7 +76,7 @@ def obtain(
     path = data_dir / REFERENCE_FILE
     if path.is_file():
         try:
-            kept = ReferenceValues.model_validate_json(path.read_bytes())
+            kept = ReferenceValues.model_validate_json(read_noted(path))
         except ValidationError as error:
             why = reason_line(error.errors()[0]["msg"].removeprefix("Value error, "))
         else:

@@ -1,4 +1,4 @@
-"""Evaluate one hand-over: rebuild it, make every measurement, write `metrics.json` and `curves.npz`.
+"""Evaluate one hand-over: rebuild it, make every measurement, write `metrics.json` and what goes with it.
 
 Importable without torch; the heavy imports happen inside `evaluate` and count into its wall time.
 """
@@ -6,6 +6,7 @@ Importable without torch; the heavy imports happen inside `evaluate` and count i
 from __future__ import annotations
 
 import io
+import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.errors import InputError
+from mlipilot.evaluation.loaded import begin, loaded
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.results import MetricsFile, ModelFacts, reason_line
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.tasks import Progress, Task, make, tasks_of
-from mlipilot.paths import CURVES, METRICS
+from mlipilot.paths import CURVES, LOADED, METRICS
 from mlipilot.versions import versions
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def evaluate(
     settings = card.settings_for(profile)
     _check_data(data_dir, _FILES[settings.system] if split == "test" else ["sealed/sealed.xyz"])
     output.mkdir(parents=True, exist_ok=True)
+    begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries about one another; results are checked by us
         found, curves = _evaluate(model_dir, data_dir, settings, card.metrics, split, progress, device)
@@ -67,6 +70,7 @@ def evaluate(
     )
     if report.refused is None:
         _write_curves(output / CURVES, curves)
+    write_atomic(output / LOADED, json.dumps(loaded(data_dir), sort_keys=True) + "\n")
     # last: it says that all is there
     write_json(output / METRICS, report.model_dump(mode="json", exclude_unset=True))
     return report

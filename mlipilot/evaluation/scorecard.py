@@ -2,7 +2,8 @@
 
 Gate violations are measured in natural-log units, ln(value/limit), so that a metric that is a hundred
 times too large does not drown the others; a metric that could not be computed counts as a fixed, large
-violation and is never a missing value.
+violation and is never a missing value. So does each gate of a model that says nothing (a constant does not
+drift and obeys every law): where a gate on a metric that tells such a one fails, none of the others holds.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
-from mlipilot.evaluation.catalog import CATALOG, metrics_of
+from mlipilot.errors import InputError
+from mlipilot.evaluation.catalog import CATALOG, SPREAD, metrics_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.nearness import did_you_mean
-from mlipilot.yaml_io import load_yaml_model
+from mlipilot.yaml_io import line_of, load_yaml, load_yaml_model, validate
 
 Profile = Literal["smoke", "full"]
 
@@ -70,8 +72,17 @@ class ObjectiveTerm(_Strict):
     metric: str
     weight: float = Field(gt=0)
     scale: float = Field(gt=0)
+    floor: float | None = Field(default=None, gt=0)
+    """How finely the metric is measured: what is below counts as this. Older cards have none."""
 
     _metric = field_validator("metric")(_known_metric)
+
+    def log_value(self, value: float | None) -> float | None:
+        """ln(value / scale), or None where there is no positive value."""
+        if value is None or not math.isfinite(value):
+            return None
+        counted = max(value, self.floor or 0.0)
+        return math.log(counted / self.scale) if counted > 0 else None
 
 
 class Objective(_Strict):
@@ -79,15 +90,16 @@ class Objective(_Strict):
 
     terms: list[ObjectiveTerm] = Field(min_length=1)
 
-    def log_value(self, values: Mapping[str, float | None]) -> float | None:
-        """ln of the objective, or None when a term's metric has no positive value."""
-        total = 0.0
+    def log_terms(self, values: Mapping[str, float | None]) -> dict[str, float] | None:
+        """What each metric contributes to ln of the objective, or None when one has no positive value."""
+        total = sum(term.weight for term in self.terms)
+        found: dict[str, float] = {}
         for term in self.terms:
-            value = values.get(term.metric)
-            if value is None or not math.isfinite(value) or value <= 0:
+            log = term.log_value(values.get(term.metric))
+            if log is None:
                 return None
-            total += term.weight * math.log(value / term.scale)
-        return total / sum(term.weight for term in self.terms)
+            found[term.metric] = found.get(term.metric, 0.0) + term.weight * log / total
+        return found
 
 
 class AcceptRule(_Strict):
@@ -95,6 +107,8 @@ class AcceptRule(_Strict):
 
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     min_gain: float = Field(default=0.02, ge=0, lt=1)
+    max_term_gain: float | None = Field(default=None, gt=0)
+    """What one term gives to a gain at most, in ln units of the objective. Older cards have none."""
     failed_gate_violation: float = Field(default=5.0, gt=0)
 
 
@@ -173,6 +187,8 @@ class Score(_Strict):
     violation: float
     log_objective: float | None
     gates: list[GateResult]
+    terms: dict[str, float] = Field(default={}, exclude=True)
+    """What each metric contributes to `log_objective`. Not in `verdict.json`: the metrics give it."""
 
 
 def merge(base: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,29 +205,69 @@ def load_scorecard(path: Path) -> Scorecard:
     return load_yaml_model(path, Scorecard)
 
 
+def load_new_scorecard(path: Path) -> Scorecard:
+    """The scorecard that a run is to begin with, which must have what older ones lack. Raises InputError.
+
+    The copy that a run keeps is read by `load_scorecard`, as it was when the run began.
+    """
+    content = load_yaml(path)
+    card = validate(content, Scorecard, path)
+    for number, term in enumerate(card.objective.terms):
+        if term.floor is None:
+            raise InputError(
+                f"the term {term.metric} has no floor",
+                file=path,
+                line=line_of(content, ("objective", "terms", number)),
+                mend=f"add `floor:`, how finely {term.metric} is measured: what is below it is no gain",
+            )
+    if card.accept.max_term_gain is None:
+        raise InputError(
+            "accept has no max_term_gain",
+            file=path,
+            line=line_of(content, ("accept",)),
+            mend="add it: what one term gives to a gain at most, in ln units of the objective, such as 0.5",
+        )
+    return card
+
+
 def score(card: Scorecard, measured: MetricsFile) -> Score:
     """Apply gates and objective to a `metrics.json`. A refused hand-over fails every gate."""
-    values = measured.values
-    gates = []
-    for gate in card.gates:
-        value, entry = values.get(gate.metric), measured.metrics.get(gate.metric)
-        violation = gate.violation(value, card.accept.failed_gate_violation)
-        reason = None
-        if value is None:
-            reason = (entry and entry.reason) or measured.refused or "not measured"
-        gates.append(
-            GateResult(
-                metric=gate.metric,
-                bound=gate.text,
-                value=value,
-                passed=violation == 0,
-                violation=violation,
-                reason=reason,
-            )
-        )
+    terms = card.objective.log_terms(measured.values)
+    gates = _gates(card, measured)
     return Score(
         feasible=all(gate.passed for gate in gates),
         violation=sum(gate.violation for gate in gates),
-        log_objective=card.objective.log_value(values),
+        log_objective=None if terms is None else sum(terms.values()),
         gates=gates,
+        terms=terms or {},
+    )
+
+
+def _gates(card: Scorecard, measured: MetricsFile) -> list[GateResult]:
+    """Each gate by itself, or all failed where the model says nothing."""
+    failed = card.accept.failed_gate_violation
+    gates = [_gate(gate, measured, failed) for gate in card.gates]
+    silent = next((gate for gate in gates if gate.metric in SPREAD and not gate.passed), None)
+    if silent is None:
+        return gates
+    why = f"nothing is shown where {silent.metric} is not {silent.bound}"
+    return [
+        gate.model_copy(update={"passed": False, "violation": failed, "reason": gate.reason or why})
+        for gate in gates
+    ]
+
+
+def _gate(gate: Gate, measured: MetricsFile, failed: float) -> GateResult:
+    value, entry = measured.values.get(gate.metric), measured.metrics.get(gate.metric)
+    violation = gate.violation(value, failed)
+    reason = None
+    if value is None:
+        reason = (entry and entry.reason) or measured.refused or "not measured"
+    return GateResult(
+        metric=gate.metric,
+        bound=gate.text,
+        value=value,
+        passed=violation == 0,
+        violation=violation,
+        reason=reason,
     )

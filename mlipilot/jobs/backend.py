@@ -22,7 +22,9 @@ class Standing:
     """
 
     phase: Phase
-    outcome: Literal["lost", "failed", "time_limit", "cancelled", "not_storable"] = "lost"
+    outcome: Literal["lost", "failed", "time_limit", "cancelled", "not_storable", "protected_changed"] = (
+        "lost"
+    )
     reason: str = ""
     free: bool = False
     bad_node: str | None = None

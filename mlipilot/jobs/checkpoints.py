@@ -85,8 +85,21 @@ def take_up(attempt: Path, *, uses_gpu: bool = False) -> float:
 
 
 def rest_s(order: JobOrder, kept_s: float) -> float:
-    """What is left of the time limit: at least a second, because `timeout` takes none at all for no limit."""
-    return max(1.0, order.wall_limit_s - kept_s)
+    """What is left of the time limit: at least a second, because `timeout` takes none at all for no limit.
+
+    GPUs are held, busy or not, so that a limit of their seconds is one of time.
+    """
+    limit_s = order.wall_limit_s
+    if order.uses_gpu and order.machine_limit_s is not None:
+        limit_s = min(limit_s, order.machine_limit_s / order.gpus)
+    return max(1.0, limit_s - kept_s)
+
+
+def cpu_rest_s(order: JobOrder, kept_s: float) -> float | None:
+    """What is left of a limit of CPU-seconds, or None; earlier starts count as if one core had been busy."""
+    if order.uses_gpu or order.machine_limit_s is None:
+        return None
+    return order.machine_limit_s - kept_s
 
 
 def clear_output(attempt: Path) -> None:

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
+from mlipilot.audit.protected import PACKAGE
 from mlipilot.checkpoint import DIRECTORY, INTERVAL_S
 from mlipilot.evaluation.scorecard import Profile
 from mlipilot.paths import RECIPE
 
 # One thread a job: on busy cores two threads a job were measured many times slower.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+# Begins a module with no folder to import from but the standard library's and those that it is told.
+_BEGIN = (
+    "import runpy, sys; _, paths, module, *rest = sys.argv; sys.path += paths.split(':'); "
+    "sys.argv[1:] = rest; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+_NO_CACHE = "pycache_prefix=/dev/null"
+
+
+def import_paths() -> list[str]:
+    """The folders that this process imports from, but for its script's or the working directory."""
+    paths = sys.path[0 if sys.flags.safe_path else 1 :]
+    return list(dict.fromkeys([path for path in paths if Path(path).is_dir()] + [str(PACKAGE.parent)]))
+
+
+def module_argv(module: str, *, distrust: bool) -> list[str]:
+    """Run a module of the toolkit in a Python like this one, on this host.
+
+    Nothing that lies in a working directory, a user's packages, a `.pth` or `sitecustomize` has a say in it.
+    `distrust`: nor has compiled code that lies beside the sources, where code of candidates can write; all is
+    compiled anew, which takes seconds. `-I` would besides ignore PYTHONHASHSEED.
+    """
+    cache = ["-X", _NO_CACHE] if distrust else []
+    return [
+        sys.executable,
+        "-P",
+        "-s",
+        "-S",
+        "-B",
+        "-u",
+        *cache,
+        "-c",
+        _BEGIN,
+        os.pathsep.join(import_paths()),
+        module,
+    ]
 
 
 def train_argv(python: str, data: Path, output: Path, seed: int, max_steps: int) -> list[str]:
@@ -25,8 +64,16 @@ def train_argv(python: str, data: Path, output: Path, seed: int, max_steps: int)
     ]
 
 
+EVALUATOR = "mlipilot.evaluation"
+
+
+def evaluator_in_image(python: str) -> list[str]:
+    """How an image's own evaluator is begun: there nobody can write beside the sources."""
+    return [python, "-P", "-s", "-B", "-u", "-m", EVALUATOR]
+
+
 def evaluate_argv(
-    python: str,
+    evaluator: list[str],
     model: Path,
     data: Path,
     scorecard: Path,
@@ -35,9 +82,9 @@ def evaluate_argv(
     split: str,
     device: str,
 ) -> list[str]:
-    """Evaluate a hand-over with the trusted evaluator."""
+    """Evaluate a hand-over with the trusted evaluator; `evaluator` is how that is begun."""
     return [
-        *(python, "-s", "-B", "-u", "-m", "mlipilot.evaluation"),
+        *evaluator,
         *("--model", str(model)),
         *("--data", str(data)),
         *("--scorecard", str(scorecard)),

@@ -30,6 +30,10 @@ class JobOrder(BaseModel, extra="forbid", frozen=True):
     cwd: str
     environment: dict[str, str]
     wall_limit_s: float
+    machine_limit_s: float | None = Field(
+        default=None,
+        description="CPU-seconds of all its processes together, or GPU-seconds where it uses a GPU",
+    )
     run: str = Field(description="the run's directory, whose protected files are hashed before and after")
     protected: str = Field(description="file with the protected files' SHA-256 as they must be")
     read_only: dict[str, str] = Field(description="digests of directories that the job must leave alone")
@@ -70,7 +74,9 @@ class JobResult(BaseModel, extra="forbid", frozen=True):
     exit_status: int | None = Field(description="negative: ended by that signal")
     reason: str | None
     wall_s: float = Field(description="with what a checkpoint of earlier starts took")
-    cpu_s: float | None = Field(description="of the last start; None: could not be read")
+    cpu_s: float | None = Field(
+        description="with what that checkpoint took, as if one core had been busy; None: could not be read"
+    )
     gpu_s: float
     peak_memory_mib: float | None
     changed: list[str] = Field(description="protected or read-only files that differ after the job")
@@ -96,8 +102,16 @@ def order_digest(attempt: Path) -> str | None:
 
 
 def read_result(attempt: Path) -> JobResult:
-    """The result in a finished attempt's directory."""
-    return JobResult.model_validate_json((attempt / RESULT).read_text(encoding="utf-8"))
+    """The result in a finished attempt's directory. Raises ValueError for what is none, and OSError."""
+    return JobResult.model_validate_json((attempt / RESULT).read_bytes())
+
+
+def result_if_any(attempt: Path) -> JobResult | None:
+    """The same, or None for what is none: on local processes code of a candidate can write it anew."""
+    try:
+        return read_result(attempt)
+    except (OSError, ValueError):
+        return None
 
 
 def read_json(path: Path) -> object:

@@ -40,6 +40,18 @@ class JobSettings(BaseModel, extra="forbid", frozen=True):
     min_free_mib: int = Field(
         default=64, ge=0, description="room on the run's file system without which no job begins"
     )
+    isolation: Literal["auto", "none"] = Field(
+        default="auto",
+        description="of local jobs: a sandbox, where bubblewrap works; on Slurm they run in containers",
+    )
+    require_no_network: bool = Field(
+        default=False, description="refuse to run a job that could reach a network"
+    )
+    on_leak: Literal["refuse", "record"] = Field(
+        default="refuse",
+        description="of a job whose container or sandbox shows more of the host than it may, or cannot be "
+        "measured",
+    )
     # Of backend slurm only:
     chain: Literal["dependent", "fused"] = Field(
         default="dependent",
@@ -49,13 +61,6 @@ class JobSettings(BaseModel, extra="forbid", frozen=True):
         default=1, ge=1, le=32, description="how many seeds of a candidate run side by side in one job"
     )
     resources: Resources = Resources()
-    require_no_network: bool = Field(
-        default=False, description="refuse to run a job that could reach a network"
-    )
-    on_leak: Literal["refuse", "record"] = Field(
-        default="refuse",
-        description="of a job whose container shows more of the host than it may, or cannot be measured",
-    )
     patience_s: float = Field(default=900, gt=0, description="silence of the submitter or the queue to bear")
 
     @property
@@ -67,6 +72,8 @@ class JobSettings(BaseModel, extra="forbid", frozen=True):
     def _gpus_fit_the_device(self) -> JobSettings:
         if self.backend == "slurm" and (self.device == "cuda") != (self.resources.gpus > 0):
             raise ValueError("device cuda needs resources.gpus >= 1, device cpu needs 0")
-        if self.backend == "local" and self.require_no_network:
-            raise ValueError("require_no_network: local processes cannot be kept from the network")
+        if self.backend == "local" and self.isolation == "none" and self.require_no_network:
+            raise ValueError(
+                "require_no_network: plain processes cannot be kept from it, isolation: auto may"
+            )
         return self

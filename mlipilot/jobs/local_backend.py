@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +16,24 @@ from mlipilot.audit.manifest import is_finished
 from mlipilot.audit.rights import user_name
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Standing, Submission
+from mlipilot.jobs.commands import module_argv
 from mlipilot.jobs.container_commands import Container
 from mlipilot.jobs.disk_space import why_not_storable
 from mlipilot.jobs.ending import silently
 from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.late import is_sealed_at_last
+from mlipilot.jobs.processes import runs_with
 from mlipilot.jobs.starts import Withdrawn, claimant, withdraw
 from mlipilot.paths import CLAIM, ORDER
 
+WORKER = "mlipilot.jobs.worker"
 _CANCEL_PATIENCE_S = 15.0
 _TOLD_EVERY_S = 5.0
+_ENDS_WITHIN_S = 2.0
 
 
 class LocalBackend:
-    """Worker processes that outlive the controller; each puts its job into `container`, if one is given.
+    """Worker processes that outlive the controller; each puts its job into `container`, or a sandbox.
 
     It holds those that it has started: only their parent sees that one ended before it claimed its attempt.
     After a kill such an attempt has not begun, and another worker is started: of two, one claims it.
@@ -38,8 +41,8 @@ class LocalBackend:
 
     poll_s = 0.2
 
-    def __init__(self, container: Container | None = None) -> None:
-        self._container = container
+    def __init__(self, container: Container | None = None, *, sandboxed: bool = False) -> None:
+        self._container, self._sandboxed = container, sandboxed
         self._workers: dict[Path, subprocess.Popen[bytes]] = {}
 
     def wait(self, stop: Callable[[], bool]) -> None:
@@ -63,7 +66,7 @@ class LocalBackend:
             write_atomic(attempt / ORDER, work.order.text)
         try:
             self._workers[attempt] = subprocess.Popen(
-                [sys.executable, "-m", "mlipilot.jobs.worker", str(attempt), *self._options()],
+                [*self._python(), str(attempt.resolve()), *self._options()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -74,9 +77,12 @@ class LocalBackend:
         except OSError as error:
             raise PausedError(f"no worker process could be started: {error}", mends_by_itself=True) from error
 
+    def _python(self) -> list[str]:
+        return module_argv(WORKER, distrust=not (self._sandboxed or self._container))
+
     def _options(self) -> list[str]:
         if self._container is None:
-            return []
+            return ["--sandbox"] if self._sandboxed else []
         return ["--image", str(self._container.image), "--network", self._container.network]
 
     def give_up(self, attempt: Path) -> None:
@@ -93,7 +99,7 @@ class LocalBackend:
         ended = worker is not None and worker.poll() is not None
         if is_finished(attempt):
             return Standing("sealed")
-        owner = claimant(attempt)
+        is_claimed, owner = os.path.lexists(attempt / CLAIM), claimant(attempt)
         if isinstance(owner, Withdrawn):
             return Standing("ended", "cancelled", "cancelled before it began")
         if isinstance(owner, ProcessIdentity):
@@ -104,8 +110,13 @@ class LocalBackend:
                     f"cannot be seen here ({fate.why}): resume on {owner.host}, or make sure that it is "
                     "over, remove that directory and resume"
                 )
-            if fate.state == "alive":
+            if fate.state == "alive" and _is_worker_of(attempt, owner):
                 return Standing("running")
+            if fate.state == "alive" and _stays(owner):
+                why = f"process {owner.pid}, which {CLAIM} names, is no worker of this attempt"
+                return Standing("ended", "protected_changed", why)
+        elif is_claimed:
+            return Standing("ended", "protected_changed", f"{CLAIM} is no claim of a worker")
         elif not ended:
             return Standing("not_started")
         # The worker may have sealed the attempt between the two looks, or have died just before it could.
@@ -146,7 +157,11 @@ class LocalBackend:
             self._end_own_worker(attempt)
             return None
         worker = claimant(attempt)
-        return worker if isinstance(worker, ProcessIdentity) and worker.alive else None
+        if not isinstance(worker, ProcessIdentity) or not worker.alive:
+            return None
+        return (
+            worker if _is_worker_of(attempt, worker) else None
+        )  # code of a candidate may have named another
 
     def _end_own_worker(self, attempt: Path) -> None:
         """End a worker that finds its attempt taken: it would end by itself, but later."""
@@ -156,11 +171,23 @@ class LocalBackend:
                 worker.wait(_CANCEL_PATIENCE_S)
 
 
+def _is_worker_of(attempt: Path, process: ProcessIdentity) -> bool:
+    return runs_with(process.pid, WORKER, str(attempt.resolve()))
+
+
+def _stays(process: ProcessIdentity) -> bool:
+    """Whether a process does not end at once: one that does may have lost its command line already."""
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    while process.alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return process.alive
+
+
 def _processes(workers: list[ProcessIdentity]) -> str:
     return f"process{'es' if len(workers) > 1 else ''} {', '.join(str(worker.pid) for worker in workers)}"
 
 
 def worker_environment() -> dict[str, str]:
     """The worker is trusted but needs no secret either: it gets what Python needs, nothing else."""
-    keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
+    keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in keep if name in os.environ}

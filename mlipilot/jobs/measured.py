@@ -7,7 +7,7 @@ options, and what it printed is kept where the candidate cannot write. So no can
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +83,13 @@ def read_measured(text: str) -> Measured:
 
 def of_host(order: JobOrder, attempt: Path) -> list[str]:
     """Which files the paths of the job's binds are on the host: something else may be bound there first."""
+    return files_at(sources_of(order, attempt))
+
+
+def files_at(sources: Mapping[str, str]) -> list[str]:
+    """Which file each source is, by the path at which a job finds it."""
     found = []
-    for path, source in sources_of(order, attempt).items():
+    for path, source in sources.items():
         with suppress(OSError):  # one that is missing is missing inside, too
             status = Path(source).stat(follow_symlinks=False)
             found.append(f"{status.st_dev}:{status.st_ino} {path}")
@@ -95,17 +100,42 @@ def isolation_of(
     measured: Measured, order: JobOrder, attempt: Path, backend: Backend, host: Sequence[str]
 ) -> Isolation:
     """What is in force in the container of the attempt's job; `host` is what `of_host` says there."""
+    binds, own = binds_of(order, attempt), names_inside(order) | measured.of_image
+    return in_force(
+        measured, binds, host, given=binds, variables=own, backend=backend, filesystem="container"
+    )
+
+
+def in_force(
+    measured: Measured,
+    binds: Mapping[str, bool],
+    host: Sequence[str],
+    *,
+    given: Iterable[str],
+    variables: Iterable[str],
+    below: Sequence[str] = (),
+    backend: Backend,
+    filesystem: Literal["container", "sandbox"],
+) -> Isolation:
+    """What a measurement says of an isolation in which `binds` and `variables` are on purpose.
+
+    `given` are those binds that must be the files that `host` says. `below` these folders of the host its own
+    mounts are seen, if read-only.
+    """
     if not measured.complete:
-        return Isolation(backend=backend, filesystem="container")
-    binds = binds_of(order, attempt)
-    mounts = [*foreign_mounts(measured.mounts, binds), *measured.unread]
+        return Isolation(backend=backend, filesystem=filesystem)
+    of_host = [m for m in measured.mounts if m.read_only and any(m.point.startswith(f"{p}/") for p in below)]
+    shown = [m for m in measured.mounts if m not in of_host or m.point in binds]
     paths = {bind.partition(" ")[2] for bind in {*measured.binds} & {*host}}
-    mounts += [f"{path}, which is something else there" for path in binds if path not in paths]
-    own = names_inside(order) | measured.of_image
-    foreign = [name for name in measured.variables - own if not _OF_APPTAINER.fullmatch(name)]
+    mounts = [
+        *foreign_mounts(shown, binds),
+        *measured.unread,
+        *(f"{path}, which is something else there" for path in given if path not in paths),
+    ]
+    foreign = [name for name in measured.variables.difference(variables) if not _OF_APPTAINER.fullmatch(name)]
     return Isolation(
         backend=backend,
-        filesystem="container",
+        filesystem=filesystem,
         network="host" if measured.network == "host" else "none",
         network_by=_CUT_OFF_BY.get(measured.network),
         measured=True,
@@ -119,7 +149,14 @@ def why_not_isolated(isolation: Isolation, order: JobOrder, words: str = "") -> 
 
     `words`: what was said where the isolation of a container could not be measured.
     """
-    if isolation.filesystem == "container" and order.on_leak == "refuse":
+    kind = isolation.filesystem
+    if kind == "sandbox" and order.on_leak == "refuse" and (isolation.leaks or not isolation.measured):
+        shows = few(isolation.leaks) or f"what, could not be measured: {words or 'nothing was said'}"
+        return (
+            f"its sandbox shows more of the host than it may ({shows}): `bwrap`, bash and stat must work on "
+            f"{gethostname()}, or set jobs.isolation: none"
+        )
+    if kind == "container" and order.on_leak == "refuse":
         if not isolation.measured:
             return (
                 f"what its container keeps apart could not be measured ({words or 'nothing was said'}): "
@@ -134,19 +171,25 @@ def why_not_isolated(isolation: Isolation, order: JobOrder, words: str = "") -> 
     if order.require_no_network and isolation.network != "none":
         return (
             "the campaign requires jobs without a network, and here it cannot be cut off: it takes user "
-            "namespaces (sysctl user.max_net_namespaces), or an Apptainer with seccomp"
+            "namespaces (sysctl user.max_net_namespaces), or an Apptainer with seccomp; "
+            "for local jobs bubblewrap, and no jobs.isolation: none"
         )
     return None
 
 
-def measure(container: Sequence[str], binds: Iterable[str] = ()) -> tuple[str, str]:
-    """What the script prints in `container`, a command line without a program; and why, where it fails."""
+def measure(
+    container: Sequence[str], binds: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> tuple[str, str]:
+    """What the script prints in `container`, a command line without a program; and why, where it fails.
+
+    `environment`: of that command line, where it is not `container_environment`.
+    """
     here = str(Path("/proc/self/ns/net").stat().st_ino)
     answer = ask(
         [*container, *PROGRAM, here, *binds],
         stdin=SCRIPT.read_text(encoding="utf-8"),
         timeout_s=_PATIENCE_S,
-        environment=container_environment(),
+        environment=container_environment() if environment is None else environment,
     )
     return answer.stdout, answer.words
 

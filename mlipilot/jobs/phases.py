@@ -8,6 +8,7 @@ stands in for the worker of a local job, whose child cannot be shut off so well.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import InputError
-from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
+from mlipilot.jobs.checkpoints import cpu_rest_s, read_kept, rest_s, take_up
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     PROGRAMS,
@@ -45,7 +46,8 @@ def begin(options: argparse.Namespace) -> int:
     """Claim the attempt, check what must not have changed, and write the command lines to run.
 
     What ended and was not sealed is sealed first: the attempt that this one builds on, or an older start's.
-    `container.NETWORK` is a container's, for each way to keep it from the network; `exec.argv` is the job's.
+    `container.NETWORK` is a container's, for each way to keep it from the network; `exec.argv` is the job's,
+    and `exec.cpu_limit` its limit of CPU-seconds, if it has one.
     """
     attempt: Path = options.attempt
     order = read_order(attempt)
@@ -66,7 +68,11 @@ def begin(options: argparse.Namespace) -> int:
         seal_noted(attempt, order, notes, start, start.words)
         _say(f"sealed {attempt}, whose command had ended before this start")
         return NOTHING_TO_RUN
-    for earlier in ("measured", "measured.host"):  # of an earlier start, perhaps on another node
+    for earlier in (
+        "measured",
+        "measured.host",
+        "exec.cpu_spent",
+    ):  # of an earlier start, perhaps on another node
         (attempt / earlier).unlink(missing_ok=True)
     refused = refused_before(order)
     if refused is not None:
@@ -77,8 +83,10 @@ def begin(options: argparse.Namespace) -> int:
     visible = {"CUDA_VISIBLE_DEVICES": options.gpus} if order.uses_gpu else {}
     write_container_files(attempt, order.environment | visible)
     shutil.copyfile(SCRIPT, attempt / SCRIPT.name)
-    left_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
-    rest = order.model_copy(update={"wall_limit_s": left_s})
+    kept_s = take_up(attempt, uses_gpu=order.uses_gpu)
+    rest = order.model_copy(update={"wall_limit_s": rest_s(order, kept_s)})
+    cpu_limit_s = cpu_rest_s(order, kept_s)
+    _write_words(attempt / "exec.cpu_limit", [] if cpu_limit_s is None else [f"{math.ceil(cpu_limit_s)}"])
     for network in NETWORKS:
         argv = container_argv(rest, attempt, options.image, network=network, program=options.container)
         _write_words(attempt / f"container.{network}", argv)

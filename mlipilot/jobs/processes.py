@@ -14,6 +14,7 @@ from mlipilot.audit.identity import stat_fields
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PARENT, _OWN, _WAITED_FOR, _STARTED = 0, slice(10, 12), slice(12, 14), 18  # places in `_processes`
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,14 +37,58 @@ def hide_from_same_user() -> None:
     _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def runs_with(pid: int, *words: str) -> bool:
+    """Whether a process has all of `words` on its command line; False where that cannot be read."""
+    try:
+        return {os.fsencode(word) for word in words} <= {
+            *Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        }
+    except OSError:
+        return False
+
+
 def children(pid: int) -> list[int]:
     """The process ids of `pid`'s children."""
-    found = []
+    return [child for child, fields in _processes().items() if fields[_PARENT] == pid]
+
+
+class CpuClock:
+    """The CPU time of this process's descendants, of those that nobody waits for, too.
+
+    The kernel adds up what was waited for. Of the others counts what was seen of them: who would hide work
+    has to spread it over processes that end between two looks.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int], int] = {}
+        self.spent_s = 0.0
+        """At the last look."""
+
+    def look(self) -> float:
+        """Seconds of user and system time until now."""
+        processes, families = _processes(), {os.getpid()}
+        for _ in processes:  # until nobody is added: a child may have a lower number than its parent
+            grown = families | {pid for pid, fields in processes.items() if fields[_PARENT] in families}
+            if grown == families:
+                break
+            families = grown
+        ticks = sum(processes[os.getpid()][_WAITED_FOR])
+        for pid in families - {os.getpid()}:
+            own = sum(processes[pid][_OWN])
+            ticks += own + sum(processes[pid][_WAITED_FOR])
+            self._seen[pid, processes[pid][_STARTED]] = own
+        self.spent_s = max(ticks, sum(self._seen.values())) / os.sysconf("SC_CLK_TCK")
+        return self.spent_s
+
+
+def _processes() -> dict[int, list[int]]:
+    """Of every process by its id what follows its state in /proc/PID/stat (proc_pid_stat(5))."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                if int(stat_fields((entry / "stat").read_text())[1]) == pid:
-                    found.append(int(entry.name))
+                fields = stat_fields((entry / "stat").read_text(errors="replace"))
+                found[int(entry.name)] = [int(field) for field in fields[1:]]
     return found
 
 

@@ -12,7 +12,7 @@ from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, mani
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
 from mlipilot.jobs.intake import take_over
-from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, read_result
+from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, result_if_any
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.paths import RESULT
 
@@ -33,6 +33,7 @@ class Ending:
     wall_s: float = 0.0
     """With what a checkpoint of earlier starts took."""
     cpu_s: float | None = 0.0
+    """The same, as if one core had been busy in them."""
     peak_memory_mib: float | None = None
 
 
@@ -40,13 +41,28 @@ def ending_of(ended: Ended, order: JobOrder, kept_s: float) -> Ending:
     """What the end of its command means for an attempt, a checkpoint of which had taken `kept_s` before."""
     status: int | None = ended.exit_status
     wall_s = kept_s + ended.wall_s
+    cpu_s = None if ended.cpu_s is None else kept_s + ended.cpu_s
+    over = _over_machine_limit(order, wall_s, wall_s if cpu_s is None else cpu_s)
     outcome, reason = _outcome_of(ended.exit_status)
     if ended.cancelled:
         outcome, reason, status = "cancelled", "ended from outside", None
+    elif over is not None:
+        outcome, reason, status = "time_limit", over, None
     elif ended.timed_out or (ended.exit_status in _TIMED_OUT and wall_s >= order.wall_limit_s):
         reason = f"the job ran past its limit of {order.wall_limit_s:g} s"
         outcome, status = "time_limit", None
-    return Ending(outcome, status, reason, wall_s, ended.cpu_s, ended.peak_memory_mib)
+    return Ending(outcome, status, reason, wall_s, cpu_s, ended.peak_memory_mib)
+
+
+def _over_machine_limit(order: JobOrder, wall_s: float, cpu_s: float) -> str | None:
+    """What was measured of a job that reached its limit of machine seconds, in words; else None."""
+    spent_s, unit = (wall_s * order.gpus, "GPU") if order.uses_gpu else (cpu_s, "CPU")
+    if order.machine_limit_s is None or round(spent_s, 3) < order.machine_limit_s:
+        return None
+    return (
+        f"the training took {spent_s:.1f} {unit}-seconds and has {order.machine_limit_s:.1f}: what the "
+        "baseline's took, times budget.training_seconds_over_baseline"
+    )
 
 
 def _outcome_of(status: int) -> tuple[Outcome, str | None]:
@@ -76,16 +92,19 @@ def _digest(folder: str) -> str | None:
 
 
 def is_due(order: JobOrder) -> bool:
-    """Whether the attempt that this one builds on, if any, has ended well."""
+    """Whether the attempt that this one builds on, if any, has ended well, or its result is none any more."""
     if order.needs is None:
         return True
     needed = Path(order.needs)
-    return is_finished(needed) and read_result(needed).outcome == "ok"
+    result = result_if_any(needed)
+    return is_finished(needed) and (result is None or result.outcome == "ok")
 
 
 def refused_before(order: JobOrder) -> tuple[Ending, list[str]] | None:
     """Why the job must not even start, and the files that were changed; or None."""
     changed = changed_files(order)
+    if order.needs is not None and result_if_any(Path(order.needs)) is None:
+        changed.append(f"{order.needs}/{RESULT}")
     if not changed:
         return None
     return Ending(

@@ -158,7 +158,7 @@ def claimant(attempt: Path) -> Claimant | None:
         said = json.loads((attempt / CLAIM).read_text(encoding="utf-8"))
     except PermissionError:
         raise
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     for kind in (ProcessIdentity, JobStart, Withdrawn):
         with suppress(TypeError):

@@ -3,7 +3,7 @@
 It outlives the controller on purpose, as a Slurm job does: a controller that was killed finds the
 attempt running or sealed when it comes back. It claims the directory first, so two workers that were
 started for the same attempt never both run it. With `--image SIF` the job runs in a container, by the command
-line that Slurm jobs have; the worker stays outside.
+line that Slurm jobs have, with `--sandbox` in a sandbox; the worker stays outside.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import write_atomic
-from mlipilot.jobs.checkpoints import read_kept, rest_s, take_up
+from mlipilot.jobs.checkpoints import cpu_rest_s, read_kept, rest_s, take_up
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     Container,
@@ -36,13 +39,15 @@ from mlipilot.jobs.job_files import Isolation, JobOrder, read_order
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes
-from mlipilot.jobs.processes import adopt_orphans, end_descendants, end_with_parent
+from mlipilot.jobs.processes import CpuClock, adopt_orphans, end_descendants, end_with_parent
+from mlipilot.jobs.sandbox import measured_isolation, sandbox_argv
 from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed
 from mlipilot.paths import STDERR, STDOUT
 
 GRACE_S = 5.0
 SETTLE_S = 2.0
+LOOK_S = 1.0  # between two looks at the CPU time of a job that has a limit of it
 LARGEST_FILE_BYTES = 4 * 1024**3
 
 
@@ -67,7 +72,9 @@ def _limit_child(last_signal: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
 
-def run_attempt(attempt: Path, start: JobStart | None, container: Container | None = None) -> None:
+def run_attempt(
+    attempt: Path, start: JobStart | None, container: Container | None = None, *, sandboxed: bool = False
+) -> None:
     """Run the order in `attempt` and seal the directory; exits where the end is not the attempt's own."""
     order = read_order(attempt)
 
@@ -83,8 +90,10 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         begun = Begun.here(order, isolation, **who)
         seal(attempt, order, refused[0], begun, changed=refused[1], why_not=why_not)
         return
-    (attempt / "home").mkdir(exist_ok=True)
-    limit_s = rest_s(order, take_up(attempt, uses_gpu=order.uses_gpu))
+    remove(attempt / "home")
+    (attempt / "home").mkdir()
+    kept_s = take_up(attempt, uses_gpu=order.uses_gpu)
+    limit_s, cpu_limit_s = rest_s(order, kept_s), cpu_rest_s(order, kept_s)
     words = ""
     if container is not None:
         write_container_files(attempt, order.environment)
@@ -92,15 +101,25 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         write_atomic(attempt / "measured", text)
         host = of_host(order, attempt)
         isolation = isolation_of(read_measured(text), order, attempt, isolation.backend, host)
+    elif sandboxed:
+        isolation, text, words = measured_isolation(order, attempt)
+        write_atomic(attempt / "measured", text)
     begun = Begun.here(order, isolation, **who)
     reason = why_not_isolated(isolation, order, words)
     if reason is not None:
         seal(attempt, order, Ending("not_isolated", reason=reason), begun, changed=[], why_not=why_not)
         return
     begun.note(attempt)
-    started = time.monotonic()
+    clock, started = CpuClock(), time.monotonic()
+
+    def has_reached_limit() -> bool:
+        return cpu_limit_s is not None and clock.look() >= cpu_limit_s
+
     try:
-        exit_status, how = _run_child(attempt, order, container, limit_s, on_slurm=start is not None)
+        command = _command(attempt, order, container, limit_s, sandboxed=sandboxed)
+        exit_status, how = _run_child(
+            attempt, command, limit_s, has_reached_limit, on_slurm=start is not None
+        )
     except _NotStartedError as error:
         seal(attempt, order, Ending("failed", reason=str(error)), begun, why_not=why_not)
         return
@@ -110,7 +129,7 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
         cancelled=how == "cancelled",
         timed_out=how == "timed out",
         wall_s=time.monotonic() - started,
-        cpu_s=usage.ru_utime + usage.ru_stime,
+        cpu_s=max(usage.ru_utime + usage.ru_stime, clock.spent_s),
         peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
         **who,
     )
@@ -124,33 +143,55 @@ def run_attempt(attempt: Path, start: JobStart | None, container: Container | No
     )
 
 
+@dataclass(frozen=True)
+class _Command:
+    argv: list[str]
+    cwd: str
+    environment: dict[str, str]
+    is_inside: bool
+    """Of a container or sandbox: what says how it ended is a status as of a shell."""
+    last_signal: int = signal.SIGKILL
+    """When the worker is gone."""
+
+
+def _command(
+    attempt: Path, order: JobOrder, container: Container | None, limit_s: float, *, sandboxed: bool
+) -> _Command:
+    if container is not None:
+        argv = [*_contained(attempt, order, container, limit_s), *order.argv]
+        # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
+        return _Command(argv, str(attempt), container_environment(), True, signal.SIGTERM)
+    if sandboxed:
+        return _Command([*sandbox_argv(order, attempt), *order.argv], "/", order.environment, True)
+    return _Command(order.argv, order.cwd, order.environment, False)
+
+
 def _run_child(
-    attempt: Path, order: JobOrder, container: Container | None, limit_s: float, *, on_slurm: bool
+    attempt: Path,
+    command: _Command,
+    limit_s: float,
+    has_reached_limit: Callable[[], bool],
+    *,
+    on_slurm: bool,
 ) -> tuple[int, Literal["by itself", "cancelled", "timed out"]]:
     """The command's exit status, and how it ended. From then on a SIGTERM ends nothing any more."""
-    argv, cwd, environment = order.argv, order.cwd, order.environment
-    if container is not None:
-        argv, cwd = [*_contained(attempt, order, container, limit_s), *order.argv], str(attempt)
-        environment = container_environment()
-    # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
-    last_signal = signal.SIGKILL if container is None else signal.SIGTERM
     adopt_orphans()
     with (attempt / STDOUT).open("wb") as stdout, (attempt / STDERR).open("wb") as stderr:
         try:
             child = subprocess.Popen(
-                argv,
-                cwd=cwd,
-                env=environment,
+                command.argv,
+                cwd=command.cwd,
+                env=command.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=lambda: _limit_child(last_signal),  # safe: the worker has one thread
+                preexec_fn=lambda: _limit_child(command.last_signal),  # safe: the worker has one thread
             )
         except OSError as error:
             raise _NotStartedError(f"the command could not be started: {error}") from error
         try:
-            status = child.wait(timeout=limit_s)
+            status = _wait(child, limit_s, has_reached_limit)
             if status != 0 and on_slurm:
                 time.sleep(SETTLE_S)  # what ends a job may reach its command before it reaches this process
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -163,7 +204,19 @@ def _run_child(
             end_descendants(GRACE_S)
             return -signal.SIGTERM, "cancelled"
         end_descendants(GRACE_S)
-    return status if container is None else signed_status(status), "by itself"
+    return signed_status(status) if command.is_inside else status, "by itself"
+
+
+def _wait(child: subprocess.Popen[bytes], limit_s: float, has_reached_limit: Callable[[], bool]) -> int:
+    """The child's exit status. Raises subprocess.TimeoutExpired at a limit."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        left_s = max(0.0, deadline - time.monotonic())
+        try:
+            return child.wait(timeout=min(left_s, LOOK_S))
+        except subprocess.TimeoutExpired:
+            if left_s <= LOOK_S or has_reached_limit():
+                raise
 
 
 def _contained(attempt: Path, order: JobOrder, container: Container, limit_s: float) -> list[str]:
@@ -178,20 +231,21 @@ def main() -> int:
     parser.add_argument("attempt", type=Path)
     parser.add_argument("--image", type=Path)
     parser.add_argument("--network", choices=NETWORKS, default="host")
+    parser.add_argument("--sandbox", action="store_true")
     options = parser.parse_args()
     attempt = options.attempt.resolve()
     start = JobStart.of_environment(os.environ)  # a local controller does not hand its own on
     signal.signal(signal.SIGTERM, _on_term)  # before the claim, which says whom to ask
     container = Container(options.image, options.network) if options.image else None
     try:
-        return _begin(attempt, start, container)
+        return _begin(attempt, start, container, sandboxed=options.sandbox)
     except _CancelledError:
         # Asked to stop outside the child's run: nothing is sealed, the attempt counts as lost.
         end_descendants(GRACE_S)
     return 0
 
 
-def _begin(attempt: Path, start: JobStart | None, container: Container | None) -> int:
+def _begin(attempt: Path, start: JobStart | None, container: Container | None, *, sandboxed: bool) -> int:
     order = read_order(attempt)
     if start is not None and order.needs is not None:
         seal_found(Path(order.needs), start.words)
@@ -206,7 +260,7 @@ def _begin(attempt: Path, start: JobStart | None, container: Container | None) -
     if start is not None and notes is not None:
         seal_noted(attempt, order, notes, start, start.words)
     else:
-        run_attempt(attempt, start, container)
+        run_attempt(attempt, start, container, sandboxed=sandboxed)
     return 0
 
 

@@ -36,6 +36,8 @@ class TurnInput:
     """A copy of the incumbent's recipe, or of the draft that came back; the pilot edits it in place."""
     incumbent: Path
     """The incumbent's recipe, to tell whether the draft differs."""
+    starting: Path
+    """The recipe that the run started from: what a draft may say beyond it is bounded."""
     history: list[dict[str, Any]]
     """One entry an iteration, the baseline first: iteration, title, hypothesis, verdict, reason, effects
     (metric, direction, grade, before, after), score (violation and log_objective: means over seeds in ln

@@ -18,6 +18,7 @@ from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
+from mlipilot.pilots.recipe_bounds import recipe_excess
 from mlipilot.pilots.workbench import Workbench
 from mlipilot.untrusted import as_data, clean, clip, one_line, tail
 
@@ -201,6 +202,9 @@ class Toolbox:
 
     def _submit_experiment(self, **claim: Any) -> ToolResult:
         hypothesis = _hypothesis(claim)
+        excess = recipe_excess(self._turn.draft, self._turn.starting)
+        if excess is not None:
+            raise RefusedError(f"the recipe is too much: {excess}")
         identity = recipe_identity(self._turn.draft)
         if identity == recipe_identity(self._turn.incumbent):
             raise RefusedError(

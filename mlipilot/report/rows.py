@@ -33,7 +33,7 @@ class GateCell:
     passed: bool | None
     """None where the candidate was not measured."""
     note: str = ""
-    """Why there is no value, or on how many seeds the gate fails."""
+    """Why there is no value, or none that counts, and on how many seeds the gate fails."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,8 @@ def gate_cell(iteration: IterationView | None, index: int) -> GateCell:
     if iteration is None or not results:
         return GateCell("—", None)
     failed = [result for result in results if not result.passed]
-    missing = [result for result in results if result.value is None]
     values = [result.value for result in results if result.value is not None]
-    notes = [f"{missing[0].reason}"] if missing else []
+    notes = [result.reason for result in failed if result.reason][:1]
     if failed and len(results) > 1 and len(failed) < len(results):
         notes.append(f"fails on {len(failed)} of {len(results)} seeds")
     if len(results) < len(iteration.seeds):

@@ -62,8 +62,14 @@ def _setting(view: LineageView) -> str:
     return (
         f"Campaign {view.spec.name}, profile {view.spec.profile}: a {pilot_text(view)} changes a MACE "
         f"training recipe for the data set {view.spec.dataset.name}; every candidate is trained with {seeds} "
-        f"for at most {steps} optimiser steps and judged by the scorecard {view.card.name}."
+        f"for at most {steps} optimiser steps, as its recipe counts them{_machine_time(view)}, and judged by "
+        f"the scorecard {view.card.name}."
     )
+
+
+def _machine_time(view: LineageView) -> str:
+    over = view.spec.budget.training_seconds_over_baseline
+    return f", in less than {over:g} times the machine time of the baseline" if over else ""
 
 
 def _baseline(view: LineageView) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import read_manifest
 from mlipilot.campaign.spec import load_locked
-from mlipilot.controller.isolation_words import LOCAL
+from mlipilot.controller.isolation_words import of_local_jobs
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import prepare_data
 from mlipilot.controller.state import State
@@ -16,6 +16,7 @@ from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import InputError
 from mlipilot.handover import WEIGHTS
 from mlipilot.jobs.container_commands import Container
+from mlipilot.jobs.sandbox import are_sandboxed
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.reproduce.compare import Comparison, Values, compare_metrics
 from mlipilot.reproduce.environment import Environment, Where, compare_environment
@@ -23,7 +24,7 @@ from mlipilot.reproduce.image import is_inside, rebuild_data
 from mlipilot.reproduce.outcome import Outcome, Weights
 from mlipilot.reproduce.rebuilt_data import Sameness, compare_data
 from mlipilot.reproduce.record import Recorded, machine_of
-from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, lay_out, run_jobs
+from mlipilot.reproduce.rerun import attempts_of, claim_output, failures, jobs_here, lay_out, run_jobs
 
 FILE_NAME = "reproduction.json"
 _WEIGHTS = f"output/model/{WEIGHTS}"
@@ -42,11 +43,12 @@ def reproduce(
     is only read. Raises InputError, with nothing written, when `output` is not empty, and when the campaign
     forbids jobs a network and they cannot be cut off from it.
     """
-    if record.spec.jobs.require_no_network and (container is None or container.network == "host"):
+    if record.spec.jobs.require_no_network and not _is_cut_off(record, container):
         raise InputError(
             "the campaign requires jobs without a network, and here they would have one",
             file=record.run.spec,
-            mend="reproduce it in its image (--image SIF) where containers can be cut off from the network",
+            mend="reproduce it in its image (--image SIF) where containers can be cut off from the network, "
+            "or where bubblewrap works",
         )
     claim_output(output, record.run)
     uses_gpu = record.spec.jobs.device == "cuda"
@@ -54,6 +56,8 @@ def reproduce(
     environment = compare_environment(
         record.started, record.protected, trained_on, _where(record, container), uses_gpu=uses_gpu
     )
+    if environment.where == "outside of the image":
+        observer.event(of_local_jobs(jobs_here(record.spec.jobs)))
     _tell(observer, environment_lines(environment))
     fresh = RunPaths(output)
     lay_out(record, fresh)
@@ -85,6 +89,10 @@ def reproduce(
     return outcome
 
 
+def _is_cut_off(record: Recorded, container: Container | None) -> bool:
+    return are_sandboxed(jobs_here(record.spec.jobs)) if container is None else container.network != "host"
+
+
 def _where(record: Recorded, container: Container | None) -> Where:
     if container is not None:
         return "containers of the image"
@@ -103,13 +111,11 @@ def environment_lines(found: Environment) -> Iterator[str]:
             "warning: all jobs share this container: the run, its test data and the network of this process "
             "are open to the candidate's code; on a host with MLIPilot, --image SIF keeps each job apart"
         )
-    if found.where == "outside of the image":
-        yield f"warning: {LOCAL}"
-        if found.image_sha256 is not None:
-            yield (
-                "warning: this is not the recorded environment: the run was made in the image with SHA-256 "
-                f"{found.image_sha256}; --image SIF reproduces it there"
-            )
+    if found.where == "outside of the image" and found.image_sha256 is not None:
+        yield (
+            "warning: this is not the recorded environment: the run was made in the image with SHA-256 "
+            f"{found.image_sha256}; --image SIF reproduces it there"
+        )
     for name, (recorded, here) in found.versions.items():
         yield f"warning: {name} is {here} here; the run had {recorded}"
     if found.toolkit_files:

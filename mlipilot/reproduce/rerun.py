@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import Attempt, State
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import PYTHON, Container
+from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.processes import hide_from_same_user
 from mlipilot.paths import JobKey, RunPaths
@@ -56,17 +56,21 @@ def _with_its_salt(spec: CampaignSpec, run: RunPaths) -> CampaignSpec:
 
 def attempts_of(record: Recorded, output: RunPaths, container: Container | None = None) -> Attempts:
     """Orders for the iteration's jobs in `output`, on local workers whatever the run had."""
-    lineage, python = output.lineage(record.lineage.number), PYTHON if container else sys.executable
-    return Attempts(output, lineage, _here(record.spec), LocalBackend(container), python)
+    lineage = output.lineage(record.lineage.number)
+    spec = record.spec.model_copy(update={"jobs": jobs_here(record.spec.jobs)})
+    if container is None:
+        return Attempts(output, lineage, spec)
+    return Attempts(output, lineage, spec, LocalBackend(container), PYTHON)
 
 
-def _here(spec: CampaignSpec) -> CampaignSpec:
+def jobs_here(jobs: JobSettings) -> JobSettings:
+    """What a run's settings of jobs become on this machine: local, and with more time."""
     limits = {
         "backend": "local",
-        "train_wall_limit_s": _SLOWER * spec.jobs.train_wall_limit_s,
-        "evaluate_wall_limit_s": _SLOWER * spec.jobs.evaluate_wall_limit_s,
+        "train_wall_limit_s": _SLOWER * jobs.train_wall_limit_s,
+        "evaluate_wall_limit_s": _SLOWER * jobs.evaluate_wall_limit_s,
     }
-    return spec.model_copy(update={"jobs": spec.jobs.model_copy(update=limits)})
+    return jobs.model_copy(update=limits)
 
 
 def run_jobs(attempts: Attempts, iteration: int, seeds: Sequence[int], observer: Observer) -> State:
@@ -92,7 +96,7 @@ def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKe
     """Note the jobs that have ended; returns the evaluations that are due now."""
     due = []
     for key, attempt in state.in_flight():
-        attempt.ended = attempts.collect(key, attempt.number)
+        attempt.ended = attempts.collect(state, key, attempt.number)
         if attempt.ended is None:
             continue
         observer.event(end_words(key, attempt.ended))

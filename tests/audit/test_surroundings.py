@@ -16,7 +16,7 @@ def test_the_fields_hold_this_and_nothing_else() -> None:
         {},
         {
             "backend": word("local", "slurm"),
-            "filesystem": word("host", "container"),
+            "filesystem": word("host", "container", "sandbox"),
             "network": word("host", "none"),
             "environment": word("scrubbed"),
             "network_by": optional(word("namespace", "seccomp")),

@@ -91,9 +91,9 @@ def test_a_pilot_that_cannot_be_is_named(tmp_path: Path, lines: str, says: str) 
 
 
 def test_an_override_may_be_what_makes_a_file_right(tmp_path: Path) -> None:
-    text = MINIMAL + "jobs: {require_no_network: true}\nprofiles: {smoke: {}, full: {}}\n"
+    text = MINIMAL + "jobs: {require_no_network: true, isolation: none}\nprofiles: {smoke: {}, full: {}}\n"
     path = _write(tmp_path, text)
-    with pytest.raises(InputError, match="local processes cannot be kept from the network"):
+    with pytest.raises(InputError, match="plain processes cannot be kept from it, isolation: auto may"):
         load_campaign(path)
     spec = load_campaign(path, overrides=["jobs.backend=slurm"]).spec
     assert spec.jobs.require_no_network and spec.jobs.backend == "slurm"
@@ -103,6 +103,15 @@ def test_the_locked_spec_reads_back(tmp_path: Path) -> None:
     spec = load_campaign(CU_EMT, "full").spec
     (tmp_path / "lock.yaml").write_text(dump_spec(spec))
     assert load_locked(tmp_path / "lock.yaml") == spec
+
+
+def test_a_run_from_before_machine_time_was_bound_has_no_bound(tmp_path: Path) -> None:
+    spec = load_campaign(CU_EMT).spec
+    assert spec.budget.training_seconds_over_baseline == 4.0
+    text = dump_spec(spec).replace("  training_seconds_over_baseline: 4.0\n", "")
+    assert text != dump_spec(spec)
+    (tmp_path / "lock.yaml").write_text(text)
+    assert load_locked(tmp_path / "lock.yaml").budget.training_seconds_over_baseline is None
 
 
 @pytest.mark.parametrize(

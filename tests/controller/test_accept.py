@@ -23,7 +23,7 @@ from mlipilot.evaluation.scorecard import AcceptRule, GateResult, Score
 RULE = AcceptRule(confidence=0.95, min_gain=0.02)
 
 
-def _score(violation: float = 0.0, log_objective: float | None = 0.0) -> Score:
+def score_of(violation: float = 0.0, log_objective: float | None = 0.0) -> Score:
     gate = GateResult(
         metric="energy_mae_mev_per_atom",
         bound="≤ 5",
@@ -35,11 +35,11 @@ def _score(violation: float = 0.0, log_objective: float | None = 0.0) -> Score:
 
 
 def _feasible(*logs: float) -> list[Score]:
-    return [_score(log_objective=value) for value in logs]
+    return [score_of(log_objective=value) for value in logs]
 
 
 def _infeasible(*violations: float) -> list[Score]:
-    return [_score(violation=value) for value in violations]
+    return [score_of(violation=value) for value in violations]
 
 
 def test_pooled_noise_against_the_textbook() -> None:
@@ -206,25 +206,25 @@ def test_the_least_gain_is_relative_and_must_be_passed() -> None:
 
 
 def test_an_objective_that_cannot_be_computed_is_no_gain() -> None:
-    judgement = judge(RULE, _feasible(0.0, 0.0), [*_feasible(-9.0), _score(log_objective=None)])
+    judgement = judge(RULE, _feasible(0.0, 0.0), [*_feasible(-9.0), score_of(log_objective=None)])
     assert (judgement.verdict, judgement.measure) == ("reverted", "objective")
     assert judgement.reason == "the objective cannot be computed on every seed"
 
 
 def test_any_objective_is_a_gain_over_one_that_cannot_be_computed() -> None:
-    judgement = judge(RULE, [*_feasible(-9.0), _score(log_objective=None)], _feasible(5.0, 5.0))
+    judgement = judge(RULE, [*_feasible(-9.0), score_of(log_objective=None)], _feasible(5.0, 5.0))
     assert (judgement.verdict, judgement.measure) == ("accepted", "objective")
     assert judgement.reason == "the incumbent's objective cannot be computed"
 
 
 def test_the_order_puts_a_candidate_without_an_objective_behind_all_other_feasible_ones() -> None:
-    assert order([*_feasible(-9.0), _score(log_objective=None)]) == (False, math.inf)
+    assert order([*_feasible(-9.0), score_of(log_objective=None)]) == (False, math.inf)
     assert order(_feasible(1.0, 2.0, 6.0)) == (False, 3.0)
     assert order([*_feasible(-9.0), *_infeasible(3.0)]) == (True, 1.5)
 
 
 _SEEDS = st.lists(
-    st.builds(_score, st.sampled_from([0.0, 0.0, 0.5, 2.0]), st.sampled_from([None, -0.5, 0.0, 0.01])),
+    st.builds(score_of, st.sampled_from([0.0, 0.0, 0.5, 2.0]), st.sampled_from([None, -0.5, 0.0, 0.01])),
     min_size=1,
     max_size=3,
 )
@@ -238,7 +238,7 @@ def test_only_what_comes_before_the_incumbent_in_the_order_is_accepted(
         assert order(new) < order(old)
 
 
-def test_the_order_without_noise_is_feasible_first_then_the_score() -> None:
+def test_the_order_without_noise_is_feasible_first_then_thescore_of() -> None:
     good, better = _feasible(0.0, 0.01), _feasible(-1.0, 0.0)
     bad, worse = _infeasible(0.1, 0.2), _infeasible(0.0, 5.0)
     assert sorted([worse, good, bad, better], key=order) == [better, good, bad, worse]

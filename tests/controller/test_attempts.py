@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlipilot.controller.attempts import Attempts, _refusal
-from mlipilot.controller.state import replay
+from mlipilot.controller.state import State, replay
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing
 from mlipilot.paths import JobKey
@@ -91,8 +91,8 @@ def test_a_sealed_attempt_names_its_job_where_the_submitter_does_not(
     }
     monkeypatch.setattr("mlipilot.controller.attempts.how_it_ended", lambda *_: result)
     monkeypatch.setattr("mlipilot.controller.attempts.check_manifest", lambda _: [])
-    monkeypatch.setattr("mlipilot.controller.attempts.read_result", lambda _: SimpleNamespace(job_id="19"))
-    ended = attempts.collect(JobKey(0, 2, "train"), 1)
+    monkeypatch.setattr("mlipilot.controller.attempts.result_if_any", lambda _: SimpleNamespace(job_id="19"))
+    ended = attempts.collect(State(), JobKey(0, 2, "train"), 1)
     assert ended is not None and (ended.job_id, ended.job_name) == ("19", "mlp-x")
 
 
@@ -114,3 +114,18 @@ def test_whatever_a_training_leaves_in_the_evaluators_place_is_no_traceback(
     if written is not None:
         (tmp_path / "output" / "metrics.json").write_text(written)
     assert _refusal(tmp_path) == told
+
+
+def test_a_candidates_training_is_told_its_limit_of_machine_time(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1, 2]))
+    made.propose(0, None, {})
+    made.candidate(0, 0.1)
+    made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})
+    attempts, state = Attempts(made.run, made.lineage, made.spec), replay(made.ledger.records)
+    baseline = [state.last(JobKey(0, seed, "train")) for seed in (1, 2)]
+    taken_s = [last.ended.cpu_s for last in baseline if last and last.ended and last.ended.cpu_s]
+    assert attempts.due_order(state, JobKey(1, 1, "train"), 1).machine_limit_s == 2 * sum(taken_s) > 0
+    made.train(1, 1, 0.2)
+    state = replay(made.ledger.records)
+    assert attempts.due_order(state, JobKey(1, 1, "evaluate"), 1).machine_limit_s is None
+    assert attempts.due_order(state, JobKey(0, 2, "train"), 2).machine_limit_s is None

@@ -89,23 +89,31 @@ def test_a_draft_that_is_dropped_ends_its_iteration_without_a_proposal(tmp_path:
     assert next_step(_state(made), made.spec) == steps.DropDraft(1, "dropped by a person: it hangs")
 
 
-@pytest.mark.parametrize("fault", ["another host's", "a broken result"])
-def test_an_attempt_of_which_nobody_can_tell_is_given_up(made: SyntheticRun, fault: str) -> None:
+def test_an_attempt_of_which_nobody_can_tell_is_given_up(made: SyntheticRun) -> None:
     attempt = made.lineage.attempt(KEY, 1)
-    if fault == "another host's":
-        (attempt / CLAIM).write_text('{"host": "elsewhere", "pid": 7, "boot_id": "b", "start_ticks": 1}')
-    else:
-        (attempt / "result.json").write_text("[]")
-        write_manifest(attempt)
-    with pytest.raises((PausedError, ValueError)):
-        Attempts(made.run, made.lineage, made.spec).collect(KEY, 1)
+    (attempt / CLAIM).write_text('{"host": "elsewhere", "pid": 7, "boot_id": "b", "start_ticks": 1}')
+    with pytest.raises(PausedError):
+        Attempts(made.run, made.lineage, made.spec).collect(State(), KEY, 1)
+    ended = _dropped_with(made)
+    assert ended.outcome == "cancelled" and ended.manifest_sha256 is None
+    assert (ended.reason or "").startswith("given up with its candidate: ")
+
+
+def test_an_attempt_that_is_sealed_with_a_broken_result_is_no_trouble(made: SyntheticRun) -> None:
+    attempt = made.lineage.attempt(KEY, 1)
+    (attempt / "result.json").write_text("[]")
+    write_manifest(attempt)
+    ended = _dropped_with(made)
+    assert ended.outcome == "protected_changed" and str(ended.reason).endswith("result.json: not a result")
+
+
+def _dropped_with(made: SyntheticRun) -> JobFinished:
     _drop(made)
     (ended,) = [
         event for _, event in of_kind(read_ledger(made.lineage.ledger), JobFinished) if event.key == KEY
     ]
-    assert ended.outcome == "cancelled" and ended.manifest_sha256 is None
-    assert (ended.reason or "").startswith("given up with its candidate: ")
     assert next_step(_state(made), made.spec) == steps.Judge(1)
+    return ended
 
 
 def test_a_job_that_goes_on_keeps_its_candidate(made: SyntheticRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.surroundings import Isolation
-from mlipilot.controller.isolation_words import LOCAL, doors_of, open_doors
+from mlipilot.controller.isolation_words import LOCAL, SANDBOX, doors_of, of_local_jobs, open_doors
+from mlipilot.jobs.job_settings import JobSettings
 from tests.events import records
 
 WHOLE = Isolation(
@@ -15,8 +16,25 @@ WHOLE = Isolation(
 )
 
 
-def test_of_an_isolation_that_holds_nothing_is_said() -> None:
-    assert list(open_doors(WHOLE)) == []
+@pytest.mark.parametrize("kind", [{}, {"backend": "local", "filesystem": "sandbox"}])
+def test_of_an_isolation_that_holds_nothing_is_said(kind: dict[str, Any]) -> None:
+    assert list(open_doors(WHOLE.model_copy(update=kind))) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "why", "said"),
+    [
+        ({}, None, SANDBOX),
+        ({}, "there is none", f"warning: {LOCAL} (there is none)"),
+        ({"isolation": "none"}, None, f"warning: {LOCAL} (jobs.isolation is none)"),
+    ],
+)
+def test_a_run_begins_by_saying_what_keeps_its_jobs_apart(
+    settings: dict[str, Any], why: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlipilot.jobs.sandbox.why_no_sandbox", lambda: why)
+    monkeypatch.setattr("mlipilot.controller.isolation_words.why_no_sandbox", lambda: why)
+    assert of_local_jobs(JobSettings.model_validate(settings)) == said
 
 
 @pytest.mark.parametrize(
@@ -24,6 +42,7 @@ def test_of_an_isolation_that_holds_nothing_is_said() -> None:
     [
         ({"network": "host"}, "the host's network is open"),
         ({"measured": False}, "not measured"),
+        ({"filesystem": "sandbox", "measured": False}, "sandboxes keep apart was not measured"),
         ({"mounts": ["/srv/secret (ext4 /dev/sda, writable)"]}, "/srv/secret (ext4"),
         ({"variables": ["TOKEN"]}, "TOKEN"),
         ({"filesystem": "host"}, "without a container"),

@@ -133,6 +133,7 @@ def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(
     controller._take(steps.Judge(0), controller.state())
     made.ledger = controller.ledger
     made.draft(1, 1, SCHEDULE, SCHEDULE_EDITS)
+    made.ledger.append(event("candidate_dropped", iteration=1, why="a test"))
     made.ledger.append(event("no_proposal", iteration=1, reason="it was withdrawn"))
     drafts = made.lineage.root / "drafts"
     for name in ("draft", ".draft.staging", "drafts/0002-1", "drafts/.0002-2.staging"):

@@ -300,10 +300,7 @@ def test_an_attempt_that_ran_by_another_order_voids_the_candidate_and_verify_kno
         },
     )
     write_manifest(submitted)
-    digest = next(
-        e.order_sha256 for _, e in of_kind(controller.ledger.records, JobSubmitted) if e.order_sha256
-    )
-    ended = controller.attempts.collect(EVALUATE, 1, digest)
+    ended = controller.attempts.collect(controller.state(), EVALUATE, 1)
     assert ended is not None and ended.outcome == "protected_changed"
     assert str(ended.reason).endswith("job.json: not the order that is on record")
     controller.ledger.append(ended)
@@ -315,3 +312,17 @@ def test_an_attempt_that_ran_by_another_order_voids_the_candidate_and_verify_kno
     shutil.copyfile(forged.path, made.lineage.ledger)
     assert any(".outcome: it says" in said for said in recheck_records(made.run, made.lineage))
     assert replay(read_ledger(made.lineage.ledger)).in_flight() == []
+
+
+@pytest.mark.parametrize("text", ["nothing of the kind", "{}", "\xff"])
+def test_a_sealed_attempt_without_a_result_voids_the_candidate_and_verify_knows_why(
+    made: SyntheticRun, controller: Controller, submitted: Path, text: str
+) -> None:
+    KILLS["after the claim"](submitted, _order(controller))
+    (submitted / "result.json").write_text(text, encoding="latin-1")
+    write_manifest(submitted)
+    ended = controller.attempts.collect(controller.state(), EVALUATE, 1)
+    assert ended is not None and ended.outcome == "protected_changed"
+    assert str(ended.reason).endswith("result.json: not a result")
+    controller.ledger.append(ended)
+    assert recheck_records(made.run, made.lineage) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from mlipilot.audit.files import tree_digest
 from mlipilot.audit.lock import TakenOverError
 from mlipilot.audit.manifest import check_manifest
 from mlipilot.controller import steps
+from mlipilot.controller.candidates import publish_draft
 from mlipilot.controller.verification import verify_run
 from mlipilot.endpoint.exchange import Exchange
 from mlipilot.endpoint.parsing import Reply
@@ -43,6 +45,30 @@ def test_what_is_submitted_is_a_draft_and_no_candidate(desk: Desk) -> None:
     assert not desk.lineage.iteration(1).exists() and not desk.lineage.draft.exists()
     assert isinstance(desk.due(), steps.SubmitJob)
     assert "came back" not in first_task(speaker)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("weights.bin", bytes(range(256)), "weights.bin cannot be read as what it is"),
+        ("train.py", b"W = [\n" + b"    7,\n" * 99 + b"]\n", "99 values in one statement"),
+    ],
+)
+def test_data_that_come_in_after_the_submission_end_the_iteration(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, words: str
+) -> None:
+    """On local processes a training of another candidate can write there."""
+
+    def late(final: Path, draft: Path, *rest: Any) -> dict[str, Any]:
+        (draft / name).write_bytes(data)
+        return publish_draft(final, draft, *rest)
+
+    monkeypatch.setattr("mlipilot.controller.proposals.publish_draft", late)
+    desk.ask(HOT, SUBMIT)
+    kind, body = desk.last()
+    assert kind == "no_proposal" and words in body["reason"], body
+    assert not desk.lineage.revision(1, 1).exists() and not desk.lineage.iteration(1).exists()
+    assert problems(desk) == []
 
 
 def test_a_draft_that_fails_twice_is_mended_by_its_pilot_and_then_tried(desk: Desk) -> None:
@@ -181,6 +207,7 @@ def test_a_lost_smoke_step_leaves_files_that_nothing_vouches_for_and_that_is_sai
     (desk.made.start(key) / "job.json").write_text("{}")
     nothing = {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0}
     desk.ledger.append(event("job_finished", named(key) | nothing, outcome="lost", reason="gone"))
+    desk.ledger.append(event("candidate_dropped", iteration=1, why="for the test"))
     desk.proposals.drop(1, "for the test")
     desk.made.end("for the test")
     assert problems(desk) == []

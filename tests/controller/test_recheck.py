@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import rfc8785
 
+from mlipilot.audit.files import write_json
 from mlipilot.audit.ledger import GENESIS, canonical_digest
 from mlipilot.audit.verify_digests import verify_digests
+from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.recheck import recheck_records
-from mlipilot.paths import RunPaths
+from mlipilot.controller.state import replay
+from mlipilot.paths import ORDER, JobKey, RunPaths
 from tests.report.synthetic import SyntheticRun, make_spec
 
 Body = dict[str, Any]
@@ -99,3 +102,19 @@ def test_whatever_its_files_hold_instead_it_says_so_and_does_not_break(
         assert recheck_records(run, run.lineage(0)) != [], path
         path.write_bytes(before)
     assert recheck_records(run, run.lineage(0)) == []
+
+
+def test_a_training_beyond_the_machine_time_of_the_baseline_is_named(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "cu_emt", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.candidate(0, 0.1)
+    made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})
+    key = JobKey(1, 1, "train")
+    attempts, state = Attempts(made.run, made.lineage, made.spec), replay(made.ledger.records)
+    order = attempts.due_order(state, key, 1)
+    attempt = made.start(key)
+    write_json(attempt / ORDER, order.model_copy(update={"machine_limit_s": 1e6}).model_dump())
+    made.finish(key, 4 * 32.0 + 10.0)
+    first, second = recheck_records(made.run, made.lineage)
+    assert f"{attempt / ORDER} does not have the machine_limit_s that the baseline gives, 128.0" in first
+    assert second.endswith("the training took 138.0 machine seconds, and the baseline gives it 128.0")

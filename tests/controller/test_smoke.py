@@ -16,6 +16,7 @@ from mlipilot.audit.ledger import GENESIS
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.spec import dump_spec
 from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.prepare import write_modules
 from mlipilot.controller.smoke import smoke_fault, smoke_feedback
 from mlipilot.controller.state import State
 from mlipilot.jobs.job_files import JobOrder
@@ -101,6 +102,8 @@ def attempts(tmp_path: Path) -> Callable[[str], Attempts]:
         (recipe / "config.txt").write_text(json.dumps(config_json()))
         write_atomic(run.spec, dump_spec(spec))
         write_atomic(run.scorecard, "x: 1\n")
+        write_modules(run.modules)
+        (run.data / "train").mkdir(parents=True)
         write_json(run.protected, hash_protected(run.root))
         return Attempts(run, run.lineage(0), spec)
 
@@ -130,7 +133,7 @@ def test_it_is_kept_apart_exactly_as_a_training_is(attempts: Callable[[str], Att
 def _run(attempts: Attempts) -> JobFinished:
     attempts.ensure_started(State(), [(KEY, 1)], GENESIS)
     deadline = time.monotonic() + 60
-    while (ended := attempts.collect(KEY, 1)) is None:
+    while (ended := attempts.collect(State(), KEY, 1)) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return ended
@@ -156,5 +159,5 @@ def test_a_smoke_step_in_flight_can_be_cancelled(attempts: Callable[[str], Attem
     place = made.lineage.attempt(KEY, 1)
     wait_for_text(place / "stdout.log")
     made.backend.cancel(place)
-    ended = made.collect(KEY, 1)
+    ended = made.collect(State(), KEY, 1)
     assert ended is not None and ended.outcome == "cancelled"

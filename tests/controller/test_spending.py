@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mlipilot.campaign.spec import Budget
-from mlipilot.controller.spending import accounts, used_up
+from mlipilot.controller.spending import LEAST_TRAINING_S, accounts, training_limit_s, used_up
 from mlipilot.controller.state import State, replay
+from mlipilot.paths import JobKey
+from tests.controller.events import Event
 from tests.events import records
+from tests.report.synthetic import make_spec
 
 SPENT = State(cpu_seconds=50.0, gpu_seconds=20.0, prompt_tokens=3000, completion_tokens=400, usd=1.25)
 
@@ -53,4 +56,43 @@ def test_a_job_whose_cpu_time_is_unknown_counts_with_its_wall_time() -> None:
 
 def test_every_bound_of_a_budget_has_its_account() -> None:
     named = {account.name for account in accounts(SPENT, _budget(), 0.0)}
-    assert named == set(Budget.model_fields) - {"iterations", "optimizer_steps"}
+    assert named == set(Budget.model_fields) - {
+        "iterations",
+        "optimizer_steps",
+        "training_seconds_over_baseline",
+    }
+
+
+def _trained(seed: int, cpu_s: float | None, iteration: int = 0, **said: object) -> list[Event]:
+    key = {"iteration": iteration, "seed": seed, "job": "train", "attempt": 1}
+    ended = {"outcome": "ok", "cpu_s": cpu_s, "gpu_s": 7.0, "wall_s": 50.0} | said
+    return [("job_submitted", key), ("job_finished", key | ended)]
+
+
+def test_a_candidates_training_may_take_so_many_times_what_the_baselines_took() -> None:
+    state = replay(records([*_trained(1, 10.0), *_trained(2, 30.0), *_trained(1, 900.0, iteration=1)]))
+    spec = make_spec(seeds=[1, 2])
+    assert training_limit_s(state, spec, JobKey(1, 1, "train")) == 4 * 20
+    assert training_limit_s(state, spec, JobKey(2, 2, "train")) == 4 * 20
+    for free in (
+        JobKey(0, 1, "train"),
+        JobKey(1, 1, "evaluate"),
+        JobKey(1, 1, "smoke", 1),
+        JobKey(1, 1, "sealed"),
+    ):
+        assert training_limit_s(state, spec, free) is None
+    assert training_limit_s(State(), spec, JobKey(1, 1, "train")) is None
+    on_gpus = make_spec(seeds=[1, 2], jobs={"device": "cuda"})
+    assert training_limit_s(state, on_gpus, JobKey(1, 1, "train")) == 4 * 7
+    budget = {"iterations": 1, "optimizer_steps": 10, "training_seconds_over_baseline": 1.5}
+    assert training_limit_s(state, make_spec(seeds=[1, 2], budget=budget), JobKey(1, 1, "train")) == 30
+    unbound = make_spec(seeds=[1, 2], budget=budget | {"training_seconds_over_baseline": None})
+    assert training_limit_s(state, unbound, JobKey(1, 1, "train")) is None
+
+
+def test_a_training_may_always_begin_and_unknown_cpu_time_counts_as_wall_time() -> None:
+    spec = make_spec(seeds=[1])
+    brief = replay(records(_trained(1, 0.1)))
+    assert training_limit_s(brief, spec, JobKey(1, 1, "train")) == LEAST_TRAINING_S
+    unknown = replay(records(_trained(1, None)))
+    assert training_limit_s(unknown, spec, JobKey(1, 1, "train")) == 4 * 50

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mlipilot.cli.app import app
 from mlipilot.doctor import examine as room
-from mlipilot.doctor import slurm
+from mlipilot.doctor import isolation, slurm
 from mlipilot.doctor.check import failed, ok
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.programs import ask
@@ -65,6 +65,29 @@ def test_a_local_campaign_needs_neither_slurm_nor_image(no_programs: None) -> No
     statuses = _statuses(found)
     assert status == 0
     assert {statuses[name] for name in ("slurm", "apptainer", "gpu", "endpoint")} == {"skipped"}
+
+
+@pytest.mark.parametrize(
+    ("why", "settings", "status", "says"),
+    [
+        (None, [], "ok", "local jobs run under bubblewrap"),
+        (
+            "bubblewrap is not installed",
+            [],
+            "warning",
+            "bubblewrap is not installed: the code of candidates has",
+        ),
+        ("it is not", ["--set", "jobs.require_no_network=true"], "failed", "it is not: the code"),
+        (None, ["--set", "jobs.isolation=none"], "warning", "jobs.isolation is none: the code of candidates"),
+    ],
+)
+def test_what_keeps_local_jobs_apart_is_said(
+    monkeypatch: pytest.MonkeyPatch, why: str | None, settings: list[str], status: str, says: str
+) -> None:
+    monkeypatch.setattr(isolation, "why_no_sandbox", lambda: why)
+    ended, found = _doctor(CAMPAIGN, *settings)
+    (check,) = (check for check in found if check["name"] == "sandbox")
+    assert check["status"] == status and says in check["found"] and ended == (status == "failed")
 
 
 def test_a_campaign_on_slurm_needs_both(no_programs: None) -> None:

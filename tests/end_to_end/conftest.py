@@ -18,6 +18,7 @@ from mlipilot.audit.manifest import is_finished
 from mlipilot.campaign.spec import dump_yaml, load_campaign
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.prepare import build_data, create_run
+from mlipilot.evaluation.catalog import SPREAD
 from mlipilot.paths import RunPaths
 from tests.end_to_end.own_cluster import OwnCluster, own_cluster
 
@@ -35,10 +36,16 @@ QUICK_SETTINGS = {
 }
 
 
+def shipped_card(name: str) -> dict[str, Any]:
+    """A shipped scorecard without the gate that a model of a dozen steps fails: it says nothing yet."""
+    card: dict[str, Any] = YAML(typ="safe").load((REPOSITORY / "scorecards" / f"{name}.yaml").read_text())
+    card["gates"] = [gate for gate in card["gates"] if gate["metric"] not in SPREAD]
+    return card
+
+
 def write_campaign(directory: Path, **changes: Any) -> Path:
     """A campaign file and its scorecard in `directory`; `changes` replace top-level keys."""
-    yaml = YAML(typ="safe")
-    card = yaml.load((REPOSITORY / "scorecards" / "cu_emt.yaml").read_text())
+    card = shipped_card("cu_emt")
     for name, quick in QUICK_SETTINGS.items():
         card["settings"][name] = card["settings"].get(name, {}) | quick
     card.pop("profiles")

@@ -11,7 +11,7 @@ from mlipilot.audit.ledger import read_ledger
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.controller.state import replay
 from mlipilot.paths import RunPaths
-from tests.end_to_end.conftest import REPOSITORY, mlipilot
+from tests.end_to_end.conftest import REPOSITORY, mlipilot, shipped_card
 
 pytestmark = [pytest.mark.slow, pytest.mark.sweep]  # the budget of half an hour has no room for it yet
 
@@ -26,7 +26,7 @@ QUICK = {
 
 def test_normalisation_is_the_first_move_and_helps(tmp_path: Path) -> None:
     yaml = YAML(typ="safe")
-    card = yaml.load((REPOSITORY / "scorecards/qm7_b3lyp.yaml").read_text())
+    card = shipped_card("qm7_b3lyp")
     for name, quick in QUICK.items():
         card["settings"][name] = card["settings"].get(name, {}) | quick
     (tmp_path / "card.yaml").write_text(dump_yaml({k: v for k, v in card.items() if k != "profiles"}))

@@ -132,7 +132,7 @@ def test_the_sealed_split_gives_errors_only(
     assert run(pristine_handover, data_dir, scorecard, tmp_path, "--split", "sealed") == 0
     report = json.loads((tmp_path / "metrics.json").read_text())
     assert report["split"] == "sealed"
-    assert len(report["metrics"]) == 9
+    assert len(report["metrics"]) == 10
     errors = next(group for group in GROUPS if group.name == "errors")
     assert report["metrics"].keys() == {metric.name for metric in errors.metrics}
 

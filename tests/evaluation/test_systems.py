@@ -176,10 +176,10 @@ def test_the_sealed_split_of_molecules_gives_errors_only_those_of_unseen_ones_ap
     scorecard = card(tmp_path / "card.yaml", "molecules", MOLECULES)
     fewer = linked(molecules_dir, tmp_path / "data", "sealed_unseen.xyz")
     report = evaluate(pristine_handover, fewer, scorecard, "smoke", "sealed", tmp_path / "few")
-    assert len(report.metrics) == 6
+    assert len(report.metrics) == 7
     report = evaluate(pristine_handover, molecules_dir, scorecard, "smoke", "sealed", tmp_path / "out")
     unseen = {name for name in report.metrics if name.startswith("unseen_")}
-    assert unseen and len(report.metrics) == 6 + len(unseen)
+    assert unseen and len(report.metrics) == 7 + len(unseen)
     assert all(entry.status == "ok" for entry in report.metrics.values())
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from mlipilot.audit.files import write_json
-from mlipilot.audit.identity import this_process
+from mlipilot.audit.identity import identify, this_process
 from mlipilot.audit.manifest import check_manifest, write_manifest
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Submission
@@ -131,3 +131,54 @@ def test_a_job_whose_result_could_not_be_kept_is_not_begun(run: Path, make_order
     assert not backend._workers
     backend.ensure_started(Submission(attempt, make_order("pass"), anchor="0" * 64, kind="train"))
     assert wait(attempt).phase == "sealed"
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with the attempt, although its name is on the command line."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "attempt"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_process_that_a_planted_claim_names_is_left_alone(
+    run: Path, make_order: MakeOrder, bystander: subprocess.Popen[bytes]
+) -> None:
+    attempt, backend = _ordered(run, make_order), LocalBackend()
+    named = identify(bystander.pid)
+    assert named is not None
+    (attempt / CLAIM).write_text(json.dumps(asdict(named)))
+    found = backend.standing(attempt)
+    assert (found.phase, found.outcome) == ("ended", "protected_changed")
+    assert found.reason == f"process {bystander.pid}, which worker.json names, is no worker of this attempt"
+    assert backend.cancel(attempt) == ""
+    with pytest.raises(subprocess.TimeoutExpired):
+        bystander.wait(0.5)
+
+
+@pytest.mark.parametrize("claim", ["{", "[" * 100_000, '{"job_id": "7", "restart": 0, "node": "n"}'])
+def test_what_is_no_claim_of_a_worker_is_not_waited_for(run: Path, make_order: MakeOrder, claim: str) -> None:
+    attempt = _ordered(run, make_order)
+    (attempt / CLAIM).write_text(claim)
+    assert LocalBackend().standing(attempt).outcome == "protected_changed"
+
+
+def test_a_claim_of_what_is_no_number_is_of_no_process(run: Path, make_order: MakeOrder) -> None:
+    attempt = _ordered(run, make_order)
+    (attempt / CLAIM).write_text(json.dumps(asdict(this_process()) | {"pid": "1"}))
+    assert LocalBackend().standing(attempt).outcome == "lost"
+    assert LocalBackend().cancel(attempt) == ""
+
+
+def test_an_evaluation_of_what_is_no_result_any_more_is_the_candidates_fault(
+    run: Path, make_order: MakeOrder
+) -> None:
+    training, attempt = run / "training", run / "attempt"
+    submit(training, make_order("pass"))
+    assert wait(training).phase == "sealed"
+    (training / "result.json").write_text("nothing of the kind")
+    submit(attempt, make_order("print('on')").model_copy(update={"needs": str(training)}))
+    assert wait(attempt).phase == "sealed"
+    result = read_result(attempt)
+    assert result.outcome == "protected_changed" and result.changed == [f"{training}/result.json"]
+    assert not (attempt / "stdout.log").exists()

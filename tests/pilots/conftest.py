@@ -64,6 +64,7 @@ def make_turn(draft: Path, incumbent: Path) -> Callable[..., TurnInput]:
             "iteration": 1,
             "draft": draft,
             "incumbent": incumbent,
+            "starting": incumbent,
             "history": [history_entry(0, "baseline")],
             "logs": {},
             "scorecard": {"gates": [gate]},

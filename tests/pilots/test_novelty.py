@@ -34,6 +34,9 @@ def loss(error: float) -> float:
     """Squared."""
     # the textbook's
     return error**2
+
+
+print(loss(RATE))
 '''
 
 
@@ -53,8 +56,13 @@ def identity(tmp_path: Path) -> Callable[[str, str], str]:
     [
         ("r.yaml", YAML, "kind: 'huber'\n\nweights:\n  29: 1000\nloss:\n  stress: 1.0e+2\n  forces: 1e-2\n"),
         ("r.yaml", YAML, "# new!\n" + YAML.replace("100.0", "100")),
-        ("t.py", PYTHON, "RATE = 1e-2\ndef loss(error: float) -> float:\n  return (error ** 2)\n"),
+        (
+            "t.py",
+            PYTHON,
+            "RATE = 1e-2\ndef loss(error: float) -> float:\n  return (error ** 2)\nprint(loss(RATE))\n",
+        ),
         ("t.py", PYTHON, PYTHON.replace("Squared", "Absolute") + "# end\n"),
+        ("t.py", PYTHON, PYTHON + "x = 1\nif False:\n    0\n"),
     ],
 )
 def test_comments_layout_order_and_the_spelling_of_numbers_do_not_matter(
@@ -150,3 +158,13 @@ def test_another_way_to_write_the_incumbent_is_no_experiment(
 ) -> None:
     (draft / "recipe.yaml").write_text(RECIPE_YAML.replace("100.0", "1.0e2") + "# better\n")
     assert "unchanged" in Toolbox(make_turn()).call("submit_experiment", CLAIM).text
+
+
+def test_dead_code_is_no_new_recipe(make_turn: Callable[..., TurnInput], draft: Path) -> None:
+    toolbox, text = Toolbox(make_turn()), (draft / "train.py").read_text()
+    for dead in ("if False: 0\n", "x = 1\n", "def unused():\n    return 2\n"):
+        (draft / "train.py").write_text(text + dead)
+        assert "unchanged: edit it" in toolbox.call("submit_experiment", CLAIM).text
+    (draft / "train.py").write_text(text + "x = 1\n")
+    (draft / "other.py").write_text("from train import x\n\nprint(x)\n")
+    assert isinstance(toolbox.call("submit_experiment", CLAIM).outcome, Proposal)

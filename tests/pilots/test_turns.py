@@ -193,8 +193,8 @@ def test_an_endpoint_that_cannot_be_had_pauses_with_its_reason(play: Play, fault
 
 
 def _of_a_long_recipe(play: Play) -> tuple[dict[str, Any], dict[str, Any]]:
-    recipe = play.turn.draft / "recipe.yaml"
-    recipe.write_text(f"# {'long ' * 4000}\n{recipe.read_text()}")
+    for recipe in (play.turn.draft / "recipe.yaml", play.turn.starting / "recipe.yaml"):
+        recipe.write_text(f"# {'long ' * 4000}\n{recipe.read_text()}")
     bare = DIALECTS["bare JSON"]
     return bare("read_file", {"path": "recipe.yaml"}), bare("list_files", {})
 

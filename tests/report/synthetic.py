@@ -26,7 +26,7 @@ from mlipilot.controller.candidates import publish_baseline, publish_candidate, 
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import replay
-from mlipilot.controller.steps import Finish, next_step
+from mlipilot.controller.steps import AskPilot, Finish, next_step
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
@@ -77,6 +77,8 @@ class SyntheticRun:
             self._begin(whole)
         self.spec = whole.for_lineage(number)
         self.card = shipped_scorecard()
+        self.loaded: dict[str, Any] | None = None
+        """What evaluations say that they were made with; None: what an older evaluator says."""
         self.lineage.root.mkdir()
         self.ledger = Ledger(self.lineage.ledger)
         session = Resumed() if place is NOWHERE else Resumed(cluster=place.cluster, run=place.run)
@@ -149,14 +151,16 @@ class SyntheticRun:
 
     def start(self, key: JobKey) -> Path:
         """Submit a job; returns its attempt's directory."""
-        self.ledger.append(JobSubmitted.of(key, 1))
-        attempt = self.lineage.attempt(key, 1)
+        number = len(replay(self.ledger.records).jobs.get(key, [])) + 1
+        self.ledger.append(JobSubmitted.of(key, number))
+        attempt = self.lineage.attempt(key, number)
         (attempt / "output").mkdir(parents=True)
         return attempt
 
     def finish(self, key: JobKey, cpu_s: float, failed: str | None = None, *, counted: bool = True) -> None:
         """Seal a job's attempt and record its end; `counted`: its CPU time could be read."""
-        attempt = self.lineage.attempt(key, 1)
+        number = len(replay(self.ledger.records).jobs[key])
+        attempt = self.lineage.attempt(key, number)
         said: dict[str, Any] = {
             "outcome": "failed" if failed else "ok",
             "exit_status": 3 if failed else 0,
@@ -170,7 +174,7 @@ class SyntheticRun:
         result = said | {"peak_memory_mib": None, "changed": [], "host": "node1"}
         write_json(attempt / "result.json", JobResult.model_validate(result).model_dump())
         digest = write_manifest(attempt)
-        self.ledger.append(JobFinished.of(key, 1, **said, manifest_sha256=digest))
+        self.ledger.append(JobFinished.of(key, number, **said, manifest_sha256=digest))
 
     def train(self, number: int, seed: int, quality: float, failed: str | None = None) -> None:
         """One training with its log."""
@@ -196,6 +200,8 @@ class SyntheticRun:
         write_json(attempt / "output" / "metrics.json", content)
         with (attempt / "output" / "curves.npz").open("wb") as stream:
             np.savez_compressed(stream, **curves(seed, quality))
+        if self.loaded is not None:
+            write_json(attempt / "output" / "loaded.json", self.loaded)
         self.finish(key, 21.0)
 
     def candidate(self, number: int, quality: float, broken: tuple[str, ...] = ()) -> None:
@@ -217,7 +223,8 @@ class SyntheticRun:
         self.ledger.append(Verdict(**said, manifest_sha256=digests[0], verdict_sha256=digests[1]))
 
     def sealed_check(self, quality: float = 0.97) -> None:
-        """Measure baseline and incumbent on the sealed split."""
+        """Measure baseline and incumbent on the sealed split, once nobody asks the pilot any more."""
+        self.give_up("a test")
         state = replay(self.ledger.records)
         for number in sorted({0, state.incumbent or 0}):
             for seed in self.spec.seeds:
@@ -231,12 +238,16 @@ class SyntheticRun:
         measured = Measurements(self.lineage, self.spec, self.card)
         self.ledger.append(sealed_summary(replay(self.ledger.records), measured))
 
+    def give_up(self, reason: str) -> None:
+        """The pilot has nothing more to try, where somebody would ask."""
+        state = replay(self.ledger.records)
+        if isinstance(due := next_step(state, self.spec), AskPilot):
+            self.ledger.append(event("gave_up", iteration=due.iteration, reason=reason))
+
     def end(self, reason: str) -> None:
         """Record the end, by this reason of the pilot where it is not due anyway."""
-        state = replay(self.ledger.records)
-        if not isinstance(next_step(state, self.spec), Finish):
-            self.ledger.append(event("gave_up", iteration=len(state.iterations), reason=reason))
-        if state.sealed_check is None:
+        self.give_up(reason)
+        if replay(self.ledger.records).sealed_check is None:
             self.sealed_check()
         state = replay(self.ledger.records)
         due = next_step(state, self.spec)

@@ -16,6 +16,7 @@ from mlipilot.controller.endpoint_memory import LedgerMemory
 from mlipilot.endpoint.abilities import Abilities, Finding
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.errors import InputError
+from mlipilot.evaluation.catalog import SPREAD
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report import rows
 from mlipilot.report.export import Export
@@ -206,6 +207,19 @@ def test_a_gate_holds_only_on_every_seed(view: LineageView) -> None:
     assert row.note == "fails on 1 of 3 seeds"
 
 
+def test_a_gate_that_does_not_count_says_why(tmp_path: Path) -> None:
+    (says,) = SPREAD
+    made = SyntheticRun(tmp_path / "run", make_spec(seeds=[1, 2]))
+    made.propose(0, None, {})
+    made.candidate(0, 1.0, (says,))
+    view = view_of(made.run)
+    cells = {gate.metric: rows.gate_cell(view.baseline, index) for index, gate in enumerate(view.gates)}
+    assert {cell.passed for cell in cells.values()} == {False}
+    own = cells.pop(says)
+    assert own.text == "failed" and "a force of 61 eV/Å" in own.note
+    assert {cell.note for cell in cells.values()} == {f"nothing is shown where {says} is not ≥ 0.5"}
+
+
 def test_a_candidate_under_evaluation(tmp_path_factory: pytest.TempPathFactory) -> None:
     made = SyntheticRun(tmp_path_factory.mktemp("x") / "run", make_spec(seeds=[1, 2]))
     made.propose(0, None, {})
@@ -256,10 +270,10 @@ def test_the_summary_is_computed(view: LineageView) -> None:
     text = summary(view)
     for part in (
         "scripted pilot (no language model)",
-        "The baseline fails 10 of 20 gates",
+        "The baseline fails 10 of 21 gates",
         "4 hypotheses were tried: 2 accepted, 1 reverted and 1 invalid.",
         "The incumbent is iteration 2, “One-cycle schedule",
-        "passes all 20 gates on every seed",
+        "passes all 21 gates on every seed",
         "On sealed data, which no verdict has used",
         "It ended because the budget of 4 iterations is used up.",
     ):

@@ -30,8 +30,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})
     made.candidate(1, 0.5)
     made.propose(2, None, {"learning_rate: 0.01": "learning_rate: 9.0"})
-    for seed in made.spec.seeds:
-        made.train(2, seed, 0.0, failed="the loss is nan")
+    made.train(2, made.spec.seeds[0], 0.0, failed="the loss is nan")
     made.judge(2)
     assert replay(read_ledger(made.lineage.ledger)).incumbent == 1
     return made.run

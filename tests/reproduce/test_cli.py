@@ -102,9 +102,15 @@ def test_a_campaign_that_forbids_jobs_a_network_runs_where_they_have_none_only(
     made.propose(0, None, {})
     made.candidate(0, 0.0)
     options = ["--image", str(image)] if network else []
+    monkeypatch.setattr("mlipilot.reproduce.reproduction.are_sandboxed", lambda _: False)
     refusal = _refusal(_reproduce(made.run.root, "--output", tmp_path / "output", *options))
     assert refusal.exit_status == 2 and "without a network" in str(refusal)
     assert not (tmp_path / "output").exists()
+    if not network:  # the same where local jobs run in sandboxes
+        monkeypatch.setattr("mlipilot.reproduce.reproduction.are_sandboxed", lambda _: True)
+        (tmp_path / "output").write_text("in the way")
+        refusal = _refusal(_reproduce(made.run.root, "--output", tmp_path / "output"))
+        assert "not an empty directory" in str(refusal)
 
 
 def test_a_changed_recipe_is_refused_with_status_1(run: RunPaths, tmp_path: Path) -> None:

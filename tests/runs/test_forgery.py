@@ -45,8 +45,8 @@ BELIEVED = {
         "base_url model mode context_tokens max_tokens_field takes_system_role": "the endpoint's word",
         "why requests": "a probe is not in the transcript",
     },
-    "heard": {"role findings": "who was told at that moment, and how far others were"},
-    "reviewed": {"approved text": "what a reply in the transcript is taken for: a replay shows it"},
+    "heard": {"findings": "who was told at that moment, and how far others were"},
+    "reviewed": {"text": "what a reply in the transcript is taken for: a replay shows it"},
     "no_proposal": {"reason": "what replies in the transcript are taken for: a replay shows it"},
     "lesson": {"text": "what a reply in the transcript is taken for: a replay shows it"},
     "paused": {"reason mends_by_itself": "what was met outside of the run"},
@@ -107,7 +107,7 @@ def _edits(kind: str, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             raise AssertionError(f"{kind}.{name}: nothing else that it may be is tried")
 
 
-def _forge(run: RunPaths, number: int, lines: Lines) -> None:
+def forge(run: RunPaths, number: int, lines: Lines) -> None:
     """Write a lineage's ledger with a chain that holds, and the findings that follow from all ledgers."""
     run.lineage(number).ledger.write_bytes(chained(lines))
     told = [each for one in run.lineages() for each in lessons_of(one.number, read_ledger(one.ledger))]
@@ -143,13 +143,13 @@ def test_each_field_that_the_files_give_is_held_to_them(kept: Kept) -> None:
         body = lines[place]["body"]
         for name, other in _edits(kind, body):
             lines[place]["body"] = body | {name: other}
-            _forge(kept.run, number, lines)
+            forge(kept.run, number, lines)
             problems = verify_lineage(kept.run, kept.run.lineage(number)) or verify_run(kept.run).problems
             assert not any("does not match its hash" in problem for problem in problems)
             if not problems:
                 unnoticed[kind].add(name)
         lines[place]["body"] = body
-        _forge(kept.run, number, lines)
+        forge(kept.run, number, lines)
     assert {kind: sorted(names) for kind, names in unnoticed.items()} == {
         kind: sorted(believed(kind)) for kind in BELIEVED
     }
@@ -183,7 +183,7 @@ def test_verify_looks_at_times(kept: Kept) -> None:
     lines = ledger_lines(kept.run, 0)
     place = [line["kind"] for line in lines].index("verdict")
     lines[place]["time"] = "2026-01-01T00:00:00.000+00:00"
-    _forge(kept.run, 0, lines)
+    forge(kept.run, 0, lines)
     (problem,) = verify_run(kept.run).problems
     assert problem.startswith(
         f"{kept.run.lineage(0).ledger}:{place + 1}: verdict.time: 2026-01-01T00:00:00.000+00:00 is"
@@ -198,7 +198,7 @@ def test_a_ledger_that_was_cut_after_a_verdict_of_a_finished_run_is_found(kept: 
     cuts = [number for number, line in enumerate(lines, 1) if line["kind"] == "verdict"]
     assert lines[-1]["kind"] == "finished" and len(cuts) == 3
     for cut in cuts:
-        _forge(kept.run, 0, lines[:cut])
+        forge(kept.run, 0, lines[:cut])
         problems = verify_run(kept.run).problems
         attempt = kept.run.lineage(0).attempt(JobKey(0, 1, "sealed"), 1)
         assert f"{attempt}: no record speaks of this attempt: the ledger was cut before it" in problems
@@ -251,7 +251,7 @@ def test_a_record_that_was_taken_out_is_missed(kept: Kept) -> None:
         lines = [json.loads(line) for line in whole.splitlines()]
         for place, line in enumerate(lines):
             rest = [one | {"seq": seq} for seq, one in enumerate(lines[:place] + lines[place + 1 :])]
-            _forge(kept.run, lineage.number, rest)
+            forge(kept.run, lineage.number, rest)
             if not (verify_lineage(kept.run, lineage) or verify_run(kept.run).problems):
                 unnoticed.add(line["kind"])
             lineage.ledger.write_bytes(whole)

@@ -5,6 +5,10 @@ Energies count per atom and once a structure; forces by Cartesian component over
 six Voigt components. Units: meV/atom, meV/Å (worst: eV/Å), GPa; 1 eV/Å³ = 160.2177 GPa.
 Sets without a stress (molecules, slabs) have the errors of energy and forces only. The MAE counts again,
 apart, on cells larger than any that was trained on, and on groups or molecules that nothing was trained on.
+
+The explained variance of the forces, 1 − Σ d² / Σ F², is 1 without an error and 0 for a model of which every
+force is zero: a constant, or any sum of atomic energies. Such a one does not drift, its constant-energy
+dynamics do not break, and it obeys each law: where a gate on this variance fails, none of the others holds.
 """
 
 from __future__ import annotations
@@ -100,7 +104,7 @@ def _has_stress(bench: Bench, prefix: str = "") -> bool:
 
 
 def measure(bench: Bench, prefix: str = "") -> Measurement:
-    """The nine errors on the test frames, six without a stress; on frames of another kind the two MAEs.
+    """Errors and the explained variance on the test frames; on frames of another kind the two MAEs.
 
     Parity arrays as curves.
     """
@@ -119,6 +123,11 @@ def measure(bench: Bench, prefix: str = "") -> Measurement:
         **_spread(force * 1000, "force", "mev_per_a"),
     }
     values["force_worst_ev_per_a"] = values.pop("force_worst_mev_per_a") / 1000
+    failures = {}
+    if squares := float((labels.forces_ev_per_a**2).sum()):
+        values["force_variance_explained"] = 1 - float((force**2).sum()) / squares
+    else:
+        failures["force_variance_explained"] = "every force of the labels is zero"
     if labels.stresses_gpa is not None and found.stresses_gpa is not None:
         values |= _spread(found.stresses_gpa - labels.stresses_gpa, "stress", "gpa")
         curves[f"{prefix}stress_reference_gpa"] = labels.stresses_gpa
@@ -128,7 +137,7 @@ def measure(bench: Bench, prefix: str = "") -> Measurement:
             f"{prefix}energy_mae_mev_per_atom": 1000 * float(abs(energy).mean()),
             f"{prefix}force_mae_mev_per_a": 1000 * float(abs(force).mean()),
         }
-    return Measurement(values, curves=curves)
+    return Measurement(values, failures, curves)
 
 
 def _predictions(bench: Bench, structures: Sequence[Atoms]) -> Labels:
@@ -181,6 +190,7 @@ ERRORS = Group(
         Metric("force_mae_mev_per_a", "meV/Å", "lower", "force MAE", headline=True),
         Metric("force_rmse_mev_per_a", "meV/Å", "lower", "force RMSE"),
         Metric("force_worst_ev_per_a", "eV/Å", "lower", "worst force error"),
+        Metric("force_variance_explained", "1", "higher", "explained variance of forces", spread=True),
         Metric("stress_mae_gpa", "GPa", "lower", "stress MAE", CELLS, _has_stress),
         Metric("stress_rmse_gpa", "GPa", "lower", "stress RMSE", CELLS, _has_stress),
         Metric("stress_worst_gpa", "GPa", "lower", "worst stress error", CELLS, _has_stress),

@@ -1,8 +1,10 @@
 """Distance of the model's relaxed geometry from the true one: RMSD in Å, averaged over the molecules.
 
 RMSD = sqrt(Σ |x_i − y_i|² / N) over all atoms, hydrogens too, without weights, after the best translation and
-proper rotation (ASE's quaternions). The relaxation starts from the true geometry, so that atoms keep their
-order: permutations and mirror images are not considered. Relaxed with ASE's BFGS.
+proper rotation (ASE's quaternions). The relaxation starts `displacement_a` away from the true geometry, by
+this very distance, along directions that a seed draws among those that neither move nor turn the molecule: a
+model without forces has it for its RMSD. Atoms keep their order: permutations and mirror images are not
+considered. Relaxed with ASE's BFGS.
 """
 
 from __future__ import annotations

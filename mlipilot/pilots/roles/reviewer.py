@@ -10,9 +10,9 @@ from mlipilot.endpoint.exchange import Completer
 from mlipilot.pilots.context import Room, history_lines
 from mlipilot.pilots.prompt_texts import render
 from mlipilot.pilots.roles.asking import Recorder, ask_role, function
-from mlipilot.untrusted import clean, clip, one_line
+from mlipilot.pilots.roles.reading_order import in_reading_order
+from mlipilot.untrusted import one_line
 
-_MAX_DIFF = 12_000  # characters
 _TOOLS = [
     function("approve", "The experiment is worth its training.", reason="one sentence: why"),
     function(
@@ -51,8 +51,10 @@ class Review:
 def review(completer: Completer, draft: ReviewInput, record: Recorder) -> Review:
     """Ask the reviewer. One that cannot be understood approves, and the text says so.
 
-    Raises PausedError when the endpoint cannot be had.
+    A change that it cannot be shown whole goes back, whatever it says. Raises PausedError when the endpoint
+    cannot be had.
     """
+    diff, lacking = in_reading_order(draft.diff, draft.room.characters(1 / 2))
     experiments, earlier = history_lines(draft.history, draft.room)
     task = render(
         "reviewer_task.jinja",
@@ -62,13 +64,15 @@ def review(completer: Completer, draft: ReviewInput, record: Recorder) -> Review
         effects=[
             f"{effect['metric']}: {effect['direction']}" for effect in draft.hypothesis["expected_effect"]
         ],
-        diff=clip(clean(draft.diff), min(_MAX_DIFF, draft.room.characters(1 / 4))),
+        diff=diff,
         held=draft.held,
         experiments=experiments,
         earlier=earlier,
     )
     system = render("reviewer.jinja", max_steps=draft.max_steps)
     call, _ = ask_role(completer, system, task, _TOOLS, record)
+    if lacking and (call is None or call.name == "approve"):
+        return Review(False, f"{lacking} changed lines do not fit into what a reviewer can read: change less")
     if call is None:
         return Review(True, "the reviewer gave no answer that could be understood")
     approved = call.name == "approve"

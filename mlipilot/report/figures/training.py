@@ -44,7 +44,7 @@ def training_figure(view: LineageView, theme: Theme) -> Figure:
     right.set_ylabel("MAE (meV/Å)")
     for axes in (left, right):
         axes.set_yscale("log")
-        axes.set_xlabel("optimiser step")
+        axes.set_xlabel("optimiser step, as the recipe counts")
         axes.grid()
         axes.set_xlim(left=0)
     _label_ends(right, drawn, view, theme)

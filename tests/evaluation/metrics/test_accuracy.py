@@ -5,6 +5,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms, units
+from ase.calculators.calculator import Calculator
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.bench import Bench
@@ -53,7 +54,43 @@ def test_the_calculator_that_labelled_has_no_error(data_dir: Path) -> None:
     settings = EvaluationSettings()
     emt = Bench.with_data(reference_calculator(settings.crystal), settings, data_dir)
     for found in (accuracy.measure(emt), accuracy.measure(emt, "large_cell_")):
+        explained = found.values.pop("force_variance_explained", 1.0)
+        assert explained == pytest.approx(1.0)
         assert max(found.values.values()) < 1e-3  # the file holds eight decimals
+
+
+class Scaled(Bench):
+    """Predicts the forces of the labels times a factor, and nothing else."""
+
+    factor = 1.0
+
+    def predict(self, structures: Sequence[Atoms]) -> list[Prediction]:
+        return [
+            Prediction(0.0, self.factor * atoms.arrays["REF_forces"], np.zeros(6)) for atoms in structures
+        ]
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 0.5, 2.0, 3.0, -1.0])
+def test_the_variance_of_the_forces_is_explained_as_far_as_they_are_said(
+    factor: float, data_dir: Path
+) -> None:
+    """1 − (1 − f)²: none by a constant and by twice the forces, less than none by their opposite."""
+    bench = Scaled(Calculator(), EvaluationSettings(), data=data_dir)
+    bench.factor = factor
+    found = accuracy.measure(bench).values["force_variance_explained"]
+    assert found == pytest.approx(1 - (1 - factor) ** 2)
+
+
+def test_no_model_explains_forces_that_are_all_zero(tmp_path: Path) -> None:
+    path = tmp_path / "test" / "test.xyz"
+    path.parent.mkdir()
+    write_labelled(path, 1, 1)
+    atoms = ase.io.read(path)
+    atoms.arrays["REF_forces"][:] = 0.0
+    ase.io.write(path, atoms, format="extxyz")
+    found = accuracy.measure(Scaled(Calculator(), EvaluationSettings(), data=tmp_path))
+    assert found.failures == {"force_variance_explained": "every force of the labels is zero"}
+    assert found.values["force_mae_mev_per_a"] == 0.0
 
 
 def test_parity_curves_have_one_row_a_structure_or_atom(data_dir: Path) -> None:

@@ -1,0 +1,91 @@
+"""Whether a record's time had come: what the controller writes follows from the step that was due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlipilot.audit.events import Event
+from mlipilot.audit.events.proposing import (
+    Drafted,
+    EndpointProbed,
+    Exchange,
+    GaveUp,
+    Heard,
+    Lesson,
+    NoProposal,
+    Proposed,
+    Reviewed,
+)
+from mlipilot.audit.events.reporting import Reported
+from mlipilot.audit.events.running import (
+    CampaignStarted,
+    Cancelled,
+    CandidateDropped,
+    Finished,
+    JobFinished,
+    JobSubmitted,
+    LedgerRepaired,
+    Paused,
+    Resumed,
+    SealedCheck,
+    Verdict,
+)
+from mlipilot.controller import steps
+from mlipilot.controller.state import State
+
+WITHIN_A_TURN = (EndpointProbed, Exchange, Heard)
+"""What is recorded while a step goes on. Budgets that it uses up end none that has begun."""
+_OF_NO_STEP = (Resumed, Paused, Cancelled, CandidateDropped)
+_ANYWHERE = (CampaignStarted, JobFinished, LedgerRepaired, Reported)
+"""What other checks hold to what was before, and the repair of what a kill has left."""
+_ROLES = {"researcher": steps.AskPilot, "reviewer": steps.AskReviewer, "analyst": steps.DrawLesson}
+
+
+def why_not_due(event: Event, before: State, due: Iterable[steps.Step]) -> str | None:
+    """Why an event cannot have come where it stands, or None; `due`: what was to do there."""
+    if isinstance(event, _ANYWHERE):
+        return None
+    if before.finished is not None:
+        return "the lineage was over"
+    if isinstance(event, Lesson):  # whoever has an analyst at the time
+        judged = before.iterations[event.iteration]
+        is_due = judged is before.iterations[-1] and judged.verdict is not None and judged.lesson is None
+        return None if is_due else "there was no verdict without one"
+    if isinstance(event, _OF_NO_STEP) or any(_follows(event, step) for step in due):
+        return None
+    return f"it was not due; {' or '.join(sorted({type(step).__name__ for step in due}))} was"
+
+
+def _follows(event: Event, step: steps.Step) -> bool:
+    match event, step:
+        case Proposed(iteration=0), steps.ProposeBaseline():
+            return True
+        case Proposed(), steps.AcceptDraft(number, revision):
+            return (event.iteration, event.revision) == (number, revision)
+        case Proposed(revision=None), steps.AskPilot(number):  # the first runs had no drafts
+            return event.iteration == number
+        case ((Drafted() | GaveUp() | NoProposal()), steps.AskPilot(number)):
+            return event.iteration == number
+        case NoProposal(), steps.DropDraft(number, _):
+            return event.iteration == number
+        case Reviewed(), steps.AskReviewer(number, revision):
+            return (event.iteration, event.revision) == (number, revision)
+        case (
+            (Exchange() | Heard()),
+            steps.AskPilot(number) | steps.AskReviewer(number, _) | steps.DrawLesson(number),
+        ):
+            return isinstance(step, _ROLES[event.role]) and event.iteration == number
+        case EndpointProbed(), _:
+            return isinstance(step, tuple(_ROLES.values()))
+        case JobSubmitted(), steps.SubmitJob(key, attempt):
+            return (event.key, event.attempt) == (key, attempt)
+        case JobSubmitted(), steps.Judge(number):  # what a candidate left there voids its last attempt
+            return (event.job, event.iteration) == ("evaluate", number) and event.attempt > 1
+        case Verdict(), steps.Judge(number):
+            return event.iteration == number
+        case SealedCheck(), steps.CompareSealed():
+            return True
+        case Finished(), steps.Finish():
+            return True
+        case _:
+            return False
