@@ -51,8 +51,8 @@ def named(shape: Shape, key: Shape = TEXT) -> Shape:
 
 
 def check(model: type[BaseModel], body: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
-    """The fields of `model`, of which `body` is one, are these and hold what they may, and nothing else."""
-    assert shapes.keys() == model.model_fields.keys()
+    """The written fields of `model`, of which `body` is one, are these and hold what they may, nothing else."""
+    assert shapes.keys() == {name for name, field in model.model_fields.items() if not field.exclude}
     for name, shape in shapes.items():
         for value in shape.kept:
             again = model.model_validate({**body, name: value}).model_dump(mode="json")[name]

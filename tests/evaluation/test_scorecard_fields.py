@@ -20,9 +20,9 @@ REAL = Shape((-2.5, 0.0), (None, "many", [1.0]))
 POSITIVE = Shape((1e-9, 4.0), (*REAL.refused, 0, -1))
 FLAG = Shape((False, True), (None, 2, "perhaps"))
 SETTINGS = Shape(({}, {"lattice": {"points": 7}}), (None, "x", [], {1: 2}))
-TERM = {"metric": FORCE, "weight": 1.0, "scale": 3.0}
+TERM = {"metric": FORCE, "weight": 1.0, "scale": 3.0, "floor": 0.5}
 RESULT = {"metric": FORCE, "bound": "≤ 4", "value": 8.0, "passed": False, "violation": 0.7, "reason": None}
-ACCEPT = {"confidence": 0.9, "min_gain": 0.1, "failed_gate_violation": 3.0}
+ACCEPT = {"confidence": 0.9, "min_gain": 0.1, "max_term_gain": 0.5, "failed_gate_violation": 3.0}
 
 
 def test_a_gate_has_one_positive_bound_on_a_metric_that_is_measured() -> None:
@@ -34,19 +34,17 @@ def test_a_gate_has_one_positive_bound_on_a_metric_that_is_measured() -> None:
 
 
 def test_an_objective_has_terms() -> None:
-    check(ObjectiveTerm, TERM, {"metric": METRIC, "weight": POSITIVE, "scale": POSITIVE})
+    shapes = {"metric": METRIC, "weight": POSITIVE, "scale": POSITIVE, "floor": optional(POSITIVE)}
+    check(ObjectiveTerm, TERM, shapes)
     terms = listed(inner(TERM))
     check(Objective, {"terms": [TERM]}, {"terms": Shape(terms.kept[1:], (*terms.refused, []))})
 
 
-def test_an_accept_rule_has_three_numbers() -> None:
+def test_an_accept_rule_has_these_numbers() -> None:
     confidence = Shape((0.51, 0.999), (*REAL.refused, 0.5, 1))
     min_gain = Shape((0.0, 0.99), (*REAL.refused, -0.1, 1))
-    check(
-        AcceptRule,
-        ACCEPT,
-        {"confidence": confidence, "min_gain": min_gain, "failed_gate_violation": POSITIVE},
-    )
+    shapes = {"confidence": confidence, "min_gain": min_gain, "max_term_gain": optional(POSITIVE)}
+    check(AcceptRule, ACCEPT, {**shapes, "failed_gate_violation": POSITIVE})
 
 
 def test_a_card_has_these_parts() -> None:
