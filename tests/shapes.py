@@ -51,7 +51,7 @@ def named(shape: Shape, key: Shape = TEXT) -> Shape:
 
 
 def check(model: type[BaseModel], body: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
-    """The written fields of `model`, of which `body` is one, are these and hold what they may, nothing else."""
+    """The written fields of `model`, of which `body` is one, are these and hold what they may, no more."""
     assert shapes.keys() == {name for name, field in model.model_fields.items() if not field.exclude}
     for name, shape in shapes.items():
         for value in shape.kept:

@@ -96,3 +96,27 @@ def test_a_module_s_name_is_said_once() -> None:
         ):
             seen.setdefault(path.stem, []).append(path)
     assert {name: paths for name, paths in seen.items() if len(paths) > 1} == {}
+
+
+def _said_of_raising(path: Path) -> dict[str, bool]:
+    """Whether the docstring of each public function that raises says so."""
+    found: dict[str, bool] = {}
+    body = ast.parse(path.read_text()).body
+    for node in [n for n in body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]:
+        body += node.body
+    for function in [n for n in body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]:
+        outer = [part for part in function.body if not isinstance(part, ast.FunctionDef)]
+        raised = [n.exc for part in outer for n in ast.walk(part) if isinstance(n, ast.Raise) and n.exc]
+        if any(not ast.unparse(exception).startswith("AssertionError") for exception in raised):
+            told = re.search(r"\b[Rr]aises?\b|Error\b", ast.get_docstring(function) or "")
+            found[f"{path.relative_to(ROOT)}:{function.name}"] = told is not None
+    return found
+
+
+def test_a_public_function_that_raises_says_so() -> None:
+    """But for a verb of the command line, whose docstring is its help."""
+    said: dict[str, bool] = {}
+    for path in (path for path in SOURCES if path.parent.name != "cli"):
+        said |= _said_of_raising(path)
+    assert len(said) > 100
+    assert [name for name, is_said in said.items() if not is_said] == []

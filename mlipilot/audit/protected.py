@@ -48,7 +48,7 @@ def differing_toolkit(recorded: dict[str, str]) -> list[str]:
 
 
 def read_protected(path: Path) -> dict[str, str]:
-    """The record that a run keeps in `protected.json`."""
+    """The record that a run keeps in `protected.json`. Raises OSError and ValueError."""
     recorded = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(recorded, dict):
         raise ValueError(f"{path}: not a mapping")

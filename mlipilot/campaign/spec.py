@@ -198,7 +198,10 @@ def _with_recorded_pilots(spec: CampaignSpec, data: Any, path: Path) -> Campaign
 
 
 def find_recipe(name: str, campaign_path: Path) -> Path:
-    """The recipe's directory: one of the toolkit's by name, or a path relative to the campaign file."""
+    """The recipe's directory: one of the toolkit's by name, or a path relative to the campaign file.
+
+    Raises InputError where it has no train.py.
+    """
     shipped = sorted(entry.name for entry in RECIPES.iterdir() if (entry / "train.py").is_file())
     found = RECIPES / name if name in shipped else (campaign_path.parent / name).resolve()
     if not (found / "train.py").is_file():

@@ -76,7 +76,10 @@ class Controller:
         self.session = running.Resumed(epoch=hold.epoch, cluster=cluster, run=str(run.root))
 
     def work(self, number: int, *, unattended: bool = False) -> State:
-        """Take steps until the lineage is over; one that is over is left as it is."""
+        """Take steps until the lineage is over; one that is over is left as it is.
+
+        Raises PausedError and CancelledError.
+        """
         if (state := self.state()).finished is not None:
             return state
         if state.cancelled:

@@ -65,6 +65,7 @@ def serve_gguf(settings: ModelSettings, published: Path | None, announce: Callab
 
     With `published`, the file of a run's endpoint, requests need a token, and that file says address and
     token for as long as the model is served. Who starts this may have chosen the token: `TOKEN_VARIABLE`.
+    Raises InputError for a token that is guessed, and for what cannot be served.
     """
     chosen = os.environ.pop(TOKEN_VARIABLE, None)
     if chosen is not None and not keep(chosen):

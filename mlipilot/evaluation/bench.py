@@ -101,7 +101,10 @@ class Bench:
         return getattr(self.reference, name)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What several measurements share, made for the first that asks; so is a failure to make it."""
+        """What several measurements share, made for the first that asks.
+
+        Raises MeasurementError, to all of them, where it cannot be made.
+        """
         if key not in self._made:
             try:
                 self._made[key] = make()

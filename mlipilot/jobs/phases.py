@@ -98,7 +98,10 @@ def begin(options: argparse.Namespace) -> int:
 
 
 def judge(options: argparse.Namespace) -> int:
-    """Say whether the job's code may run under the isolation that was measured; if not, seal the attempt."""
+    """Say whether the job's code may run under the isolation that was measured; if not, seal the attempt.
+
+    Raises NotSealedError.
+    """
     attempt: Path = options.attempt
     order, start = read_order(attempt), _start(options)
     isolation = _isolation(attempt, order)
@@ -116,7 +119,7 @@ def judge(options: argparse.Namespace) -> int:
 
 
 def end(options: argparse.Namespace) -> int:
-    """Seal the attempt by what its command's end was, unless it is to run again or does so elsewhere."""
+    """Seal the attempt by what its command's end was, unless it is to run again. Raises NotSealedError."""
     attempt: Path = options.attempt
     order = read_order(attempt)
     if is_finished(attempt):

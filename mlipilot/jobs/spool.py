@@ -66,7 +66,7 @@ class Spool:
         self._heard: tuple[str, float] | None = None
 
     def request(self, name: str, fields: Mapping[str, str | int]) -> None:
-        """Publish a request. The same name is never used twice with other fields."""
+        """Publish a request. The same name is never used twice with other fields. Raises ValueError."""
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a job")
         for folder in _FOLDERS:

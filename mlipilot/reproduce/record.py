@@ -112,7 +112,7 @@ def last_good(state: State, key: JobKey) -> Attempt:
 
 
 def machine_of(state: State, key: JobKey) -> Machine:
-    """What a job that ended well ran on."""
+    """What a job that ended well ran on. Raises CheckFailedError where its record does not say."""
     ended = last_good(state, key).ended
     if ended is None or ended.machine is None:
         raise CheckFailedError(f"{key.text}: the ledger does not say on which machine it ran")

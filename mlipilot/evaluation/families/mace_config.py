@@ -20,7 +20,7 @@ _MAX_WORK = 1.0e6
 
 
 def irreps_terms(text: str) -> list[tuple[int, int, str]]:
-    """Multiplicity, degree and parity of each term of irreps text such as "16x0e + 16x1o"."""
+    """Multiplicity, degree, parity of each term of irreps text like "16x0e + 16x1o". Raises ValueError."""
     terms = []
     for part in text.split("+"):
         match = _IRREP.fullmatch(part.strip())

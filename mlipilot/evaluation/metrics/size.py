@@ -28,7 +28,10 @@ class SizeSettings(Settings):
 
 
 def measure(bench: Bench) -> Measurement:
-    """Parameters, and peak memory of a supercell or a batch of frames."""
+    """Parameters, and peak memory of a supercell or a batch of frames.
+
+    Raises MeasurementError for what is no network.
+    """
     import torch
 
     model = bench.model

@@ -29,7 +29,10 @@ class ThroughputSettings(Settings):
 
 
 def measure(bench: Bench) -> Measurement:
-    """Throughput and relative cost on a supercell or a batch of frames, the reference of their elements."""
+    """Throughput and relative cost on a supercell or a batch of frames, the reference of their elements.
+
+    Raises MeasurementError for what is no network.
+    """
     from mlipilot.evaluation.families.mace import pinned_reference
 
     model, settings = bench.model, bench.settings.section(ThroughputSettings)

@@ -131,7 +131,7 @@ def load(
 
 
 def atomic_energies(frames: list[ase.Atoms], numbers: list[int], norm: dict[str, Any]) -> list[float]:
-    """The energy zero of each element in eV."""
+    """The energy zero of each element in eV. Raises RecipeError."""
     if norm["atomic_energy"] == "zero":
         return [0.0] * len(numbers)
     if norm["atomic_energy"] == "isolated_atom":
@@ -232,7 +232,7 @@ def train(
 ) -> None:
     """Optimise `model` in place for `steps` optimiser steps; its weights end as those to hand over.
 
-    A training of this `identity` that was cut short goes on from its checkpoint.
+    A training of this `identity` that was cut short goes on from its checkpoint. Raises TrainingError.
     """
     settings, device, decay = recipe["optimiser"], recipe["device"]["name"], recipe["ema"]["decay"]
     batch_size = min(recipe["budget"]["batch_size"], len(graphs))

@@ -19,7 +19,10 @@ _SMALLEST_RATIO, _LARGEST_RATIO = 0.01, 100.0
 
 
 def gates_figure(view: LineageView, theme: Theme) -> Figure:
-    """Each gated metric relative to its bound, baseline → incumbent; right of 1 the gate fails."""
+    """Each gated metric relative to its bound, baseline → incumbent; right of 1 it fails.
+
+    Raises MissingDataError before the baseline is measured.
+    """
     baseline, incumbent = view.baseline, view.incumbent
     if baseline is None or incumbent is None or not baseline.scores:
         raise MissingDataError("the baseline has not been measured yet")

@@ -29,7 +29,10 @@ _MAX_NAME = 22
 
 
 def lineages_figure(run: RunView, theme: Theme) -> Figure:
-    """Gate violation (above) and objective (below) of each lineage's incumbent, one line a lineage."""
+    """Gate violation (above) and objective (below) of each lineage's incumbent, one line a lineage.
+
+    Raises MissingDataError before one is measured.
+    """
     drawn = [view for view in run.lineages if incumbent_scores(view)]
     if not drawn:
         raise MissingDataError("no lineage has a measured incumbent yet")

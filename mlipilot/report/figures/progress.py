@@ -20,7 +20,7 @@ _MAX_LABELLED = 12
 
 
 def progress_figure(view: LineageView, theme: Theme) -> Figure:
-    """Gate violation (above) and objective (below) over iterations, with every verdict."""
+    """Violation (above), objective (below) over iterations, with every verdict. Raises MissingDataError."""
     if not any(iteration.scores for iteration in view.iterations):
         raise MissingDataError("no candidate has been measured yet")
     last = max(len(view.iterations) - 1, 1)

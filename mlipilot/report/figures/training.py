@@ -24,7 +24,7 @@ _MAX_LABELLED = 10
 
 
 def training_figure(view: LineageView, theme: Theme) -> Figure:
-    """Training loss and validation force error against optimiser steps, one line a seed."""
+    """Training loss, validation force error over optimiser steps, a line a seed. Raises MissingDataError."""
     drawn = [i for i in view.iterations if any(seed.curve.train_loss.steps for seed in i.seeds)]
     if not drawn:
         raise MissingDataError("no training has printed its progress yet")
