@@ -19,6 +19,9 @@ from mlipilot.untrusted import one_line
 NOTE = "slurm.json"
 ASKED = "template|attempt|minutes|cpus|memory_mib|gpus|after|exclude"
 """What a request may say; `read_request` of sbatch/submitter_request.sh knows the same."""
+Key = Annotated[str, Field(pattern=f"^({ASKED})$")]
+Value = Annotated[str, Field(pattern="^[!-~]+$")] | Annotated[int, Field(ge=0, strict=True)]
+"""One word of ASCII: a line break in it would be another key to whoever reads the request."""
 
 
 class SlurmNote(BaseModel, extra="forbid", frozen=True):
@@ -26,7 +29,7 @@ class SlurmNote(BaseModel, extra="forbid", frozen=True):
 
     name: str = Field(min_length=1, description="of the request and of its job")
     needs: str | None = Field(default=None, description="the attempt that this one builds on")
-    request: dict[Annotated[str, Field(pattern=f"^({ASKED})$")], str | int] | None = Field(
+    request: dict[Key, Value] | None = Field(
         default=None, description="what the submitter is asked for, as the spool's file has it"
     )
     given_up: bool = Field(default=False, description="the ledger has the attempt's end")

@@ -31,6 +31,12 @@ DAMAGED = [
     '{"name": "x", "state": "PENDING"}',
     '{"name": "x", "givenup": true}',
     '{"name": "x", "request": {"attempt": "a", "partition": "gpu"}}',
+    '{"name": "x", "request": {"attempt": "a\\ngpus=8"}}',
+    '{"name": "x", "request": {"attempt": ""}}',
+    '{"name": "x", "request": {"minutes": -1}}',
+    '{"name": "x", "request": {"minutes": 1.5}}',
+    '{"name": "x", "request": {"minutes": true}}',
+    '{"name": "x", "request": {"minutes": null}}',
 ]
 
 
