@@ -10,7 +10,7 @@ from rich.table import Table
 from mlipilot.campaign.spec import dump_spec, load_campaign
 from mlipilot.cli.console import say, stdout
 from mlipilot.cli.types import AsJson, CampaignFile, Overrides, ProfileName, print_json
-from mlipilot.controller.plan import make_plan
+from mlipilot.controller.planning import make_plan
 
 
 def plan(

@@ -9,7 +9,7 @@ import typer
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, Lineage, RunDirectory, begun_lineage, existing_run, print_json
 from mlipilot.report.lineage_reading import load_lineage
-from mlipilot.report.status import iteration_dict
+from mlipilot.report.status_json import iteration_dict
 from mlipilot.report.terminal_tables import iteration_panel
 
 

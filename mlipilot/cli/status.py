@@ -14,7 +14,7 @@ from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, RunDirectory, begun_lineage, existing_run, print_json
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.lineage_reading import load_lineage
-from mlipilot.report.status import status_dict, status_line
+from mlipilot.report.status_json import status_dict, status_line
 from mlipilot.report.terminal_tables import iteration_table
 from mlipilot.report.text import joined
 

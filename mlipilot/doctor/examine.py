@@ -8,7 +8,7 @@ from pathlib import Path
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.doctor.apptainer import check_apptainer, check_image, check_python
 from mlipilot.doctor.check import Check, skipped
-from mlipilot.doctor.endpoint import check_endpoints
+from mlipilot.doctor.endpoint_checks import check_endpoints
 from mlipilot.doctor.filesystem import check_filesystem
 from mlipilot.doctor.filesystem_probe import nearest
 from mlipilot.doctor.gpu import check_any_gpu, check_gpu_in_image, check_gpu_of_local_jobs

@@ -33,7 +33,7 @@ from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.measured import SCRIPT, isolation_of, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_begun, read_notes
-from mlipilot.jobs.seal import Ending, NotSealedError, ending_of, is_due, refused_before, seal
+from mlipilot.jobs.sealing import Ending, NotSealedError, ending_of, is_due, refused_before, seal
 from mlipilot.jobs.starts import JobStart, may_be_sealed
 
 # Exit statuses that `sbatch/job.sh` knows, beside space.NO_ROOM. It tries again after any other but 0.

@@ -23,7 +23,7 @@ from mlipilot.jobs.late import is_sealed_at_last
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.requests import Requests
-from mlipilot.jobs.seal import NotSealedError
+from mlipilot.jobs.sealing import NotSealedError
 from mlipilot.jobs.slurm_note import SlurmNote, give_up, read_note
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line

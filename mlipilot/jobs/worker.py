@@ -41,7 +41,7 @@ from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured
 from mlipilot.jobs.notes import Begun, Ended, read_notes
 from mlipilot.jobs.processes import CpuClock, adopt_orphans, end_descendants, end_with_parent
 from mlipilot.jobs.sandbox import measured_isolation, sandbox_argv
-from mlipilot.jobs.seal import Ending, ending_of, is_due, refused_before, seal, signed_status
+from mlipilot.jobs.sealing import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed
 from mlipilot.paths import STDERR, STDOUT
 

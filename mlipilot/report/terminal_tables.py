@@ -21,7 +21,7 @@ from mlipilot.report.rows import (
     objective_text,
     revision_lines,
 )
-from mlipilot.report.status import find_iteration
+from mlipilot.report.status_json import find_iteration
 from mlipilot.report.text import joined, mean_sd, metric_label
 from mlipilot.report.view import IterationView, LineageView
 

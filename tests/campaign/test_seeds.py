@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 from mlipilot.campaign.seeds import check_seeds, seeds_of_round
 from mlipilot.campaign.spec import dump_spec, load_campaign
 from mlipilot.cli.app import app
-from mlipilot.controller.plan import make_plan
+from mlipilot.controller.planning import make_plan
 from mlipilot.controller.prepare import create_run
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths

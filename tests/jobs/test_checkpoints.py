@@ -23,7 +23,7 @@ from mlipilot.jobs.checkpoints import (
 from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import Begun
-from mlipilot.jobs.seal import Ending, seal
+from mlipilot.jobs.sealing import Ending, seal
 from mlipilot.jobs.starts import JobStart
 
 

@@ -19,7 +19,7 @@ from mlipilot.jobs.intake import take_over
 from mlipilot.jobs.job_files import Isolation, JobOrder, JobResult, read_result
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.notes import Begun
-from mlipilot.jobs.seal import Ending, seal
+from mlipilot.jobs.sealing import Ending, seal
 from mlipilot.report.training_curves import MAX_LOG_BYTES
 from tests.hostile import as_a_user, dig
 from tests.jobs.conftest import submit, wait

@@ -48,8 +48,8 @@ trap 'count_down "$BASH_COMMAND"' DEBUG
 # The toolkit's own last phase, killed between the result and its manifest.
 DYING_SEAL = """
 import os, runpy, signal, sys
-from mlipilot.jobs import seal
-seal.manifest_text = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+from mlipilot.jobs import sealing
+sealing.manifest_text = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv[:3] = [sys.argv[0]]
 runpy.run_module("mlipilot.jobs.phases", run_name="__main__")
 """

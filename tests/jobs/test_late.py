@@ -10,12 +10,12 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
-from mlipilot.jobs import late, seal, starts
+from mlipilot.jobs import late, sealing, starts
 from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import ENDED, Begun, Ended, read_notes
-from mlipilot.jobs.seal import NotSealedError
+from mlipilot.jobs.sealing import NotSealedError
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.starts import JobStart, claimant
 from mlipilot.paths import CLAIM
@@ -115,7 +115,7 @@ def test_who_seals_late_takes_the_claim_from_a_start_that_may_still_be_at_it(att
     def ask_first(*arguments: object, **options: object) -> None:
         asked.append(FIRST.why_not_to_seal(attempt, cancelled=False))
         monkeypatch.undo()
-        seal.seal(*arguments, **options)  # type: ignore[arg-type]
+        sealing.seal(*arguments, **options)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(late, "seal", ask_first)
@@ -128,13 +128,13 @@ def test_a_start_that_comes_meanwhile_has_the_last_word(
     attempt: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _end(attempt)
-    hashed = seal.changed_files
+    hashed = sealing.changed_files
 
     def come_between(order: JobOrder) -> list[str]:
         assert AGAIN.claim(attempt)
         return list(hashed(order))
 
-    monkeypatch.setattr(seal, "changed_files", come_between)
+    monkeypatch.setattr(sealing, "changed_files", come_between)
     with pytest.raises(NotSealedError, match="not of this start"):
         seal_found(attempt, "the controller")
     assert not is_finished(attempt) and claimant(attempt) == AGAIN

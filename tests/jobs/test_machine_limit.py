@@ -11,7 +11,7 @@ import pytest
 from mlipilot.jobs.checkpoints import cpu_rest_s, rest_s
 from mlipilot.jobs.job_files import JobOrder, JobResult, read_result
 from mlipilot.jobs.notes import Ended
-from mlipilot.jobs.seal import ending_of
+from mlipilot.jobs.sealing import ending_of
 from tests.jobs.conftest import submit, wait
 from tests.jobs.test_job_sh import Node, node
 

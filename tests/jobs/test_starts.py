@@ -16,7 +16,7 @@ from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
 from mlipilot.jobs import starts
 from mlipilot.jobs.job_files import Isolation, JobOrder
 from mlipilot.jobs.notes import Begun
-from mlipilot.jobs.seal import Ending, NotSealedError, seal
+from mlipilot.jobs.sealing import Ending, NotSealedError, seal
 from mlipilot.jobs.slurm_note import give_up
 from mlipilot.jobs.spool import Spool
 from mlipilot.jobs.starts import Claimant, JobStart, Withdrawn, claim_here, claimant, withdraw

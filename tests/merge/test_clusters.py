@@ -18,7 +18,7 @@ from mlipilot.merge.merging import merge_runs
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report.billing_rows import billed_notes
 from mlipilot.report.lineage_reading import load_lineage
-from mlipilot.report.status import iteration_dict, status_dict
+from mlipilot.report.status_json import iteration_dict, status_dict
 from tests.audit.test_accounts import COLUMNS
 from tests.cli.verbs import outcome
 from tests.conftest import StandIn

@@ -14,7 +14,7 @@ from mlipilot.report.figures import Picture
 from mlipilot.report.html import render_html
 from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
-from mlipilot.report.status import iteration_dict, status_dict, status_line
+from mlipilot.report.status_json import iteration_dict, status_dict, status_line
 from mlipilot.report.view import LineageView
 from tests.audit.test_accounts import COLUMNS
 from tests.report.conftest import view_of

@@ -12,7 +12,7 @@ from mlipilot.jobs import slurm_job, successors
 from mlipilot.paths import JobKey
 from mlipilot.programs import Answer
 from mlipilot.report.lineage_reading import load_lineage
-from mlipilot.report.status import status_dict, status_line
+from mlipilot.report.status_json import status_dict, status_line
 from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 

@@ -24,7 +24,7 @@ from mlipilot.report.figures import Picture, draw_all
 from mlipilot.report.html import render_html
 from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
-from mlipilot.report.status import iteration_dict, status_dict, status_line
+from mlipilot.report.status_json import iteration_dict, status_dict, status_line
 from mlipilot.report.summary import pilot_text, summary
 from mlipilot.report.terminal_tables import gate_table, iteration_panel, iteration_table
 from mlipilot.report.view import LineageView

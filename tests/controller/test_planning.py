@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.campaign.spec import load_campaign
-from mlipilot.controller.plan import make_plan
+from mlipilot.controller.planning import make_plan
 
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaigns" / "cu_emt.yaml"
 MODEL = ["pilot.kind=openai", "pilot.requests_per_turn=10", "pilot.smoke_retries=2"]

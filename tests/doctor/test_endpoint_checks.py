@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.doctor import endpoint
-from mlipilot.doctor.endpoint import check_endpoint, check_endpoints
+from mlipilot.doctor import endpoint_checks
+from mlipilot.doctor.endpoint_checks import check_endpoint, check_endpoints
 from mlipilot.pilots.pilot_settings import PilotSettings
 from tests.endpoint.dialect_server import DIALECTS, NO_TOOL_PARSER, able, counted
 from tests.endpoint.faulty_server import (
@@ -110,7 +110,7 @@ def test_a_key_that_is_not_accepted_is_never_printed(
 def test_an_endpoint_that_does_not_answer_in_time_fails(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
-    monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(endpoint_checks, "TIMEOUT_S", 0.3)
     server.pages[MODELS] = behaviour
     found = check_endpoint(_pilot(server, "qwen"))
     assert found.status == "failed" and "within 0.3 s" in found.found and len(server.looks) == 1
@@ -119,7 +119,7 @@ def test_an_endpoint_that_does_not_answer_in_time_fails(
 def test_a_model_that_does_not_answer_in_time_fails(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "TRIAL_S", 0.3)
+    monkeypatch.setattr(endpoint_checks, "TRIAL_S", 0.3)
     server.answers(silence)
     found = check_endpoint(_pilot(server, "qwen"))
     assert found.status == "failed" and "no complete reply within 0" in found.found and found.mend
