@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import is_finished
-from mlipilot.campaign.baseline import set_recipe_values
+from mlipilot.campaign.baseline_recipe import set_recipe_values
 from mlipilot.campaign.spec import Campaign, load_campaign
 from mlipilot.controller.accept import judge
 from mlipilot.datasets import DATASETS

@@ -78,7 +78,7 @@ LOOKED_AT = {
         "sys.base_prefix": "a folder that the sandbox shows",
         "sys.prefix": "another one",
     },
-    "mlipilot/pilots/folding.py": {
+    "mlipilot/pilots/dead_code.py": {
         "getattr(node, name, None)": "a field of a syntax tree's node, as that tree names it",
     },
     "mlipilot/pilots/recipe_bounds.py": {

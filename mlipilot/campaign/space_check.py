@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mlipilot.campaign.baseline import recipe_text
+from mlipilot.campaign.baseline_recipe import recipe_text
 from mlipilot.errors import InputError
 from mlipilot.pilots.pilot_settings import SEARCHES, PilotSettings, missing_package
 from mlipilot.pilots.space import Space, first_misfit

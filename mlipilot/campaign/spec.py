@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from mlipilot.campaign.baseline import check_recipe_values
+from mlipilot.campaign.baseline_recipe import check_recipe_values
 from mlipilot.campaign.overrides import check_no_keys, parse_override
 from mlipilot.campaign.pilots import check_prices, expand_names, first_of
 from mlipilot.campaign.seeds import seeds_of_round

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean_of_all
-from mlipilot.controller.heard import Heard, listen
+from mlipilot.controller.other_lineages import Heard, listen
 from mlipilot.controller.smoke import smoke_feedback
 from mlipilot.controller.state import Iteration, State
 from mlipilot.controller.tried import TriedRecipes

@@ -18,7 +18,7 @@ from mlipilot.audit.files import sha256_file, tree_digest, write_atomic, write_j
 from mlipilot.audit.leftovers import staged_for
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished, read_manifest, write_manifest
 from mlipilot.audit.protected import PACKAGE, hash_protected
-from mlipilot.campaign.baseline import set_recipe_values
+from mlipilot.campaign.baseline_recipe import set_recipe_values
 from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign, CampaignSpec, dump_spec
 from mlipilot.controller.observer import Observer

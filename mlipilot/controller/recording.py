@@ -19,7 +19,7 @@ from mlipilot.audit.events import proposing, running
 from mlipilot.audit.files import sha256_bytes, whole_lines
 from mlipilot.audit.ledger import Ledger, LedgerError, Record, of_kind, read_open_ledger
 from mlipilot.controller.briefing import Briefing
-from mlipilot.controller.heard import Heard, as_recorded, note
+from mlipilot.controller.other_lineages import Heard, as_recorded, note
 from mlipilot.endpoint.abilities import Abilities
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import Exchange, Refused

@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlipilot.audit.ledger import LedgerError, read_open_ledger
-from mlipilot.controller.heard import Heard
+from mlipilot.controller.other_lineages import Heard
 from mlipilot.controller.state import Iteration, State, replay
 from mlipilot.paths import LineagePaths
-from mlipilot.pilots.novelty import recipe_identity
+from mlipilot.pilots.recipe_identity import recipe_identity
 
 
 class TriedRecipes:

@@ -10,7 +10,7 @@ from mlipilot.audit.files import read_regular, sha256_bytes
 from mlipilot.audit.manifest import MANIFEST, read_manifest
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
-from mlipilot.controller.grade import grade_effects
+from mlipilot.controller.hypothesis_grading import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.errors import PausedError
 from mlipilot.evaluation.results import MetricsFile

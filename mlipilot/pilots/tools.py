@@ -16,9 +16,9 @@ from mlipilot.endpoint.tool_entries import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
 from mlipilot.pilots.edits import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
-from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.recipe_bounds import recipe_excess
+from mlipilot.pilots.recipe_identity import recipe_identity
 from mlipilot.pilots.workbench import Workbench
 from mlipilot.untrusted import as_data, clean, clip, one_line, tail
 

@@ -9,10 +9,10 @@ import pytest
 
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.ledger import Ledger
-from mlipilot.controller.heard import listen
+from mlipilot.controller.other_lineages import listen
 from mlipilot.controller.state import replay
 from mlipilot.controller.tried import TriedRecipes
-from mlipilot.pilots.novelty import recipe_identity
+from mlipilot.pilots.recipe_identity import recipe_identity
 from tests.report.scenarios import SCHEDULE, SCHEDULE_EDITS, WIDE
 from tests.report.synthetic import SyntheticRun, make_spec
 

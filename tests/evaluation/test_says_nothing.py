@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.campaign.baseline import set_recipe_values
+from mlipilot.campaign.baseline_recipe import set_recipe_values
 from mlipilot.campaign.spec import Campaign, load_campaign
 from mlipilot.controller.accept import judge, order
 from mlipilot.controller.publishing import copy_recipe

@@ -22,9 +22,9 @@ from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.loopback import LoopbackServer, serve_until_interrupted
-from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
 from mlipilot.pilots.pilot_settings import PilotSettings
+from mlipilot.pilots.recipe_identity import recipe_identity
 from mlipilot.pilots.scripted import NEEDED_TOOLS, Move, fitting_moves, load_moves, propose, scripted_pilot
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas
 from mlipilot.pilots.turn import take_turn

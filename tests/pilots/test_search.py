@@ -14,10 +14,10 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.pilots.context import Room
 from mlipilot.pilots.edits import RefusedError
-from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
 from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.pilots.prompt_texts import first_messages
+from mlipilot.pilots.recipe_identity import recipe_identity
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.search import ATTEMPTS, hold_numbers, next_fresh, propose
 from mlipilot.pilots.space import Parameter, Space, values_in

@@ -22,7 +22,7 @@ from safetensors.torch import load as load_safetensors
 
 from mlipilot.evaluation.families import Model
 from mlipilot.evaluation.families.mace_config import HandoverConfig, ModelArguments, parse_config
-from mlipilot.evaluation.families.mace_model import RebuiltModel
+from mlipilot.evaluation.families.mace_predictor import RebuiltModel
 from mlipilot.evaluation.handover_files import HandoverError, read_files
 from mlipilot.handover import CONFIG, WEIGHTS, weights_digest
 

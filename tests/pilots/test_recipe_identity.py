@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mlipilot.campaign.spec import dump_yaml
-from mlipilot.pilots.novelty import recipe_identity
 from mlipilot.pilots.outcomes import Proposal, TurnInput
+from mlipilot.pilots.recipe_identity import recipe_identity
 from mlipilot.pilots.tools import Toolbox
 from tests.pilots.conftest import RECIPE_YAML
 from tests.pilots.test_tools import CLAIM

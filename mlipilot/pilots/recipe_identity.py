@@ -1,8 +1,8 @@
 """When two recipes are the same: by what they say, not by how it is written.
 
-Comments, layout, key order, docstrings, the spelling of numbers and code without an effect (`folding`) do not
-make a recipe new. What has no such form (a file that is neither YAML nor Python, or cannot be read as what
-it is) is compared byte by byte.
+Comments, layout, key order, docstrings, the spelling of numbers and code without an effect (`dead_code`)
+do not make a recipe new. What has no such form (a file that is neither YAML nor Python, or cannot be read
+as what it is) is compared byte by byte.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import canonical_digest
-from mlipilot.pilots.folding import folded, names_in
+from mlipilot.pilots.dead_code import folded, names_in
 from mlipilot.pilots.workbench import regular_files
 from mlipilot.yaml_text import parse_yaml
 

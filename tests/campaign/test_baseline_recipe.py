@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from mlipilot.campaign.baseline import check_recipe_values, set_recipe_values
+from mlipilot.campaign.baseline_recipe import check_recipe_values, set_recipe_values
 from mlipilot.campaign.spec import RECIPES
 from mlipilot.errors import InputError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlipilot.pilots.folding import folded, names_in
+from mlipilot.pilots.dead_code import folded, names_in
 
 CODE = """
 RATE = 0.01

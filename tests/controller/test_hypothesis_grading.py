@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlipilot.audit.events.proposing import ExpectedEffect
-from mlipilot.controller.grade import grade_effects
+from mlipilot.controller.hypothesis_grading import grade_effects
 from mlipilot.evaluation.scorecard import AcceptRule
 from mlipilot.pilots.hypothesis import Direction
 
