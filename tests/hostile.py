@@ -32,7 +32,7 @@ def as_a_user(code: str, place: Path) -> str:
     Modes mean nothing to root: there the test is skipped where no such user is. It begins as root, who can
     read this checkout, and like a controller it is not open to others of that user.
     """
-    begin = "import sys, mlipilot.jobs.sealing, mlipilot.jobs.checkpoints\n"
+    begin = "import sys, mlipilot.jobs.sealing, mlipilot.jobs.kept_checkpoints\n"
     begin += "from mlipilot.jobs.processes import hide_from_same_user\n"
     if os.geteuid() == 0:
         try:

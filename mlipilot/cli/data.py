@@ -111,7 +111,7 @@ def label(
     shard: Annotated[int, typer.Option(help="Which shard; `data status` says how many there are.")],
 ) -> None:
     """Label one shard, or what is missing of it: what a task of sbatch/label.sbatch does."""
-    from mlipilot.datasets.qm7_b3lyp.labelling import label_shard
+    from mlipilot.datasets.qm7_b3lyp.label_shards import label_shard
 
     label_shard(work, shard)
     say(f"shard {shard} of {work} is finished")

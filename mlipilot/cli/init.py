@@ -16,7 +16,7 @@ def init(
     data: Annotated[Path, path_option(metavar="DIR", help="What `mlipilot data import` made.")],
 ) -> None:
     """Write campaign, sbatch file and scorecard for an imported data set, here: MLIPilot's repository."""
-    from mlipilot.campaign.starting import SBATCH, write_start
+    from mlipilot.campaign.starter_files import SBATCH, write_start
 
     checked_name(name, "NAME")
     written = write_start(name, data.resolve(), Path.cwd())

@@ -9,7 +9,7 @@ from mlipilot.audit.events.running import CandidateDropped, JobFinished
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.campaign.spec import load_locked
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.state import Attempt, State, replay
 from mlipilot.errors import InputError, MlipilotError, PausedError
 from mlipilot.jobs.ending import Tell

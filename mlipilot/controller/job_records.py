@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from mlipilot.audit.events.running import JobFinished, JobSubmitted
 from mlipilot.audit.ledger import Ledger
-from mlipilot.controller.attempts import end_words
 from mlipilot.controller.isolation_words import LOCAL, doors_of
+from mlipilot.controller.job_submission import end_words
 from mlipilot.controller.observer import Observer
 
 

@@ -14,13 +14,13 @@ from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.campaign.spec import load_locked
 from mlipilot.confidential import hidden
 from mlipilot.controller import steps
-from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
 from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation_words import of_local_jobs
 from mlipilot.controller.job_records import note_jobs
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.planting import Planting
 from mlipilot.controller.prepare import check_image, prepare_data, starting
@@ -32,8 +32,8 @@ from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.jobs.checkpoints import drop_lost_work
 from mlipilot.jobs.endpoint_job import EndpointJob
+from mlipilot.jobs.kept_checkpoints import drop_lost_work
 from mlipilot.jobs.slurm_job import this_job
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots.addresses import check_addresses

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlipilot.campaign.seeds import check_seeds
 from mlipilot.campaign.spec import Campaign
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.jobs.container_commands import PYTHON, container_argv
 from mlipilot.paths import JobKey, RunPaths
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlipilot.audit.discarding import remove
 from mlipilot.audit.events.running import JobFinished, JobSubmitted, Outcome
-from mlipilot.controller.attempts import NOTHING_SPENT, Attempts
+from mlipilot.controller.job_submission import NOTHING_SPENT, Attempts
 from mlipilot.controller.state import Attempt, State
 from mlipilot.errors import PausedError
 from mlipilot.jobs.job_files import order_digest, read_order

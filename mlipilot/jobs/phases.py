@@ -19,7 +19,6 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import InputError
-from mlipilot.jobs.checkpoints import cpu_rest_s, read_kept, rest_s, take_up
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     PROGRAMS,
@@ -29,6 +28,7 @@ from mlipilot.jobs.container_commands import (
 )
 from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
 from mlipilot.jobs.job_files import Isolation, JobOrder, read_order
+from mlipilot.jobs.kept_checkpoints import cpu_rest_s, read_kept, rest_s, take_up
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.measured import SCRIPT, isolation_of, read_measured, why_not_isolated

@@ -10,9 +10,9 @@ from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, manifest_text
 from mlipilot.audit.protected import differences, hash_protected, read_protected
-from mlipilot.jobs.checkpoints import drop_checkpoint, read_kept
 from mlipilot.jobs.intake import take_over
 from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, result_if_any
+from mlipilot.jobs.kept_checkpoints import drop_checkpoint, read_kept
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.paths import RESULT
 

@@ -17,8 +17,8 @@ from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import publish_new, write_atomic
 from mlipilot.audit.identity import ProcessIdentity, this_process
 from mlipilot.audit.manifest import is_finished
-from mlipilot.jobs.checkpoints import clear_output
 from mlipilot.jobs.job_files import read_order
+from mlipilot.jobs.kept_checkpoints import clear_output
 from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
 from mlipilot.jobs.slurm_note import read_note
 from mlipilot.jobs.spool import Spool

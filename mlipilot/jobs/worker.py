@@ -24,7 +24,6 @@ from typing import Literal
 
 from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import write_atomic
-from mlipilot.jobs.checkpoints import cpu_rest_s, read_kept, rest_s, take_up
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     Container,
@@ -36,6 +35,7 @@ from mlipilot.jobs.container_commands import (
 )
 from mlipilot.jobs.disk_space import say_not_storable, why_not_storable
 from mlipilot.jobs.job_files import Isolation, JobOrder, read_order
+from mlipilot.jobs.kept_checkpoints import cpu_rest_s, read_kept, rest_s, take_up
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes

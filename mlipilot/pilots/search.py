@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlipilot.audit.files import write_atomic
-from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.outcomes import GaveUp, Outcome, TurnInput
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in

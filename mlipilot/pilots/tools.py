@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mlipilot.audit.files import tree_digest
 from mlipilot.endpoint.tool_entries import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
-from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.recipe_bounds import recipe_excess

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from mlipilot.nearness import did_you_mean, question
-from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.space import RECIPE, is_same, leaves_of
 from mlipilot.untrusted import one_line
 from mlipilot.yaml_places import editable_places, find_place, with_values

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlipilot.audit.files import files_below, write_atomic
-from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
+from mlipilot.pilots.edit_matching import RefusedError, check_syntax, replace_once
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, leaves_of, values_in
 from mlipilot.pilots.values import kind_of, with_value
 from mlipilot.untrusted import clean, one_line

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.ledger import GENESIS
 from mlipilot.campaign.spec import CampaignSpec, dump_spec, load_locked
-from mlipilot.controller.attempts import Attempts, end_words
+from mlipilot.controller.job_submission import Attempts, end_words
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import salt_of
 from mlipilot.controller.publishing import copy_recipe

@@ -14,8 +14,8 @@ from mlipilot.audit.lock import controller_lock
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.cli.app import app
 from mlipilot.controller import steps
-from mlipilot.controller.attempts import Attempts
 from mlipilot.controller.dropping import drop_candidate
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.loop import Controller
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.state import State, replay

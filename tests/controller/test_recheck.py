@@ -14,7 +14,7 @@ import rfc8785
 from mlipilot.audit.files import write_json
 from mlipilot.audit.ledger import GENESIS, canonical_digest
 from mlipilot.audit.verify_digests import verify_digests
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
 from mlipilot.paths import ORDER, JobKey, RunPaths

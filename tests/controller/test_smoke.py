@@ -15,7 +15,7 @@ from mlipilot.audit.files import write_atomic, write_json
 from mlipilot.audit.ledger import GENESIS
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.spec import dump_spec
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.prepare import write_modules
 from mlipilot.controller.smoke import smoke_fault, smoke_feedback
 from mlipilot.controller.state import State

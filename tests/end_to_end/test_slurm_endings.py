@@ -21,9 +21,9 @@ from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import slurm_backend
 from mlipilot.jobs.backend import Standing, Submission
-from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.job_files import JobOrder, read_result
 from mlipilot.jobs.job_settings import JobSettings, Resources
+from mlipilot.jobs.kept_checkpoints import checkpoint_of
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import CLAIM
 from tests.end_to_end.own_cluster import OwnCluster, needs_daemons

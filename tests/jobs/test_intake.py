@@ -12,11 +12,11 @@ import pytest
 
 from mlipilot.audit.files import files_below
 from mlipilot.audit.manifest import check_manifest, read_manifest
-from mlipilot.controller.attempts import HAND_OVER
+from mlipilot.controller.job_submission import HAND_OVER
 from mlipilot.jobs import intake
-from mlipilot.jobs.checkpoints import KEPT, drop_lost_work, take_up
 from mlipilot.jobs.intake import take_over
 from mlipilot.jobs.job_files import Isolation, JobOrder, JobResult, read_result
+from mlipilot.jobs.kept_checkpoints import KEPT, drop_lost_work, take_up
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.sealing import Ending, seal

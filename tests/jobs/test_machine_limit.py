@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mlipilot.jobs.checkpoints import cpu_rest_s, rest_s
 from mlipilot.jobs.job_files import JobOrder, JobResult, read_result
+from mlipilot.jobs.kept_checkpoints import cpu_rest_s, rest_s
 from mlipilot.jobs.notes import Ended
 from mlipilot.jobs.sealing import ending_of
 from tests.jobs.conftest import submit, wait

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.values import with_value
 
 TEXT = """\

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlipilot.audit.files import tree_digest
-from mlipilot.pilots.edits import RefusedError
+from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.workbench import MAX_FILE_BYTES, MAX_FILES, Workbench
 from tests.pilots.conftest import RECIPE_YAML
 

@@ -13,7 +13,7 @@ from mlipilot.audit.files import files_below, sha256_file, write_json
 from mlipilot.audit.identity import identify
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.spec import load_locked
-from mlipilot.controller.attempts import Attempts
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.observer import JobProgress, Silent
 from mlipilot.controller.prepare import write_modules
 from mlipilot.errors import InputError, PausedError

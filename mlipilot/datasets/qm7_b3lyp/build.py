@@ -39,7 +39,7 @@ def build(options: BaseModel, out_dir: Path, progress: Progress | None = None) -
         division = Division(stored.seed, stored.unseen_share, options.salt)
         _publish(out_dir, stored.frames, division, said)
     else:
-        from mlipilot.datasets.qm7_b3lyp.labelling import label_all  # needs the packages of the extra
+        from mlipilot.datasets.qm7_b3lyp.label_shards import label_all  # needs the packages of the extra
 
         work = work_dir(out_dir)
         with building(work):

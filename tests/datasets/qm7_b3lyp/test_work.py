@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.datasets.qm7_b3lyp import labelling
+from mlipilot.datasets.qm7_b3lyp import label_shards
 from mlipilot.datasets.qm7_b3lyp.build import building
-from mlipilot.datasets.qm7_b3lyp.labelling import label_shard
+from mlipilot.datasets.qm7_b3lyp.label_shards import label_shard
 from mlipilot.datasets.qm7_b3lyp.qm7_options import Qm7B3lypOptions
 from mlipilot.datasets.qm7_b3lyp.work import (
     Plan,
@@ -48,8 +48,8 @@ def labelled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(source.name)
         return [frame(source.name, index) for index, _ in enumerate(made)]
 
-    monkeypatch.setattr(labelling, "label_geometries", label_geometries)
-    monkeypatch.setattr(labelling, "geometries", lambda *_: [None, None])
+    monkeypatch.setattr(label_shards, "label_geometries", label_geometries)
+    monkeypatch.setattr(label_shards, "geometries", lambda *_: [None, None])
     return names
 
 
@@ -135,7 +135,7 @@ def test_a_molecule_that_fails_costs_its_own_labels_only(
             raise NoGeometryError("m3", "fails with GFN2-xTB: no SCF")
         return [None, None]
 
-    monkeypatch.setattr(labelling, "geometries", geometries)
+    monkeypatch.setattr(label_shards, "geometries", geometries)
     assert label_shard(work, 0) and label_shard(work, 1)
     frames = read_frames(work, read_plan(work))
     assert [frame.words for frame in frames if not frame.usable] == [
@@ -148,7 +148,7 @@ def test_a_bug_is_no_outcome(work: Path, labelled: list[str], monkeypatch: pytes
     def geometries(*_: Any) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(labelling, "geometries", geometries)
+    monkeypatch.setattr(label_shards, "geometries", geometries)
     with pytest.raises(KeyError):
         label_shard(work, 0)
 
@@ -164,7 +164,7 @@ def test_what_another_process_writes_is_not_sealed(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", watched)
-    monkeypatch.setattr(labelling, "seal_shard", lambda *_: None)
+    monkeypatch.setattr(label_shards, "seal_shard", lambda *_: None)
     label_shard(work, 0)
     assert shard_dir(work, 0) not in folders
     (shard_dir(work, 0) / "m9.jsonl").write_text("of another plan")
@@ -259,10 +259,10 @@ def test_a_failing_shard_is_reported_with_its_last_words(
 ) -> None:
     (work / "logs").mkdir()
     (work / "logs/0000.log").write_text(said)
-    monkeypatch.setattr(labelling, "_POLL_S", 0.01)
-    monkeypatch.setattr(labelling, "_start", lambda *_: subprocess.Popen(["false"]))
+    monkeypatch.setattr(label_shards, "_POLL_S", 0.01)
+    monkeypatch.setattr(label_shards, "_start", lambda *_: subprocess.Popen(["false"]))
     with pytest.raises(CheckFailedError, match=rf"labelling shard 0 .* failed: {wanted}"):
-        labelling.label_all(work, 1, lambda *_: None)
+        label_shards.label_all(work, 1, lambda *_: None)
 
 
 @pytest.fixture
@@ -273,9 +273,9 @@ def at_once(labelled: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
         label_shard(work, shard)
         return subprocess.Popen(["true"])
 
-    monkeypatch.setattr(labelling, "_POLL_S", 0.01)
-    monkeypatch.setattr(labelling, "_LOOK_AGAIN_S", 0.02)
-    monkeypatch.setattr(labelling, "_start", start)
+    monkeypatch.setattr(label_shards, "_POLL_S", 0.01)
+    monkeypatch.setattr(label_shards, "_LOOK_AGAIN_S", 0.02)
+    monkeypatch.setattr(label_shards, "_start", start)
     return labelled
 
 
@@ -292,7 +292,7 @@ def test_a_shard_that_another_process_holds_is_waited_for(work: Path, at_once: l
             if len(told) == 5:
                 other.kill()
 
-        labelling.label_all(work, 1, progress)
+        label_shards.label_all(work, 1, progress)
     assert unfinished(work, read_plan(work)) == []
     waiting = f"waiting for another process that labels shard 0 (process {other.pid} on "
     assert waiting in told[0] and waiting in told[3]
@@ -303,17 +303,17 @@ def test_a_shard_that_another_process_holds_is_waited_for(work: Path, at_once: l
 def test_nobody_is_waited_for_for_ever(
     work: Path, at_once: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labelling, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(label_shards, "_PATIENCE_S", 0.1)
     wanted = rf"another process labels shard 0 \(process {os.getpid()} on "
     with held(shard_lock(work, 0), "holds"), pytest.raises(CheckFailedError, match=wanted):
-        labelling.label_all(work, 2, lambda *_: None)
+        label_shards.label_all(work, 2, lambda *_: None)
     assert unfinished(work, read_plan(work)) == [0]  # ours was finished before giving up
 
 
 def test_a_labelling_process_ends_when_its_parent_is_gone(work: Path, labelled: list[str]) -> None:
-    assert labelling.main([str(work), "0", "1"]) == 0
+    assert label_shards.main([str(work), "0", "1"]) == 0
     assert labelled == []
-    assert labelling.main([str(work), "0", str(os.getppid())]) == 0
+    assert label_shards.main([str(work), "0", str(os.getppid())]) == 0
     assert len(labelled) == len(read_plan(work).shards[0])
 
 

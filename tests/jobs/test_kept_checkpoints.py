@@ -11,8 +11,9 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, write_manifest
-from mlipilot.jobs import checkpoints
-from mlipilot.jobs.checkpoints import (
+from mlipilot.jobs import kept_checkpoints
+from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
+from mlipilot.jobs.kept_checkpoints import (
     checkpoint_of,
     clear_output,
     drop_lost_work,
@@ -20,7 +21,6 @@ from mlipilot.jobs.checkpoints import (
     rest_s,
     take_up,
 )
-from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.sealing import Ending, seal
@@ -158,7 +158,7 @@ def test_two_kinds_of_machine_are_named_in_the_result_and_are_like_no_other(
     attempt.mkdir()
     for processor, gpu in (("A", "G"), ("A", "G"), ("B", "G")):
         machine = Machine(processor=processor, gpu=gpu)
-        monkeypatch.setattr(checkpoints, "this_machine", lambda machine=machine, **_: machine)
+        monkeypatch.setattr(kept_checkpoints, "this_machine", lambda machine=machine, **_: machine)
         take_up(attempt, uses_gpu=True)
         _keep(attempt, 0)
     order = make_order("pass")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlipilot.controller.attempts import Attempts, _refusal
+from mlipilot.controller.job_submission import Attempts, _refusal
 from mlipilot.controller.state import State, replay
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Phase, Standing
@@ -89,9 +89,11 @@ def test_a_sealed_attempt_names_its_job_where_the_submitter_does_not(
         "wall_s": 1.0,
         "manifest_sha256": SHA,
     }
-    monkeypatch.setattr("mlipilot.controller.attempts.how_it_ended", lambda *_: result)
-    monkeypatch.setattr("mlipilot.controller.attempts.check_manifest", lambda _: [])
-    monkeypatch.setattr("mlipilot.controller.attempts.result_if_any", lambda _: SimpleNamespace(job_id="19"))
+    monkeypatch.setattr("mlipilot.controller.job_submission.how_it_ended", lambda *_: result)
+    monkeypatch.setattr("mlipilot.controller.job_submission.check_manifest", lambda _: [])
+    monkeypatch.setattr(
+        "mlipilot.controller.job_submission.result_if_any", lambda _: SimpleNamespace(job_id="19")
+    )
     ended = attempts.collect(State(), JobKey(0, 2, "train"), 1)
     assert ended is not None and (ended.job_id, ended.job_name) == ("19", "mlp-x")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mlipilot.pilots.edits import RefusedError, check_syntax, replace_once
+from mlipilot.pilots.edit_matching import RefusedError, check_syntax, replace_once
 
 YAML = "loss:\n  energy: 1.0   # weight\n  forces: 10\nema:\n  decay: 0.99\n"
 PYTHON = "def f(x):\n    if x:\n        y = 1\n        z = 2\n    return x\n"

@@ -12,7 +12,7 @@ from ase.io import read, write
 
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.campaign.spec import load_campaign
-from mlipilot.campaign.starting import SBATCH, write_start
+from mlipilot.campaign.starter_files import SBATCH, write_start
 from mlipilot.datasets.imported.frame_files import Labels
 from mlipilot.datasets.imported.importing import import_files
 from mlipilot.errors import InputError

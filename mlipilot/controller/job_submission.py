@@ -25,10 +25,10 @@ from mlipilot.evaluation.handover_files import MAX_BYTES
 from mlipilot.evaluation.results import MetricsFile
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
-from mlipilot.jobs.checkpoints import checkpoint_of
 from mlipilot.jobs.container_commands import without_toolkit
 from mlipilot.jobs.intake import drop_lost
 from mlipilot.jobs.job_files import JobOrder, order_digest, read_json, result_if_any
+from mlipilot.jobs.kept_checkpoints import checkpoint_of
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.sandbox import are_sandboxed
 from mlipilot.jobs.slurm_backend import SlurmBackend
