@@ -64,9 +64,13 @@ cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below t
   spent_ms=$(((stat[13] + stat[14]) * 1000 / ticks_s))
 }
 
-cpu_below() { # cpu_below PID: sets `seen_ms`: as jobs/processes.py does, of a process and all below it; keeps `own`
+# What a job in a container may take besides its time and the cgroup's memory: as mlipilot/jobs/bounds.py has it.
+most_processes=512 most_files=200000 most_output_mib=32768 processes_of_a_user=8192
+
+look_below() { # look_below PID: sets `below` and `seen_ms`, of all below it, as jobs/processes.py does; keeps `own`
   local root=$1 file pid up stat ticks=0 seen=0
   local -A parent=() waited=() started=() used=()
+  below=()
   for file in /proc/[0-9]*/stat; do
     pid=${file//[!0-9]/}
     stat= # of one that has ended meanwhile
@@ -85,6 +89,7 @@ cpu_below() { # cpu_below PID: sets `seen_ms`: as jobs/processes.py does, of a p
     [ "$up" = "$root" ] || continue
     ticks=$((ticks + used[$pid] + waited[$pid]))
     own[$pid:${started[$pid]}]=${used[$pid]}
+    [ "$pid" = "$root" ] || below+=("$pid")
   done
   for pid in "${!own[@]}"; do
     seen=$((seen + own[$pid]))
@@ -92,13 +97,35 @@ cpu_below() { # cpu_below PID: sets `seen_ms`: as jobs/processes.py does, of a p
   seen_ms=$(((ticks > seen ? ticks : seen) * 1000 / ticks_s))
 }
 
-watch_cpu() { # watch_cpu ATTEMPT PID SECONDS: notes the CPU time of what runs below PID, and ends it at its limit
-  local seen_ms
+find_excess() { # find_excess ATTEMPT: sets `excess`: which of the bounds the job has gone beyond, if any
+  local files mib rest
+  excess=
+  if [ ${#below[@]} -gt $most_processes ]; then
+    excess="it had ${#below[@]} processes and may have $most_processes"
+    return
+  fi
+  read -r files rest < <(timeout 60 du -sx --inodes -- "$1/output")
+  read -r mib rest < <(timeout 60 du -sx --block-size=1M -- "$1/output")
+  if [ "${files:-0}" -gt $most_files ]; then
+    excess="it left $files files and may leave $most_files"
+  elif [ "${mib:-0}" -gt $most_output_mib ]; then
+    excess="it left $mib MiB and may leave $most_output_mib"
+  fi
+}
+
+watch() { # watch ATTEMPT PID SECONDS: notes what runs below PID has taken; ends it at that limit of CPU time, or for excess
+  local seen_ms excess below
   local -A own=()
   while sleep 5 >/dev/null 2>&1 && kill -0 "$2" 2>/dev/null; do
-    cpu_below "$2"
+    look_below "$2"
     printf '%s\n' "$seen_ms" >"$1/exec.cpu_spent"
-    [ "$seen_ms" -lt $(($3 * 1000)) ] || kill -TERM "$2" # `timeout` hands it on, and kills what stays
+    find_excess "$1"
+    if [ -n "$excess" ]; then
+      printf '%s\n' "$excess" >"$1/exec.excess"
+      kill -KILL "${below[@]}" # at once, for it may take more while it is waited for
+    elif [ -n "$3" ] && [ "$seen_ms" -ge $(($3 * 1000)) ]; then
+      kill -TERM "$2" # `timeout` hands it on, and kills what stays
+    fi
   done
 } 2>/dev/null
 
@@ -133,19 +160,21 @@ publish_end() { # publish_end ATTEMPT: who finds `ended` there can seal the atte
 } 2>/dev/null
 
 note_end() { # note_end ATTEMPT MILLISECONDS [OF CPU]: sets `ended`, as mlipilot/jobs/notes.py reads it; publishes it
-  local cancelled=false wall_s cpu_s=null
+  local cancelled=false wall_s cpu_s=null excess=
   [ "$status" = 0 ] || [ -n "$early" ] || sleep 2 # what ends a job may reach its command before it reaches this shell
   [ -z "$early" ] || cancelled=true
   seconds wall_s "$2"
   [ -z "$3" ] || seconds cpu_s "$3"
-  printf -v ended '{"job_id":"%s","restart":%d,"node":"%s","exit_status":%d,"cancelled":%s,"wall_s":%s,"cpu_s":%s}' \
-    "$job_id" "$restart" "$node" $((status > 128 ? 128 - status : status)) $cancelled "$wall_s" "$cpu_s"
+  read -r excess 2>/dev/null <"$1/exec.excess"
+  printf -v ended '{"job_id":"%s","restart":%d,"node":"%s","exit_status":%d,"cancelled":%s,"wall_s":%s,"cpu_s":%s%s}' \
+    "$job_id" "$restart" "$node" $((status > 128 ? 128 - status : status)) $cancelled "$wall_s" "$cpu_s" \
+    "${excess:+,\"excess\":\"$excess\"}"
   patiently 10 publish_end "$1"
   say "${1#"$run/"}: ended with status $status after $wall_s s"
 }
 
 run_attempt() {
-  local attempt=$run/$1 argv inside begun_ms before_ms now_ms spent_ms seen_ms=0 claim ended command cpu_limit_s watcher=
+  local attempt=$run/$1 argv inside begun_ms before_ms now_ms spent_ms seen_ms=0 claim ended command cpu_limit_s='' watcher tasks
   if [ -z "$image" ]; then # a site without Apptainer: the worker of local jobs, and nothing kept apart
     "$(site python)" -m mlipilot.jobs.worker "$attempt" &
     await_child $!
@@ -163,7 +192,7 @@ run_attempt() {
     *) return 1 ;;
   esac
   if ! { claim=$(<"$attempt/worker.json") && mapfile -t argv <"$attempt/exec.argv" && [ ${#argv[@]} -gt 0 ] &&
-    : >"$attempt/stdout.log" && : >"$attempt/stderr.log"; }; then
+    : >"$attempt/stdout.log" && : >"$attempt/stderr.log" && rm -f -- "$attempt/exec.excess"; }; then
     say "not storable: $attempt cannot be read, or its logs cannot be written"
     return 1
   fi
@@ -171,19 +200,20 @@ run_attempt() {
   before_ms=$spent_ms
   uptime_ms
   begun_ms=$now_ms
+  tasks=(/proc/[0-9]*/task/[0-9]*)
   (
     ulimit -c 0 -f $((4 * 1024 * 1024))
+    ulimit -S -u $((${#tasks[@]} + processes_of_a_user)) 2>/dev/null # or what is less already
     exec "${inside[@]}" "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
   ) &
   command=$!
-  if read -r cpu_limit_s <"$attempt/exec.cpu_limit"; then
-    watch_cpu "$attempt" $command "$cpu_limit_s" &
-    watcher=$!
-  fi
+  read -r cpu_limit_s 2>/dev/null <"$attempt/exec.cpu_limit"
+  watch "$attempt" $command "$cpu_limit_s" &
+  watcher=$!
   await_child $command
   uptime_ms
   cpu_ms
-  [ -z "$watcher" ] || { kill $watcher && wait $watcher; } 2>/dev/null
+  { kill $watcher && wait $watcher; } 2>/dev/null
   [ -z "$before_ms" ] || [ -z "$spent_ms" ] || spent_ms=$((spent_ms - before_ms))
   # What nobody waited for is in the watcher's sum alone.
   read -r seen_ms 2>/dev/null <"$attempt/exec.cpu_spent"

@@ -31,7 +31,8 @@ _OWN_BYTES = 1024**2  # of a file that trusted code wrote, which has some kiloby
 _CHUNK = 2**20
 _LOGS = (STDOUT, STDERR)
 _OWN = re.compile(
-    r"(job|worker|begun|kept|ended|slurm|result)\.json|exec\.(argv|env|binds|sources|seccomp|cpu_limit|cpu_spent)"
+    r"(job|worker|begun|kept|ended|slurm|result)\.json"
+    r"|exec\.(argv|env|binds|sources|seccomp|cpu_limit|cpu_spent|excess)"
     rf"|container\.[a-z]+|measured(\.host|\.log)?|measure\.sh|{re.escape(MANIFEST)}"
 )
 _UNUSABLE = (ValueError, OSError)

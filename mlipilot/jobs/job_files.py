@@ -30,6 +30,9 @@ class JobOrder(BaseModel, extra="forbid", frozen=True):
     cwd: str
     environment: dict[str, str]
     wall_limit_s: float
+    memory_mib: int | None = Field(
+        default=None, description="of all its processes together; None on Slurm, which bounds it"
+    )
     machine_limit_s: float | None = Field(
         default=None,
         description="CPU-seconds of all its processes together, or GPU-seconds where it uses a GPU",

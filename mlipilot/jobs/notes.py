@@ -58,6 +58,7 @@ class Ended(_OfStart):
     exit_status: int = Field(description="negative: ended by that signal")
     cancelled: bool = Field(description="it was asked to end before it had")
     timed_out: bool = Field(default=False, description="it was ended at its limit")
+    excess: str | None = Field(default=None, description="what it took too much of, and was ended for")
     wall_s: float
     cpu_s: float | None = Field(description="None: could not be read")
     peak_memory_mib: float | None = None

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlipilot.audit.identity import stat_fields
@@ -15,6 +16,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PARENT, _OWN, _WAITED_FOR, _STARTED = 0, slice(10, 12), slice(12, 14), 18  # places in `_processes`
+_RESIDENT, _SHARED = 1, 2  # places in /proc/PID/statm
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,8 +54,18 @@ def children(pid: int) -> list[int]:
     return [child for child, fields in _processes().items() if fields[_PARENT] == pid]
 
 
-class CpuClock:
-    """The CPU time of this process's descendants, of those that nobody waits for, too.
+@dataclass(frozen=True)
+class Taken:
+    """What the descendants of a process have taken of the machine, or hold."""
+
+    cpu_s: float = 0.0
+    processes: int = 0
+    memory_mib: float = 0.0
+    """Their own pages; not those of files and of shared memory, which tmpfs bounds."""
+
+
+class Meter:
+    """What this process's descendants take, those that nobody waits for among them.
 
     The kernel adds up what was waited for. Of the others counts what was seen of them: who would hide work
     has to spread it over processes that end between two looks.
@@ -61,11 +73,10 @@ class CpuClock:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int], int] = {}
-        self.spent_s = 0.0
-        """At the last look."""
+        self.last = Taken()
 
-    def look(self) -> float:
-        """Seconds of user and system time until now."""
+    def look(self) -> Taken:
+        """Until now, and now."""
         processes, families = _processes(), {os.getpid()}
         for _ in processes:  # until nobody is added: a child may have a lower number than its parent
             grown = families | {pid for pid, fields in processes.items() if fields[_PARENT] in families}
@@ -77,8 +88,17 @@ class CpuClock:
             own = sum(processes[pid][_OWN])
             ticks += own + sum(processes[pid][_WAITED_FOR])
             self._seen[pid, processes[pid][_STARTED]] = own
-        self.spent_s = max(ticks, sum(self._seen.values())) / os.sysconf("SC_CLK_TCK")
-        return self.spent_s
+        spent_s = max(ticks, sum(self._seen.values())) / os.sysconf("SC_CLK_TCK")
+        self.last = Taken(spent_s, len(families) - 1, sum(map(_own_mib, families - {os.getpid()})))
+        return self.last
+
+
+def _own_mib(pid: int) -> float:
+    try:
+        pages = [int(word) for word in Path(f"/proc/{pid}/statm").read_text().split()]
+    except (OSError, ValueError):  # it has ended
+        return 0.0
+    return (pages[_RESIDENT] - pages[_SHARED]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _processes() -> dict[int, list[int]]:
@@ -90,6 +110,17 @@ def _processes() -> dict[int, list[int]]:
                 fields = stat_fields((entry / "stat").read_text(errors="replace"))
                 found[int(entry.name)] = [int(field) for field in fields[1:]]
     return found
+
+
+def tasks_of_this_user() -> int:
+    """How many processes and threads run as this user, in the kernel's words tasks."""
+    count = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if entry.stat().st_uid == os.getuid():
+                    count += (entry / "task").stat().st_nlink - 2
+    return count
 
 
 def end_descendants(grace_s: float) -> None:

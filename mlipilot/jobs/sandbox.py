@@ -85,12 +85,15 @@ def measured_isolation(order: JobOrder, attempt: Path) -> tuple[Isolation, str, 
     return isolation, text, words
 
 
-@cache
 def why_no_sandbox() -> str | None:
-    """Why jobs on this host cannot have one, or None; tried once."""
-    if shutil.which(PROGRAM) is None:
-        return "bubblewrap, which keeps jobs apart, is not installed"
-    argv = [PROGRAM, *_APART, "--proc", "/proc", "--dev", "/dev", "--size", "4096", "--tmpfs", _SCRATCH]
+    """Why jobs on this host cannot have one, or None; each program that is found is tried once."""
+    program = shutil.which(PROGRAM)
+    return "bubblewrap, which keeps jobs apart, is not installed" if program is None else _why_not(program)
+
+
+@cache
+def _why_not(program: str) -> str | None:
+    argv = [program, *_APART, "--proc", "/proc", "--dev", "/dev", "--size", "4096", "--tmpfs", _SCRATCH]
     text, words = measure([*argv, *_read_only(map(Path, filter(_exists, _SYSTEM)))])
     measured = read_measured(text)
     if measured.complete and measured.network == "none":

@@ -46,6 +46,8 @@ def ending_of(ended: Ended, order: JobOrder, kept_s: float) -> Ending:
     outcome, reason = _outcome_of(ended.exit_status)
     if ended.cancelled:
         outcome, reason, status = "cancelled", "ended from outside", None
+    elif ended.excess is not None:
+        outcome, reason, status = "failed", ended.excess, None
     elif over is not None:
         outcome, reason, status = "time_limit", over, None
     elif ended.timed_out or (ended.exit_status in _TIMED_OUT and wall_s >= order.wall_limit_s):

@@ -24,6 +24,7 @@ from typing import Literal
 
 from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import write_atomic
+from mlipilot.jobs.bounds import PROCESSES_OF_A_USER, Bounds
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     Container,
@@ -39,7 +40,13 @@ from mlipilot.jobs.kept_checkpoints import cpu_rest_s, read_kept, rest_s, take_u
 from mlipilot.jobs.late import seal_found, seal_noted
 from mlipilot.jobs.measured import isolation_of, measure, of_host, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_notes
-from mlipilot.jobs.processes import CpuClock, adopt_orphans, end_descendants, end_with_parent
+from mlipilot.jobs.processes import (
+    Meter,
+    adopt_orphans,
+    end_descendants,
+    end_with_parent,
+    tasks_of_this_user,
+)
 from mlipilot.jobs.sandbox import measured_isolation, sandbox_argv
 from mlipilot.jobs.sealing import Ending, ending_of, is_due, refused_before, seal, signed_status
 from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed
@@ -49,6 +56,10 @@ GRACE_S = 5.0
 SETTLE_S = 2.0
 LOOK_S = 1.0  # between two looks at the CPU time of a job that has a limit of it
 LARGEST_FILE_BYTES = 4 * 1024**3
+
+
+class _ExcessError(Exception):
+    """What the job has gone beyond, in words."""
 
 
 class _CancelledError(Exception):
@@ -63,13 +74,13 @@ def _on_term(_signal: int, _frame: FrameType | None) -> None:
     raise _CancelledError
 
 
-def _limit_child(last_signal: int) -> None:
-    """In the child before exec: it ends with the worker, dumps no core, and fills no disk by one file."""
+def _limit_child(last_signal: int, most_tasks: int) -> None:
+    """In the child before exec: it ends with the worker, dumps no core, its files and forks are bounded."""
     end_with_parent(last_signal)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    limit = LARGEST_FILE_BYTES if hard == resource.RLIM_INFINITY else min(LARGEST_FILE_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    for kind, most in ((resource.RLIMIT_FSIZE, LARGEST_FILE_BYTES), (resource.RLIMIT_NPROC, most_tasks)):
+        _, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def run_attempt(
@@ -110,14 +121,18 @@ def run_attempt(
         seal(attempt, order, Ending("not_isolated", reason=reason), begun, changed=[], why_not=why_not)
         return
     begun.note(attempt)
-    clock, started = CpuClock(), time.monotonic()
+    meter, started = Meter(), time.monotonic()
+    bounds = Bounds(attempt, order.memory_mib)
 
     def has_reached_limit() -> bool:
-        return cpu_limit_s is not None and clock.look() >= cpu_limit_s
+        taken = meter.look()
+        if (excess := bounds.excess(taken)) is not None:
+            raise _ExcessError(excess)
+        return cpu_limit_s is not None and taken.cpu_s >= cpu_limit_s
 
     try:
         command = _command(attempt, order, container, limit_s, sandboxed=sandboxed)
-        exit_status, how = _run_child(
+        exit_status, how, excess = _run_child(
             attempt, command, limit_s, has_reached_limit, on_slurm=start is not None
         )
     except _NotStartedError as error:
@@ -128,8 +143,9 @@ def run_attempt(
         exit_status=exit_status,
         cancelled=how == "cancelled",
         timed_out=how == "timed out",
+        excess=excess,
         wall_s=time.monotonic() - started,
-        cpu_s=max(usage.ru_utime + usage.ru_stime, clock.spent_s),
+        cpu_s=max(usage.ru_utime + usage.ru_stime, meter.last.cpu_s),
         peak_memory_mib=round(usage.ru_maxrss / 1024, 1),
         **who,
     )
@@ -173,9 +189,10 @@ def _run_child(
     has_reached_limit: Callable[[], bool],
     *,
     on_slurm: bool,
-) -> tuple[int, Literal["by itself", "cancelled", "timed out"]]:
-    """The command's exit status, and how it ended. From then on a SIGTERM ends nothing any more."""
+) -> tuple[int, Literal["by itself", "cancelled", "timed out"], str | None]:
+    """The command's exit status, how it ended, its excess. From then on a SIGTERM ends nothing any more."""
     adopt_orphans()
+    most_tasks = tasks_of_this_user() + PROCESSES_OF_A_USER
     with (attempt / STDOUT).open("wb") as stdout, (attempt / STDERR).open("wb") as stderr:
         try:
             child = subprocess.Popen(
@@ -186,7 +203,9 @@ def _run_child(
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=lambda: _limit_child(command.last_signal),  # safe: the worker has one thread
+                preexec_fn=lambda: _limit_child(
+                    command.last_signal, most_tasks
+                ),  # safe: the worker has one thread
             )
         except OSError as error:
             raise _NotStartedError(f"the command could not be started: {error}") from error
@@ -198,13 +217,17 @@ def _run_child(
         except subprocess.TimeoutExpired:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_descendants(GRACE_S)
-            return -signal.SIGTERM, "timed out"
+            return -signal.SIGTERM, "timed out", None
+        except _ExcessError as error:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            end_descendants(0)  # it may take more while it is waited for
+            return -signal.SIGKILL, "by itself", str(error)
         except _CancelledError:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_descendants(GRACE_S)
-            return -signal.SIGTERM, "cancelled"
+            return -signal.SIGTERM, "cancelled", None
         end_descendants(GRACE_S)
-    return signed_status(status) if command.is_inside else status, "by itself"
+    return signed_status(status) if command.is_inside else status, "by itself", None
 
 
 def _wait(child: subprocess.Popen[bytes], limit_s: float, has_reached_limit: Callable[[], bool]) -> int:

@@ -275,21 +275,21 @@ def test_a_sandbox_that_cannot_be_had_any_more_is_not_done_without(
 
 
 def test_without_bubblewrap_jobs_are_plain_processes_and_it_is_said_why(no_programs: None) -> None:
-    sandbox.why_no_sandbox.cache_clear()
+    sandbox._why_not.cache_clear()
     try:
         assert str(sandbox.why_no_sandbox()).endswith("is not installed")
         assert not sandbox.are_sandboxed(JobSettings())
     finally:
-        sandbox.why_no_sandbox.cache_clear()
+        sandbox._why_not.cache_clear()
 
 
 def test_a_bubblewrap_that_does_not_work_is_quoted(stand_in: Callable[[str, str], None]) -> None:
     stand_in("bwrap", "echo 'bwrap: No permissions to create new namespace' >&2; exit 1")
-    sandbox.why_no_sandbox.cache_clear()
+    sandbox._why_not.cache_clear()
     try:
         assert "No permissions to create new namespace" in str(sandbox.why_no_sandbox())
     finally:
-        sandbox.why_no_sandbox.cache_clear()
+        sandbox._why_not.cache_clear()
 
 
 @needs_sandbox
