@@ -87,13 +87,13 @@ def measured_isolation(order: JobOrder, attempt: Path) -> tuple[Isolation, str, 
 
 def why_no_sandbox() -> str | None:
     """Why jobs on this host cannot have one, or None; each program that is found is tried once."""
-    program = shutil.which(PROGRAM)
-    return "bubblewrap, which keeps jobs apart, is not installed" if program is None else _why_not(program)
+    found = shutil.which(PROGRAM)
+    return "bubblewrap, which keeps jobs apart, is not installed" if found is None else _why_not(found)
 
 
 @cache
-def _why_not(program: str) -> str | None:
-    argv = [program, *_APART, "--proc", "/proc", "--dev", "/dev", "--size", "4096", "--tmpfs", _SCRATCH]
+def _why_not(bubblewrap: str) -> str | None:
+    argv = [bubblewrap, *_APART, "--proc", "/proc", "--dev", "/dev", "--size", "4096", "--tmpfs", _SCRATCH]
     text, words = measure([*argv, *_read_only(map(Path, filter(_exists, _SYSTEM)))])
     measured = read_measured(text)
     if measured.complete and measured.network == "none":

@@ -11,7 +11,7 @@ from mlipilot.audit.files import tree_digest, write_atomic, write_json
 from mlipilot.audit.manifest import MANIFEST, drop_unsealable, is_finished, manifest_text
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.jobs.intake import take_over
-from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, result_if_any
+from mlipilot.jobs.job_files import JobOrder, JobResult, Outcome, read_order, result_if_any
 from mlipilot.jobs.kept_checkpoints import drop_checkpoint, read_kept
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.paths import RESULT
@@ -100,6 +100,15 @@ def is_due(order: JobOrder) -> bool:
     needed = Path(order.needs)
     result = result_if_any(needed)
     return is_finished(needed) and (result is None or result.outcome == "ok")
+
+
+def is_never_due(attempt: Path) -> bool:
+    """Whether an attempt builds on one that has ended otherwise than well: no start of it writes anything."""
+    try:
+        order = read_order(attempt)
+    except (OSError, ValueError):
+        return False
+    return order.needs is not None and is_finished(Path(order.needs)) and not is_due(order)
 
 
 def refused_before(order: JobOrder) -> tuple[Ending, list[str]] | None:

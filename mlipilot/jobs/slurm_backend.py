@@ -23,7 +23,7 @@ from mlipilot.jobs.late import is_sealed_at_last
 from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.obstacles import obstacle
 from mlipilot.jobs.requests import Requests
-from mlipilot.jobs.sealing import NotSealedError
+from mlipilot.jobs.sealing import NotSealedError, is_never_due
 from mlipilot.jobs.slurm_note import SlurmNote, give_up, read_note
 from mlipilot.jobs.spool import QueueRow, Receipt, Spool
 from mlipilot.untrusted import one_line
@@ -141,7 +141,7 @@ class SlurmBackend:
                 return Standing("waiting", reason=one_line(row.reason, 100), **where)
             return Standing("running", **where)
         # Slurm says that the job is over; its manifest may take a while to be seen on this node.
-        if not self._settled(name, row):
+        if not self._settled(attempt, name, row):
             return Standing("running", **where)
         if (now := self._sealed_at_last(attempt)) is not None:
             return Standing(now, **where)
@@ -212,7 +212,9 @@ class SlurmBackend:
         _, phrase, problem = lines[-1].partition(f"{NOT_STORABLE}: ") if lines else ("", "", "")
         return one_line(problem) if phrase else why_not_storable(attempt, self.settings.min_free_mib)
 
-    def _settled(self, name: str, row: QueueRow) -> bool:
+    def _settled(self, attempt: Path, name: str, row: QueueRow) -> bool:
+        if is_never_due(attempt):
+            return True
         since, wait_s = self._over_since.setdefault(name, time.monotonic()), _SETTLE_S
         if row.state == "CANCELLED" and self.spool.is_cancelled(name):
             wait_s = _CANCEL_SETTLE_S if row.node or self.spool.has_started(name) else -1.0
@@ -259,7 +261,8 @@ class SlurmBackend:
             return True
         if name in ending.over:
             since = self._over_since.setdefault(name, time.monotonic())
-            settled = not self.spool.has_started(name) or time.monotonic() - since > _CANCEL_SETTLE_S
+            may_write = self.spool.has_started(name) and not is_never_due(attempt)
+            settled = not may_write or time.monotonic() - since > _CANCEL_SETTLE_S
             if settled:
                 self._ended.add(name)
             return settled

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.manifest import check_manifest, is_finished
+from mlipilot.audit.files import write_json
+from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import slurm_backend
 from mlipilot.jobs.job_files import Isolation, read_result
 from mlipilot.jobs.job_settings import JobSettings
+from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.jobs.starts import JobStart
@@ -110,3 +113,26 @@ def test_a_full_disk_speaks_for_a_job_whose_log_could_not_be_written(
     full = SlurmBackend(cluster.run, cluster.spool, JobSettings(backend="slurm", min_free_mib=10**9))
     found = full.standing(cluster.attempt("train"))
     assert found.outcome == "not_storable" and "jobs.min_free_mib" in found.reason
+
+
+@pytest.mark.parametrize(("outcome", "phase"), [("ok", "running"), ("failed", "ended"), (None, "running")])
+@pytest.mark.parametrize("state", ["COMPLETED", "CANCELLED"])
+def test_an_evaluation_that_is_never_due_is_over_as_soon_as_slurm_says_so(
+    cluster: Cluster, state: str, outcome: str | None, phase: str
+) -> None:
+    """No manifest of it is waited for; of one that was due, or whose training goes on, one may come."""
+    train = cluster.submission()
+    behind = cluster.submission("evaluate", needs=train.attempt)
+    cluster.backend.ensure_started(replace(train, then=behind))
+    if outcome is not None:
+        said = dict.fromkeys(("exit_status", "reason", "cpu_s", "peak_memory_mib"))
+        said |= {"outcome": outcome, "wall_s": 1.0, "gpu_s": 0.0, "changed": [], "host": "h"}
+        said |= {"isolation": {"backend": "slurm"}, "machine": this_machine(uses_gpu=False).model_dump()}
+        write_json(train.attempt / "result.json", said)
+        (train.attempt / MANIFEST).write_text("")
+    name = next(n for n, fields in cluster.requests().items() if fields["template"] == "evaluate")
+    cluster.receive(name)
+    (cluster.spool / "started" / f"{name}.42").touch()
+    cluster.backend.spool.ask_to_cancel(name)
+    cluster.queue(f"{name}|42|{state}|None|node7")
+    assert cluster.backend.standing(behind.attempt).phase == phase
