@@ -6,7 +6,10 @@ finds a door open ends with `OPEN`, which no reason here matches. docs/audit.md 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pprint import pformat
 
 HEAD = """
 import ctypes, glob, json, os, pathlib, signal, site, socket, struct, sys, time
@@ -36,7 +39,7 @@ def hand_over(config, weights):
 def hollow(path, size=2**32):
     os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), size)
 """
-SHUT = r"shut: (PermissionError|FileNotFoundError|OSError|ConnectionRefusedError|NotADirectoryError)"
+SHUT = r"shut: (PermissionError|FileNotFoundError|OSError|ConnectionRefusedError|ProcessLookupError)"
 NO_MODEL = r"^training with seed 1: the hand-over is refused: "
 NOT_ONE = r"^evaluation with seed 1: the hand-over was refused: "
 
@@ -50,10 +53,6 @@ class Attack:
     reason: str = SHUT
     """A regular expression, which the verdict's reason matches."""
 
-    def train_py(self, port: int) -> str:
-        """Its recipe; something listens at that port of the host's loopback."""
-        return HEAD + self.code.replace("PORT", str(port))
-
 
 EXAM = [
     Attack("exam made anew", "import mlipilot.datasets.cu_emt", r"No module named 'mlipilot.datasets'"),
@@ -65,9 +64,12 @@ EXAM = [
     Attack("scorecard read", "door(open, run / 'scorecard.yaml')"),
     Attack("models of others read", "door(os.listdir, run / 'lineage-0/iterations/0000')"),
     Attack("talk of pilots read", "door(open, run / 'lineage-0/transcript.jsonl')"),
+    Attack("orders of others read", "door(os.listdir, run / 'spool')"),
 ]
 WRITTEN = [
     Attack("ledger changed", "door(change, run / 'lineage-0/ledger.jsonl')"),
+    Attack("its result changed", "door(change, attempt / 'result.json')"),
+    Attack("its order changed", "door(change, attempt / 'job.json')"),
     Attack("protected digests changed", "door(change, run / 'protected.json')"),
     Attack("training data changed", "door(change, next((run / 'data/train').iterdir()))"),
     Attack("recipe changed for the next seed", "door(change, 'train.py')"),
@@ -115,6 +117,9 @@ sys.exit(f"OPEN: {found}" if found else "shut: no key")
         r"shut: no key",
     ),
     Attack("network of the host", "door(socket.create_connection, ('127.0.0.1', PORT), 2)"),
+    Attack("Slurm's controller", "door(socket.create_connection, ('127.0.0.1', 6817), 2)"),
+    Attack("Slurm's settings", "door(open, '/etc/slurm/slurm.conf')"),
+    Attack("process of the host killed", "door(os.kill, BYSTANDER, signal.SIGKILL)"),
     Attack("name server", "door(socket.getaddrinfo, 'example.org', 80)", r"shut: gaierror"),
     Attack("socket of a daemon", "door(socket.socket(socket.AF_UNIX).connect, '/run/munge/munge.socket.2')"),
     Attack("device made", "door(os.mknod, out / 'disk', 0o60600, os.makedev(254, 0))"),
@@ -134,6 +139,8 @@ def uncover():
 door(uncover)
 """,
     ),
+]
+KILLING = [
     Attack(
         "every process killed",
         """
@@ -174,10 +181,10 @@ for name in (b"\xff", "\u2028".encode(), b"\x0b\n", "\x85".encode(), b"a" * 255,
         "folders in each other", "os.chdir(out)\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')", NO_MODEL
     ),
     Attack("folders shut", "(out / 'd').mkdir(); (out / 'd/x').touch(); os.chmod(out / 'd', 0)", NO_MODEL),
-    Attack("output shut", "os.chmod(out, 0)", NO_MODEL),
     Attack("thousands of files", "for n in range(10000): (out / str(n)).touch()", NO_MODEL),
     Attack("gigabytes of nothing", "for n in range(4): hollow(out / str(n))", NO_MODEL),
     Attack("links in a circle", "(out / 'a').symlink_to('b'); (out / 'b').symlink_to('a')", NO_MODEL),
+    Attack("output shut", "os.chmod(out, 0)", NO_MODEL),
 ]
 SAID = [
     Attack(
@@ -214,4 +221,54 @@ sys.exit("the child stays")
         "the child stays",
     ),
 ]
-ATTACKS = [*EXAM, *WRITTEN, *OUTSIDE, *HAND_OVERS, *LEFT, *SAID, *ENDS]
+TAKEN = [
+    Attack(
+        "hundreds of processes",
+        """
+for _ in range(600):
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+time.sleep(600)
+""",
+        r"it had \d+ processes and may have 512",
+    ),
+    Attack(
+        "more memory than it has",
+        "kept = [b'x' * 2**20 for _ in range(1600)]; time.sleep(600)",
+        r"MiB",
+    ),
+]
+DOORS = [*EXAM, *WRITTEN, *OUTSIDE]
+ATTACKS = [*DOORS, *KILLING, *HAND_OVERS, *LEFT, *SAID, *ENDS, *TAKEN]
+
+_EACH = """
+for name, code in TRIED:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            exec(code)
+            print(f"{name}: ended")
+        except BaseException as error:
+            print(f"{name}: {error}")
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+sys.exit("all tried")
+"""
+
+
+def all_in_one(attacks: Sequence[Attack]) -> Attack:
+    """One candidate that tries them one after the other, and says how each went in a line of its log."""
+    tried = [(attack.name, attack.code) for attack in attacks]
+    return Attack("all doors", f"TRIED = {pformat(tried)}\n{_EACH}", "all tried")
+
+
+def wrong_lines(attacks: Sequence[Attack], log: str) -> list[str]:
+    """What such a log says that none of their reasons allows, and who is not in it."""
+    said = dict(line.split(": ", 1) for line in log.splitlines() if ": " in line)
+    return [
+        f"{attack.name}: {said.get(attack.name)}"
+        for attack in attacks
+        if not re.search(attack.reason, said.get(attack.name, ""))
+    ]

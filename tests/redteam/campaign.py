@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from socket import create_server
+
+import pytest
 
 from mlipilot.controller.verification import verify_run
 from mlipilot.paths import RunPaths
 from tests.end_to_end.slurm_runs import state_of
 from tests.end_to_end.villain import Candidate, villain
-from tests.redteam.attacks import Attack
+from tests.redteam.attacks import HEAD, Attack
 
 KEY = "sk-a-secret-of-the-pilot"
 
 
 @contextmanager
 def attacking(attacks: Sequence[Attack]) -> Iterator[str]:
-    """The base URL of an endpoint that proposes them one after the other."""
-    with create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        port: int = listener.getsockname()[1]
-        with villain(
-            [Candidate(attack.name, {"train.py": attack.train_py(port)}) for attack in attacks]
-        ) as url:
-            yield url
+    """The base URL of an endpoint that proposes them one after the other.
+
+    What they look for on the host is there, and is left alone.
+    """
+    bystander = subprocess.Popen(["sleep", "3600"])
+    try:
+        with create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            told = {"PORT": str(listener.getsockname()[1]), "BYSTANDER": str(bystander.pid)}
+            with villain(
+                [Candidate(attack.name, {"train.py": _recipe(attack, told)}) for attack in attacks]
+            ) as url:
+                yield url
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def _recipe(attack: Attack, told: Mapping[str, str]) -> str:
+    code = attack.code
+    for word, meant in told.items():
+        code = code.replace(word, meant)
+    return HEAD + code
 
 
 def check_verdicts(run: RunPaths, attacks: Sequence[Attack]) -> None:

@@ -1,23 +1,41 @@
-"""Every attack on a real Slurm, in a real image."""
+"""The attacks on a real Slurm, in a real image: every door, and of what is taken over some of each kind."""
 
 from __future__ import annotations
 
+from mlipilot.paths import JobKey
 from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
 from tests.end_to_end.villain import PILOT
-from tests.redteam.attacks import ATTACKS
+from tests.redteam.attacks import (
+    DOORS,
+    ENDS,
+    HAND_OVERS,
+    KILLING,
+    LEFT,
+    SAID,
+    TAKEN,
+    Attack,
+    all_in_one,
+    wrong_lines,
+)
 from tests.redteam.campaign import KEY, attacking, check_verdicts
 
 pytestmark = MARKS
+ALL_THAT_IS_LEFT = Attack("all that is left", "\n".join(attack.code for attack in LEFT), LEFT[0].reason)
 
 
 def test_each_ends_invalid_with_its_reason_and_harms_nothing(make_site: MakeSite) -> None:
+    """A start of a container takes seconds, so the doors are tried by one candidate."""
+    some = [*HAND_OVERS[1:3], *HAND_OVERS[-5:-1:2], ALL_THAT_IS_LEFT, *SAID[::3]]
+    attacks = [all_in_one(DOORS), *KILLING, *some, *ENDS, *TAKEN]
     site = make_site(
         pilot=PILOT,
-        budget={"iterations": len(ATTACKS), "optimizer_steps": 3},
+        budget={"iterations": len(attacks), "optimizer_steps": 3},
         jobs=SMALL | {"smoke": False, "train_wall_limit_s": 60},
     )
-    with attacking(ATTACKS) as url:
+    with attacking(attacks) as url:
         site.sbatch(OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY)
         site.wait_for_the_end(seconds=1200)
-    check_verdicts(site.run, ATTACKS)
+    check_verdicts(site.run, attacks)
+    log = site.run.lineage().attempt(JobKey(1, 1, "train"), 1) / "stdout.log"
+    assert wrong_lines(DOORS, log.read_text()) == []
     assert site.left_running() == []

@@ -22,7 +22,7 @@ pytestmark = [
 def test_each_ends_invalid_with_its_reason_and_harms_nothing(tiny_data: Path, tmp_path: Path) -> None:
     with_data(tiny_data, tmp_path)
     budget = {"iterations": len(ATTACKS), "optimizer_steps": 3}
-    limits = {"train_wall_limit_s": 30, "evaluate_wall_limit_s": 300}
+    limits = {"train_wall_limit_s": 30, "evaluate_wall_limit_s": 300, "resources": {"memory_mib": 1500}}
     campaign = write_campaign(tmp_path, pilot=PILOT, seeds=[1], budget=budget, jobs=limits | {"smoke": False})
     with attacking(ATTACKS) as url:
         mlipilot("run", campaign, cwd=tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY)
