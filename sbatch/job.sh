@@ -51,6 +51,8 @@ uptime_ms() { # sets `now_ms`, by a clock that nobody sets
   read -r up rest 2>/dev/null </proc/uptime && [[ $up =~ ^[0-9]+\.[0-9][0-9]$ ]] && now_ms=$((10#${up/./} * 10))
 }
 
+page_bytes=$(getconf PAGE_SIZE 2>/dev/null)
+[[ $page_bytes =~ ^[1-9][0-9]*$ ]] || page_bytes=4096
 ticks_s=$(getconf CLK_TCK 2>/dev/null) # how many of what the kernel counts in make a second
 [[ $ticks_s =~ ^[1-9][0-9]*$ ]] || ticks_s=100
 
@@ -64,7 +66,7 @@ cpu_ms() { # sets `spent_ms`: user and system time of all that has ended below t
   spent_ms=$(((stat[13] + stat[14]) * 1000 / ticks_s))
 }
 
-# What a job in a container may take besides its time and the cgroup's memory: as mlipilot/jobs/bounds.py has it.
+# What a job in a container may take besides its time: as mlipilot/jobs/bounds.py has it.
 most_processes=512 most_files=200000 most_output_mib=32768 processes_of_a_user=8192
 
 look_below() { # look_below PID: sets `below` and `seen_ms`, of all below it, as jobs/processes.py does; keeps `own`
@@ -97,11 +99,37 @@ look_below() { # look_below PID: sets `below` and `seen_ms`, of all below it, as
   seen_ms=$(((ticks > seen ? ticks : seen) * 1000 / ticks_s))
 }
 
+memory_below() { # memory_below MIB: sets `mib` as jobs/processes.py does; each process's share where it seems to be beyond that
+  local pid pages shared rest kib=0 shares_kib=0 key value share_kib
+  for pid in "${below[@]}"; do
+    read -r rest pages shared rest <"/proc/$pid/statm" && kib=$((kib + (pages - shared) * page_bytes / 1024))
+  done
+  if [ $((kib / 1024)) -gt "$1" ]; then
+    for pid in "${below[@]}"; do
+      share_kib=
+      while read -r key value rest; do
+        [ "$key" != Pss_Anon: ] || share_kib=$value
+      done <"/proc/$pid/smaps_rollup"
+      if [ -z "$share_kib" ] && read -r rest pages shared rest <"/proc/$pid/statm"; then
+        share_kib=$(((pages - shared) * page_bytes / 1024))
+      fi
+      shares_kib=$((shares_kib + ${share_kib:-0}))
+    done
+    kib=$shares_kib
+  fi
+  mib=$((kib / 1024))
+}
+
 find_excess() { # find_excess ATTEMPT: sets `excess`: which of the bounds the job has gone beyond, if any
-  local files mib rest
+  local files mib rest most_mib=''
   excess=
   if [ ${#below[@]} -gt $most_processes ]; then
     excess="it had ${#below[@]} processes and may have $most_processes"
+    return
+  fi
+  read -r most_mib <"$1/exec.memory_limit"
+  if [ -n "$most_mib" ] && memory_below "$most_mib" && [ "$mib" -gt "$most_mib" ]; then
+    excess="it took $mib MiB of memory and may take $most_mib: see jobs.resources.memory_mib"
     return
   fi
   read -r files rest < <(timeout 60 du -sx --inodes -- "$1/output")
@@ -192,7 +220,7 @@ run_attempt() {
     *) return 1 ;;
   esac
   if ! { claim=$(<"$attempt/worker.json") && mapfile -t argv <"$attempt/exec.argv" && [ ${#argv[@]} -gt 0 ] &&
-    : >"$attempt/stdout.log" && : >"$attempt/stderr.log" && rm -f -- "$attempt/exec.excess"; }; then
+    : >"$attempt/stdout.log" && : >"$attempt/stderr.log"; }; then
     say "not storable: $attempt cannot be read, or its logs cannot be written"
     return 1
   fi

@@ -103,7 +103,7 @@ class Attempts:
             cwd=str(cwd),
             environment=environment,
             wall_limit_s=limit,
-            memory_mib=self.spec.jobs.resources.memory_mib if self.spec.jobs.backend == "local" else None,
+            memory_mib=self.spec.jobs.resources.memory_mib,
             machine_limit_s=machine_limit_s,
             run=str(self.run.root),
             protected=str(self.run.protected),

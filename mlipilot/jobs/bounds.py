@@ -1,8 +1,8 @@
 """What a job may take of a machine besides its time: processes, memory, room for what it leaves.
 
 Trusted code looks again and again at all processes of a job and at its output; what is taken and given back
-between two looks is not seen, nor is a file that has no name any more. On Slurm memory is the cgroup's to
-bound. `sbatch/job.sh` has the same bounds for jobs in containers.
+between two looks is not seen, nor is a file that has no name any more. `sbatch/job.sh` has the same bounds
+for jobs in containers, whether or not the site's cgroups bound memory, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MEASURE_EVERY_S = 5.0
 
 
 class Bounds:
-    """The bounds of one job, whose output lies in `attempt`. `memory_mib`: None where others bound it."""
+    """The bounds of one job, whose output lies in `attempt`; an order of an older run has no `memory_mib`."""
 
     def __init__(self, attempt: Path, memory_mib: int | None) -> None:
         self._output, self._memory_mib = attempt / "output", memory_mib
@@ -31,13 +31,11 @@ class Bounds:
 
     def excess(self, taken: Taken) -> str | None:
         """What of them the job has gone beyond, in words; else None."""
-        if taken.processes > MOST_PROCESSES:
-            return f"it had {taken.processes} processes and may have {MOST_PROCESSES}"
-        if self._memory_mib is not None and taken.memory_mib > self._memory_mib:
-            return (
-                f"it took {taken.memory_mib:.0f} MiB of memory and may take {self._memory_mib}: see "
-                "jobs.resources.memory_mib"
-            )
+        if (count := len(taken.pids)) > MOST_PROCESSES:
+            return f"it had {count} processes and may have {MOST_PROCESSES}"
+        most_mib = self._memory_mib
+        if most_mib is not None and (mib := taken.memory_mib(most_mib)) > most_mib:
+            return f"it took {mib:.0f} MiB of memory and may take {most_mib}: see jobs.resources.memory_mib"
         if time.monotonic() - self._measured_at < _MEASURE_EVERY_S:
             return None
         self._measured_at = time.monotonic()

@@ -32,7 +32,7 @@ _CHUNK = 2**20
 _LOGS = (STDOUT, STDERR)
 _OWN = re.compile(
     r"(job|worker|begun|kept|ended|slurm|result)\.json"
-    r"|exec\.(argv|env|binds|sources|seccomp|cpu_limit|cpu_spent|excess)"
+    r"|exec\.(argv|env|binds|sources|seccomp|cpu_limit|memory_limit|cpu_spent|excess)"
     rf"|container\.[a-z]+|measured(\.host|\.log)?|measure\.sh|{re.escape(MANIFEST)}"
 )
 _UNUSABLE = (ValueError, OSError)

@@ -30,9 +30,7 @@ class JobOrder(BaseModel, extra="forbid", frozen=True):
     cwd: str
     environment: dict[str, str]
     wall_limit_s: float
-    memory_mib: int | None = Field(
-        default=None, description="of all its processes together; None on Slurm, which bounds it"
-    )
+    memory_mib: int | None = Field(default=None, description="of all its processes together")
     machine_limit_s: float | None = Field(
         default=None,
         description="CPU-seconds of all its processes together, or GPU-seconds where it uses a GPU",

@@ -47,7 +47,7 @@ def begin(options: argparse.Namespace) -> int:
 
     What ended and was not sealed is sealed first: the attempt that this one builds on, or an older start's.
     `container.NETWORK` is a container's, for each way to keep it from the network; `exec.argv` is the job's,
-    and `exec.cpu_limit` its limit of CPU-seconds, if it has one.
+    `exec.cpu_limit` and `exec.memory_limit` are its limits of CPU-seconds and MiB, if it has them.
     """
     attempt: Path = options.attempt
     order = read_order(attempt)
@@ -68,11 +68,8 @@ def begin(options: argparse.Namespace) -> int:
         seal_noted(attempt, order, notes, start, start.words)
         _say(f"sealed {attempt}, whose command had ended before this start")
         return NOTHING_TO_RUN
-    for earlier in (
-        "measured",
-        "measured.host",
-        "exec.cpu_spent",
-    ):  # of an earlier start, perhaps on another node
+    # of an earlier start, perhaps on another node
+    for earlier in ("measured", "measured.host", "exec.cpu_spent", "exec.excess"):
         (attempt / earlier).unlink(missing_ok=True)
     refused = refused_before(order)
     if refused is not None:
@@ -86,7 +83,8 @@ def begin(options: argparse.Namespace) -> int:
     kept_s = take_up(attempt, uses_gpu=order.uses_gpu)
     rest = order.model_copy(update={"wall_limit_s": rest_s(order, kept_s)})
     cpu_limit_s = cpu_rest_s(order, kept_s)
-    _write_words(attempt / "exec.cpu_limit", [] if cpu_limit_s is None else [f"{math.ceil(cpu_limit_s)}"])
+    for name, limit in (("cpu_limit", cpu_limit_s), ("memory_limit", order.memory_mib)):
+        _write_words(attempt / f"exec.{name}", [] if limit is None else [f"{math.ceil(limit)}"])
     for network in NETWORKS:
         argv = container_argv(rest, attempt, options.image, network=network, program=options.container)
         _write_words(attempt / f"container.{network}", argv)

@@ -59,9 +59,16 @@ class Taken:
     """What the descendants of a process have taken of the machine, or hold."""
 
     cpu_s: float = 0.0
-    processes: int = 0
-    memory_mib: float = 0.0
-    """Their own pages; not those of files and of shared memory, which tmpfs bounds."""
+    pids: frozenset[int] = frozenset()
+
+    def memory_mib(self, beyond_mib: float) -> float:
+        """What they hold now, without files and shared memory, which tmpfs bounds.
+
+        Where it seems to be `beyond_mib`, pages that a process shares with what it was forked from are
+        counted once, which takes the kernel some time.
+        """
+        mib = sum(map(_resident_mib, self.pids))
+        return mib if mib <= beyond_mib else sum(map(_shared_out_mib, self.pids))
 
 
 class Meter:
@@ -89,16 +96,25 @@ class Meter:
             ticks += own + sum(processes[pid][_WAITED_FOR])
             self._seen[pid, processes[pid][_STARTED]] = own
         spent_s = max(ticks, sum(self._seen.values())) / os.sysconf("SC_CLK_TCK")
-        self.last = Taken(spent_s, len(families) - 1, sum(map(_own_mib, families - {os.getpid()})))
+        self.last = Taken(spent_s, frozenset(families - {os.getpid()}))
         return self.last
 
 
-def _own_mib(pid: int) -> float:
+def _resident_mib(pid: int) -> float:
     try:
         pages = [int(word) for word in Path(f"/proc/{pid}/statm").read_text().split()]
     except (OSError, ValueError):  # it has ended
         return 0.0
     return (pages[_RESIDENT] - pages[_SHARED]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _shared_out_mib(pid: int) -> float:
+    """Its share of the pages that it has with others; all of them where it can hide that."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:"))
+    except (OSError, ValueError, StopIteration):
+        return _resident_mib(pid)
 
 
 def _processes() -> dict[int, list[int]]:

@@ -45,7 +45,8 @@ class _Villain(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         task = request["messages"][1]["content"]
         number = int(re.findall(r"This is iteration (\d+)", task)[0])
-        done = sum(message["role"] == "tool" for message in request["messages"])
+        answers = [message["content"] for message in request["messages"] if message["role"] == "tool"]
+        done = len(answers)
         candidate = cast(_Server, self.server).candidates[number - 1]
         files = candidate.mended if "came back" in task else candidate.files
         calls: list[tuple[str, dict[str, Any]]] = [
@@ -60,6 +61,8 @@ class _Villain(BaseHTTPRequestHandler):
         }
         withdrawn = ("give_up", {"reason": "there is no mending it"})
         calls.append(withdrawn if files is None else ("submit_experiment", claim))
+        if done == len(calls):  # the submission was refused
+            calls.append(("give_up", {"reason": answers[-1]}))
         self._answer(calls[done][0], calls[done][1], f"call{done}")
 
     def _answer(self, name: str, arguments: dict[str, Any], identity: str) -> None:

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import CATALOG, SPREAD
@@ -132,6 +133,10 @@ def test_a_score_has_the_terms_of_its_objective_and_does_not_write_them() -> Non
     assert "terms" not in found.model_dump() and "terms" not in found.model_dump_json()
     assert score(card_of(), metrics_with(**{FORCE: 24.0})).terms == {}
     assert Score.model_validate(found.model_dump()).terms == {}
+    wrong: list[object] = [[], {1: 0.5}, {FORCE: "much"}]
+    for terms in wrong:
+        with pytest.raises(ValidationError, match="terms"):
+            Score.model_validate(found.model_dump() | {"terms": terms})
 
 
 def test_every_shipped_card_has_a_gate_that_a_model_that_says_nothing_fails() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pprint import pformat
 
 HEAD = """
 import ctypes, glob, json, os, pathlib, signal, site, socket, struct, sys, time
@@ -180,7 +179,7 @@ for name in (b"\xff", "\u2028".encode(), b"\x0b\n", "\x85".encode(), b"a" * 255,
     Attack(
         "folders in each other", "os.chdir(out)\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')", NO_MODEL
     ),
-    Attack("folders shut", "(out / 'd').mkdir(); (out / 'd/x').touch(); os.chmod(out / 'd', 0)", NO_MODEL),
+    Attack("folders shut", "(out / 'e').mkdir(); (out / 'e/x').touch(); os.chmod(out / 'e', 0)", NO_MODEL),
     Attack("thousands of files", "for n in range(10000): (out / str(n)).touch()", NO_MODEL),
     Attack("gigabytes of nothing", "for n in range(4): hollow(out / str(n))", NO_MODEL),
     Attack("links in a circle", "(out / 'a').symlink_to('b'); (out / 'b').symlink_to('a')", NO_MODEL),
@@ -207,7 +206,21 @@ print('{"step": NaN}', '{"step": 1e999, "loss": -1}', "{" * 9999, '{"verdict": "
 ]
 ENDS = [
     Attack("killed by itself", "os.kill(os.getpid(), signal.SIGKILL)", "ended by signal 9"),
-    Attack("stopped", "os.kill(os.getpid(), signal.SIGSTOP)", r"ran past its limit of \d+ s"),
+    Attack(
+        "hundreds that heed no signal",
+        """
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, signal.SIG_IGN)
+for _ in range(200):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        break
+os.kill(os.getpid(), signal.SIGSTOP)
+""",
+        r"ran past its limit of \d+ s",
+    ),
     Attack(
         "child that outlives it",
         """
@@ -260,8 +273,8 @@ sys.exit("all tried")
 
 def all_in_one(attacks: Sequence[Attack]) -> Attack:
     """One candidate that tries them one after the other, and says how each went in a line of its log."""
-    tried = [(attack.name, attack.code) for attack in attacks]
-    return Attack("all doors", f"TRIED = {pformat(tried)}\n{_EACH}", "all tried")
+    tried = [f"TRIED.append(({attack.name!r}, {attack.code!r}))" for attack in attacks]
+    return Attack("all doors", "\n".join(["TRIED = []", *tried, _EACH]), "all tried")
 
 
 def wrong_lines(attacks: Sequence[Attack], log: str) -> list[str]:

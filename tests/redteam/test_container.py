@@ -30,7 +30,7 @@ def test_each_ends_invalid_with_its_reason_and_harms_nothing(make_site: MakeSite
     site = make_site(
         pilot=PILOT,
         budget={"iterations": len(attacks), "optimizer_steps": 3},
-        jobs=SMALL | {"smoke": False, "train_wall_limit_s": 60},
+        jobs=SMALL | {"smoke": False, "train_wall_limit_s": 45},
     )
     with attacking(attacks) as url:
         site.sbatch(OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY)

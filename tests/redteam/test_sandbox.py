@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.jobs.job_files import read_result
 from mlipilot.jobs.sandbox import why_no_sandbox
 from mlipilot.paths import RunPaths
 from tests.end_to_end.conftest import mlipilot, with_data, write_campaign
+from tests.end_to_end.slurm_runs import state_of
 from tests.end_to_end.villain import PILOT
 from tests.redteam.attacks import ATTACKS
 from tests.redteam.campaign import KEY, attacking, check_verdicts
@@ -25,5 +27,12 @@ def test_each_ends_invalid_with_its_reason_and_harms_nothing(tiny_data: Path, tm
     limits = {"train_wall_limit_s": 30, "evaluate_wall_limit_s": 300, "resources": {"memory_mib": 1500}}
     campaign = write_campaign(tmp_path, pilot=PILOT, seeds=[1], budget=budget, jobs=limits | {"smoke": False})
     with attacking(ATTACKS) as url:
-        mlipilot("run", campaign, cwd=tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY)
-    check_verdicts(RunPaths(tmp_path / "runs" / "tiny"), ATTACKS)
+        told = mlipilot("run", campaign, cwd=tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY)
+    assert "jobs run in sandboxes of bubblewrap" in told.stdout + told.stderr
+    run = RunPaths(tmp_path / "runs" / "tiny")
+    check_verdicts(run, ATTACKS)
+    for key in state_of(run).jobs:
+        isolation = read_result(run.lineage(0).attempt(key, 1)).isolation
+        assert (isolation.filesystem, isolation.network) == ("sandbox", "none")
+        assert isolation.measured and isolation.leaks == []
+    assert "warning" not in mlipilot("status", run.root, cwd=tmp_path).stdout
