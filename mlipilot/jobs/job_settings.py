@@ -11,7 +11,7 @@ class Resources(BaseModel, extra="forbid", frozen=True):
     """What one training or evaluation needs; the site's own bounds are the submitter's."""
 
     cpus: int = Field(default=1, ge=1)
-    memory_mib: int = Field(default=8000, ge=256)
+    memory_mib: int = Field(default=8000, ge=256, description="a job is ended beyond it")
     gpus: int = Field(default=0, ge=0, description="1 where `device` is cuda")
 
 
