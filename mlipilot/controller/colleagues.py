@@ -19,7 +19,7 @@ from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import BudgetSpentError
 from mlipilot.endpoint.opening import open_endpoint
 from mlipilot.paths import LineagePaths, RunPaths
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.pilot_settings import Role
 from mlipilot.pilots.roles.analyst import LessonInput, draw_lesson
 from mlipilot.pilots.roles.reviewer import Review, ReviewInput, review

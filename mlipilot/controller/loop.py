@@ -13,7 +13,7 @@ from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.campaign.spec import load_locked
 from mlipilot.confidential import hidden
-from mlipilot.controller import steps
+from mlipilot.controller import next_steps
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
@@ -123,7 +123,7 @@ class Controller:
         while (state := self.state()).finished is None:
             self.ledger.fence()
             self.cancel_if_asked()
-            self._take(steps.next_step(state, self.spec, elapsed_s(state)), state)
+            self._take(next_steps.next_step(state, self.spec, elapsed_s(state)), state)
         return state
 
     def state(self) -> State:
@@ -142,41 +142,43 @@ class Controller:
         except OSError as error:
             self.observer.event(f"the pause could not be written to the ledger: {error}")
 
-    def _take(self, step: steps.Step, state: State) -> None:
-        if self.job is not None and isinstance(step, steps.AskPilot | steps.AskReviewer | steps.DrawLesson):
+    def _take(self, step: next_steps.Step, state: State) -> None:
+        if self.job is not None and isinstance(
+            step, next_steps.AskPilot | next_steps.AskReviewer | next_steps.DrawLesson
+        ):
             if not self.job.is_requested:
                 self.job.ensure_requested(self.ledger.head)
             self.job.wait(self.lineage.cancel.exists)
             self.cancel_if_asked()
         match step:
-            case steps.ProposeBaseline():
+            case next_steps.ProposeBaseline():
                 self.proposals.propose_baseline()
                 self.observer.event("iteration 0: the baseline")
-            case steps.AskPilot(iteration):
+            case next_steps.AskPilot(iteration):
                 self._check_protected()
                 self.observer.event(f"iteration {iteration}: asking the pilot")
                 self._tell(iteration, self.proposals.ask(iteration, state))
-            case steps.AskReviewer(iteration, revision):
+            case next_steps.AskReviewer(iteration, revision):
                 self._tell(iteration, self.colleagues.review(iteration, revision, state))
-            case steps.AcceptDraft(iteration, revision):
+            case next_steps.AcceptDraft(iteration, revision):
                 self._tell(iteration, self.proposals.accept(iteration, revision))
-            case steps.DropDraft(iteration, reason):
+            case next_steps.DropDraft(iteration, reason):
                 self._tell(iteration, self.proposals.drop(iteration, reason))
-            case steps.SubmitJob(key, attempt):
+            case next_steps.SubmitJob(key, attempt):
                 self._check_protected()
                 # The intent alone: what is in flight is started, all together, before it is waited for.
                 note_jobs(self.ledger, self.observer, self.planting.submit(state, key, attempt))
-            case steps.AwaitJobs():
+            case next_steps.AwaitJobs():
                 self._await_jobs(state)
-            case steps.Judge(iteration):
+            case next_steps.Judge(iteration):
                 self._judge(iteration, state)
-            case steps.DrawLesson(iteration):
+            case next_steps.DrawLesson(iteration):
                 self._tell(iteration, self.colleagues.draw_lesson(iteration, state))
-            case steps.CompareSealed():
+            case next_steps.CompareSealed():
                 self.ledger.append(sealed_summary(state, self.measurements))
-            case steps.Pause(reason):
+            case next_steps.Pause(reason):
                 raise PausedError(reason)
-            case steps.Finish(reason):
+            case next_steps.Finish(reason):
                 self.ledger.fence()
                 drop_unrecorded(self.lineage, state)
                 self.ledger.append(running.Finished(reason=reason, incumbent=state.incumbent))

@@ -23,7 +23,7 @@ from mlipilot.endpoint.client import Endpoint
 from mlipilot.endpoint.exchange import BudgetSpentError
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.outcomes import GaveUp, NoProposal, Outcome, Proposal, Proposer, TurnInput
 from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
 from mlipilot.pilots.recipe_bounds import recipe_excess

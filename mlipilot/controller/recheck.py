@@ -34,11 +34,11 @@ from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.candidates import digests_of
 from mlipilot.controller.comparable import first_measured, not_comparable
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
+from mlipilot.controller.next_steps import Finish, Step, next_step
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
-from mlipilot.controller.steps import Finish, Step, next_step
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.scorecard import load_scorecard

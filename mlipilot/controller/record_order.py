@@ -30,7 +30,7 @@ from mlipilot.audit.events.running import (
     SealedCheck,
     Verdict,
 )
-from mlipilot.controller import steps
+from mlipilot.controller import next_steps
 from mlipilot.controller.state import State
 
 WITHIN_A_TURN = (EndpointProbed, Exchange, Heard)
@@ -38,10 +38,14 @@ WITHIN_A_TURN = (EndpointProbed, Exchange, Heard)
 _OF_NO_STEP = (Resumed, Paused, Cancelled, CandidateDropped)
 _ANYWHERE = (CampaignStarted, JobFinished, LedgerRepaired, Reported)
 """What other checks hold to what was before, and the repair of what a kill has left."""
-_ROLES = {"researcher": steps.AskPilot, "reviewer": steps.AskReviewer, "analyst": steps.DrawLesson}
+_ROLES = {
+    "researcher": next_steps.AskPilot,
+    "reviewer": next_steps.AskReviewer,
+    "analyst": next_steps.DrawLesson,
+}
 
 
-def why_not_due(event: Event, before: State, due: Iterable[steps.Step]) -> str | None:
+def why_not_due(event: Event, before: State, due: Iterable[next_steps.Step]) -> str | None:
     """Why an event cannot have come where it stands, or None; `due`: what was to do there."""
     if isinstance(event, _ANYWHERE):
         return None
@@ -56,36 +60,36 @@ def why_not_due(event: Event, before: State, due: Iterable[steps.Step]) -> str |
     return f"it was not due; {' or '.join(sorted({type(step).__name__ for step in due}))} was"
 
 
-def _follows(event: Event, step: steps.Step) -> bool:
+def _follows(event: Event, step: next_steps.Step) -> bool:
     match event, step:
-        case Proposed(iteration=0), steps.ProposeBaseline():
+        case Proposed(iteration=0), next_steps.ProposeBaseline():
             return True
-        case Proposed(), steps.AcceptDraft(number, revision):
+        case Proposed(), next_steps.AcceptDraft(number, revision):
             return (event.iteration, event.revision) == (number, revision)
-        case Proposed(revision=None), steps.AskPilot(number):  # the first runs had no drafts
+        case Proposed(revision=None), next_steps.AskPilot(number):  # the first runs had no drafts
             return event.iteration == number
-        case ((Drafted() | GaveUp() | NoProposal()), steps.AskPilot(number)):
+        case ((Drafted() | GaveUp() | NoProposal()), next_steps.AskPilot(number)):
             return event.iteration == number
-        case NoProposal(), steps.DropDraft(number, _):
+        case NoProposal(), next_steps.DropDraft(number, _):
             return event.iteration == number
-        case Reviewed(), steps.AskReviewer(number, revision):
+        case Reviewed(), next_steps.AskReviewer(number, revision):
             return (event.iteration, event.revision) == (number, revision)
         case (
             (Exchange() | Heard()),
-            steps.AskPilot(number) | steps.AskReviewer(number, _) | steps.DrawLesson(number),
+            next_steps.AskPilot(number) | next_steps.AskReviewer(number, _) | next_steps.DrawLesson(number),
         ):
             return isinstance(step, _ROLES[event.role]) and event.iteration == number
         case EndpointProbed(), _:
             return isinstance(step, tuple(_ROLES.values()))
-        case JobSubmitted(), steps.SubmitJob(key, attempt):
+        case JobSubmitted(), next_steps.SubmitJob(key, attempt):
             return (event.key, event.attempt) == (key, attempt)
-        case JobSubmitted(), steps.Judge(number):  # what a candidate left there voids its last attempt
+        case JobSubmitted(), next_steps.Judge(number):  # what a candidate left there voids its last attempt
             return (event.job, event.iteration) == ("evaluate", number) and event.attempt > 1
-        case Verdict(), steps.Judge(number):
+        case Verdict(), next_steps.Judge(number):
             return event.iteration == number
-        case SealedCheck(), steps.CompareSealed():
+        case SealedCheck(), next_steps.CompareSealed():
             return True
-        case Finished(), steps.Finish():
+        case Finished(), next_steps.Finish():
             return True
         case _:
             return False

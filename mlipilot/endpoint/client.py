@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from mlipilot.endpoint.abilities import MODES, Abilities, CallMode
-from mlipilot.endpoint.caller import Caller, FaultError, error_text, plain
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
 from mlipilot.endpoint.exchange import ContextOverflowError, Exchange, Refused, RequestRefusedError
 from mlipilot.endpoint.modes import request_body
 from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.endpoint.refusals import Refusal, read_refusal
+from mlipilot.endpoint.retrying_caller import Caller, FaultError, error_text, plain
 from mlipilot.untrusted import one_line
 
 _REPLY_SHARE = 4

@@ -26,7 +26,7 @@ def open_pilot(
     # Imported here, because reading a campaign file needs the settings only and should be quick.
     from mlipilot.endpoint.client import Endpoint
     from mlipilot.endpoint.opening import open_endpoint
-    from mlipilot.pilots.context import BOUNDLESS_TOKENS
+    from mlipilot.pilots.history_told import BOUNDLESS_TOKENS
     from mlipilot.pilots.loopback import LoopbackServer
     from mlipilot.pilots.pilot_settings import LANGUAGE_MODELS
     from mlipilot.pilots.scripted import scripted_pilot

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.endpoint.modes import tools_as_text
 from mlipilot.evaluation.catalog import metric_unit
-from mlipilot.pilots.context import Room, feedback_text, history_lines, lesson_lines, recipe_texts
+from mlipilot.pilots.history_told import Room, feedback_text, history_lines, lesson_lines, recipe_texts
 from mlipilot.pilots.outcomes import CAME_BACK, TurnInput
 from mlipilot.pilots.tools import tool_schemas
 from mlipilot.untrusted import as_data, one_line

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mlipilot.endpoint.exchange import Completer, ContextOverflowError, Exchange
 from mlipilot.endpoint.parsing import Reply, ToolCall
 from mlipilot.endpoint.tool_entries import call_entry
-from mlipilot.pilots.context import Room, fitted
+from mlipilot.pilots.history_told import Room, fitted
 from mlipilot.pilots.outcomes import NoProposal, Outcome, TurnInput
 from mlipilot.pilots.prompt_texts import Nudge, first_messages, nudge
 from mlipilot.pilots.tools import Toolbox, ToolResult, tool_schemas

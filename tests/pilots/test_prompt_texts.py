@@ -8,7 +8,7 @@ import jinja2
 import pytest
 
 from mlipilot.pilots import prompt_texts
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.outcomes import Feedback, TurnInput
 from mlipilot.pilots.prompt_texts import first_messages, nudge, prompts_digest
 from mlipilot.pilots.tools import tool_schemas

@@ -20,7 +20,7 @@ from mlipilot.endpoint.exchange import Exchange
 from mlipilot.errors import InputError, PausedError
 from mlipilot.evaluation.catalog import System, metrics_of
 from mlipilot.pilots import open_pilot
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.loopback import LoopbackServer, serve_until_interrupted
 from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
 from mlipilot.pilots.pilot_settings import PilotSettings

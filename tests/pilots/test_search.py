@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mlipilot.errors import InputError
-from mlipilot.pilots.context import Room
 from mlipilot.pilots.edit_matching import RefusedError
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
 from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.pilots.prompt_texts import first_messages

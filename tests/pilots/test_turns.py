@@ -10,7 +10,7 @@ import pytest
 
 from mlipilot.endpoint.client import Endpoint
 from mlipilot.errors import PausedError
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.outcomes import NoProposal, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.pilot_settings import PilotSettings
 from mlipilot.pilots.turn import take_turn

@@ -23,10 +23,10 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.audit.surroundings import Isolation
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
+from mlipilot.controller.next_steps import AskPilot, Finish, next_step
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import replay
-from mlipilot.controller.steps import AskPilot, Finish, next_step
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlipilot.endpoint.exchange import Completer
-from mlipilot.pilots.context import Room, lesson_lines
+from mlipilot.pilots.history_told import Room, lesson_lines
 from mlipilot.pilots.prompt_texts import render
 from mlipilot.pilots.roles.asking import Recorder, ask_role, function
 from mlipilot.pilots.tools import as_json

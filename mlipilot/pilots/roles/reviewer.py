@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlipilot.endpoint.exchange import Completer
-from mlipilot.pilots.context import Room, history_lines
+from mlipilot.pilots.history_told import Room, history_lines
 from mlipilot.pilots.prompt_texts import render
 from mlipilot.pilots.roles.asking import Recorder, ask_role, function
 from mlipilot.pilots.roles.reading_order import in_reading_order

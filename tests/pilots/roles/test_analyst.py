@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.roles.analyst import MAX_LESSON, LessonInput, draw_lesson
 from tests.pilots.conftest import history_entry
 from tests.pilots.roles.conftest import Speaker, calling, saying

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.controller.candidates import recipe_diff
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.roles.reading_order import in_reading_order
 from mlipilot.pilots.roles.reviewer import review
 from tests.pilots.roles.conftest import Speaker, calling

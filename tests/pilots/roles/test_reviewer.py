@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlipilot.endpoint.exchange import ContextOverflowError, Exchange
-from mlipilot.pilots.context import Room
+from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.roles.asking import TRIES
 from mlipilot.pilots.roles.reviewer import ReviewInput, review
 from tests.pilots.conftest import history_entry

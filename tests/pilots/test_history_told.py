@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlipilot.campaign.spec import RECIPES
-from mlipilot.pilots.context import Room, fitted, history_lines, lesson_lines, recipe_texts
+from mlipilot.pilots.history_told import Room, fitted, history_lines, lesson_lines, recipe_texts
 from mlipilot.pilots.outcomes import TurnInput
 from mlipilot.pilots.prompt_texts import first_messages
 from mlipilot.pilots.tools import tool_schemas
