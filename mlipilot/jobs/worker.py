@@ -54,7 +54,10 @@ from mlipilot.paths import STDERR, STDOUT
 
 GRACE_S = 5.0
 SETTLE_S = 2.0
-LOOK_S = 1.0  # between two looks at the CPU time of a job that has a limit of it
+LOOK_S, LOOK_AT_TRUSTED_S = (
+    1.0,
+    5.0,
+)  # between two looks at what a job takes, of which the latter measures speed
 LARGEST_FILE_BYTES = 4 * 1024**3
 
 
@@ -166,6 +169,7 @@ class _Command:
     environment: dict[str, str]
     is_inside: bool
     """Of a container or sandbox: what says how it ended is a status as of a shell."""
+    look_s: float
     last_signal: int = signal.SIGKILL
     """When the worker is gone."""
 
@@ -173,13 +177,15 @@ class _Command:
 def _command(
     attempt: Path, order: JobOrder, container: Container | None, limit_s: float, *, sandboxed: bool
 ) -> _Command:
+    is_trusted = order.keeps is None and order.machine_limit_s is None
+    look_s = LOOK_AT_TRUSTED_S if is_trusted else LOOK_S
     if container is not None:
         argv = [*_contained(attempt, order, container, limit_s), *order.argv]
         # `timeout`, which stands around a container, ends it on a TERM; killed, it could not.
-        return _Command(argv, str(attempt), container_environment(), True, signal.SIGTERM)
+        return _Command(argv, str(attempt), container_environment(), True, look_s, signal.SIGTERM)
     if sandboxed:
-        return _Command([*sandbox_argv(order, attempt), *order.argv], "/", order.environment, True)
-    return _Command(order.argv, order.cwd, order.environment, False)
+        return _Command([*sandbox_argv(order, attempt), *order.argv], "/", order.environment, True, look_s)
+    return _Command(order.argv, order.cwd, order.environment, False, look_s)
 
 
 def _run_child(
@@ -210,7 +216,7 @@ def _run_child(
         except OSError as error:
             raise _NotStartedError(f"the command could not be started: {error}") from error
         try:
-            status = _wait(child, limit_s, has_reached_limit)
+            status = _wait(child, limit_s, has_reached_limit, command.look_s)
             if status != 0 and on_slurm:
                 time.sleep(SETTLE_S)  # what ends a job may reach its command before it reaches this process
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -230,15 +236,17 @@ def _run_child(
     return signed_status(status) if command.is_inside else status, "by itself", None
 
 
-def _wait(child: subprocess.Popen[bytes], limit_s: float, has_reached_limit: Callable[[], bool]) -> int:
+def _wait(
+    child: subprocess.Popen[bytes], limit_s: float, has_reached_limit: Callable[[], bool], look_s: float
+) -> int:
     """The child's exit status. Raises subprocess.TimeoutExpired at a limit."""
     deadline = time.monotonic() + limit_s
     while True:
         left_s = max(0.0, deadline - time.monotonic())
         try:
-            return child.wait(timeout=min(left_s, LOOK_S))
+            return child.wait(timeout=min(left_s, look_s))
         except subprocess.TimeoutExpired:
-            if left_s <= LOOK_S or has_reached_limit():
+            if left_s <= look_s or has_reached_limit():
                 raise
 
 

@@ -76,35 +76,10 @@ WRITTEN = [
     Attack("library changed", "door(change, os.__file__)"),
     Attack("bytecode changed", "import json.decoder as d; door(change, d.__cached__)"),
     Attack(".pth added", "door(add, site.getsitepackages()[0] + '/evil.pth')"),
-    Attack("sitecustomize added", "door(add, os.path.dirname(os.__file__) + '/sitecustomize.py')"),
+    Attack("customising module added", "door(add, os.path.dirname(os.__file__) + '/usercustomize.py')"),
     Attack("module added where jobs start", "door(add, os.path.join(os.getcwd(), 'torch.py'))"),
-    Attack("host's file changed", "door(change, '/etc/passwd')"),
+    Attack("program of the system changed", "door(change, '/usr/bin/env')"),
     Attack("host's file added", "door(add, '/evil')"),
-    Attack(
-        "evaluation planted",
-        """
-planned = attempt.parents[1] / "evaluate/attempt-1"
-try:
-    planned.mkdir(parents=True)
-    (planned / "job.json").write_text("{}")
-except OSError:
-    pass
-sys.exit("planted where nobody looks")
-""",
-        r"planted where nobody looks",
-    ),
-    Attack(
-        "result forged",
-        """
-for name in ("result.json", "manifest.json", "ended.json", "begun.json"):
-    (out / name).write_text('{"outcome": "ok"}')
-    try:
-        (attempt / name).write_text('{"outcome": "ok"}')
-    except OSError:
-        pass
-""",
-        NO_MODEL + "there is no model/",
-    ),
 ]
 OUTSIDE = [
     Attack(
@@ -137,6 +112,33 @@ def uncover():
     call("umount2", covered, 2)
 door(uncover)
 """,
+    ),
+]
+PLANTED = [
+    Attack(
+        "evaluation planted",
+        """
+planned = attempt.parents[1] / "evaluate/attempt-1"
+try:
+    planned.mkdir(parents=True)
+    (planned / "job.json").write_text("{}")
+except OSError:
+    pass
+sys.exit("planted where nobody looks")
+""",
+        r"planted where nobody looks",
+    ),
+    Attack(
+        "result forged",
+        """
+for name in ("result.json", "manifest.json", "ended.json", "begun.json"):
+    (out / name).write_text('{"outcome": "ok"}')
+    try:
+        (attempt / name).write_text('{"outcome": "ok"}')
+    except OSError:
+        pass
+""",
+        NO_MODEL + "there is no model/",
     ),
 ]
 KILLING = [
@@ -253,7 +255,7 @@ time.sleep(600)
     ),
 ]
 DOORS = [*EXAM, *WRITTEN, *OUTSIDE]
-ATTACKS = [*DOORS, *KILLING, *HAND_OVERS, *LEFT, *SAID, *ENDS, *TAKEN]
+ATTACKS = [*DOORS, *PLANTED, *KILLING, *HAND_OVERS, *LEFT, *SAID, *ENDS, *TAKEN]
 
 _EACH = """
 for name, code in TRIED:

@@ -11,6 +11,7 @@ from tests.redteam.attacks import (
     HAND_OVERS,
     KILLING,
     LEFT,
+    PLANTED,
     SAID,
     TAKEN,
     Attack,
@@ -26,7 +27,7 @@ ALL_THAT_IS_LEFT = Attack("all that is left", "\n".join(attack.code for attack i
 def test_each_ends_invalid_with_its_reason_and_harms_nothing(make_site: MakeSite) -> None:
     """A start of a container takes seconds, so the doors are tried by one candidate."""
     some = [*HAND_OVERS[1:3], *HAND_OVERS[-5:-1:2], ALL_THAT_IS_LEFT, *SAID[::3]]
-    attacks = [all_in_one(DOORS), *KILLING, *some, *ENDS, *TAKEN]
+    attacks = [all_in_one(DOORS), *PLANTED, *KILLING, *some, *ENDS, *TAKEN]
     site = make_site(
         pilot=PILOT,
         budget={"iterations": len(attacks), "optimizer_steps": 3},
