@@ -115,7 +115,7 @@ def trained(campaign: Campaign, data: Path, folder: Path) -> Path:
     return folder / "trained" / "model"
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_the_shipped_baseline_is_not_beaten_by_any_of_them(benchmark: Benchmark, tmp_path: Path) -> None:
     """Everything is measured, as a campaign does it."""
     campaign = load_campaign(ROOT / "campaigns" / f"{benchmark.name}.yaml")
