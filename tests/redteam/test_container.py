@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from mlipilot.paths import JobKey
-from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
+from tests.end_to_end.cluster import Site, needs_image, needs_slurm
+from tests.end_to_end.image.conftest import SMALL
 from tests.end_to_end.villain import PILOT
 from tests.redteam.attacks import (
     DOORS,
@@ -20,11 +25,11 @@ from tests.redteam.attacks import (
 )
 from tests.redteam.campaign import KEY, attacking, check_verdicts
 
-pytestmark = MARKS
+pytestmark = [pytest.mark.slow, needs_slurm, needs_image]
 ALL_THAT_IS_LEFT = Attack("all that is left", "\n".join(attack.code for attack in LEFT), LEFT[0].reason)
 
 
-def test_each_ends_invalid_with_its_reason_and_harms_nothing(make_site: MakeSite) -> None:
+def test_each_ends_invalid_with_its_reason_and_harms_nothing(make_site: Callable[..., Site]) -> None:
     """A start of a container takes seconds, so the doors are tried by one candidate."""
     some = [*HAND_OVERS[1:3], *HAND_OVERS[-5:-1:2], ALL_THAT_IS_LEFT, *SAID[::3]]
     attacks = [all_in_one(DOORS), *PLANTED, *KILLING, *some, *ENDS, *TAKEN]
