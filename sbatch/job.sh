@@ -231,7 +231,8 @@ run_attempt() {
   tasks=(/proc/[0-9]*/task/[0-9]*)
   (
     ulimit -c 0 -f $((4 * 1024 * 1024))
-    ulimit -S -u $((${#tasks[@]} + processes_of_a_user)) 2>/dev/null # or what is less already
+    most_tasks=$((${#tasks[@]} + processes_of_a_user)) has_tasks=$(ulimit -S -u)
+    [[ $has_tasks =~ ^[0-9]+$ && $has_tasks -le $most_tasks ]] || ulimit -S -u $most_tasks
     exec "${inside[@]}" "${argv[@]}" </dev/null >"$attempt/stdout.log" 2>"$attempt/stderr.log"
   ) &
   command=$!

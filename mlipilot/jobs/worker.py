@@ -82,8 +82,8 @@ def _limit_child(last_signal: int, most_tasks: int) -> None:
     end_with_parent(last_signal)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for kind, most in ((resource.RLIMIT_FSIZE, LARGEST_FILE_BYTES), (resource.RLIMIT_NPROC, most_tasks)):
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        soft, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
 
 
 def run_attempt(
