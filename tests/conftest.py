@@ -30,6 +30,8 @@ WAITING = (*ALONE, "tests/containers/")
 LONGEST_FIRST = (
     "installed",
     "image campaigns",
+    "test_each_ends_invalid_with_its_reason_and_harms_nothing",
+    "test_a_forged_evaluation_makes_its_candidate_invalid_and_no_other",
     "documents on a cluster",
     "undisturbed",
     "own_cluster",
