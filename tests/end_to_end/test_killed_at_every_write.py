@@ -44,7 +44,7 @@ def _until_the_baseline_is_judged(campaign: Path, run: RunPaths, url: str) -> No
     command = [sys.executable, "-m", "mlipilot", "run", str(campaign)]
     with subprocess.Popen(command, cwd=campaign.parent, env=os.environ | {"OPENAI_BASE_URL": url}) as process:
         ledger = run.lineage(0).ledger
-        while not ledger.exists() or '"event":"verdict"' not in ledger.read_text():
+        while not ledger.exists() or '"kind":"verdict"' not in ledger.read_text():
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
