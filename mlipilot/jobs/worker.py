@@ -54,10 +54,8 @@ from mlipilot.paths import STDERR, STDOUT
 
 GRACE_S = 5.0
 SETTLE_S = 2.0
-LOOK_S, LOOK_AT_TRUSTED_S = (
-    1.0,
-    5.0,
-)  # between two looks at what a job takes, of which the latter measures speed
+LOOK_S = 1.0  # between two looks at what a job takes
+LOOK_AT_TRUSTED_S = 5.0  # the same for what measures speed
 LARGEST_FILE_BYTES = 4 * 1024**3
 
 
@@ -209,9 +207,8 @@ def _run_child(
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=lambda: _limit_child(
-                    command.last_signal, most_tasks
-                ),  # safe: the worker has one thread
+                # safe: the worker has one thread
+                preexec_fn=lambda: _limit_child(command.last_signal, most_tasks),
             )
         except OSError as error:
             raise _NotStartedError(f"the command could not be started: {error}") from error
