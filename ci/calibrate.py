@@ -36,7 +36,7 @@ from mlipilot.datasets import DATASETS
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.catalog import CATALOG, metrics_of
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import score
 from mlipilot.pilots.scripted import Move, fitting_moves, load_moves
 from mlipilot.report.text import mean_sd

@@ -183,7 +183,7 @@ patiently() { # patiently TRIES COMMAND…: again after growing pauses, unless i
 publish_end() { # publish_end ATTEMPT: who finds `ended` there can seal the attempt, whatever becomes of this job
   local holder file=$1/ended.json
   holder=$(<"$1/worker.json") || return 1
-  [ "$holder" = "$claim" ] || return 4 # a later start runs it again: mlipilot/jobs/starts.py
+  [ "$holder" = "$claim" ] || return 4 # a later start runs it again: mlipilot/jobs/attempt_claims.py
   printf '%s\n' "$ended" >"$file.$$" && sync "$file.$$" && mv -f "$file.$$" "$file"
 } 2>/dev/null
 

@@ -20,8 +20,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 2
 source "$here/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=slurm.sh
 source "$here/slurm.sh"
-# shellcheck source-path=SCRIPTDIR source=submitter_lib.sh
-source "$here/submitter_lib.sh"
+# shellcheck source-path=SCRIPTDIR source=submitter_submissions.sh
+source "$here/submitter_submissions.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_request.sh
 source "$here/submitter_request.sh"
 # shellcheck source-path=SCRIPTDIR source=submitter_queue.sh
@@ -88,7 +88,7 @@ lock_owner() { # sets `owner`; a lock without one is nobody's
   { IFS= read -r owner <"$lock/owner"; } 2>/dev/null
 }
 
-# The rule of mlipilot/audit/identity.py: a process is its number with its start, its boot and its host. What cannot be
+# The rule of mlipilot/audit/process_identity.py: a process is its number with its start, its boot and its host. What cannot be
 # seen here is not taken for gone but for its silence.
 is_gone() { # is_gone OWNER: dead where we can see it, or silent for ten minutes by the file system's clock
   local claimed beat

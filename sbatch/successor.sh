@@ -2,7 +2,7 @@
 # What takes over when this job ends before its lineage does: the user's own job once more, whatever that was. Its
 # options are read from this job, its script is the one that Slurm runs here, and it waits for this job's end.
 #
-# It is submitted as jobs are (submitter_lib.sh): an intent, sbatch, a receipt, in one file a controller's job.
+# It is submitted as jobs are (submitter_submissions.sh): an intent, sbatch, a receipt, in one file a controller's job.
 
 successor=             # the number of the job that waits
 gave_way=              # set where the limit of submitted jobs has no place for it beside the lineage's jobs

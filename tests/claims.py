@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.claims import LOCK, Claim, newest_epoch, publish_claim
-from mlipilot.audit.identity import pid_namespace, this_process
+from mlipilot.audit.process_identity import pid_namespace, this_process
 
 OTHER_HOST = {"host": "node7", "boot_id": "another"}
 

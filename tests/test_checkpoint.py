@@ -107,6 +107,7 @@ def _interrupted(until: int, **settings: Any) -> None:
         Training(**settings).run(until)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["AdamW", "SGD", "LBFGS"])
 def test_a_training_that_is_cut_short_anywhere_ends_with_the_same_bits(
     optimiser: str, monkeypatch: pytest.MonkeyPatch

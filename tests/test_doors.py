@@ -46,7 +46,7 @@ LOOKED_AT = {
         "pkgutil.iter_modules(metrics.__path__)": "the names of these files",
         "vars(import_module(file))": "the declarations in such a file",
     },
-    "mlipilot/evaluation/families/mace.py": {
+    "mlipilot/evaluation/families/mace_rebuilding.py": {
         "getattr(torch, config.dtype)": "float32 or float64: a Literal of the hand-over's model",
         "modules": "handed to those who build a model, each by a name",
     },
@@ -253,7 +253,7 @@ LOOKED_AT = {
         "loader.exec_module(module)",
         "from mlipilot.evaluation import lazily\nlazily.np.load('x', allow_pickle=True)",
         "from mlipilot.evaluation.families import mace\nmace.torch.load('x')",
-        "from mlipilot.evaluation.families.mace import torch as t\nt.jit.load('x')",
+        "from mlipilot.evaluation.families.mace_rebuilding import torch as t\nt.jit.load('x')",
         "from mlipilot.yaml_text import yaml\nyaml.load(text)",
         "from .yaml_text import yaml",
         "argv = [python, '-c', 'import torch; torch.load(0)']",

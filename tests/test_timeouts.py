@@ -77,6 +77,7 @@ def _runs(pid: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_test_that_hangs_leaves_nothing_and_the_next_one_runs(tmp_path: Path, workers: str) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from mlipilot.audit.files import publish_new
-from mlipilot.audit.identity import Fate, ProcessIdentity
+from mlipilot.audit.process_identity import Fate, ProcessIdentity
 from mlipilot.errors import InputError
 from mlipilot.untrusted import one_line
 

@@ -27,7 +27,7 @@ from mlipilot.audit.claims import (
     newest_epoch,
     publish_claim,
 )
-from mlipilot.audit.identity import Fate, pid_namespace, this_process
+from mlipilot.audit.process_identity import Fate, pid_namespace, this_process
 from mlipilot.audit.rights import user_name
 from mlipilot.errors import InputError, MlipilotError
 from mlipilot.paths import LineagePaths

@@ -16,7 +16,7 @@ from rich.table import Table
 from mlipilot.cli.console import stdout
 from mlipilot.cli.types import AsJson, ProfileName, path_argument, path_option, print_json
 from mlipilot.errors import CheckFailedError, InputError
-from mlipilot.evaluation.results import REFUSED, MetricsFile
+from mlipilot.evaluation.metrics_file import REFUSED, MetricsFile
 from mlipilot.evaluation.scorecard import Profile, load_scorecard, score
 from mlipilot.jobs.commands import EVALUATOR, evaluate_argv, job_environment, module_argv
 from mlipilot.paths import METRICS

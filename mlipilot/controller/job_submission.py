@@ -22,7 +22,7 @@ from mlipilot.controller.spending import training_limit_s
 from mlipilot.controller.state import State
 from mlipilot.errors import PausedError
 from mlipilot.evaluation.handover_files import MAX_BYTES
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.jobs import commands, logs
 from mlipilot.jobs.backend import Backend, Submission
 from mlipilot.jobs.container_commands import without_toolkit

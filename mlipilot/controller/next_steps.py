@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.retries import next_attempt
 from mlipilot.controller.spending import used_up
-from mlipilot.controller.state import NO_RESULT, NOT_RUN, OWN_FAULTS, Iteration, State
+from mlipilot.controller.state import OWN_FAULTS, Iteration, State
 from mlipilot.paths import JobKey
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
@@ -217,22 +218,9 @@ def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> S
     in_flight = state.in_flight()
     if len(in_flight) < spec.jobs.attempts_in_flight:
         for key in keys:
-            last = state.last(key)
-            if last is None:
-                return SubmitJob(key, 1)
-            if last.outcome in NOT_RUN and not last.forgiven:
-                return Pause(f"job {key.text} was not run: {last.ended and last.ended.reason}")
-            if last.outcome in NO_RESULT:
-                counted = [a for a in state.jobs[key] if a.outcome in NO_RESULT and not a.forgiven]
-                if len(counted) >= spec.jobs.max_attempts:
-                    how = " or ".join(sorted({str(a.outcome) for a in counted}))
-                    times = f"{len(counted)} time{'s' if len(counted) > 1 else ''}"
-                    why = last.ended and last.ended.reason
-                    return Pause(
-                        f"job {key.text} was {how} {times} without a result: {why}; "
-                        "find out what ends it, then resume"
-                    )
-                return SubmitJob(key, last.number + 1)
+            due = next_attempt(key.text, state.jobs.get(key, []), spec.jobs.max_attempts)
+            if due is not None:
+                return SubmitJob(key, due) if isinstance(due, int) else Pause(due)
     return AwaitJobs() if in_flight else then
 
 

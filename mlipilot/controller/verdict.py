@@ -13,7 +13,7 @@ from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge,
 from mlipilot.controller.hypothesis_grading import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.errors import PausedError
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import Score, Scorecard, score
 from mlipilot.jobs.job_files import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlipilot.audit.identity import stat_fields
+from mlipilot.audit.process_identity import stat_fields
 from mlipilot.doctor.apptainer import explain_start
 from mlipilot.doctor.check import Check, Status, failed, ok, warning
 from mlipilot.errors import InputError

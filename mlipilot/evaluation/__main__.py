@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mlipilot.errors import MlipilotError
-from mlipilot.evaluation.results import REFUSED
+from mlipilot.evaluation.metrics_file import REFUSED
 from mlipilot.evaluation.runner import evaluate
 
 

@@ -20,6 +20,7 @@ from mlipilot.evaluation.crystal import Lattice, equilibrium, rattled_cell
 from mlipilot.evaluation.families import Model, Prediction
 from mlipilot.evaluation.frames import TEST, bench_frames, spread
 from mlipilot.evaluation.metric_settings import EvaluationSettings
+from mlipilot.evaluation.metrics_file import MeasurementError
 from mlipilot.evaluation.reference_molecules import (
     EQUILIBRIUM,
     SCAN,
@@ -28,7 +29,6 @@ from mlipilot.evaluation.reference_molecules import (
     read_molecules,
     read_scans,
 )
-from mlipilot.evaluation.results import MeasurementError
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.reference import ReferenceValues

@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 from numpy.typing import NDArray
 
 from mlipilot.evaluation.bench_settings import BenchSettings, CrystalSettings
-from mlipilot.evaluation.results import MeasurementError
+from mlipilot.evaluation.metrics_file import MeasurementError
 
 _MAX_SCANS = 6
 _CENTRED = 1e-3  # relative; a scan whose centre is this near to its minimum is taken

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.bench import Bench
+    from mlipilot.evaluation.metrics_file import Measurement
     from mlipilot.evaluation.panels import Panel
-    from mlipilot.evaluation.results import Measurement
 
 Better = Literal["lower", "higher", "none"]
 System = Literal["crystal", "structures", "molecules"]

@@ -21,7 +21,7 @@ from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.crystal import reference_calculator
 from mlipilot.evaluation.loaded import read_noted
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
-from mlipilot.evaluation.results import reason_line
+from mlipilot.evaluation.metrics_file import reason_line
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.evaluation.snapshots import Snapshot
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import Settings
 from mlipilot.evaluation.lazily import Atoms, Bench, np
-from mlipilot.evaluation.results import MeasurementError
+from mlipilot.evaluation.metrics_file import MeasurementError
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.reference_molecules import Molecule

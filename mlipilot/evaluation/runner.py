@@ -17,7 +17,7 @@ from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.errors import InputError
 from mlipilot.evaluation.loaded import begin, loaded
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.results import MetricsFile, ModelFacts, reason_line
+from mlipilot.evaluation.metrics_file import MetricsFile, ModelFacts, reason_line
 from mlipilot.evaluation.scorecard import Profile, load_scorecard
 from mlipilot.evaluation.tasks import Progress, Task, make, tasks_of
 from mlipilot.paths import CURVES, LOADED, METRICS
@@ -98,7 +98,7 @@ def _evaluate(
     import torch
 
     from mlipilot.evaluation.bench import Bench
-    from mlipilot.evaluation.families.mace import rebuild
+    from mlipilot.evaluation.families.mace_rebuilding import rebuild
     from mlipilot.evaluation.handover_files import HandoverError
 
     torch.set_num_threads(1)  # steady timings, and the same sums on every run

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_va
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import CATALOG, SPREAD, metrics_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.nearness import did_you_mean
 from mlipilot.yaml_io import line_of, load_yaml, load_yaml_model, validate
 

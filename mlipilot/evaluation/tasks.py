@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import GROUPS
-from mlipilot.evaluation.results import Entry, Measurement, MeasurementError, entry
+from mlipilot.evaluation.metrics_file import Entry, Measurement, MeasurementError, entry
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.bench import Bench

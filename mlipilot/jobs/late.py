@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from mlipilot.audit.manifest import is_finished
+from mlipilot.jobs.attempt_claims import JobStart, claimant, may_be_sealed
 from mlipilot.jobs.job_files import JobOrder, read_order
 from mlipilot.jobs.kept_checkpoints import read_kept
 from mlipilot.jobs.notes import Notes, read_notes
 from mlipilot.jobs.sealing import ending_of, seal
-from mlipilot.jobs.starts import JobStart, claimant, may_be_sealed
 
 
 def seal_found(attempt: Path, finder: str) -> bool:

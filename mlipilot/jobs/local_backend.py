@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlipilot.audit.files import write_atomic
-from mlipilot.audit.identity import ProcessIdentity
 from mlipilot.audit.manifest import is_finished
+from mlipilot.audit.process_identity import ProcessIdentity
 from mlipilot.audit.rights import user_name
 from mlipilot.errors import PausedError
+from mlipilot.jobs.attempt_claims import Withdrawn, claimant, withdraw
 from mlipilot.jobs.backend import Standing, Submission
 from mlipilot.jobs.commands import module_argv
 from mlipilot.jobs.container_commands import Container
@@ -23,7 +24,6 @@ from mlipilot.jobs.ending import silently
 from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.late import is_sealed_at_last
 from mlipilot.jobs.processes import runs_with
-from mlipilot.jobs.starts import Withdrawn, claimant, withdraw
 from mlipilot.paths import CLAIM, ORDER
 
 WORKER = "mlipilot.jobs.worker"

@@ -19,6 +19,7 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.manifest import is_finished
 from mlipilot.errors import InputError
+from mlipilot.jobs.attempt_claims import JobStart, may_be_sealed
 from mlipilot.jobs.container_commands import (
     NETWORKS,
     PROGRAMS,
@@ -34,7 +35,6 @@ from mlipilot.jobs.logs import tail_lines
 from mlipilot.jobs.measured import SCRIPT, isolation_of, read_measured, why_not_isolated
 from mlipilot.jobs.notes import Begun, Ended, read_begun, read_notes
 from mlipilot.jobs.sealing import Ending, NotSealedError, ending_of, is_due, refused_before, seal
-from mlipilot.jobs.starts import JobStart, may_be_sealed
 
 # Exit statuses that `sbatch/job.sh` knows, beside space.NO_ROOM. It tries again after any other but 0.
 BAD_INPUT = 2

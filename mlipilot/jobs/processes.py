@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlipilot.audit.identity import stat_fields
+from mlipilot.audit.process_identity import stat_fields
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4

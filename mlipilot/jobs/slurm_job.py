@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mlipilot.audit.accounts import cluster_in
 from mlipilot.audit.claims import Job
-from mlipilot.audit.identity import Fate
+from mlipilot.audit.process_identity import Fate
 from mlipilot.errors import InputError
 from mlipilot.programs import Answer, ask, slurm_environment
 from mlipilot.untrusted import one_line

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mlipilot.audit.anchors import NAME
 from mlipilot.audit.files import write_atomic
-from mlipilot.audit.identity import ProcessIdentity
+from mlipilot.audit.process_identity import ProcessIdentity
 from mlipilot.audit.settled import SettledRequests
 
 _ANSWERS = ("submitted", "rejected")

@@ -24,6 +24,7 @@ from typing import Literal
 
 from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import write_atomic
+from mlipilot.jobs.attempt_claims import JobStart, claim_here, may_be_sealed
 from mlipilot.jobs.bounds import PROCESSES_OF_A_USER, Bounds
 from mlipilot.jobs.container_commands import (
     NETWORKS,
@@ -49,7 +50,6 @@ from mlipilot.jobs.processes import (
 )
 from mlipilot.jobs.sandbox import measured_isolation, sandbox_argv
 from mlipilot.jobs.sealing import Ending, ending_of, is_due, refused_before, seal, signed_status
-from mlipilot.jobs.starts import JobStart, claim_here, may_be_sealed
 from mlipilot.paths import STDERR, STDOUT
 
 GRACE_S = 5.0

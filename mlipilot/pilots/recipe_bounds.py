@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mlipilot.pilots.workbench import regular_files
+from mlipilot.pilots.draft_files import regular_files
 from mlipilot.untrusted import one_line
 from mlipilot.yaml_text import parse_yaml
 

@@ -15,7 +15,7 @@ from typing import Any
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import canonical_digest
 from mlipilot.pilots.dead_code import folded, names_in
-from mlipilot.pilots.workbench import regular_files
+from mlipilot.pilots.draft_files import regular_files
 from mlipilot.yaml_text import parse_yaml
 
 _NOT_READ = (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError)

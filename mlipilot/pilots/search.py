@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from mlipilot.audit.files import write_atomic
+from mlipilot.pilots.draft_files import DraftFiles
 from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.outcomes import GaveUp, Outcome, TurnInput
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.space import RECIPE, Scalar, is_same, values_in
 from mlipilot.pilots.tools import Toolbox
-from mlipilot.pilots.workbench import Workbench
 from mlipilot.untrusted import clip, one_line
 from mlipilot.yaml_places import with_values
 
@@ -40,7 +40,7 @@ def propose(search: Search, turn: TurnInput) -> Outcome:
     Gives up when none is left, or the recipe cannot be edited. Raises InputError when the package that the
     search needs is not installed.
     """
-    bench, toolbox = Workbench(turn.draft), Toolbox(turn)
+    bench, toolbox = DraftFiles(turn.draft), Toolbox(turn)
     said = ""
     try:
         text = bench.read(RECIPE)

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from mlipilot.audit.files import tree_digest
 from mlipilot.endpoint.tool_entries import Schema, object_schema, tool_entry
 from mlipilot.pilots.arguments import coerced, fault_of
+from mlipilot.pilots.draft_files import DraftFiles
 from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.hypothesis import Hypothesis
 from mlipilot.pilots.outcomes import GaveUp, Outcome, Proposal, TurnInput, log_key
 from mlipilot.pilots.recipe_bounds import recipe_excess
 from mlipilot.pilots.recipe_identity import recipe_identity
-from mlipilot.pilots.workbench import Workbench
 from mlipilot.untrusted import as_data, clean, clip, one_line, tail
 
 FULL_ENTRIES = 5
@@ -137,14 +137,14 @@ class Toolbox:
     def __init__(self, turn: TurnInput) -> None:
         self._turn = turn
         self.metrics, self.came_back = turn.metrics, turn.feedback is not None
-        self._workbench = Workbench(turn.draft, turn.held)
+        self._files = DraftFiles(turn.draft, turn.held)
 
     def texts(self) -> dict[str, str]:
         """The text of each file of the draft that can be read, by name."""
         found = {}
-        for name in self._workbench.names():
+        for name in self._files.names():
             with suppress(RefusedError):
-                found[name] = self._workbench.read(name)
+                found[name] = self._files.read(name)
         return found
 
     def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
@@ -160,21 +160,21 @@ class Toolbox:
             return ToolResult(f"error: {refusal}")
 
     def _list_files(self) -> ToolResult:
-        return ToolResult("\n".join(self._workbench.names()))
+        return ToolResult("\n".join(self._files.names()))
 
     def _read_file(self, path: str) -> ToolResult:
-        return ToolResult(self._workbench.read(path))
+        return ToolResult(self._files.read(path))
 
     def _set_value(self, key: str, value: Any) -> ToolResult:
-        self._workbench.set_value(key, value)
+        self._files.set_value(key, value)
         return ToolResult(f"ok: {key} was set. {_NEXT}", edited=True)
 
     def _replace_in_file(self, path: str, search: str, replace: str) -> ToolResult:
-        self._workbench.replace(path, search, replace)
+        self._files.replace(path, search, replace)
         return ToolResult(f"ok: {path} was edited. {_NEXT}", edited=True)
 
     def _write_file(self, path: str, content: str) -> ToolResult:
-        self._workbench.write(path, content)
+        self._files.write(path, content)
         return ToolResult(f"ok: {path} was written. {_NEXT}", edited=True)
 
     def _show_history(self, iteration: int | None = None) -> ToolResult:

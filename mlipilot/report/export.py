@@ -49,7 +49,7 @@ def export_incumbent(view: LineageView, directory: Path) -> Export:
     if first.weights_digest is None:
         return Export(missing=f"seed {first.seed} of the incumbent has not been evaluated")
 
-    from mlipilot.evaluation.families.mace import rebuild, serialised  # torch: seconds
+    from mlipilot.evaluation.families.mace_rebuilding import rebuild, serialised  # torch: seconds
 
     try:
         with redirect_stdout(io.StringIO()):  # MACE prints which accelerators it has not

@@ -17,7 +17,7 @@ from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.isolation_words import doors_of
 from mlipilot.controller.state import Iteration, State, replay
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
 from mlipilot.jobs.job_files import read_json

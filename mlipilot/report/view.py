@@ -14,7 +14,7 @@ from mlipilot.audit.places import clusters_of
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean_of_all
 from mlipilot.controller.state import State
-from mlipilot.evaluation.results import Entry
+from mlipilot.evaluation.metrics_file import Entry
 from mlipilot.evaluation.scorecard import Gate, GateResult, Score, Scorecard
 from mlipilot.jobs.inflight import InFlight
 from mlipilot.jobs.successors import Waiting

@@ -21,7 +21,7 @@ from mlipilot.audit.claims import (
     newest_epoch,
     publish_claim,
 )
-from mlipilot.audit.identity import Fate, ProcessIdentity, booted_at_s, pid_namespace, this_process
+from mlipilot.audit.process_identity import Fate, ProcessIdentity, booted_at_s, pid_namespace, this_process
 from mlipilot.errors import InputError
 from tests.shapes import TEXT, Shape, check, inner, optional
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.claims import LOCK, Job, claim_in_force, newest_epoch
-from mlipilot.audit.identity import Fate, booted_at_s
 from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import TakenOverError, clear, controller_lock, examine, holder
+from mlipilot.audit.process_identity import Fate, booted_at_s
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.paths import RunPaths

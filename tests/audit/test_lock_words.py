@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from mlipilot.audit import identity
 from mlipilot.audit import lock as lock_module
+from mlipilot.audit import process_identity
 from mlipilot.audit.claims import LOCK, Claim, Job, claim_in_force, publish_claim
-from mlipilot.audit.identity import Fate, booted_at_s, pid_namespace, this_process
 from mlipilot.audit.lock import (
     Hold,
     TakenOverError,
@@ -27,6 +26,7 @@ from mlipilot.audit.lock import (
     holder,
     no_word,
 )
+from mlipilot.audit.process_identity import Fate, booted_at_s, pid_namespace, this_process
 from mlipilot.audit.rights import user_name
 from mlipilot.errors import InputError
 from tests.claims import OTHER_HOST, leave_claim
@@ -179,7 +179,7 @@ def test_a_claim_of_the_very_moment_of_the_boot_is_not_of_before(
     lineage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = leave_claim(lineage, boot_id="another")
-    monkeypatch.setattr(identity, "booted_at_s", lambda: claim.since.timestamp())
+    monkeypatch.setattr(process_identity, "booted_at_s", lambda: claim.since.timestamp())
     assert _fate(lineage).state == "unknown"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.controller.accept import judge
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import AcceptRule, Score, Scorecard, load_scorecard, score
 from tests.controller.test_accept import RULE, score_of
 

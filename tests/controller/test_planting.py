@@ -22,8 +22,8 @@ from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import PausedError
+from mlipilot.jobs.attempt_claims import claim_here
 from mlipilot.jobs.job_files import JobOrder
-from mlipilot.jobs.starts import claim_here
 from mlipilot.paths import JobKey
 from tests.report.synthetic import SyntheticRun, make_spec
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.controller.verdict import sealed_summary
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.paths import JobKey
 from tests.controller.bench import ENERGY, FORCE, INVALID, LN2, SEEDS, Bench, better, metrics_of
 from tests.controller.events import (

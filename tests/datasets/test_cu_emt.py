@@ -58,6 +58,7 @@ def test_a_salt_draws_what_judges_anew_and_leaves_what_is_trained_on(data: Path,
     assert same == {"train", "valid"}
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_number_of_processes() -> None:
     options = CuEmtOptions(md_interval_steps=1)
     groups = [group for group in cu_emt.plan_groups(options) if group.split in ("valid", "sealed")]

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import SECRET, write_json
-from mlipilot.audit.identity import ProcessIdentity
-from mlipilot.jobs.starts import claimant
+from mlipilot.audit.process_identity import ProcessIdentity
+from mlipilot.jobs.attempt_claims import claimant
 from mlipilot.paths import JobKey, RunPaths
 from tests.documents.user import User
 from tests.end_to_end.cluster import needs_slurm

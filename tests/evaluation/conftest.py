@@ -67,7 +67,7 @@ def settings() -> EvaluationSettings:
 @pytest.fixture(scope="session")
 def pristine_handover(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random small MACE, handed over as a recipe does it. Not to be changed: see `model_dir`."""
-    from mlipilot.evaluation.families.mace import build
+    from mlipilot.evaluation.families.mace_rebuilding import build
     from mlipilot.handover import write_handover
 
     out = tmp_path_factory.mktemp("handover")

@@ -28,7 +28,7 @@ def main(folder: Path, work: Path) -> None:
     from mlipilot.evaluation import __main__ as evaluator
     from mlipilot.evaluation import reference
     from mlipilot.evaluation.catalog import metrics_of, panels_of
-    from mlipilot.evaluation.results import MetricsFile
+    from mlipilot.evaluation.metrics_file import MetricsFile
     from mlipilot.evaluation.scorecard import load_scorecard, score
     from mlipilot.pilots.prompt_texts import _environment
     from mlipilot.pilots.tools import tool_schemas

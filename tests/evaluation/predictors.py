@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mlipilot.datasets import DATASETS
-from mlipilot.evaluation.families.mace import build
 from mlipilot.evaluation.families.mace_config import HandoverConfig
+from mlipilot.evaluation.families.mace_rebuilding import build
 from mlipilot.evaluation.frames import read_frames
 from mlipilot.handover import write_handover
 

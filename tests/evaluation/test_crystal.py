@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from mlipilot.evaluation.bench_settings import CrystalSettings
 from mlipilot.evaluation.crystal import cubic_cell, equilibrium, rattled_cell
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.results import MeasurementError
+from mlipilot.evaluation.metrics_file import MeasurementError
 
 
 class BirchMurnaghan(Calculator):  # type: ignore[misc]  # ASE has no types

@@ -10,7 +10,7 @@ import pytest
 
 METRIC = """
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
-from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.metrics_file import Measurement
 
 
 class Own(Settings):

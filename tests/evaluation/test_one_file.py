@@ -35,7 +35,7 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import np
 from mlipilot.evaluation.panels import Figure, Lines
-from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.metrics_file import Measurement
 
 if TYPE_CHECKING:
     from mlipilot.evaluation.bench import Bench

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from mlipilot.evaluation import handover_files
 from mlipilot.evaluation.bench_settings import CrystalSettings
 from mlipilot.evaluation.crystal import rattled_cell
-from mlipilot.evaluation.families.mace import rebuild
+from mlipilot.evaluation.families.mace_rebuilding import rebuild
 from mlipilot.evaluation.handover_files import HandoverError
 from mlipilot.handover import weights_digest
 

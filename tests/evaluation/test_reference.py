@@ -8,8 +8,8 @@ import pytest
 from mlipilot.errors import InputError
 from mlipilot.evaluation import reference
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
+from mlipilot.evaluation.metrics_file import percent_error
 from mlipilot.evaluation.reference import ReferenceValues, settings_digest
-from mlipilot.evaluation.results import percent_error
 from mlipilot.evaluation.scorecard import load_scorecard
 
 

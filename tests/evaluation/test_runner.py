@@ -15,7 +15,7 @@ from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.catalog import CATALOG, GROUPS, metrics_of
 from mlipilot.evaluation.metric_settings import REFERENCE_FILE, EvaluationSettings
 from mlipilot.evaluation.metrics.throughput import too_dear
-from mlipilot.evaluation.results import Measurement, MeasurementError, MetricsFile
+from mlipilot.evaluation.metrics_file import Measurement, MeasurementError, MetricsFile
 from mlipilot.evaluation.runner import evaluate
 from mlipilot.evaluation.scorecard import load_scorecard, score
 from mlipilot.evaluation.tasks import Task, make

@@ -16,8 +16,8 @@ from mlipilot.controller.accept import judge, order
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.catalog import SPREAD
-from mlipilot.evaluation.families.mace import rebuild
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.families.mace_rebuilding import rebuild
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.runner import evaluate
 from mlipilot.evaluation.scorecard import Score, Scorecard, load_scorecard, score
 from mlipilot.evaluation.tasks import make, tasks_of

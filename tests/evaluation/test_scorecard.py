@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mlipilot.evaluation.results import MetricsFile
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import (
     AcceptRule,
     Gate,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mlipilot.audit.identity import ProcessIdentity
 from mlipilot.audit.manifest import check_manifest
+from mlipilot.audit.process_identity import ProcessIdentity
+from mlipilot.jobs.attempt_claims import claimant
 from mlipilot.jobs.container_commands import Container
 from mlipilot.jobs.job_files import JobOrder, JobResult, read_result
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.starts import claimant
 from tests.jobs.conftest import submit, wait
 from tests.sbatch.conftest import REPOSITORY
 from tests.waiting import wait_until

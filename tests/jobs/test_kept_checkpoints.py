@@ -12,6 +12,7 @@ import pytest
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, write_manifest
 from mlipilot.jobs import kept_checkpoints
+from mlipilot.jobs.attempt_claims import JobStart
 from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.kept_checkpoints import (
     checkpoint_of,
@@ -24,7 +25,6 @@ from mlipilot.jobs.kept_checkpoints import (
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.sealing import Ending, seal
-from mlipilot.jobs.starts import JobStart
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import check_manifest, is_finished
-from mlipilot.jobs import late, sealing, starts
+from mlipilot.jobs import attempt_claims, late, sealing
+from mlipilot.jobs.attempt_claims import JobStart, claimant
 from mlipilot.jobs.job_files import Isolation, JobOrder, read_result
 from mlipilot.jobs.late import seal_found
 from mlipilot.jobs.machine import Machine
 from mlipilot.jobs.notes import ENDED, Begun, Ended, read_notes
 from mlipilot.jobs.sealing import NotSealedError
 from mlipilot.jobs.spool import Spool
-from mlipilot.jobs.starts import JobStart, claimant
 from mlipilot.paths import CLAIM
 
 FIRST, AGAIN = JobStart("42", 0, "n1", "mlp-x"), JobStart("42", 1, "n2", "mlp-x")
@@ -92,16 +92,16 @@ def test_an_end_is_handed_on_from_start_to_start(attempt: Path) -> None:
     assert seal_found(attempt, "x") and read_result(attempt).host == "n1.cluster"
 
 
-@pytest.mark.parametrize("removed", range(len(starts._LEFTOVERS) + 2))
+@pytest.mark.parametrize("removed", range(len(attempt_claims._LEFTOVERS) + 2))
 def test_what_is_half_removed_is_never_taken_for_whole(
     attempt: Path, monkeypatch: pytest.MonkeyPatch, removed: int
 ) -> None:
     """The next start is killed while it removes; the older one's note of an end arrives after all."""
     _end(attempt, exit_status=-15, cancelled=True)
-    is_whole = removed > len(starts._LEFTOVERS)
-    monkeypatch.setattr(starts, "_LEFTOVERS", starts._LEFTOVERS[:removed])
+    is_whole = removed > len(attempt_claims._LEFTOVERS)
+    monkeypatch.setattr(attempt_claims, "_LEFTOVERS", attempt_claims._LEFTOVERS[:removed])
     if not is_whole:
-        monkeypatch.setattr(starts, "clear_output", lambda _: None)
+        monkeypatch.setattr(attempt_claims, "clear_output", lambda _: None)
     assert AGAIN.claim(attempt)
     _end(attempt)
     assert (attempt / "output" / "weights").exists() is not is_whole

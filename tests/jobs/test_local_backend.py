@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import write_json
-from mlipilot.audit.identity import identify, this_process
 from mlipilot.audit.manifest import check_manifest, write_manifest
+from mlipilot.audit.process_identity import identify, this_process
 from mlipilot.errors import PausedError
 from mlipilot.jobs.backend import Submission
 from mlipilot.jobs.job_files import JobOrder, read_result

@@ -14,12 +14,12 @@ from mlipilot.audit.files import write_json
 from mlipilot.audit.manifest import MANIFEST, check_manifest, is_finished
 from mlipilot.audit.protected import hash_protected
 from mlipilot.jobs import slurm_backend
+from mlipilot.jobs.attempt_claims import JobStart
 from mlipilot.jobs.job_files import Isolation, read_result
 from mlipilot.jobs.job_settings import JobSettings
 from mlipilot.jobs.machine import this_machine
 from mlipilot.jobs.notes import Begun, Ended
 from mlipilot.jobs.slurm_backend import SlurmBackend
-from mlipilot.jobs.starts import JobStart
 from tests.jobs.standin_cluster import Cluster
 from tests.jobs.test_slurm_backend import cluster, submitted
 

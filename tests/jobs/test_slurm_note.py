@@ -10,11 +10,11 @@ import pytest
 
 from mlipilot.audit.files import write_json
 from mlipilot.errors import InputError
+from mlipilot.jobs.attempt_claims import JobStart, may_be_sealed
 from mlipilot.jobs.endpoint_job import EndpointJob, names_of_jobs
 from mlipilot.jobs.inflight import read_in_flight
 from mlipilot.jobs.notes import Ended
 from mlipilot.jobs.slurm_note import ASKED, NOTE, SlurmNote, give_up, read_note
-from mlipilot.jobs.starts import JobStart, may_be_sealed
 from mlipilot.paths import RunPaths
 from tests.doors import ROOT, shipped_files
 from tests.jobs.standin_cluster import HEAD, Cluster
@@ -107,8 +107,8 @@ def test_no_script_writes_a_note_and_none_but_the_submitter_looks_at_one() -> No
     """By its time alone, so that the form is this module's and nobody else's."""
     texts = {path: path.read_text(errors="replace") for path in shipped_files()}
     named = {str(path.relative_to(ROOT)): text for path, text in texts.items() if NOTE in text}
-    assert named.keys() == {"sbatch/submitter_lib.sh", "mlipilot/jobs/slurm_note.py"}
-    looked_at = named["sbatch/submitter_lib.sh"]
+    assert named.keys() == {"sbatch/submitter_submissions.sh", "mlipilot/jobs/slurm_note.py"}
+    looked_at = named["sbatch/submitter_submissions.sh"]
     assert (
         looked_at.count(NOTE)
         == looked_at.count('$(stat -c %Y "${first%%[+,]*}/slurm.json" 2>/dev/null)')

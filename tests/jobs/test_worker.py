@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import write_json
-from mlipilot.audit.identity import ProcessIdentity, identify
 from mlipilot.audit.manifest import check_manifest, is_finished
+from mlipilot.audit.process_identity import ProcessIdentity, identify
+from mlipilot.jobs.attempt_claims import claimant
 from mlipilot.jobs.job_files import JobOrder, JobResult, read_result
 from mlipilot.jobs.local_backend import LocalBackend
-from mlipilot.jobs.starts import claimant
 from tests.jobs.conftest import submit, wait
 from tests.waiting import wait_for_text, wait_until
 

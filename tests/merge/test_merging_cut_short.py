@@ -65,8 +65,8 @@ def _killed_at(line: int, file: str, work: Callable[[], Any]) -> bool:
 @pytest.mark.parametrize(
     ("file", "step"),
     [
-        ("merging.py", 31),
-        ("copying.py", 997),
+        pytest.param("merging.py", 31, marks=pytest.mark.slow),
+        pytest.param("copying.py", 997, marks=pytest.mark.slow),
         pytest.param("merging.py", 2, marks=pytest.mark.sweep),
         pytest.param("copying.py", 89, marks=pytest.mark.sweep),
     ],

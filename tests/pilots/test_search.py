@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mlipilot.errors import InputError
+from mlipilot.pilots.draft_files import DraftFiles
 from mlipilot.pilots.edit_matching import RefusedError
 from mlipilot.pilots.history_told import Room
 from mlipilot.pilots.outcomes import Feedback, GaveUp, Outcome, Proposal, TurnInput
@@ -21,7 +22,6 @@ from mlipilot.pilots.recipe_identity import recipe_identity
 from mlipilot.pilots.sampling import Search
 from mlipilot.pilots.search import ATTEMPTS, hold_numbers, next_fresh, propose
 from mlipilot.pilots.space import Parameter, Space, values_in
-from mlipilot.pilots.workbench import Workbench
 from mlipilot.yaml_places import with_values
 from tests.pilots.conftest import RECIPE_YAML, history_entry
 
@@ -181,7 +181,7 @@ def test_a_hybrid_turn_begins_with_tpes_numbers_and_tells_the_model(make_turn: M
 
 def test_what_is_held_cannot_be_edited_and_all_else_can(make_turn: MakeTurn, draft: Path) -> None:
     turn = hold_numbers(make_turn(history=trials(2)), search("hybrid"))
-    bench = Workbench(turn.draft, turn.held)
+    bench = DraftFiles(turn.draft, turn.held)
     forces = turn.held["loss.forces"]
     with pytest.raises(RefusedError, match=rf"loss\.forces is not yours to edit: TPE has set it to {forces}"):
         bench.replace("recipe.yaml", f"forces: {forces} ", "forces: 7.5 ")

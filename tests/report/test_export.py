@@ -40,8 +40,8 @@ json.dump(found, open(sys.argv[3], "w"))
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
     """A run whose baseline handed a small random MACE over."""
-    from mlipilot.evaluation.families.mace import build
     from mlipilot.evaluation.families.mace_config import HandoverConfig
+    from mlipilot.evaluation.families.mace_rebuilding import build
     from mlipilot.handover import write_handover
 
     run = SyntheticRun(tmp_path_factory.mktemp("export") / "run", make_spec(seeds=[7]))
@@ -69,7 +69,7 @@ def test_mace_loads_it_and_gives_the_evaluators_numbers(
 ) -> None:
     from ase.io import read, write
 
-    from mlipilot.evaluation.families.mace import rebuild
+    from mlipilot.evaluation.families.mace_rebuilding import rebuild
 
     assert export.model is not None and export.model.name == "cu_emt-seed7.model"
     cells = []

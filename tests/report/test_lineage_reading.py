@@ -121,6 +121,7 @@ def test_the_probe_of_an_endpoint_is_among_the_costs(tmp_path: Path) -> None:
     assert probe.tokens == total.tokens == "210 + 33 (21.00 US$)"
 
 
+@pytest.mark.slow
 def test_every_moment_of_a_run_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The law: whatever prefix of the ledger exists, tables, panels, pages and figures can be made."""
     monkeypatch.setattr("mlipilot.report.figures.render", lambda draw, theme: b"x" if draw(theme) else b"")

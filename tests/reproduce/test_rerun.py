@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import files_below, sha256_file, write_json
-from mlipilot.audit.identity import identify
+from mlipilot.audit.process_identity import identify
 from mlipilot.audit.protected import hash_protected
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.job_submission import Attempts

@@ -25,6 +25,7 @@ def _verified(kept: Kept, lines: list[dict[str, Any]]) -> list[str]:
     return verify_run(kept.run).problems
 
 
+@pytest.mark.slow
 @runs_of("local")
 def test_what_was_done_comes_neither_twice_nor_after_the_end(kept: Kept) -> None:
     lines = ledger_lines(kept.run, 0)

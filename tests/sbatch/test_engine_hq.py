@@ -16,7 +16,7 @@ set -uo pipefail
 shopt -s nullglob
 here=$1 run=$2 real_run=$2 sbatch_dir=$1 lock=spool host=vm once= now=100
 cd "$run"
-for file in settings slurm submitter_lib submitter_request submitter_queue engine_slurm engine_hq; do
+for file in settings slurm submitter_submissions submitter_request submitter_queue engine_slurm engine_hq; do
   source "$here/$file.sh"
 done
 allocation=4711 server=4711.2 node_cpus=8 memory_mib=16000 gpus=2 minutes=60

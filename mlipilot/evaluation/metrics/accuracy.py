@@ -22,8 +22,8 @@ from pathlib import Path
 from mlipilot.errors import InputError
 from mlipilot.evaluation.declaration import CELLS, FRAMES, Group, Metric, System
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import Figure, Parity
-from mlipilot.evaluation.results import Measurement
 
 _FILES = {"": "", "large_cell_": "_large", "unseen_": "_unseen"}
 """What files' names end with, by what the names of the errors on them begin with."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Bench
-from mlipilot.evaluation.results import Measurement, percent_error
+from mlipilot.evaluation.metrics_file import Measurement, percent_error
 
 _NEIGHBOURS_PER_LATTICE_CONSTANT = {"fcc": math.sqrt(1 / 2), "bcc": math.sqrt(3) / 2}
 

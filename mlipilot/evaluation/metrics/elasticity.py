@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Bench, np
-from mlipilot.evaluation.results import Measurement, percent_error
+from mlipilot.evaluation.metrics_file import Measurement, percent_error
 
 SmallStrain = Annotated[float, Field(ge=-0.05, le=0.05)]
 

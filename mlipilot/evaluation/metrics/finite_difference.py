@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Atoms, Bench, np
-from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.metrics_file import Measurement
 
 
 class FiniteDifferenceSettings(Settings):

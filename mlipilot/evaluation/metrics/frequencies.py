@@ -12,9 +12,9 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import PROPERTIES, Parity
 from mlipilot.evaluation.relaxed_molecules import relaxed
-from mlipilot.evaluation.results import Measurement
 
 
 class FrequenciesSettings(Settings):

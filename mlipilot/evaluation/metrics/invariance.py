@@ -13,7 +13,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
-from mlipilot.evaluation.results import Measurement
+from mlipilot.evaluation.metrics_file import Measurement
 
 _FAR_A = 50.0  # beyond the largest cutoff that a hand-over may have
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric
 from mlipilot.evaluation.lazily import Bench, np
-from mlipilot.evaluation.results import Measurement, percent_error
+from mlipilot.evaluation.metrics_file import Measurement, percent_error
 
 
 def measure(bench: Bench) -> Measurement:

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, FRAMES, DynamicsLimits, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import DYNAMICS, Lines
-from mlipilot.evaluation.results import Measurement
 from mlipilot.evaluation.snapshots import NveSettings, Snapshot, equilibrated
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import DYNAMICS, Lines
-from mlipilot.evaluation.results import Measurement
 from mlipilot.evaluation.snapshots import NvtSettings, Snapshot, equilibrated
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section
 from mlipilot.evaluation.lazily import Atoms, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.relaxed_molecules import RelaxationSettings, relaxed
-from mlipilot.evaluation.results import Measurement
 
 
 def rmsd_a(found: Atoms, true: Atoms) -> float:

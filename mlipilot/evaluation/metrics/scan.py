@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric
 from mlipilot.evaluation.lazily import Array, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import PROPERTIES, Lines
-from mlipilot.evaluation.results import Measurement
 
 
 def profile_error(deviations: Array) -> float:

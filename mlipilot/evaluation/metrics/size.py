@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Bench
-from mlipilot.evaluation.results import Measurement, MeasurementError
+from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
 
 _PROC = Path("/proc/self")
 

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from mlipilot.evaluation.declaration import MOLECULES, DynamicsLimits, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
+from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import DYNAMICS, Lines
-from mlipilot.evaluation.results import Measurement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

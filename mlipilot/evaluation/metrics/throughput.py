@@ -16,7 +16,7 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import Group, Metric, Section, Settings
 from mlipilot.evaluation.families import Model
 from mlipilot.evaluation.lazily import Atoms, Bench, np
-from mlipilot.evaluation.results import Measurement, MeasurementError
+from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
 
 
 class ThroughputSettings(Settings):
@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Measurement:
 
     Raises MeasurementError for what is no network.
     """
-    from mlipilot.evaluation.families.mace import pinned_reference
+    from mlipilot.evaluation.families.mace_rebuilding import pinned_reference
 
     model, settings = bench.model, bench.settings.section(ThroughputSettings)
     if model is None:

@@ -4,10 +4,10 @@ import pytest
 
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.crystal import reference_calculator
-from mlipilot.evaluation.families.mace import pinned_reference, rebuild
+from mlipilot.evaluation.families.mace_rebuilding import pinned_reference, rebuild
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import size, throughput
-from mlipilot.evaluation.results import MeasurementError
+from mlipilot.evaluation.metrics_file import MeasurementError
 
 
 @pytest.mark.slow  # it measures time, and the unit suite fills the machine

@@ -9,8 +9,8 @@ from mlipilot.evaluation import reference
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.crystal import reference_calculator
 from mlipilot.evaluation.metric_settings import EvaluationSettings
+from mlipilot.evaluation.metrics_file import Entry
 from mlipilot.evaluation.reference import ReferenceValues
-from mlipilot.evaluation.results import Entry
 from mlipilot.evaluation.tasks import make, tasks_of
 
 

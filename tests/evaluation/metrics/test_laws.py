@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from mlipilot.evaluation.bench import Bench
-from mlipilot.evaluation.families.mace import rebuild
+from mlipilot.evaluation.families.mace_rebuilding import rebuild
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics import finite_difference, invariance
 

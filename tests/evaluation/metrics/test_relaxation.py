@@ -6,9 +6,9 @@ from ase import Atoms
 
 from mlipilot.evaluation.metrics import relaxation
 from mlipilot.evaluation.metrics.relaxation import rmsd_a
+from mlipilot.evaluation.metrics_file import MeasurementError
 from mlipilot.evaluation.reference_molecules import Molecule
 from mlipilot.evaluation.relaxed_molecules import RelaxationSettings, relaxed, start
-from mlipilot.evaluation.results import MeasurementError
 
 from ..oracles import PairSprings, Repulsive, bench, dimer, triangle
 

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlipilot.audit.files import tree_digest
+from mlipilot.pilots.draft_files import MAX_FILE_BYTES, MAX_FILES, DraftFiles
 from mlipilot.pilots.edit_matching import RefusedError
-from mlipilot.pilots.workbench import MAX_FILE_BYTES, MAX_FILES, Workbench
 from tests.pilots.conftest import RECIPE_YAML
 
 
 @pytest.fixture
-def bench(draft: Path) -> Workbench:
-    return Workbench(draft)
+def bench(draft: Path) -> DraftFiles:
+    return DraftFiles(draft)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def bench(draft: Path) -> Workbench:
     ["/etc/passwd", "../incumbent/recipe.yaml", "sub/../../x", "..", "", ".", "~/x", "sub\\x", ".hidden",
      "sub/.git/config", "__pycache__/x.py", "a\nb", "a\x00b", "a" * 300, "a/b/c/d/e", "-rf", "x y"],
 )  # fmt: skip
-def test_a_path_that_is_not_plainly_inside_is_refused(bench: Workbench, path: str) -> None:
+def test_a_path_that_is_not_plainly_inside_is_refused(bench: DraftFiles, path: str) -> None:
     with pytest.raises(RefusedError, match="not allowed"):
         bench.read(path)
     with pytest.raises(RefusedError, match="not allowed"):
         bench.write(path, "x: 1\n")
 
 
-def test_symbolic_links_are_neither_read_nor_written_nor_listed(bench: Workbench, draft: Path) -> None:
+def test_symbolic_links_are_neither_read_nor_written_nor_listed(bench: DraftFiles, draft: Path) -> None:
     outside = draft.parent / "outside"
     outside.mkdir()
     (outside / "secret.yaml").write_text("secret: 1\n")
@@ -49,14 +49,14 @@ def test_symbolic_links_are_neither_read_nor_written_nor_listed(bench: Workbench
     assert sorted(path.name for path in outside.iterdir()) == ["secret.yaml"]
 
 
-def test_a_pipe_is_refused_and_does_not_hang(bench: Workbench, draft: Path) -> None:
+def test_a_pipe_is_refused_and_does_not_hang(bench: DraftFiles, draft: Path) -> None:
     os.mkfifo(draft / "pipe.yaml")
     with pytest.raises(RefusedError, match="not a regular file"):
         bench.read("pipe.yaml")
 
 
 def test_a_hard_link_to_the_incumbent_is_replaced_and_not_written_through(
-    draft: Path, incumbent: Path, bench: Workbench
+    draft: Path, incumbent: Path, bench: DraftFiles
 ) -> None:
     (draft / "recipe.yaml").unlink()
     os.link(incumbent / "recipe.yaml", draft / "recipe.yaml")
@@ -65,7 +65,7 @@ def test_a_hard_link_to_the_incumbent_is_replaced_and_not_written_through(
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"a\x00b", b"x" * (MAX_FILE_BYTES + 1)])
-def test_binary_and_large_files_are_not_read(bench: Workbench, draft: Path, data: bytes) -> None:
+def test_binary_and_large_files_are_not_read(bench: DraftFiles, draft: Path, data: bytes) -> None:
     (draft / "weights.txt").write_bytes(data)
     with pytest.raises(RefusedError, match=r"binary|larger than 64 KiB"):
         bench.read("weights.txt")
@@ -84,14 +84,14 @@ def test_binary_and_large_files_are_not_read(bench: Workbench, draft: Path, data
     ],
 )
 def test_what_a_reader_of_the_diff_could_not_see_is_not_written(
-    bench: Workbench, draft: Path, content: str, says: str
+    bench: DraftFiles, draft: Path, content: str, says: str
 ) -> None:
     with pytest.raises(RefusedError, match=says):
         bench.write("notes.txt", content)
     assert not (draft / "notes.txt").exists()
 
 
-def test_edits_that_break_a_file_leave_it_as_it_was(bench: Workbench, draft: Path, incumbent: Path) -> None:
+def test_edits_that_break_a_file_leave_it_as_it_was(bench: DraftFiles, draft: Path, incumbent: Path) -> None:
     with pytest.raises(RefusedError, match="would not be YAML"):
         bench.replace("recipe.yaml", "schedule:", "schedule: [")
     with pytest.raises(RefusedError, match="would not be Python"):
@@ -102,36 +102,36 @@ def test_edits_that_break_a_file_leave_it_as_it_was(bench: Workbench, draft: Pat
 
 
 @pytest.mark.parametrize("content", ["", "hello\n", "- 1\n", "1\n"])
-def test_a_recipe_stays_a_mapping(bench: Workbench, content: str) -> None:
+def test_a_recipe_stays_a_mapping(bench: DraftFiles, content: str) -> None:
     with pytest.raises(RefusedError, match="not be a mapping"):
         bench.write("recipe.yaml", content)
 
 
-def test_a_value_keeps_its_kind_however_it_is_written(bench: Workbench) -> None:
+def test_a_value_keeps_its_kind_however_it_is_written(bench: DraftFiles) -> None:
     with pytest.raises(RefusedError, match=r'ema\.decay would be "high": its value must be a number'):
         bench.replace("recipe.yaml", "decay: 0.0", "decay: high")
     bench.replace("recipe.yaml", "  decay: 0.0", "  decay: 0.5\n  new: high")
 
 
-def test_a_file_is_no_folder(bench: Workbench) -> None:
+def test_a_file_is_no_folder(bench: DraftFiles) -> None:
     for path in ("recipe.yaml/b.txt", "recipe.yaml/a/b.txt"):
         with pytest.raises(RefusedError, match="is a file, not a directory"):
             bench.write(path, "x")
 
 
-def test_the_path_of_a_value_is_no_text_to_search_for(bench: Workbench) -> None:
+def test_the_path_of_a_value_is_no_text_to_search_for(bench: DraftFiles) -> None:
     with pytest.raises(RefusedError, match="is a value's path, no text of the file: use set_value"):
         bench.replace("recipe.yaml", "loss.forces", "1.0")
     with pytest.raises(RefusedError, match="search was not found"):
         bench.replace("recipe.yaml", "loss.charge", "1.0")
 
 
-def test_a_missing_file_is_answered_with_those_that_there_are(bench: Workbench) -> None:
+def test_a_missing_file_is_answered_with_those_that_there_are(bench: DraftFiles) -> None:
     with pytest.raises(RefusedError, match=r"the files are: recipe\.yaml, train\.py"):
         bench.read("recipes.yaml")
 
 
-def test_files_may_be_added_in_folders_but_not_without_end(bench: Workbench) -> None:
+def test_files_may_be_added_in_folders_but_not_without_end(bench: DraftFiles) -> None:
     bench.write("layers/radial.py", "x = 1\n")
     assert bench.names() == ["layers/radial.py", "recipe.yaml", "train.py"]
     with pytest.raises(RefusedError, match="is a directory"):
@@ -149,7 +149,7 @@ def test_files_may_be_added_in_folders_but_not_without_end(bench: Workbench) -> 
     max_examples=60,
 )
 @given(st.text("./~\\ab-\x00 \n\u202eé\ud800", max_size=12))
-def test_no_path_whatever_reaches_outside(bench: Workbench, draft: Path, path: str) -> None:
+def test_no_path_whatever_reaches_outside(bench: DraftFiles, draft: Path, path: str) -> None:
     try:
         bench.write(path, "content\n")
     except RefusedError:

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
-class Workbench:
+class DraftFiles:
     """Reads and edits the draft recipe at `draft`; no edit may change the values of recipe.yaml in `held`."""
 
     def __init__(self, draft: Path, held: Mapping[str, Scalar] | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mlipilot.evaluation.results import (
+from mlipilot.evaluation.metrics_file import (
     REFUSED,
     Entry,
     Measurement,

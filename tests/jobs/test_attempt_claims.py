@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from mlipilot.audit.files import write_atomic, write_json
-from mlipilot.audit.identity import this_process
 from mlipilot.audit.manifest import check_manifest, is_finished, write_manifest
-from mlipilot.jobs import starts
+from mlipilot.audit.process_identity import this_process
+from mlipilot.jobs import attempt_claims
+from mlipilot.jobs.attempt_claims import Claimant, JobStart, Withdrawn, claim_here, claimant, withdraw
 from mlipilot.jobs.job_files import Isolation, JobOrder
 from mlipilot.jobs.notes import Begun
 from mlipilot.jobs.sealing import Ending, NotSealedError, seal
 from mlipilot.jobs.slurm_note import give_up
 from mlipilot.jobs.spool import Spool
-from mlipilot.jobs.starts import Claimant, JobStart, Withdrawn, claim_here, claimant, withdraw
 from mlipilot.paths import CLAIM
 
 FIRST = JobStart("42", 0, "n1")
@@ -99,7 +99,7 @@ def test_a_seal_that_comes_while_a_new_start_claims_stands(
         write_manifest(attempt)
         write_atomic(*arguments, **options)
 
-    monkeypatch.setattr(starts, "write_atomic", seal_first)
+    monkeypatch.setattr(attempt_claims, "write_atomic", seal_first)
     assert not AGAIN.claim(attempt)
     assert check_manifest(attempt) == []
 

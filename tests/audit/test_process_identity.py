@@ -12,8 +12,15 @@ from typing import Any
 
 import pytest
 
-from mlipilot.audit import identity
-from mlipilot.audit.identity import Fate, ProcessIdentity, booted_at_s, identify, pid_namespace, this_process
+from mlipilot.audit import process_identity
+from mlipilot.audit.process_identity import (
+    Fate,
+    ProcessIdentity,
+    booted_at_s,
+    identify,
+    pid_namespace,
+    this_process,
+)
 
 ELSEWHERE = Fate("unknown", "it is of another host or container")
 REBOOTED = Fate("over", "its host was booted since")
@@ -107,5 +114,5 @@ def test_what_the_kernel_hides_is_not_taken_for_gone(monkeypatch: pytest.MonkeyP
 
 
 def test_a_name_with_blanks_and_brackets_hides_no_field() -> None:
-    assert identity.stat_fields("12 (a) R (b) 1 S 7 9")[:3] == ["1", "S", "7"]
-    assert identity.stat_fields("12 (a) R) S 7 9") == ["S", "7", "9"]
+    assert process_identity.stat_fields("12 (a) R (b) 1 S 7 9")[:3] == ["1", "S", "7"]
+    assert process_identity.stat_fields("12 (a) R) S 7 9") == ["S", "7", "9"]

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import publish_new, write_atomic
-from mlipilot.audit.identity import ProcessIdentity, this_process
 from mlipilot.audit.manifest import is_finished
+from mlipilot.audit.process_identity import ProcessIdentity, this_process
 from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.kept_checkpoints import clear_output
 from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
