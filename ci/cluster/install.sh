@@ -13,6 +13,7 @@ packages=(
   patchelf                                                    # Apptainer's rebuilding
   mmdebstrap                                                  # base images made of Debian packages
   bubblewrap                                                  # sandboxes of local jobs
+  openssh-client openssl                                      # seals of runs, signatures of images
 )
 
 fail() { echo "install.sh: $*" >&2; exit 2; }
