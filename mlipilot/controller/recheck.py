@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from mlipilot.audit.events import Event, proposing
+from mlipilot.audit.events import Event
 from mlipilot.audit.events.reporting import Reported
 from mlipilot.audit.events.running import (
     CampaignStarted,
@@ -27,15 +27,20 @@ from mlipilot.audit.events.running import (
     SealedCheck,
     Verdict,
 )
-from mlipilot.audit.files import sha256_bytes, sha256_file, whole_lines
+from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
-from mlipilot.controller.candidates import digests_of
 from mlipilot.controller.comparable import first_measured, not_comparable
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.next_steps import Finish, Step, next_step
 from mlipilot.controller.prepare import starting
+from mlipilot.controller.recheck_pilot import (
+    PilotRecords,
+    current_iteration,
+    drafts_of_current,
+    nearest,
+)
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
@@ -43,9 +48,8 @@ from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_su
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.job_files import read_order, result_if_any
-from mlipilot.paths import HYPOTHESIS, ORDER, JobKey, LineagePaths, RunPaths
+from mlipilot.paths import ORDER, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
-from mlipilot.yaml_io import load_yaml
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _OF_THE_START = (
@@ -66,9 +70,9 @@ def recheck_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
     A last line that is torn or being written is left out. Raises InputError or LedgerError when the run
     cannot be read.
     """
-    files, state, problems = _Files(run, lineage), State(), list[str]()
-    due, goes_on = list[Step](), False
     records, _torn = read_open_ledger(lineage.ledger)
+    files, state, problems = _Files(run, lineage, records), State(), list[str]()
+    due, goes_on = list[Step](), False
     for record in records:
         place = f"{lineage.ledger}:{record.seq + 1}: {record.event.kind}"
         try:
@@ -90,11 +94,11 @@ def recheck_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
 class _Files:
     """The files of a run, and what they give for the records of one lineage."""
 
-    def __init__(self, run: RunPaths, lineage: LineagePaths) -> None:
+    def __init__(self, run: RunPaths, lineage: LineagePaths, records: Sequence[Record]) -> None:
         self.run, self.lineage = run, lineage
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.measured = Measurements(lineage, self.spec, load_scorecard(run.scorecard))
-        self.transcript, _ = whole_lines(lineage.transcript)
+        self.of_pilot = PilotRecords(lineage, self.spec, records)
 
     def faults(self, record: Record, before: State) -> list[str]:
         """What is wrong with a record, in a lineage that stood at `before`."""
@@ -123,7 +127,7 @@ class _Files:
     def _computed(self, record: Record, before: State) -> Mapping[str, Any]:
         """The fields of a record's event that the files and the records before it give."""
         event, said = record.event, record.event.model_dump()
-        current = _current(before)
+        current = current_iteration(before)
         match event:
             case CampaignStarted():
                 begun = starting(self.run, self.spec, self.lineage.number, Resumed()).model_dump()
@@ -164,29 +168,11 @@ class _Files:
                 ends = [
                     {"reason": step.reason} for step in self.due(record, before) if isinstance(step, Finish)
                 ]
-                return _nearest({"reason": event.reason}, ends) | {"incumbent": before.incumbent}
-            case proposing.EndpointProbed():
-                pilot, tokens = self.spec.pilot, (event.prompt_tokens, event.completion_tokens)
-                asked = (pilot, pilot.endpoint("reviewer"), pilot.endpoint("analyst"))
-                prices = [{"usd": each.price_usd(*tokens)} for each in asked if each is not None]
-                return _nearest({"usd": event.usd}, prices)
-            case proposing.Exchange():
-                return self._exchange(before.exchanges)
-            case proposing.Heard() | proposing.Lesson():
-                is_analyst = isinstance(event, proposing.Lesson) or event.role == "analyst"
-                return {"iteration": len(before.iterations) - 1 if is_analyst else current}
-            case proposing.Drafted():
-                path = self.lineage.revision(current, revision := _drafts(before) + 1)
-                return {"iteration": current, "revision": revision} | digests_of(path) | _claim(path)
-            case proposing.Proposed():
-                path = self.lineage.iteration(current)
-                return {"iteration": current, "revision": _drafts(before) or None} | _claim(path)
-            case proposing.Reviewed():
-                return {"iteration": current, "revision": _drafts(before)}
-            case proposing.NoProposal() | proposing.GaveUp() | CandidateDropped():
-                return {"iteration": current}
+                return nearest({"reason": event.reason}, ends) | {"incumbent": before.incumbent}
+            case CandidateDropped():
+                return {"iteration": current_iteration(before)}
             case _:
-                return {}
+                return self.of_pilot.computed(record, before)
 
     def _over_limit(self, event: JobFinished, before: State) -> Iterator[str]:
         """What a training was told of its machine time, and what it took of it, against the baseline's."""
@@ -202,7 +188,7 @@ class _Files:
     def _submitted(self, event: JobSubmitted, before: State) -> Mapping[str, Any]:
         """An attempt's number is the next; what it is about is what the lineage was at."""
         earlier = before.jobs.get(event.key, [])
-        current = _current(before)
+        current = current_iteration(before)
         trained = before.last(JobKey(event.iteration, event.seed, "train"))
         has_model = trained is not None and trained.outcome == "ok"
         return {
@@ -210,20 +196,8 @@ class _Files:
             "iteration": event.iteration if event.job == "sealed" and has_model else current,
             "seed": event.seed if event.seed in self.spec.seeds else None,
             "job": event.job if has_model == (event.job in ("evaluate", "sealed")) else None,
-            "revision": _drafts(before) if event.job == "smoke" else 0,
+            "revision": drafts_of_current(before) if event.job == "smoke" else 0,
         }
-
-    def _exchange(self, earlier: int) -> Mapping[str, Any]:
-        line = self.transcript[earlier]
-        entry = json.loads(line)
-        if not isinstance(entry, dict):
-            raise ValueError(f"line {earlier + 1} of {self.lineage.transcript} is no exchange")
-        known = {name: entry[name] for name in proposing.Exchange.model_fields if name in entry}
-        digest = {"line": earlier + 1, "sha256": sha256_bytes(line)}
-        told = proposing.Exchange.model_validate(known | digest)
-        settings = self.spec.pilot.endpoint(told.role) or self.spec.pilot
-        price = settings.price_usd(told.prompt_tokens, told.completion_tokens)
-        return told.model_dump() | {"usd": price}
 
 
 def _missing(event: Event, before: State) -> Iterator[str]:
@@ -247,31 +221,6 @@ def _verdict_file(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} is no verdict")
     return found
-
-
-def _nearest(said: dict[str, Any], possible: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What is said where it is possible, else what is; None of each where nothing is."""
-    return said if said in possible else next(iter(possible), dict.fromkeys(said))
-
-
-def _current(state: State) -> int:
-    """The iteration that no verdict has ended yet."""
-    last = state.iterations[-1] if state.iterations else None
-    return len(state.iterations) if last is None or last.judged else last.number
-
-
-def _drafts(state: State) -> int:
-    """How often the current iteration was drafted."""
-    number = _current(state)
-    return len(state.iterations[number].drafts) if number < len(state.iterations) else 0
-
-
-def _claim(directory: Path) -> dict[str, Any]:
-    """Title and hypothesis; the baseline has none."""
-    stated = load_yaml(directory / HYPOTHESIS)
-    if not isinstance(stated, dict) or "title" not in stated:
-        raise ValueError(f"{directory / HYPOTHESIS} states no hypothesis")
-    return {"title": stated["title"], "hypothesis": stated if len(stated) > 1 else None}
 
 
 def _same(recorded: Any, computed: Any) -> bool:

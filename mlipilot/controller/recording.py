@@ -126,8 +126,13 @@ def open_recording(pilot: PilotSettings, number: int) -> Recording | None:
         records, _ = read_open_ledger(lineage.ledger)
     except LedgerError as error:
         raise InputError(f"the record cannot be replayed: {error}") from None
-    turns = _turns(records, lineage, _exchanges(lineage, records))
+    turns = recorded_turns(lineage, records)
     return Recording(pilot, turns, _heard(records, run), f"the record {_ending(records)}")
+
+
+def recorded_turns(lineage: LineagePaths, records: Sequence[Record]) -> dict[TurnKey, RecordedTurn]:
+    """What each role was asked and answered. Raises InputError when the transcript is not whole."""
+    return _turns(records, lineage, _exchanges(lineage, records))
 
 
 def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchange]:

@@ -179,16 +179,25 @@ class Endpoint:
                 return None
 
     def _check_whole(self, exchange: Exchange) -> None:
-        """Raises ContextOverflowError when the endpoint has dropped a part of the conversation in silence.
-
-        It then counts the same prompt tokens again and again, while what is sent grows: Ollama does so.
-        """
+        """Raises ContextOverflowError when the endpoint has dropped a part of the conversation in silence."""
         count, self.last_count = self.last_count, exchange.reply.prompt_tokens
-        sent = sum(len(message["content"]) for message in exchange.request["messages"])
-        is_same = count == self.last_count >= _LEAST_TRUNCATED_TOKENS
-        if is_same and count * _CHARACTERS_PER_TOKEN < sent:
+        if lost_a_part(exchange, count):
+            sent = _characters(exchange)
             reason = f"it has read {count} tokens, twice, of {sent} characters: its context is too small"
             raise ContextOverflowError(str(self.caller.paused(reason, self.model)), count, exchange)
+
+
+def lost_a_part(exchange: Exchange, counted: int) -> bool:
+    """Whether the endpoint has dropped a part of the conversation in silence; `counted`: of the one before.
+
+    It then counts the same prompt tokens again and again, while what is sent grows: Ollama does so.
+    """
+    is_same = counted == exchange.reply.prompt_tokens >= _LEAST_TRUNCATED_TOKENS
+    return is_same and counted * _CHARACTERS_PER_TOKEN < _characters(exchange)
+
+
+def _characters(exchange: Exchange) -> int:
+    return sum(len(message["content"]) for message in exchange.request["messages"])
 
 
 def _as_set(settings: EndpointSettings, abilities: Abilities | None) -> Abilities:

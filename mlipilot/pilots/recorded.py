@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mlipilot.audit.files import tree_digest
-from mlipilot.endpoint.client import Endpoint
+from mlipilot.endpoint.client import Endpoint, lost_a_part
 from mlipilot.endpoint.endpoint_settings import EndpointSettings
-from mlipilot.endpoint.exchange import BudgetSpentError, Exchange, RequestRefusedError
+from mlipilot.endpoint.exchange import (
+    BudgetSpentError,
+    ContextOverflowError,
+    Exchange,
+    RequestRefusedError,
+)
 from mlipilot.endpoint.parsing import Reply
 from mlipilot.errors import PausedError
 from mlipilot.pilots.likeness import first_difference
@@ -61,6 +66,36 @@ def replayed(settings: EndpointSettings, turn: RecordedTurn) -> Endpoint:
     endpoint.stand_in = _Answers(turn)
     endpoint.last_count = turn.counted
     return endpoint
+
+
+class Reread:
+    """The replies of a recorded turn once more, in their order, whatever is asked: they are read anew."""
+
+    def __init__(self, turn: RecordedTurn, spent: str | None) -> None:
+        """`spent`: which budget was used up when the turn was over, in words, if one was."""
+        self._turn, self._spent = turn, spent
+        self._left, self._counted = list(turn.exchanges), turn.counted
+
+    def complete(self, messages: object, tools: object) -> Exchange:  # noqa: ARG002
+        """The next reply.
+
+        Raises ContextOverflowError where the conversation was too long then, BudgetSpentError where a budget
+        kept the role from being asked once more, LookupError where nothing did.
+        """
+        turn = self._turn
+        if self._left:
+            _, exchange = self._left.pop(0)
+            before = self._counted
+            if exchange.reply.raw:
+                self._counted = exchange.reply.prompt_tokens
+            if not exchange.reply.raw or lost_a_part(exchange, before):
+                raise ContextOverflowError("it was too long", None, exchange)
+            return exchange
+        if self._spent is not None:
+            raise BudgetSpentError(self._spent)
+        raise LookupError(
+            f"{turn.transcript} has no reply of the {turn.role} in iteration {turn.iteration} that says it"
+        )
 
 
 def held_to(recorded: RecordedTurn, propose: Proposer[TurnInput]) -> Proposer[TurnInput]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlipilot.endpoint.exchange import Completer
+from mlipilot.endpoint.parsing import ToolCall
 from mlipilot.pilots.history_told import Room, lesson_lines
 from mlipilot.pilots.prompt_texts import render
-from mlipilot.pilots.roles.asking import Recorder, ask_role, function
+from mlipilot.pilots.roles.asking import Recorder, ask_role, function, reread_role
 from mlipilot.pilots.tools import as_json
 from mlipilot.untrusted import clean, clip, one_line
 
@@ -55,6 +56,17 @@ def draw_lesson(completer: Completer, judged: LessonInput, record: Recorder) -> 
         diff=clip(clean(entry["diff"]), min(6000, judged.room.characters(1 / 8))),
         lessons=lesson_lines(judged.lessons, judged.room),
     )
-    call, text = ask_role(completer, render("analyst.jinja"), task, _TOOLS, record)
+    return _lesson(*ask_role(completer, render("analyst.jinja"), task, _TOOLS, record))
+
+
+def reread_lesson(completer: Completer) -> str | None:
+    """What an analyst's replies were taken for: `completer` gives them once more, whatever it is asked.
+
+    Raises as `completer` does.
+    """
+    return _lesson(*reread_role(completer, _TOOLS))
+
+
+def _lesson(call: ToolCall | None, text: str) -> str | None:
     said = call.arguments["lesson"] if call is not None else text
     return one_line(said, MAX_LESSON) or None

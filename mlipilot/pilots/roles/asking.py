@@ -53,6 +53,14 @@ def ask_role(
     return None, text
 
 
+def reread_role(completer: Completer, tools: list[Schema]) -> tuple[ToolCall | None, str]:
+    """As `ask_role`, of a completer that gives a role's replies once more, whatever it is asked.
+
+    Raises as `completer` does.
+    """
+    return ask_role(completer, "", "", tools, lambda _: None)
+
+
 def _fitting(reply: Reply, tools: list[Schema], *, cut_off: bool) -> tuple[ToolCall | None, str]:
     """The call, or what was wrong with the reply."""
     if cut_off:

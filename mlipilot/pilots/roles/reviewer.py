@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlipilot.endpoint.exchange import Completer
+from mlipilot.endpoint.parsing import ToolCall
 from mlipilot.pilots.history_told import Room, history_lines
 from mlipilot.pilots.prompt_texts import render
-from mlipilot.pilots.roles.asking import Recorder, ask_role, function
+from mlipilot.pilots.roles.asking import Recorder, ask_role, function, reread_role
 from mlipilot.pilots.roles.reading_order import in_reading_order
 from mlipilot.untrusted import one_line
 
@@ -54,7 +55,7 @@ def review(completer: Completer, draft: ReviewInput, record: Recorder) -> Review
     A change that it cannot be shown whole goes back, whatever it says. Raises PausedError when the endpoint
     cannot be had.
     """
-    diff, lacking = in_reading_order(draft.diff, draft.room.characters(1 / 2))
+    diff, lacking = _shown(draft.diff, draft.room)
     experiments, earlier = history_lines(draft.history, draft.room)
     task = render(
         "reviewer_task.jinja",
@@ -71,6 +72,23 @@ def review(completer: Completer, draft: ReviewInput, record: Recorder) -> Review
     )
     system = render("reviewer.jinja", max_steps=draft.max_steps)
     call, _ = ask_role(completer, system, task, _TOOLS, record)
+    return _word(call, lacking)
+
+
+def reread_review(completer: Completer, diff: str, room: Room) -> Review:
+    """What a reviewer's replies were taken for: `completer` gives them once more, whatever it is asked.
+
+    `diff` and `room`: as the reviewer was shown them. Raises as `completer` does.
+    """
+    call, _ = reread_role(completer, _TOOLS)
+    return _word(call, _shown(diff, room)[1])
+
+
+def _shown(diff: str, room: Room) -> tuple[str, int]:
+    return in_reading_order(diff, room.characters(1 / 2))
+
+
+def _word(call: ToolCall | None, lacking: int) -> Review:
     if lacking and (call is None or call.name == "approve"):
         return Review(False, f"{lacking} changed lines do not fit into what a reviewer can read: change less")
     if call is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mlipilot.endpoint.abilities import Abilities
 from mlipilot.endpoint.exchange import Exchange
 from mlipilot.endpoint.parsing import read_reply
 
@@ -14,6 +15,7 @@ class Speaker:
 
     context_tokens: int | None = None
     reply_tokens = 1024
+    abilities = Abilities()
 
     def __init__(self, *messages: dict[str, Any], finish_reason: str = "stop") -> None:
         self.messages, self.finish_reason = list(messages), finish_reason
@@ -26,7 +28,7 @@ class Speaker:
         choice = {"message": message, "finish_reason": self.finish_reason}
         usage = {"prompt_tokens": 10, "completion_tokens": 5}
         reply = read_reply({"choices": [choice], "usage": usage})
-        return Exchange({"messages": messages, "tools": tools}, reply, 0.1)
+        return Exchange({"messages": messages, "tools": tools}, reply, 0.1, abilities=self.abilities)
 
 
 def calling(name: str, **arguments: Any) -> dict[str, Any]:
