@@ -42,9 +42,13 @@ class LedgerError(CheckFailedError):
     """The chain is broken, or this version cannot read it; the message names the file and the line."""
 
 
-def _with_zone(time: str) -> str:
-    if datetime.fromisoformat(time).tzinfo is None:
-        raise ValueError("no time zone")
+def _stamp(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _as_stamped(time: str) -> str:
+    if _stamp(datetime.fromisoformat(time)) != time:
+        raise ValueError("not UTC, or not to the millisecond")
     return time
 
 
@@ -53,7 +57,7 @@ class _Fields(BaseModel, extra="forbid", strict=True):
 
     seq: int
     prev: str
-    time: Annotated[str, AfterValidator(_with_zone)]
+    time: Annotated[str, AfterValidator(_as_stamped)]
     kind: str
     body: dict[str, Any]
     hash: str
@@ -147,7 +151,7 @@ class Ledger:
         fields: dict[str, Any] = {
             "seq": len(self.records),
             "prev": self.head,
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": _stamp(datetime.now(UTC)),
             "kind": event.kind,
             "body": body_of(event),
         }

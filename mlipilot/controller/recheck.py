@@ -41,6 +41,7 @@ from mlipilot.controller.recheck_pilot import (
     drafts_of_current,
     nearest,
 )
+from mlipilot.controller.recheck_sessions import Sessions
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
@@ -62,6 +63,8 @@ _OF_THE_START = (
     "data_manifest_sha256",
 )
 """Fields that no other check holds to the run's files."""
+_UNTOLD = dict.fromkeys(("sealed_by", "dropped", "isolation", "machine"))
+"""What only an attempt's result says of its end."""
 
 
 def recheck_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
@@ -99,10 +102,12 @@ class _Files:
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.measured = Measurements(lineage, self.spec, load_scorecard(run.scorecard))
         self.of_pilot = PilotRecords(lineage, self.spec, records)
+        self.sessions = Sessions(lineage, self.spec, records)
 
     def faults(self, record: Record, before: State) -> list[str]:
         """What is wrong with a record, in a lineage that stood at `before`."""
         found = [f": {said}" for said in _missing(record.event, before)]
+        found += [f": {said}" for said in self.sessions.faults(record, before)]
         if found:  # what follows would be computed from too little
             return found
         if isinstance(record.event, JobFinished):
@@ -147,7 +152,7 @@ class _Files:
                         changed = check_manifest(attempt)
                     first = first_measured(self.lineage, before)
                     changed = changed or not_comparable(self.run, event.key, attempt, first)
-                    ended = {"dropped": None} | how_it_ended(event.key, attempt, changed)
+                    ended = _UNTOLD | how_it_ended(event.key, attempt, changed)
                     # An earlier version may have asked the job's log for a better reason, or not.
                     result = result_if_any(attempt)
                     if changed or result is None or event.reason == result.reason:
@@ -156,7 +161,7 @@ class _Files:
                 # An attempt in whose way something lay did not begin, and that was removed.
                 unsealed = (*NO_RESULT, "protected_changed")
                 outcome = event.outcome if event.outcome in unsealed else NO_RESULT[0]
-                return NOTHING_SPENT | {"outcome": outcome}
+                return _UNTOLD | NOTHING_SPENT | {"outcome": outcome}
             case Verdict():
                 path = self.lineage.verdict(event.iteration)
                 written = {name: value for name, value in _verdict_file(path).items() if name in said}

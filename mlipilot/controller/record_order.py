@@ -38,6 +38,9 @@ WITHIN_A_TURN = (EndpointProbed, Exchange, Heard)
 _OF_NO_STEP = (Resumed, Paused, Cancelled, CandidateDropped)
 _ANYWHERE = (CampaignStarted, JobFinished, LedgerRepaired, Reported)
 """What other checks hold to what was before, and the repair of what a kill has left."""
+_BETWEEN_SESSIONS = (*_OF_NO_STEP, *_ANYWHERE, Exchange)
+"""What may come after a pause or a cancel before the lineage is taken up again: another one, exchanges that a
+kill had left, and what a person does to a lineage that nobody carries."""
 _ROLES = {
     "researcher": next_steps.AskPilot,
     "reviewer": next_steps.AskReviewer,
@@ -51,6 +54,8 @@ def why_not_due(event: Event, before: State, due: Iterable[next_steps.Step]) -> 
         return None
     if before.finished is not None:
         return "the lineage was over"
+    if (before.paused is not None or before.cancelled) and not isinstance(event, _BETWEEN_SESSIONS):
+        return f"the lineage was {before.phase}, and no record takes it up again"
     if isinstance(event, Lesson):  # whoever has an analyst at the time
         judged = before.iterations[event.iteration]
         is_due = judged is before.iterations[-1] and judged.verdict is not None and judged.lesson is None

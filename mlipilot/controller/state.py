@@ -187,7 +187,7 @@ def _charge(state: State, cost: EndpointProbed | Exchange) -> None:
 def _apply(state: State, event: Event) -> None:
     match event:
         case CampaignStarted():
-            state.started, state.paused = event, None
+            state.started, state.paused, state.cancelled = event, None, False
         case Resumed():
             state.paused, state.cancelled = None, False
             if not event.unattended:  # who started it has looked; what starts by itself goes on counting

@@ -202,9 +202,22 @@ def test_a_number_of_another_kind_is_a_change(path: Path, number: str) -> None:
     assert str(refused.value) == f"{path}:2: not a ledger record"
 
 
-def test_a_time_without_a_zone_is_no_time(path: Path) -> None:
+@pytest.mark.parametrize(
+    "time",
+    [
+        TIME.removesuffix("+00:00"),
+        TIME.replace("+00:00", "Z"),
+        TIME.replace("+00:00", "+01:00"),
+        TIME.replace("T", " "),
+        TIME.replace(".678", ""),
+        TIME.replace(".678", ".678000"),
+        "20260102T030405.678Z",
+        "2026-W01-5T03:04:05.678+00:00",
+    ],
+)
+def test_a_time_in_another_form_than_the_ledgers_is_no_time(path: Path, time: str) -> None:
     chain = _chain(1)
-    _put(path, [_hashed(chain[0] | {"time": TIME.removesuffix("+00:00")})])
+    _put(path, [_hashed(chain[0] | {"time": time})])
     with pytest.raises(LedgerError) as refused:
         read_ledger(path)
     assert str(refused.value) == f"{path}:1: not a ledger record"

@@ -63,6 +63,7 @@ def test_the_times_are_of_the_first_and_of_the_last_event() -> None:
         ([started(), cancelled()], "cancelled"),
         ([started(), paused(), cancelled()], "cancelled"),
         ([started(), cancelled(), resumed()], "open"),
+        ([cancelled(), started()], "open"),
         ([started(), cancelled(), finished()], "finished"),
         ([started(), paused(), finished()], "finished"),
         ([("ledger_repaired", {"bytes_cut": 3, "sha256": "0" * 64})], "preparing"),

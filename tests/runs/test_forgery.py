@@ -25,6 +25,7 @@ from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.verification_result import Verification
 from mlipilot.controller.verification import verify_lineage, verify_run, wrong_records
 from mlipilot.paths import JobKey, RunPaths
+from tests.pilots.test_tools import CLAIM
 from tests.runs.kept import Kept, ledger_lines, runs_of
 from tests.runs.test_formats import OF_NO_RUN
 
@@ -33,11 +34,11 @@ Lines = list[dict[str, Any]]
 
 BELIEVED = {
     "campaign_started": {
-        "epoch cluster run": "where a controller was: its claim is emptied when it lets go",
+        "cluster run": "where a controller was: its claim is emptied when it lets go",
         "prompts_digest versions mlipilot python machine": "the toolkit that began it is not in the run",
     },
     "resumed": {
-        "epoch cluster run": "where a controller was: its claim is emptied when it lets go",
+        "cluster run": "where a controller was: its claim is emptied when it lets go",
         "unattended": "how it was started",
     },
     "job_finished": {
@@ -82,6 +83,7 @@ def _others(value: Any, kind: str) -> Iterator[Any]:
                 ["prompt_tokens"],
                 "x",
                 "0" * 64,
+                CLAIM,
                 *json.dumps(KINDS[kind].model_json_schema()).split('"'),
             )
         case list():
@@ -132,8 +134,7 @@ def chained(lines: Lines) -> bytes:
 
 def _problems(run: RunPaths, number: int) -> list[str]:
     """What is wrong with a lineage that was forged, looked for where it is found soonest first."""
-    lineage = run.lineage(number)
-    return wrong_records(run, lineage) or verify_lineage(run, lineage) or verify_run(run).problems
+    return wrong_records(run, run.lineage(number)) or verify_run(run).problems
 
 
 @pytest.mark.slow
@@ -243,7 +244,6 @@ STRUCK_OUT = {
     "lesson": "what a reply in the transcript is taken for; findings.jsonl is made from it",
     "endpoint_probed": "a probe is not in the transcript",
     "paused": "what was met outside of the run",
-    "resumed": "where a controller was",
     "cancelled": "a person's word",
     "ledger_repaired": "what was cut off is gone",
     "exchange": "the last one of a lineage that is not over: a kill leaves that, too",
