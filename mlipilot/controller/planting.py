@@ -24,6 +24,12 @@ from mlipilot.jobs.job_files import order_digest, read_order
 from mlipilot.paths import CLAIM, ORDER, JobKey
 from mlipilot.untrusted import few, one_line
 
+NOT_BEGUN = (
+    "it had not begun where the run was before",
+    "it had not begun, and its order would be another one now",
+)
+"""Why an attempt is free that an earlier start of the run had put on record, and that has not begun."""
+
 
 class Planting:
     """Looks at the places of a lineage's attempts. What it finds is removed, and voids the attempt."""
@@ -94,7 +100,7 @@ class Planting:
         if there == attempt.order_sha256:
             if read_order(directory).run == str(self._attempts.run.root):
                 return None
-            why, is_free = "it had not begun where the run was before", True
+            why, is_free = NOT_BEGUN[0], True
         elif there is not None:
             why = f"{directory / ORDER} was not the order that is on record"
         elif left := _left_in(directory):
@@ -102,7 +108,7 @@ class Planting:
         elif self._attempts.due_order(state, key, attempt.number).sha256 == attempt.order_sha256:
             return None
         else:  # a controller with another environment, say, goes on after a kill
-            why, is_free = "it had not begun, and its order would be another one now", True
+            why, is_free = NOT_BEGUN[1], True
         if directory.is_dir() and not directory.is_symlink():
             self._attempts.backend.cancel(directory)  # a worker may be there that has claimed nothing yet
         how = {"outcome": "lost" if is_free else outcome, "reason": one_line(why), "free": is_free}

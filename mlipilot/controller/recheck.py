@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -34,6 +35,7 @@ from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.comparable import first_measured, not_comparable
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.next_steps import Finish, Step, next_step
+from mlipilot.controller.planting import NOT_BEGUN
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.recheck_pilot import (
     PilotRecords,
@@ -47,8 +49,9 @@ from mlipilot.controller.spending import elapsed_s, machine_seconds, training_li
 from mlipilot.controller.state import NO_RESULT, State, advance
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
+from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import load_scorecard
-from mlipilot.jobs.job_files import read_order, result_if_any
+from mlipilot.jobs.job_files import read_json, read_order, result_if_any
 from mlipilot.paths import ORDER, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
@@ -63,7 +66,7 @@ _OF_THE_START = (
     "data_manifest_sha256",
 )
 """Fields that no other check holds to the run's files."""
-_UNTOLD = dict.fromkeys(("sealed_by", "dropped", "isolation", "machine"))
+_UNTOLD: dict[str, Any] = dict.fromkeys(("sealed_by", "dropped", "isolation", "machine"))
 """What only an attempt's result says of its end."""
 
 
@@ -98,7 +101,7 @@ class _Files:
     """The files of a run, and what they give for the records of one lineage."""
 
     def __init__(self, run: RunPaths, lineage: LineagePaths, records: Sequence[Record]) -> None:
-        self.run, self.lineage = run, lineage
+        self.run, self.lineage, self.records = run, lineage, records
         self.spec = load_locked(run.spec).for_lineage(lineage.number)
         self.measured = Measurements(lineage, self.spec, load_scorecard(run.scorecard))
         self.of_pilot = PilotRecords(lineage, self.spec, records)
@@ -136,32 +139,14 @@ class _Files:
         match event:
             case CampaignStarted():
                 begun = starting(self.run, self.spec, self.lineage.number, Resumed()).model_dump()
-                known = {name: begun[name] for name in _OF_THE_START}
+                known: dict[str, Any] = {name: begun[name] for name in _OF_THE_START}
+                if versions := self._measured_with():
+                    known |= {"versions": versions} | dict.fromkeys(versions.keys() & {"mlipilot", "python"})
                 return known if before.started is None else known | {"lineage": None}
             case JobSubmitted():
                 return self._submitted(event, before)
             case JobFinished():
-                attempt = self.lineage.attempt(event.key, event.attempt)
-                flying = {(key, each.number): each for key, each in before.in_flight()}
-                if (event.key, event.attempt) not in flying:
-                    raise LookupError(f"{attempt} was not in flight")
-                if is_finished(attempt):
-                    # Whether its files are as they were sealed is for their digests to say.
-                    changed = other_order(attempt, flying[event.key, event.attempt].order_sha256)
-                    if event.outcome == "protected_changed" and not changed:
-                        changed = check_manifest(attempt)
-                    first = first_measured(self.lineage, before)
-                    changed = changed or not_comparable(self.run, event.key, attempt, first)
-                    ended = _UNTOLD | how_it_ended(event.key, attempt, changed)
-                    # An earlier version may have asked the job's log for a better reason, or not.
-                    result = result_if_any(attempt)
-                    if changed or result is None or event.reason == result.reason:
-                        del ended["reason"]
-                    return ended
-                # An attempt in whose way something lay did not begin, and that was removed.
-                unsealed = (*NO_RESULT, "protected_changed")
-                outcome = event.outcome if event.outcome in unsealed else NO_RESULT[0]
-                return _UNTOLD | NOTHING_SPENT | {"outcome": outcome}
+                return self._finished(event, before)
             case Verdict():
                 path = self.lineage.verdict(event.iteration)
                 written = {name: value for name, value in _verdict_file(path).items() if name in said}
@@ -189,6 +174,50 @@ class _Files:
         spent_s = machine_seconds(event, self.spec)
         if event.outcome == "ok" and limit_s is not None and spent_s >= limit_s:
             yield f"the training took {spent_s:.1f} machine seconds, and the baseline gives it {limit_s:.1f}"
+
+    def _finished(self, event: JobFinished, before: State) -> Mapping[str, Any]:
+        attempt = self.lineage.attempt(event.key, event.attempt)
+        flying = {(key, each.number): each for key, each in before.in_flight()}
+        if (event.key, event.attempt) not in flying:
+            raise LookupError(f"{attempt} was not in flight")
+        if is_finished(attempt):
+            # Whether its files are as they were sealed is for their digests to say.
+            changed = other_order(attempt, flying[event.key, event.attempt].order_sha256)
+            if event.outcome == "protected_changed" and not changed:
+                changed = check_manifest(attempt)
+            first = first_measured(self.lineage, before)
+            changed = changed or not_comparable(self.run, event.key, attempt, first)
+            ended = how_it_ended(event.key, attempt, changed)
+            # An earlier version may have asked the job's log for a better reason, or not.
+            result = result_if_any(attempt)
+            if changed or result is None or event.reason == result.reason:
+                del ended["reason"]
+            return _UNTOLD | self._scheduled(is_free=False) | ended
+        # An attempt in whose way something lay did not begin, and that was removed.
+        unsealed = (*NO_RESULT, "protected_changed")
+        outcome = event.outcome if event.outcome in unsealed else NO_RESULT[0]
+        is_free = outcome == "lost" and event.reason in NOT_BEGUN and not os.path.lexists(attempt)
+        return _UNTOLD | self._scheduled(is_free=is_free) | NOTHING_SPENT | {"outcome": outcome}
+
+    def _scheduled(self, *, is_free: bool) -> dict[str, Any]:
+        """What there is to say of a scheduler where there is none: whether an attempt counts."""
+        if self.spec.jobs.backend != "local":
+            return {}
+        return {"job_name": None, "node": None, "bad_node": None, "free": is_free}
+
+    def _measured_with(self) -> Mapping[str, str]:
+        """The versions that the first evaluation names which the controller that began had made, if one does.
+
+        Whoever took the lineage up again may have had another environment.
+        """
+        for record in self.records[1:]:
+            match event := record.event:
+                case Resumed():
+                    return {}
+                case JobFinished(job="evaluate", outcome="ok"):
+                    path = self.lineage.metrics(event.key, event.attempt)
+                    return MetricsFile.model_validate(read_json(path)).versions
+        return {}
 
     def _submitted(self, event: JobSubmitted, before: State) -> Mapping[str, Any]:
         """An attempt's number is the next; what it is about is what the lineage was at."""

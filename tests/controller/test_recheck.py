@@ -13,11 +13,14 @@ import rfc8785
 
 from mlipilot.audit.files import write_json
 from mlipilot.audit.ledger import GENESIS, canonical_digest
+from mlipilot.audit.surroundings import Isolation
 from mlipilot.audit.verify_digests import verify_digests
 from mlipilot.controller.job_submission import Attempts
+from mlipilot.controller.planting import NOT_BEGUN
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
 from mlipilot.paths import ORDER, JobKey, RunPaths
+from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 
 Body = dict[str, Any]
@@ -78,6 +81,12 @@ def test_nothing_is_wrong_with_an_honest_run(honest: RunPaths) -> None:
         ("job_finished", {"gpu_s": 7.0}),
         ("sealed_check", {"1": {}}),
         ("campaign_started", {"lineage": 1}),
+        ("campaign_started", {"versions": {"python": "3.11.0"}}),
+        ("campaign_started", {"mlipilot": "0.0.1"}),
+        ("campaign_started", {"python": "3.11.0"}),
+        ("job_finished", {"node": "node1"}),  # there is no scheduler
+        ("job_finished", {"bad_node": "node1"}),
+        ("job_finished", {"free": True}),
     ],
 )
 def test_a_record_that_does_not_follow_from_the_files_is_named(
@@ -102,6 +111,59 @@ def test_whatever_its_files_hold_instead_it_says_so_and_does_not_break(
         assert recheck_records(run, run.lineage(0)) != [], path
         path.write_bytes(before)
     assert recheck_records(run, run.lineage(0)) == []
+
+
+OF_TRAINING = {"iteration": 0, "seed": 1, "job": "train", "attempt": 1}
+LOST = {"outcome": "lost", "reason": "the worker ended without sealing the attempt"}
+SPENT = {"cpu_s": 0.0, "gpu_s": 0.0, "wall_s": 0.0, "manifest_sha256": None}
+ISOLATED = {"isolation": Isolation().model_dump(), "machine": {"processor": "AMD EPYC", "gpu": None}}
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({}, []),
+        ({"sealed_by": "the controller", "dropped": "7 files"}, ["dropped", "sealed_by"]),
+        (ISOLATED, ["isolation", "machine"]),
+        ({"free": True}, ["free"]),
+        ({"free": True, "reason": NOT_BEGUN[0]}, []),
+        ({"free": False, "reason": NOT_BEGUN[1]}, ["free"]),
+        ({"node": "node1", "job_name": "mlp-1", "bad_node": "node1"}, ["bad_node", "job_name", "node"]),
+        ({"outcome": "cancelled", "free": True, "reason": NOT_BEGUN[0]}, ["free"]),
+    ],
+)
+def test_what_nobody_can_know_of_an_attempt_without_a_result_is_named(
+    said: Body, wrong: list[str], tmp_path: Path
+) -> None:
+    made = SyntheticRun(tmp_path / "cu_emt", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    attempt = made.start(JobKey(0, 1, "train"))
+    shutil.rmtree(attempt)
+    made.ledger.append(event("job_finished", OF_TRAINING | LOST | SPENT | said))
+    found = recheck_records(made.run, made.lineage)
+    names = [problem.partition("job_finished.")[2].partition(":")[0] for problem in found]
+    assert sorted(names) == wrong
+
+
+def test_an_attempt_that_left_something_had_begun(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "cu_emt", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.start(JobKey(0, 1, "train"))
+    free = LOST | SPENT | {"free": True, "reason": NOT_BEGUN[0]}
+    made.ledger.append(event("job_finished", OF_TRAINING | free))
+    (said,) = recheck_records(made.run, made.lineage)
+    assert "job_finished.free: it says true, computed again from the files it is false" in said
+
+
+def test_a_controller_that_took_the_run_up_again_may_have_had_other_versions(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "cu_emt", make_spec(seeds=[1]))
+    made.propose(0, None, {})
+    made.ledger.append(event("resumed"))
+    made.train(0, 1, 0.1)
+    made.evaluate(0, 1, 0.1)
+    metrics = made.lineage.metrics(JobKey(0, 1, "evaluate"), 1)
+    metrics.write_text(metrics.read_text().replace('"torch": "', '"torch": "1'))
+    assert not any("campaign_started" in said for said in recheck_records(made.run, made.lineage))
 
 
 def test_a_training_beyond_the_machine_time_of_the_baseline_is_named(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.job_files import JobResult
 from mlipilot.jobs.machine import this_machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.versions import versions
 from tests.events import event
 from tests.report.synthetic_values import HANDOVER, RANGES
 
@@ -275,7 +276,7 @@ def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]
         "split": "test",
         "metrics": metrics,
         "model": {"model_class": "ScaleShiftMACE", "weights_digest": (f"{number:02d}{seed:02d}" * 16)[:64]},
-        "versions": {"torch": "2.13.0", "mace-torch": "0.3.16"},
+        "versions": versions(),
         "wall_s": 22.0,
         "cpu_s": 21.0,
     }
