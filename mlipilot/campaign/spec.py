@@ -210,12 +210,16 @@ def find_recipe(name: str, campaign_path: Path) -> Path:
     return found
 
 
+class NewerRunError(InputError):
+    """A later version made the run: what this one would say of it means nothing."""
+
+
 def load_locked(path: Path) -> CampaignSpec:
-    """The spec that a run keeps. Raises InputError for a run of a newer version or a damaged file."""
+    """The spec that a run keeps. Raises NewerRunError, and InputError for a damaged file."""
     raw = load_yaml(path)
     version = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > RUN_FORMAT:
-        raise InputError(
+        raise NewerRunError(
             f"this run was made by a newer version (run format {version}; this one reads up to {RUN_FORMAT})",
             file=path,
             mend="use the version that made it, or a newer one",

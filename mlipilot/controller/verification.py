@@ -10,6 +10,7 @@ from pathlib import Path
 from mlipilot.audit.seals import verify_seals
 from mlipilot.audit.verification_result import Verification
 from mlipilot.audit.verify_digests import verify_digests, verify_lineage_digests
+from mlipilot.campaign.spec import NewerRunError
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.errors import MlipilotError
 from mlipilot.paths import LineagePaths, RunPaths
@@ -18,7 +19,7 @@ from mlipilot.paths import LineagePaths, RunPaths
 def verify_run(run: RunPaths, signers: Path | None = None, authorities: Path | None = None) -> Verification:
     """Check everything below `run`; whose seals and time stamps are trusted is said as to `verify_seals`.
 
-    Raises InputError when it is no run, and as `verify_seals` does.
+    Raises InputError when it is no run or a later version's, and as `verify_seals` does.
     """
     found = verify_digests(run)
     verify_seals(run, found, signers, authorities)
@@ -34,8 +35,10 @@ def verify_lineage(run: RunPaths, lineage: LineagePaths) -> list[str]:
 
 
 def wrong_records(run: RunPaths, lineage: LineagePaths) -> list[str]:
-    """The records that do not follow from the files, or why that cannot be said."""
+    """The records that do not follow from the files, or why that cannot be said. Raises NewerRunError."""
     try:
         return recheck_records(run, lineage)
+    except NewerRunError:
+        raise
     except MlipilotError as error:
         return [str(error)]

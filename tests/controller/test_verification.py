@@ -11,6 +11,7 @@ import pytest
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.audit.verify_digests import verify_digests
+from mlipilot.campaign.spec import RUN_FORMAT
 from mlipilot.cli.app import app
 from mlipilot.controller.state import replay
 from mlipilot.controller.verdict import Measurements, compute_verdict
@@ -94,6 +95,19 @@ def test_the_report_says_so(forged: RunPaths, tmp_path: Path, monkeypatch: pytes
     for name in ("report.html", "report.md"):
         page = (tmp_path / "report" / name).read_text()
         assert "0001/verdict.json is not what metrics and scorecard give when computed again" in page
+
+
+@pytest.mark.parametrize("verb", ["verify", "status", "report", "resume"])
+def test_a_run_of_a_newer_format_is_refused_by_every_verb(
+    verb: str, forged: RunPaths, tmp_path: Path
+) -> None:
+    run = RunPaths(Path(shutil.copytree(forged.root, tmp_path / "cu_emt", symlinks=True)))
+    text = run.spec.read_text()
+    run.spec.write_text(text.replace(f"format: {RUN_FORMAT}\n", f"format: {RUN_FORMAT + 1}\n"))
+    assert run.spec.read_text() != text
+    with pytest.raises(MlipilotError, match="this run was made by a newer version") as refused:
+        app([verb, str(run.root)], standalone_mode=False)
+    assert refused.value.exit_status == 2
 
 
 def test_verify_says_it_in_json(forged: RunPaths, capsys: pytest.CaptureFixture[str]) -> None:
