@@ -49,7 +49,8 @@ NO_DIGESTS = (
         if path.stem not in ("__init__", "recheck", "verification")
     ),
 )
-NO_LABELS = ("audit", "campaign", "cli", "controller", "evaluation", "jobs", "report")
+LABELLER = "datasets.qm7_b3lyp"
+"""The one that may import mlipilot_labels."""
 EXCEPTIONS = {
     "campaign.* -> evaluation.scorecard",
     "campaign.* -> jobs.job_settings",
@@ -57,6 +58,7 @@ EXCEPTIONS = {
     "campaign.* -> pilots.space",
     "controller.verification -> audit.verify_digests",
     "controller.verification -> controller.recheck",
+    "datasets.qm7_b3lyp.* -> mlipilot_labels.*",
     "jobs.* -> evaluation.scorecard",
     "merge.* -> controller.findings",
     "merge.* -> controller.state",
@@ -134,8 +136,8 @@ def _forbidden() -> set[tuple[str, str]]:
     }
     pairs |= {(room, other) for floor in FLOORS if floor != LEAVES for room, other in permutations(floor, 2)}
     pairs |= {(room, other) for room, others in OUT_OF_REACH.items() for other in others}
-    pairs |= {*product(NO_DIGESTS, DIGESTS), *product(NO_LABELS, ["mlipilot_labels"])}
-    return pairs | {("mlipilot_labels", "mlipilot")}
+    pairs |= set(product(NO_DIGESTS, DIGESTS))
+    return pairs | {("mlipilot_labels", "mlipilot"), ("mlipilot", "mlipilot_labels")}
 
 
 def test_of_a_house_where_all_know_all_exactly_what_is_forbidden_is_told(house: Path) -> None:
@@ -147,6 +149,20 @@ def test_of_a_house_where_all_know_all_exactly_what_is_forbidden_is_told(house: 
     told = re.findall(r"(\S+) is not allowed to import (\S+):", said)
     forbidden = {(_module(room), _module(other)) for room, other in _forbidden()}
     assert not kept and set(told) ^ forbidden == set()
+
+
+def test_whatever_has_molecules_labelled_but_their_data_sets_builder_is_told(house: Path) -> None:
+    files = [path.relative_to(house).with_suffix("") for path in (house / "mlipilot").rglob("*.py")]
+    modules = {
+        ".".join(path.parts).removesuffix(".__init__") for path in files if "recipes" not in path.parts
+    }
+    for module in modules:
+        _write(house, module, "import mlipilot_labels.label")
+    kept, said = _kept(house)
+    told = {module for module in modules if f" {module} -> mlipilot_labels.label (l." in said}
+    builder = {module for module in modules if f"{module}.".startswith(f"mlipilot.{LABELLER}.")}
+    assert not kept and builder and modules - told - builder == set()
+    assert told & builder <= {f"mlipilot.{LABELLER}"}
 
 
 def test_a_room_that_stands_on_no_floor_is_told(house: Path) -> None:
