@@ -4,9 +4,10 @@
     python ci/mutate.py mlipilot/controller/accept.py      some of them
     python ci/mutate.py --json FILE…                       the same for programs
 
-It works in copies of the tree, never in the tree itself. One process imports what the tests import, except
-what is of this repository, and forks for each mutant: so a mutant costs what its tests cost. ci/mutation.toml
-says which tests are a file's near ones, and which mutants are equivalent, with the reason.
+It works in copies of the tree, never in the tree itself, and with the same hashes each time: what a test
+notices may depend on the order of a set. One process imports what the tests import, except what is of this
+repository, and forks for each mutant: so a mutant costs what its tests cost. ci/mutation.toml says which
+tests are a file's near ones, and which mutants are equivalent, with the reason.
 
 Exit status 0: of each file at least 95 % of the mutants that are not equivalent are noticed.
 """
@@ -44,6 +45,7 @@ GOAL = 0.95
 AT_ONCE = 2
 TABLE = "ci/mutation.toml"
 _PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "--tb=no")
+_HASHED_ALIKE = {"PYTHONHASHSEED": "0"}
 _BECOME_SUBREAPER = 36  # of prctl(2)
 _FORK = multiprocessing.get_context("fork")
 
@@ -101,6 +103,10 @@ def main() -> int:
     parser.add_argument("files", nargs="*", metavar="FILE")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    if (
+        not _HASHED_ALIKE.items() <= os.environ.items()
+    ):  # Python asks for it when it begins, and mutants are forked
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | _HASHED_ALIKE)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running, and no copy
     top = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True)
     try:

@@ -55,6 +55,24 @@ def _mutate(toy: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=toy, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize("seed", ["1", "2", "random"])
+def test_what_is_noticed_does_not_depend_on_the_hashes_of_the_day(
+    seed: str, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", seed)
+    (toy / "test_toy.py").write_text(f"{TESTS}    assert hash('toy') == {_hash_of_a_fixed_seed()}\n")
+    done = _mutate(toy)
+    assert "the near tests" not in done.stderr and "toy.py" in done.stdout
+
+
+def _hash_of_a_fixed_seed() -> str:
+    said = subprocess.run(
+        [sys.executable, "-c", "print(hash('toy'))"],
+        env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return said.stdout.strip()
+
+
 def test_a_survivor_is_told_and_the_tree_is_left_alone(toy: Path) -> None:
     before = {path: path.read_bytes() for path in toy.glob("**/*") if path.is_file()}
     done = _mutate(toy)

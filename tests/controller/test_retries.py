@@ -49,6 +49,14 @@ def test_the_ways_in_which_it_ended_are_named_once_each() -> None:
     assert str(next_attempt("train 1", tried, 3)).startswith("job train 1 was cancelled or lost 3 times ")
 
 
+def test_the_ways_in_which_it_ended_are_named_in_one_order() -> None:
+    """Not in that of a set, which differs from start to start."""
+    tried = [_ended(number, outcome) for number, outcome in enumerate(sorted(NO_RESULT, reverse=True), 1)]
+    tried.append(_ended(5, "lost"))
+    how = "cancelled or lost or not_isolated or not_storable"
+    assert str(next_attempt("train 1", tried, 5)).startswith(f"job train 1 was {how} 5 times ")
+
+
 def test_the_forgiven_are_not_counted_but_keep_their_numbers() -> None:
     tried = [_ended(1, "lost", forgiven=True), _ended(2, "cancelled", forgiven=True), _ended(3, "lost")]
     assert next_attempt("train 1", tried, 2) == 4
