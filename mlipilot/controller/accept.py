@@ -159,7 +159,7 @@ def _term_by_term(rule: AcceptRule, old: Sequence[Score], new: Sequence[Score]) 
         before, after = ([score.terms[name] for score in scores] for scores in (old, new))
         gains[name] = mean(before) - mean(after)
         noise = pooled_noise([before, after]).threshold(len(before), len(after), rule.confidence)
-        noises[name] = noise or minimum
+        noises[name] = max(noise, minimum)
     above = {name: gain - cap for name, gain in gains.items() if gain > cap}
     told = "".join(f"; {name} gives {gains[name]:+.3f}, of which {cap:g} counts" for name in above)
     better = [name for name, gain in gains.items() if gain > noises[name]]

@@ -78,6 +78,14 @@ ALONE = (
         # s² = 0.02/2 for the forces: 2.919986·0.1 = 0.292 is their noise, not 0.02
         ([_two(0, 0), _two(0, 0.0)], [_two(-0.4, 0.19), _two(-0.4, 0.39)], ""),
         ([_two(0, 0), _two(0, 0.0)], [_two(-0.4, 0.2), _two(-0.4, 0.4)], ALONE.format("energy", "force")),
+        # s² = 2e-6/2: 2.919986·0.001 = 0.003 is less than the least gain, which is what counts then
+        ([_two(0, 0), _two(0, 0.0)], [_two(-0.4, 0.019), _two(-0.4, 0.021)], ""),
+        ([_two(0, 0), _two(0, 0.0)], [_two(-0.4, 0.020), _two(-0.4, 0.022)], ALONE.format("energy", "force")),
+        (
+            [_two(0, 0), _two(0, 0)],
+            [_two(-0.4, 0.1, -0.019), _two(-0.4, 0.1, -0.021)],
+            ALONE.format("energy", "force"),
+        ),
     ],
 )
 def test_a_gain_of_one_term_while_others_worsen_is_told_so(
