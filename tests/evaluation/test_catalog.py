@@ -1,5 +1,9 @@
+import re
 import subprocess
 import sys
+import unicodedata
+
+import pytest
 
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 
@@ -15,22 +19,28 @@ def test_every_metric_belongs_to_one_group_and_every_group_has_a_place_of_its_ow
     assert len({group.place for group in GROUPS}) == len({group.name for group in GROUPS}) == len(GROUPS)
 
 
+def _in_a_name(unit: str) -> str:
+    """A unit as the ending of a name: what a new one is called follows from how it is written."""
+    said = unit.removeprefix("1").replace("/", " per ").replace("%", "percent")
+    plain = unicodedata.normalize("NFKD", said).encode("ascii", "replace").decode()  # Å is A and a ring
+    return "_" + re.sub("[^a-z0-9]+", "_", plain.replace("A?", "A").lower()).strip("_")
+
+
+@pytest.mark.parametrize(
+    ("unit", "ending"),
+    [
+        ("meV/Å", "_mev_per_a"),
+        ("meV/atom/ps", "_mev_per_atom_per_ps"),
+        ("%", "_percent"),
+        ("atom·steps/s", "_atom_steps_per_s"),
+        ("1/cm", "_per_cm"),
+        ("Å²/ps", "_a2_per_ps"),
+    ],
+)
+def test_a_unit_has_one_form_in_names(unit: str, ending: str) -> None:
+    assert _in_a_name(unit) == ending
+
+
 def test_units_are_in_the_public_names() -> None:
-    suffixes = {
-        "meV/atom": "_mev_per_atom",
-        "meV/Å": "_mev_per_a",
-        "eV/Å": "_ev_per_a",
-        "GPa": "_gpa",
-        "Å": "_a",
-        "%": "_percent",
-        "eV": "_ev",
-        "eV/atom": "_ev_per_atom",
-        "meV": "_mev",
-        "meV/atom/ps": "_mev_per_atom_per_ps",
-        "atom·steps/s": "_atom_steps_per_s",
-        "MiB": "_mib",
-        "1/cm": "_per_cm",
-    }
-    for name, info in CATALOG.items():
-        if info.unit != "1":
-            assert name.endswith(suffixes[info.unit]), name
+    with_unit = {name: info.unit for name, info in CATALOG.items() if info.unit != "1"}
+    assert {name: unit for name, unit in with_unit.items() if not name.endswith(_in_a_name(unit))} == {}
