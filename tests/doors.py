@@ -25,9 +25,14 @@ OWN = frozenset({"looser", "mlipilot", "mlipilot_labels", "mutants", "tests"})
 _OF_ANYTHING = re.compile(
     r"(?i:(?:.*_)?(?:un|de)?(?:load|loads|pickle|pickler)(?:_.*)?)|recv|read_(?:array|hdf)|parse_(?:file|raw)"
     r"|(?:exec|import|run)_(?:code|module|path)|from_string|weights_only|attrgetter|methodcaller|ImportString"
-    r"|compile_expression|get_type_hints|_evaluate|NpzFile|Client|Listener|Manager|Pipe|(?:Joinable|Simple)Queue|f_(?:builtins|globals|locals)|Py[A-Z_]\w+"
+    r"|compile_expression|get_type_hints|_evaluate|NpzFile|Client|Listener|Manager|Pipe|Pool|(?:Joinable|Simple)?Queue|add_extension|f_(?:builtins|globals|locals)|Py[A-Z_]\w+"
 )
 """Attributes that are a door whatever they belong to, which a name need not tell."""
+_RUNS = re.compile(
+    r"os\.(?:exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|system|popen)|subprocess\.get(?:status)?output"
+    r"|http\.server\.CGIHTTPRequestHandler"
+)
+"""What has another program run, or a shell read a text, in modules that have no door else."""
 _EVALUATES = re.compile(r"\b(?:__import__|compile|eval|exec)\(")
 _HARMLESS = frozenset({"load_state_dict"})
 
@@ -43,8 +48,21 @@ def _is_safe_yaml(call: ast.Call) -> bool:
     return not call.args and all(kind in ("'rt'", "'safe'") for kind in said)
 
 
+def _has_no_extensions(call: ast.Call) -> bool:
+    """Whether Jinja imports nothing by a name: an extension is given as one, or as a class."""
+    return not call.args and all(key.arg not in ("extensions", None) for key in call.keywords)
+
+
+def _names_its_package(call: ast.Call) -> bool:
+    """Whether the package that Jinja imports for its templates stands there."""
+    return len(call.args) == 1 and isinstance(call.args[0], ast.Constant) and not call.keywords
+
+
 _IF_TOLD = {"numpy.load": _says_no_pickle, "ruamel.yaml.YAML": _is_safe_yaml}
+_IF_TOLD |= {"jinja2.Environment": _has_no_extensions, "jinja2.PackageLoader": _names_its_package}
 """What is no door if it is called like this; a person looks at the whole call."""
+_TYPES = frozenset({"jinja2.Environment"})
+"""Those of them that stand for a type where they are not called."""
 
 
 def doors(code: str) -> list[str]:
@@ -75,9 +93,7 @@ class _File:
             match node:
                 case ast.Name() | ast.Attribute():
                     yield from self._of_name(node)
-                case ast.Call() if (
-                    _looks_up_what_is_computed(node) or _looks_up_a_door(node) or _unpickles(node)
-                ):
+                case ast.Call() if any(is_door(node) for is_door in _CALLS):
                     yield ast.unparse(node)
                 case ast.MatchClass(kwd_attrs=looked_up) if any(map(_is_of_anything, looked_up)):
                     yield ast.unparse(node)
@@ -89,7 +105,8 @@ class _File:
         if id(node) in self.parts or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
             return
         if name in _IF_TOLD:
-            is_door, whole = call is None or not _IF_TOLD[name](call), call
+            is_door = name not in _TYPES if call is None else not _IF_TOLD[name](call)
+            whole = call
         elif name:
             is_door = _is_door(name)
         else:
@@ -122,7 +139,7 @@ def _is_door(name: str) -> bool:
     parts = name.split(".")
     root = parts[0]
     if root in PLAIN:
-        return _leads_elsewhere(name)
+        return _leads_elsewhere(name) or _RUNS.fullmatch(name) is not None
     if root in OWN:  # what a module of ours defines is looked at where it stands
         modules = [n for n in range(1, len(parts)) if ".".join(parts[:n]) in _exported()]
         return any(map(_is_of_anything, parts[max(modules, default=0) + 1 :]))
@@ -179,6 +196,19 @@ def _looks_up_a_door(call: ast.Call) -> bool:
 
 def _unpickles(call: ast.Call) -> bool:
     return any(key.arg == "allow_pickle" for key in call.keywords) and not _says_no_pickle(call)
+
+
+def _asks_a_shell(call: ast.Call) -> bool:
+    told = [key.value for key in call.keywords if key.arg == "shell"]
+    return any(not isinstance(value, ast.Constant) or bool(value.value) for value in told)
+
+
+def _extends(call: ast.Call) -> bool:
+    """Whether Jinja is given extensions, by whatever name it is called: `overlay` takes some, too."""
+    return any(key.arg == "extensions" for key in call.keywords)
+
+
+_CALLS = (_looks_up_what_is_computed, _looks_up_a_door, _unpickles, _asks_a_shell, _extends)
 
 
 def _text_of(node: ast.Constant | ast.JoinedStr) -> str:
