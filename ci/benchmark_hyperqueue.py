@@ -9,6 +9,7 @@ its Python package, where it is installed.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -89,7 +90,9 @@ def show(what: str, jobs: int, seconds: float) -> None:
 
 def main() -> None:
     """Print a table's lines."""
-    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("jobs", nargs="?", type=int, default=100, metavar="JOBS")
+    jobs: int = parser.parse_args().jobs
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         hq = shutil.which("hq")

@@ -11,6 +11,7 @@ attempts sealed, and what the spool holds of them is folded into one file.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -163,13 +164,16 @@ def measure(root: Path, lineages: int, packed: bool) -> None:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--each", action="store_true", help="each training a job of its own")
+    parser.add_argument("lineages", nargs="*", type=int, default=[1, 16, 256, 1000], metavar="LINEAGES")
+    asked = parser.parse_args()
     columns = ["lineages", "`sbatch`", "`squeue` meanwhile", "s", "jobs a minute", "queries/min at rest"]
     columns += ["core (%)", "files", "files, folded"]
     print(f"| {' | '.join(columns)} |\n|{'---:|' * len(columns)}")
-    packed = "--each" not in sys.argv
-    for lineages in [int(word) for word in sys.argv[1:] if word != "--each"] or [1, 16, 256, 1000]:
+    for lineages in asked.lineages:
         with tempfile.TemporaryDirectory() as directory:
-            measure(Path(directory), lineages, packed)
+            measure(Path(directory), lineages, not asked.each)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python ci/metrics_page.py
 
 from __future__ import annotations
 
+import argparse
 import inspect
 from collections.abc import Iterator
 from functools import partial
@@ -70,4 +71,5 @@ def _row(metric: Metric) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     write_atomic(PAGE, page())
