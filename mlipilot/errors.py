@@ -1,4 +1,10 @@
-"""The failures that a user can mend, each with its exit status."""
+"""The failures that a user can mend, each with its exit status.
+
+Of every program of the package: 0 good; 1 a check did not hold, or a fault of ours; 2 the input is wrong;
+75 paused. Of some: 3 the evaluator refuses a hand-over (`evaluation/metrics_file.py`); 79 a controller hands
+its core back (`controller/hand_back.py`); 130, 128 + SIGINT, Ctrl-C or a SIGTERM has ended a verb
+(`cli/app.py`); 143, 128 + SIGTERM, a training was asked to end and has saved where it is (`checkpoint.py`).
+"""
 
 from __future__ import annotations
 
