@@ -2,7 +2,7 @@
 
 A list of the known doors is short of the next one. So it is turned round: of a module that has a door a file
 may use what tests/harmless.py lists and nothing else; a module that is not there is a door, and so is looking
-something up by a computed name. What a person has looked at stands in tests/test_doors.py.
+something up by a computed name. What a person has looked at stands in tests/looked_at.py.
 """
 
 from __future__ import annotations

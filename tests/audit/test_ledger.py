@@ -202,22 +202,12 @@ def test_a_number_of_another_kind_is_a_change(path: Path, number: str) -> None:
     assert str(refused.value) == f"{path}:2: not a ledger record"
 
 
-@pytest.mark.parametrize(
-    "time",
-    [
-        TIME.removesuffix("+00:00"),
-        TIME.replace("+00:00", "Z"),
-        TIME.replace("+00:00", "+01:00"),
-        TIME.replace("T", " "),
-        TIME.replace(".678", ""),
-        TIME.replace(".678", ".678000"),
-        "20260102T030405.678Z",
-        "2026-W01-5T03:04:05.678+00:00",
-    ],
-)
-def test_a_time_in_another_form_than_the_ledgers_is_no_time(path: Path, time: str) -> None:
-    chain = _chain(1)
-    _put(path, [_hashed(chain[0] | {"time": time})])
+FORMS = [("+00:00", ""), ("+00:00", "Z"), ("+00:00", "+01:00"), (".678", ""), (".678", ".678000"), ("T", " ")]
+
+
+@pytest.mark.parametrize(("part", "other"), [*FORMS, ("-01-02T", "-W01-5T"), (TIME, "20260102T030405.678Z")])
+def test_a_time_in_another_form_than_the_ledgers_is_no_time(path: Path, part: str, other: str) -> None:
+    _put(path, [_hashed(_chain(1)[0] | {"time": TIME.replace(part, other)})])
     with pytest.raises(LedgerError) as refused:
         read_ledger(path)
     assert str(refused.value) == f"{path}:1: not a ledger record"

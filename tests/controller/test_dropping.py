@@ -71,6 +71,7 @@ def test_a_dropped_candidate_is_judged_invalid_with_the_reason_and_the_next_is_a
     with controller_lock(made.lineage.root) as hold, ExitStack() as resources:
         controller = Controller(made.run, made.lineage, Silent(), resources, hold)
         controller.measurements = Measurements(made.lineage, made.spec, made.card)
+        controller.ledger.append(controller.session)  # as whoever takes the lineage up again says first
         controller._take(next_steps.Judge(1), controller.state())
     state = _state(made)
     verdict = state.iterations[1].verdict
