@@ -84,7 +84,7 @@ class PilotRecords:
 
     @cached_property
     def _turns(self) -> Mapping[TurnKey, RecordedTurn]:
-        return recorded_turns(self.lineage, self._records)
+        return recorded_turns(self.lineage, self._records, ("reviewer", "analyst"))
 
     def _words(self, record: Record, before: State) -> list[dict[str, Any]]:
         """What the transcript's replies say of the newest draft; where nobody was asked, that and why."""

@@ -26,7 +26,7 @@ from mlipilot.endpoint.exchange import Exchange, Refused
 from mlipilot.endpoint.parsing import Reply, read_reply
 from mlipilot.errors import InputError
 from mlipilot.paths import LineagePaths, RunPaths
-from mlipilot.pilots.pilot_settings import PilotSettings, Role
+from mlipilot.pilots.pilot_settings import ROLES, PilotSettings, Role
 from mlipilot.pilots.recorded import DivergedError, RecordedTurn, replayed
 from mlipilot.untrusted import one_line
 
@@ -130,15 +130,19 @@ def open_recording(pilot: PilotSettings, number: int) -> Recording | None:
     return Recording(pilot, turns, _heard(records, run), f"the record {_ending(records)}")
 
 
-def recorded_turns(lineage: LineagePaths, records: Sequence[Record]) -> dict[TurnKey, RecordedTurn]:
-    """What each role was asked and answered. Raises InputError when the transcript is not whole."""
-    return _turns(records, lineage, _exchanges(lineage, records))
+def recorded_turns(
+    lineage: LineagePaths, records: Sequence[Record], roles: Sequence[Role] = ROLES
+) -> dict[TurnKey, RecordedTurn]:
+    """What each of these roles was asked and answered. Raises InputError when the transcript is not whole."""
+    return _turns(records, lineage, _exchanges(lineage, records, roles))
 
 
-def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchange]:
-    """Every exchange that the ledger acknowledges, each line held to its SHA-256."""
+def _exchanges(
+    lineage: LineagePaths, records: Sequence[Record], roles: Sequence[Role]
+) -> list[Exchange | None]:
+    """Every exchange that the ledger acknowledges, each line held to its SHA-256; None for other roles'."""
     path = lineage.transcript
-    acknowledged = [said.sha256 for _, said in of_kind(records, proposing.Exchange)]
+    acknowledged = [said for _, said in of_kind(records, proposing.Exchange)]
     if acknowledged and not path.is_file():
         raise InputError("the transcript that was to be replayed is missing", file=path)
     lines, _ = whole_lines(path)
@@ -149,8 +153,8 @@ def _exchanges(lineage: LineagePaths, records: Sequence[Record]) -> list[Exchang
             mend="replay a copy of the run that is whole (`mlipilot verify`)",
         )
     return [
-        _exchange(line, digest, path, number)
-        for number, (line, digest) in enumerate(zip(lines, acknowledged, strict=False), start=1)
+        _exchange(line, said.sha256, path, number) if said.role in roles else None
+        for number, (line, said) in enumerate(zip(lines, acknowledged, strict=False), start=1)
     ]
 
 
@@ -176,7 +180,7 @@ def _exchange(line: bytes, digest: str, path: Path, number: int) -> Exchange:
 
 
 def _turns(
-    records: Sequence[Record], lineage: LineagePaths, exchanges: Sequence[Exchange]
+    records: Sequence[Record], lineage: LineagePaths, exchanges: Sequence[Exchange | None]
 ) -> dict[TurnKey, RecordedTurn]:
     """The turns that led on, and those that were under way when the record ends."""
     over: dict[TurnKey, RecordedTurn] = {}
@@ -200,6 +204,8 @@ def _turns(
             case proposing.Exchange(role=role, iteration=number):
                 exchange = exchanges[line]
                 line += 1
+                if exchange is None:
+                    continue
                 turn = under_way.setdefault(_key(role, number, drafts), blank(role, number))
                 grown = (*turn.exchanges, (line, exchange))
                 under_way[_key(role, number, drafts)] = replace(turn, exchanges=grown)

@@ -11,10 +11,13 @@ import pytest
 from mlipilot.audit.lessons import lessons_of
 from mlipilot.audit.places import Place
 from mlipilot.controller.findings import add_finding
+from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verification import verify_run
 from mlipilot.merge.merging import merge_runs
 from mlipilot.paths import RunPaths
+from tests.controller.desk import PILOT
 from tests.events import event
+from tests.pilots.roles.conftest import Speaker, calling
 from tests.report.synthetic import SyntheticRun, make_spec
 
 
@@ -28,11 +31,16 @@ class Clusters(NamedTuple):
 
 def make_lineage(root: Path, number: int, place: Place, *, over: bool = True) -> SyntheticRun:
     """A lineage with a verdict and a lesson, `over` or paused."""
-    made = SyntheticRun(root, make_spec(seeds=[1]), number, place)
+    spec = make_spec(seeds=[1], pilot=PILOT | {"reviewer": False}, jobs={"backend": "slurm"})
+    made = SyntheticRun(root, spec, number, place)
     made.propose(0, None, {})
     made.candidate(0, 0.1 * number)
     made.lineage.incumbent.symlink_to("iterations/0000")
-    made.ledger.append(event("lesson", iteration=0, text=f"lineage {number} has learnt it"))
+    made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})
+    made.candidate(1, 0.0)
+    reply = Speaker(calling("write_lesson", lesson=f"lineage {number} has learnt it")).complete([], [])
+    Transcript(made.lineage, made.ledger, made.spec.pilot).record(1, "analyst", reply)
+    made.ledger.append(event("lesson", iteration=1, text=f"lineage {number} has learnt it"))
     for lesson in lessons_of(number, made.ledger.records):
         add_finding(made.run, lesson)
     if over:
