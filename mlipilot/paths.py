@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,12 +30,20 @@ class JobKey:
     kind: JobKind
     revision: int = 0
     """Of a smoke step: which draft of the iteration, from 1; 0 for every other kind."""
+    fresh: bool = False
+    """With a seed of the confirmation, which the search has not had."""
+
+    def beside(self, kind: JobKind) -> JobKey:
+        """Another job of the same candidate and seed."""
+        return replace(self, kind=kind)
 
     @property
     def text(self) -> str:
         """For people and logs, `0003/seed-1/train`; of a smoke step `0003-2/smoke`."""
         if self.kind == "smoke":
             return f"{self.iteration:04d}-{self.revision}/smoke"
+        if self.fresh and self.kind != "sealed":
+            return f"confirmation/{self.iteration:04d}/seed-{self.seed}/{self.kind}"
         return f"{self.iteration:04d}/seed-{self.seed}/{self.kind}"
 
 
@@ -142,6 +150,8 @@ class LineagePaths:
     """A request to stop; its presence is the message."""
     incumbent = _Below("incumbent")
     """A link to the incumbent's iteration."""
+    confirmation = _Below("confirmation")
+    """What was trained and measured with fresh seeds, by iteration."""
 
     @property
     def number(self) -> int:
@@ -171,12 +181,13 @@ class LineagePaths:
         return self.recipe(key.iteration)
 
     def job(self, key: JobKey) -> Path:
-        """The directory of a job's attempts; that of a sealed check lies apart: iterations are finished."""
+        """The directory of a job's attempts; what follows the search lies apart: iterations are finished."""
         if key.kind == "smoke":
             return self.revision(key.iteration, key.revision) / "smoke"
         if key.kind == "sealed":
             return self.root / "sealed-check" / f"{key.iteration:04d}" / f"seed-{key.seed}"
-        return self.iteration(key.iteration) / f"seed-{key.seed}" / key.kind
+        whole = self.confirmation / f"{key.iteration:04d}" if key.fresh else self.iteration(key.iteration)
+        return whole / f"seed-{key.seed}" / key.kind
 
     def attempt(self, key: JobKey, number: int) -> Path:
         """The directory of one submission of a job."""
@@ -184,7 +195,7 @@ class LineagePaths:
 
     def handover(self, key: JobKey, attempt: int) -> Path:
         """What the training of `key`'s candidate and seed hands over."""
-        return self.attempt(JobKey(key.iteration, key.seed, "train"), attempt) / "output" / "model"
+        return self.attempt(key.beside("train"), attempt) / "output" / "model"
 
     def metrics(self, key: JobKey, attempt: int) -> Path:
         """What the evaluator measured."""

@@ -18,6 +18,7 @@ from mlipilot.audit.events.proposing import Drafted, Exchange, Heard, Proposed
 from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
+    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
@@ -36,10 +37,11 @@ from mlipilot.errors import InputError
 from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
 
 _BEFORE_THE_START = (Paused, Cancelled, LedgerRepaired)
-_OF_A_BEGUN_ONE = ("iterations", "drafts", "sealed-check", "incumbent")
+_OF_A_BEGUN_ONE = ("iterations", "drafts", "confirmation", "sealed-check", "incumbent")
 _ORDERS = (
     "iterations/*/seed-*/*/attempt-*/job.json",
     "drafts/*/smoke/attempt-*/job.json",
+    "confirmation/*/seed-*/*/attempt-*/job.json",
     "sealed-check/*/seed-*/attempt-*/job.json",
 )
 
@@ -206,9 +208,9 @@ def _verify_orders(
 def _verify_attempts(
     lineage: LineagePaths, records: list[Record], judged: set[int], found: Verification
 ) -> None:
-    """Attempts that no iteration's seal holds: of an open iteration, of smoke steps, of the sealed check."""
+    """Attempts that no iteration's seal holds: of an open one, of smoke steps, of what follows the search."""
     for record, ended in of_kind(records, JobFinished):
-        if ended.job in ("train", "evaluate") and ended.iteration in judged:
+        if ended.job in ("train", "evaluate") and ended.iteration in judged and not ended.fresh:
             continue
         attempt = lineage.attempt(ended.key, ended.attempt)
         if ended.manifest_sha256 is not None:
@@ -221,8 +223,8 @@ def _verify_attempts(
 def _verify_incumbent(
     lineage: LineagePaths, records: list[Record], found: Verification, *, is_over: bool
 ) -> None:
-    verdicts = [verdict for _, verdict in of_kind(records, Verdict)]
-    expected = verdicts[-1].incumbent if verdicts else None
+    told = [record.event for record in records if isinstance(record.event, Verdict | Confirmed)]
+    expected = told[-1].incumbent if told else None
     found.accounted.add(lineage.incumbent)
     if expected is None:
         return

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from mlipilot.campaign.baseline_recipe import check_recipe_values
+from mlipilot.campaign.extent import Budget, Confirmation
 from mlipilot.campaign.overrides import check_no_keys, parse_override
 from mlipilot.campaign.pilots import check_prices, expand_names, first_of
 from mlipilot.campaign.seeds import seeds_of_round
@@ -41,32 +42,6 @@ class DatasetSpec(BaseModel, extra="forbid", frozen=True):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Budget(BaseModel, extra="forbid", frozen=True):
-    """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result.
-
-    Steps are what the recipe says; what a training takes of the machine is measured.
-
-    A budget is looked at before each call of the pilot, each job and each hypothesis: what was begun is
-    carried to its end, so a lineage may spend one reply or the jobs in flight more. The baseline and the
-    sealed check at the end are always made.
-    """
-
-    iterations: int = Field(ge=0, description="hypotheses after the baseline")
-    optimizer_steps: int = Field(gt=0, description="of one training")
-    training_seconds_over_baseline: float | None = Field(
-        default=4.0,
-        ge=1,
-        description="CPU-seconds (`device` cuda: GPU-seconds) of a candidate's training, times the mean of "
-        "the baseline's; null: bound by jobs.train_wall_limit_s alone",
-    )
-    cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs")
-    gpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs: GPUs held × time")
-    wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
-    prompt_tokens: int | None = Field(default=None, gt=0, description="sent to the pilot, all roles")
-    completion_tokens: int | None = Field(default=None, gt=0, description="received from it, all roles")
-    usd: float | None = Field(default=None, gt=0, description="by the prices under pilot:")
-
-
 class CampaignSpec(BaseModel, extra="forbid", frozen=True):
     """One campaign, resolved: a profile merged in, paths taken relative to the campaign file."""
 
@@ -89,6 +64,9 @@ class CampaignSpec(BaseModel, extra="forbid", frozen=True):
         default={}, description="what search pilots may set, by dotted path in the recipe's recipe.yaml"
     )
     seeds: list[int] = Field(min_length=1, description="training seeds of every candidate")
+    confirm: Confirmation | None = Field(
+        default=None, description="trains what was kept again with fresh seeds; null: nothing is confirmed"
+    )
     budget: Budget
     jobs: JobSettings = JobSettings()
     profile: Profile = "smoke"

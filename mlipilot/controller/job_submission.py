@@ -82,7 +82,7 @@ class Attempts:
             cwd, needs, covered, keeps = recipe, None, without_toolkit(self.run.modules), HAND_OVER
             reads = [recipe, self.run.data / "train"]
         else:
-            training = self.lineage.attempt(JobKey(key.iteration, key.seed, "train"), trained)
+            training = self.lineage.attempt(key.beside("train"), trained)
             model = self.lineage.handover(key, trained)
             argv = commands.evaluate_argv(
                 self._evaluator(),
@@ -135,7 +135,7 @@ class Attempts:
     def _trained(self, state: State, key: JobKey, number: int) -> int:
         if key.kind not in ("evaluate", "sealed"):
             return number
-        training = state.last(JobKey(key.iteration, key.seed, "train"))
+        training = state.last(key.beside("train"))
         if training is None:
             raise AssertionError(f"{key.text} is due before its training")
         return training.number
@@ -144,7 +144,7 @@ class Attempts:
         work = self._submission(state, key, number, self._trained(state, key, number), anchor)
         if key.kind != "train":
             return work
-        evaluate = JobKey(key.iteration, key.seed, "evaluate")
+        evaluate = key.beside("evaluate")
         last = state.last(evaluate)
         behind = self._submission(state, evaluate, last.number + 1 if last else 1, number, anchor)
         return replace(work, then=behind)
@@ -159,14 +159,13 @@ class Attempts:
             avoid_nodes=[end.bad_node for end in ends if end.bad_node],
         )
 
-    def withdraw_unrecorded(self, state: State, iteration: int) -> None:
-        """End the evaluations that were queued behind trainings, and are not due any more, and remove them.
+    def withdraw_unrecorded(self, state: State, evaluations: Iterable[JobKey]) -> None:
+        """End those evaluations that were queued behind trainings, and are not due any more; remove them.
 
         One seed that failed judges a candidate; what waits for its other seeds would write into the sealed
         iteration. Raises PausedError when such a job does not end.
         """
-        for seed in self.spec.seeds:
-            key = JobKey(iteration, seed, "evaluate")
+        for key in evaluations:
             last = state.last(key)
             attempt = self.lineage.attempt(key, last.number + 1 if last else 1)
             if not attempt.exists():

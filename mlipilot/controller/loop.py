@@ -29,13 +29,13 @@ from mlipilot.controller.recording import open_recording
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
-from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import Measurements, compute_confirmation, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.endpoint_job import EndpointJob
 from mlipilot.jobs.kept_checkpoints import drop_lost_work
 from mlipilot.jobs.slurm_job import this_job
-from mlipilot.paths import LineagePaths, RunPaths
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.pilots.addresses import check_addresses
 from mlipilot.untrusted import few
 
@@ -174,6 +174,8 @@ class Controller:
                 self._judge(iteration, state)
             case next_steps.DrawLesson(iteration):
                 self._tell(iteration, self.colleagues.draw_lesson(iteration, state))
+            case next_steps.Confirm():
+                self._confirm(state)
             case next_steps.CompareSealed():
                 self.ledger.append(sealed_summary(state, self.measurements))
             case next_steps.Pause(reason):
@@ -224,7 +226,8 @@ class Controller:
         if void := self.planting.of_judged(state, number):
             note_jobs(self.ledger, self.observer, void)
             return
-        self.attempts.withdraw_unrecorded(state, number)
+        keys = [JobKey(number, seed, "evaluate") for seed in self.spec.seeds]
+        self.attempts.withdraw_unrecorded(state, keys)
         directory = self.lineage.iteration(number)
         body = compute_verdict(state, state.iterations[number], self.measurements)
         write_json(self.lineage.verdict(number), body)
@@ -241,6 +244,23 @@ class Controller:
         self.ledger.append(verdict)
         self._point_at_incumbent(verdict.incumbent)
         self.observer.event(f"iteration {number} {verdict.verdict}: {verdict.reason}")
+
+    def _confirm(self, state: State) -> None:
+        """Record what fresh seeds say; what waited behind a training that failed is not wanted any more."""
+        trained = [key for key in state.jobs if key.fresh and key.kind == "train"]
+        self.attempts.withdraw_unrecorded(state, [key.beside("evaluate") for key in trained])
+        drop_staged_claims(self.lineage.confirmation)
+        drop_lost_work(self.lineage.confirmation)
+        drop_unsealable(self.lineage.confirmation)
+        confirmed = compute_confirmation(state, self.measurements, self.spec)
+        self.ledger.append(confirmed)
+        self._point_at_incumbent(confirmed.incumbent)
+        whole = confirmed.whole
+        word = "confirmed" if whole.confirmed else f"not confirmed, and given up for iteration {whole.before}"
+        self.observer.event(
+            f"iteration {whole.iteration} {word} by {len(confirmed.seeds)} fresh seeds: "
+            f"{whole.measure} {whole.gain:+.3f} ln units over the baseline, p = {whole.p:.2g}"
+        )
 
     def _point_at_incumbent(self, number: int | None) -> None:
         if number is None:

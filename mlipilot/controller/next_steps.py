@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.confirmation import fresh_seeds, kept_steps
 from mlipilot.controller.retries import next_attempt
 from mlipilot.controller.spending import used_up
 from mlipilot.controller.state import OWN_FAULTS, Iteration, State
@@ -81,6 +82,11 @@ class DrawLesson:
 
 
 @dataclass(frozen=True)
+class Confirm:
+    """Write down what fresh seeds say of each step that the search kept."""
+
+
+@dataclass(frozen=True)
 class CompareSealed:
     """Write down how baseline and incumbent do on data that no verdict has used."""
 
@@ -109,6 +115,7 @@ Step = (
     | AwaitJobs
     | Judge
     | DrawLesson
+    | Confirm
     | CompareSealed
     | Pause
     | Finish
@@ -134,10 +141,10 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
     reason = _why_end(state, spec, elapsed_s)
     if reason is None:
         return AskPilot(len(state.iterations))
+    if state.confirmed is None and (keys := confirmation_jobs(state, spec)):
+        return _work(state, spec, keys, Confirm())
     if state.sealed_check is None and state.incumbent is not None:
-        compared = sorted({0, state.incumbent})
-        keys = [JobKey(n, seed, "sealed") for n in compared for seed in spec.seeds]
-        return _work(state, spec, keys, CompareSealed())
+        return _work(state, spec, sealed_jobs(state, spec), CompareSealed())
     return Finish(reason)
 
 
@@ -211,6 +218,25 @@ def _iteration_jobs(state: State, spec: CampaignSpec, iteration: Iteration) -> l
     if any(_failed(state, key) for key in keys):
         return [key for key in keys if state.last(key) is not None]
     return keys
+
+
+def confirmation_jobs(state: State, spec: CampaignSpec) -> list[JobKey]:
+    """The jobs that fresh seeds call for: a seed that fails stays one, and says so of its step."""
+    kept = kept_steps(state)
+    if spec.confirm is None or len(kept) < 2:
+        return []
+    seeds = fresh_seeds(state, spec)
+    trainings = [JobKey(number, seed, "train", fresh=True) for number in kept for seed in seeds]
+    return [*trainings, *(key.beside("evaluate") for key in trainings if _outcome(state, key) == "ok")]
+
+
+def sealed_jobs(state: State, spec: CampaignSpec) -> list[JobKey]:
+    """The comparisons of baseline and incumbent: with fresh seeds where there were any."""
+    fresh = state.confirmed is not None
+    seeds = state.confirmed.seeds if state.confirmed is not None else spec.seeds
+    compared = sorted({0, state.incumbent or 0})
+    keys = [JobKey(number, seed, "sealed", fresh=fresh) for number in compared for seed in seeds]
+    return [key for key in keys if _outcome(state, key.beside("evaluate")) == "ok"]
 
 
 def _work(state: State, spec: CampaignSpec, keys: list[JobKey], then: Step) -> Step:

@@ -25,8 +25,12 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     check_seeds(spec.seeds, campaign.written, campaign.path)
     candidates = spec.budget.iterations + 1
     seeds = len(spec.seeds)
-    trainings = candidates * seeds
-    evaluations = trainings + 2 * seeds  # the sealed check of baseline and incumbent
+    fresh = spec.confirm.seeds if spec.confirm else 0
+    confirming = candidates * fresh if candidates > 1 else 0  # where all is kept
+    trainings = candidates * seeds + confirming
+    evaluations = trainings + 2 * (
+        fresh if confirming else seeds
+    )  # the sealed check of baseline and incumbent
     # A draft comes back after each failed smoke step but the last, and once from the reviewer.
     smokes = 1 + spec.pilot.smoke_retries if spec.jobs.smoke else 0
     turns = max(1, smokes) + (spec.pilot.endpoint("reviewer") is not None)
@@ -37,6 +41,7 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     if spec.budget.cpu_seconds is not None:
         # The budget is checked before each hypothesis: one candidate may still run past it.
         past = smoke_s + seeds * (train_s + 2 * evaluate_s) + seeds * evaluate_s
+        past += confirming * (train_s + evaluate_s)  # a budget does not bound what follows the search
         job_s = min(job_s, spec.budget.cpu_seconds + past)
     smoke_total_s = min(job_s, spec.budget.iterations * smoke_s)
     wall_s = (job_s - smoke_total_s) / side_by_side + smoke_total_s
@@ -48,6 +53,7 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
         "bounds": {
             "candidates (the baseline included)": candidates,
             "training seeds of each": seeds,
+            "fresh seeds of each that is kept": fresh or "none: nothing is confirmed",
             "smoke steps": spec.budget.iterations * smokes,
             "trainings": trainings,
             "optimiser steps of each training, by its recipe": spec.budget.optimizer_steps,

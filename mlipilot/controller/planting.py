@@ -81,15 +81,15 @@ class Planting:
         found = [path for path in iteration.glob("seed-*/*/attempt-*") if path not in attempts]
         numbered = (path for path in iteration.parent.iterdir() if path.name.isdecimal())
         found += [path for path in numbered if int(path.name) > number]
-        of_sealed = self._lineage.job(JobKey(0, 0, "sealed")).parents[1]
-        is_due = any(key.kind == "sealed" for key in state.jobs)
-        return sorted(found + [of_sealed] * (os.path.lexists(of_sealed) and not is_due))
+        begun = {self._lineage.job(key).parents[1 if key.kind == "sealed" else 2] for key in state.jobs}
+        later = {self._lineage.job(JobKey(0, 0, "sealed")).parents[1], self._lineage.confirmation}
+        return sorted([*found, *filter(os.path.lexists, later - begun)])
 
     def _planted(self, key: JobKey, number: int, found: list[Path]) -> JobFinished:
-        """The fault of the candidate; a sealed check, which judges none, is tried again."""
+        """The fault of the candidate; what follows the search, where others have run, is tried again."""
         names = [ascii(str(path.relative_to(self._lineage.root)))[1:-1] for path in found]
         reason = one_line(f"there before its time, and removed: {few(names)}")
-        outcome: Outcome = "lost" if key.kind == "sealed" else "protected_changed"
+        outcome: Outcome = "lost" if key.kind == "sealed" or key.fresh else "protected_changed"
         return _removed(key, number, found, outcome=outcome, reason=reason)
 
     def _not_to_begin(self, state: State, key: JobKey, attempt: Attempt) -> JobFinished | None:

@@ -21,6 +21,7 @@ from mlipilot.audit.events.reporting import Reported
 from mlipilot.audit.events.running import (
     CampaignStarted,
     CandidateDropped,
+    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
@@ -33,6 +34,7 @@ from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.comparable import first_measured, not_comparable
+from mlipilot.controller.confirmation import fresh_seeds
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.next_steps import Finish, Step, next_step
 from mlipilot.controller.planting import NOT_BEGUN
@@ -47,12 +49,12 @@ from mlipilot.controller.recheck_sessions import Sessions
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
-from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import Measurements, compute_confirmation, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.job_files import read_json, read_order, result_if_any
-from mlipilot.paths import ORDER, JobKey, LineagePaths, RunPaths
+from mlipilot.paths import ORDER, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -152,6 +154,8 @@ class _Files:
                 written = {name: value for name, value in _verdict_file(path).items() if name in said}
                 digest = {"verdict_sha256": sha256_file(path)}
                 return written | digest | {"iteration": current}
+            case Confirmed():
+                return compute_confirmation(before, self.measured, self.spec).model_dump()
             case SealedCheck():
                 return {"root": sealed_summary(before, self.measured).root}
             case Finished():
@@ -223,12 +227,15 @@ class _Files:
         """An attempt's number is the next; what it is about is what the lineage was at."""
         earlier = before.jobs.get(event.key, [])
         current = current_iteration(before)
-        trained = before.last(JobKey(event.iteration, event.seed, "train"))
+        trained = before.last(event.key.beside("train"))
         has_model = trained is not None and trained.outcome == "ok"
+        seeds, is_after = self.spec.seeds, event.fresh or (event.job == "sealed" and has_model)
+        if event.fresh:
+            seeds = before.confirmed.seeds if before.confirmed else fresh_seeds(before, self.spec)
         return {
             "attempt": len(earlier) + 1 if all(a.ended for a in earlier) else None,
-            "iteration": event.iteration if event.job == "sealed" and has_model else current,
-            "seed": event.seed if event.seed in self.spec.seeds else None,
+            "iteration": event.iteration if is_after else current,
+            "seed": event.seed if event.seed in seeds else None,
             "job": event.job if has_model == (event.job in ("evaluate", "sealed")) else None,
             "revision": drafts_of_current(before) if event.job == "smoke" else 0,
         }
@@ -236,7 +243,7 @@ class _Files:
 
 def _missing(event: Event, before: State) -> Iterator[str]:
     """Which records there must be before this one, and are not; or that its place is elsewhere."""
-    if isinstance(event, Verdict | SealedCheck | Finished):
+    if isinstance(event, Verdict | Confirmed | SealedCheck | Finished):
         for key, attempt in before.in_flight():
             yield f"no record says how attempt {attempt.number} of {key.text} ended"
     if isinstance(event, Reported):

@@ -21,6 +21,7 @@ from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
     CandidateDropped,
+    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
@@ -92,6 +93,8 @@ def _follows(event: Event, step: next_steps.Step) -> bool:
             return (event.job, event.iteration) == ("evaluate", number) and event.attempt > 1
         case Verdict(), next_steps.Judge(number):
             return event.iteration == number
+        case Confirmed(), next_steps.Confirm():
+            return True
         case SealedCheck(), next_steps.CompareSealed():
             return True
         case Finished(), next_steps.Finish():

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from mlipilot.audit.events.running import JobFinished
 from mlipilot.audit.ledger import Ledger
-from mlipilot.campaign.spec import Budget, CampaignSpec
+from mlipilot.campaign.extent import Budget
+from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import State, replay
 from mlipilot.endpoint.exchange import BudgetSpentError, Completer, Exchange

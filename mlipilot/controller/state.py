@@ -21,6 +21,7 @@ from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
     CandidateDropped,
+    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
@@ -105,6 +106,7 @@ class State:
     jobs: dict[JobKey, list[Attempt]] = field(default_factory=dict)
     incumbent: int | None = None
     gave_up: str | None = None
+    confirmed: Confirmed | None = None
     sealed_check: SealedCheck | None = None
     finished: str | None = None
     paused: str | None = None
@@ -234,6 +236,8 @@ def _apply(state: State, event: Event) -> None:
             state.incumbent = event.incumbent
         case Lesson():
             _iteration(state, event.iteration).lesson = event.text
+        case Confirmed():
+            state.confirmed, state.incumbent = event, event.incumbent
         case SealedCheck():
             state.sealed_check = event
         case Paused():

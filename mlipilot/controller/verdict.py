@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlipilot.audit.events.running import Errors, SealedCheck
+from mlipilot.audit.events.running import Confirmed, Errors, SealedCheck
 from mlipilot.audit.files import read_regular, sha256_bytes
 from mlipilot.audit.manifest import MANIFEST, read_manifest
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
+from mlipilot.controller.confirmation import confirm, fresh_seeds, kept_steps
 from mlipilot.controller.hypothesis_grading import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.errors import PausedError
@@ -19,6 +21,7 @@ from mlipilot.jobs.job_files import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths
 
 _LONGEST = 2**26
+_NOT_MEASURED = MetricsFile(refused="it was not measured")
 _NOTHING_RESTORES_IT = "put it back from a copy of the run and resume; nothing else gives what was measured"
 
 
@@ -140,6 +143,20 @@ def _rewritten(state: State, number: int, measured: Measurements) -> str | None:
     return next((why for key in keys if (why := measured.changed(state, key)) is not None), None)
 
 
+def compute_confirmation(state: State, measured: Measurements, spec: CampaignSpec) -> Confirmed:
+    """What fresh seeds say of the steps that the search kept."""
+    if spec.confirm is None:
+        raise AssertionError("nothing is confirmed in a campaign that does not ask for it")
+    kept, seeds = kept_steps(state), fresh_seeds(state, spec)
+    scores, faults = [], []
+    for number in kept:
+        keys = [JobKey(number, seed, "evaluate", fresh=True) for seed in seeds]
+        found = [measured.metrics(state, key) for key in keys]
+        scores.append([score(measured.card, metrics or _NOT_MEASURED) for metrics in found])
+        faults.append(_common_weights(dict(zip(seeds, found, strict=True))))
+    return confirm(kept, seeds, scores, faults, spec.confirm.alpha)
+
+
 def _is_accepted(state: State, number: int) -> bool:
     verdict = state.iterations[number].verdict if number < len(state.iterations) else None
     return verdict is not None and verdict.verdict == "accepted"
@@ -147,9 +164,13 @@ def _is_accepted(state: State, number: int) -> bool:
 
 def _same_weights(state: State, number: int, measured: Measurements) -> str | None:
     """Why the seeds of a candidate say nothing of noise: two of them gave the same weights."""
+    return _common_weights(dict(zip(measured.spec.seeds, measured.of_iteration(state, number), strict=True)))
+
+
+def _common_weights(measured: Mapping[int, MetricsFile | None]) -> str | None:
     seed_of: dict[str, int] = {}
-    for seed, found in zip(measured.spec.seeds, measured.of_iteration(state, number), strict=True):
-        digest = found.model.weights_digest
+    for seed, found in measured.items():
+        digest = None if found is None else found.model.weights_digest
         other = seed if digest is None else seed_of.setdefault(digest, seed)
         if other != seed:
             return f"seeds {other} and {seed} gave the same weights: a training must begin from its --seed"
@@ -164,8 +185,11 @@ def sealed_summary(state: State, measured: Measurements) -> SealedCheck:
     """Errors of baseline and incumbent on the sealed split, averaged over seeds, beside those on test."""
     summary: dict[str, dict[str, Errors]] = {}
     for number in sorted({0, state.incumbent or 0}):
-        sealed = [m.values for m in measured.of_iteration(state, number, "sealed")]
-        test = [m.values for m in measured.of_iteration(state, number)]
+        of_it = [key for key in state.jobs if (key.kind, key.iteration) == ("sealed", number)]
+        sealed, test = (
+            [m.values for key in of_it if (m := measured.metrics(state, key.beside(kind))) is not None]
+            for kind in ("sealed", "evaluate")
+        )
         names = sorted(sealed[0]) if sealed else []
         summary[str(number)] = {
             name: Errors(

@@ -158,7 +158,8 @@ class Requests:
     def _new_name(self, group: Stage) -> str:
         """Unique for all time: the ledger's head, then where in the run, then a number if it is taken."""
         parts = group[0].attempt.relative_to(self.run).parts
-        short = {"iterations": "", "drafts": "", "sealed-check": "sealed", "train": "t", "evaluate": "e"}
+        short = {"iterations": "", "drafts": "", "sealed-check": "sealed", "confirmation": "confirm"}
+        short |= {"train": "t", "evaluate": "e"}
         words = [
             short.get(part, part.replace("attempt-", "a").replace("seed-", "s"))
             for part in parts

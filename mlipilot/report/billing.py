@@ -49,6 +49,7 @@ class Billing:
     """When Slurm was asked; of several clusters, the earliest."""
     keeps_accounts: bool
     iterations: dict[int, Billed] = field(default_factory=dict)
+    confirmation: Billed = Billed()
     sealed: Billed = Billed()
     controllers: Billed = Billed()
     total: Billed = Billed()
@@ -80,9 +81,10 @@ def load_billing(run: RunPaths, lineage: LineagePaths, records: Iterable[Record]
         keeps_accounts=any(found[spool].keeps_accounts for spool in jobs),
         files=[str((spool / EXTRACT).relative_to(run.root)) for spool in jobs],
         iterations={int(number): of(number) for number in numbers},
+        confirmation=of("confirm"),
         sealed=of("sealed"),
         controllers=of("controller"),
-        total=of(*numbers, "sealed", "controller"),
+        total=of(*numbers, "confirm", "sealed", "controller"),
         endpoint=of("endpoint"),
     )
 
@@ -130,7 +132,7 @@ def add_up(jobs: Iterable[AccountedJob]) -> Billed:
 def _sorted(
     jobs: Iterable[AccountedJob], lineage: int, heads: set[str]
 ) -> Iterator[tuple[str, AccountedJob]]:
-    """Each job of the lineage under its iteration's number, `sealed`, `controller`; the model as `endpoint`.
+    """Each job of the lineage under its iteration's number, `confirm`, `sealed`, `controller`; or `endpoint`.
 
     A job's name tells, and that it holds the hash of a record of this ledger, as an earlier run's does not.
     """
@@ -140,7 +142,7 @@ def _sorted(
             if task == str(lineage):
                 yield "controller", job
             continue
-        what = re.match(r"endpoint\.|l([0-9]+)\.(?:(sealed)\b|([0-9]+))", job.name[21:])
+        what = re.match(r"endpoint\.|l([0-9]+)\.(?:(confirm|sealed)\b|([0-9]+))", job.name[21:])
         if what is None:
             continue
         if what[1] is None:

@@ -31,17 +31,21 @@ class BilledRow:
 
 
 def billed_rows(view: LineageView) -> list[BilledRow]:
-    """Each iteration, the sealed check, the controllers and all of it; none where there are no accounts."""
+    """Each iteration, what followed, the controllers and all of it; none where there are no accounts."""
     billing = view.billing
     if billing is None or not billing.keeps_accounts:
         return []
-    of_jobs = sum((i.cost for i in view.iterations), view.sealed_cost)
+    of_jobs = sum((i.cost for i in view.iterations), view.confirmation_cost + view.sealed_cost)
     rows = [
         _row(f"iteration {i.number}" if i.number else "baseline", billed, i.cost)
         for i in view.iterations
         if (billed := billing.iterations.get(i.number)) is not None
     ]
-    others = (("sealed check", billing.sealed, view.sealed_cost), ("controllers", billing.controllers, None))
+    others = (
+        ("confirmation", billing.confirmation, view.confirmation_cost),
+        ("sealed check", billing.sealed, view.sealed_cost),
+        ("controllers", billing.controllers, None),
+    )
     rows += [_row(what, billed, own) for what, billed, own in others if billed.jobs]
     rows.append(_row("total", billing.total, of_jobs))
     if billing.endpoint.jobs:
@@ -115,6 +119,7 @@ def billing_dict(view: LineageView) -> dict[str, Any] | None:
         "asked": billing.time.isoformat(),
         "total": billed_dict(billing.total),
         "iterations": {str(n): billed_dict(billed) for n, billed in billing.iterations.items()},
+        "confirmation": billed_dict(billing.confirmation),
         "sealed_check": billed_dict(billing.sealed),
         "controllers": billed_dict(billing.controllers),
         "endpoint_of_run": billed_dict(billing.endpoint),

@@ -71,6 +71,8 @@ def load_lineage(run: RunPaths, lineage: LineagePaths) -> LineageView:
         controller=controller,
         handed_back=read_waiting(run.spool, lineage.number) if is_open else None,
         in_flight=_in_flight(run, lineage, state),
+        fresh=reader.fresh(iterations),
+        confirmation_cost=costs.pop(_CONFIRMATION, Cost()),
         sealed_cost=costs.pop(_SEALED, Cost()),
         probe_cost=costs.pop(_PROBES, Cost()),
         pending_cost=sum(costs.values(), Cost()),
@@ -128,8 +130,20 @@ class _Reader:
             path = self.lineage.revision(iteration.number, newest) / PATCH
         return diff_text(path, str(path.relative_to(self.lineage.root)))
 
-    def _seed(self, number: int, seed: int) -> SeedView:
-        train, evaluate = JobKey(number, seed, "train"), JobKey(number, seed, "evaluate")
+    def fresh(self, iterations: list[IterationView]) -> dict[int, IterationView]:
+        """The baseline and what was kept, with the seeds of the confirmation; none before it."""
+        found = self.state.confirmed
+        if found is None:
+            return {}
+        kept = [0, *(step.iteration for step in found.steps)]
+        return {
+            n: replace(iterations[n], seeds=[self._seed(n, seed, fresh=True) for seed in found.seeds])
+            for n in kept
+        }
+
+    def _seed(self, number: int, seed: int, *, fresh: bool = False) -> SeedView:
+        train = JobKey(number, seed, "train", fresh=fresh)
+        evaluate = train.beside("evaluate")
         view = SeedView(seed=seed, faults=self._faults([train, evaluate]))
         trained, evaluated = self.state.last(train), self.state.last(evaluate)
         if trained is not None:
@@ -188,11 +202,11 @@ def _objection(text: str) -> str:
     return one_line(text, _MAX_REASON) or "for no stated reason"
 
 
-_SEALED, _PROBES = -1, -2
+_SEALED, _PROBES, _CONFIRMATION = -1, -2, -3
 
 
 def _costs(records: list[Record]) -> dict[int, Cost]:
-    """What each iteration cost; that of the sealed check under _SEALED, that of the probes under _PROBES."""
+    """What each iteration cost, by its number; what belongs to none by the numbers above."""
     costs: defaultdict[int, Cost] = defaultdict(Cost)
     for record in records:
         match record.event:
@@ -201,7 +215,8 @@ def _costs(records: list[Record]) -> dict[int, Cost]:
             case EndpointProbed() as asked:
                 costs[_PROBES] += _asking_cost(asked, asked.requests)
             case JobFinished() as ended:
-                number = _SEALED if ended.job == "sealed" else ended.iteration
+                number = _CONFIRMATION if ended.fresh else ended.iteration
+                number = _SEALED if ended.job == "sealed" else number
                 unknown = int(ended.cpu_s is None)
                 costs[number] += Cost(
                     ended.counted_cpu_s, ended.gpu_s, ended.wall_s, jobs=1, cpu_unknown=unknown

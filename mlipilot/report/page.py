@@ -13,6 +13,7 @@ from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.paths import SCORECARD, SPEC
 from mlipilot.report import rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
+from mlipilot.report.confirmation_rows import step_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
 from mlipilot.report.run_section import LineagesSection
@@ -111,6 +112,8 @@ def context(
         "gate_notes": _gate_notes(view),
         "iterations": view.iterations,
         "iteration_rows": rows.iteration_rows(view),
+        "steps": step_rows(view),
+        "confirms": view.spec.confirm is not None,
         "column": Column,
         "diff_lines": diff_lines,
         "effect_rows": rows.effect_rows,

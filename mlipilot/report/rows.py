@@ -10,6 +10,7 @@ from mlipilot.controller import spending
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import NO_RESULT
 from mlipilot.evaluation.catalog import CATALOG, metric_unit
+from mlipilot.report.confirmation_rows import standing
 from mlipilot.report.text import mean_sd, metric_label, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
 
@@ -61,6 +62,8 @@ class IterationRow:
     effects: str
     reason: str
     is_incumbent: bool
+    standing: str
+    """Of a kept one: provisional, or what fresh seeds said of it."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def iteration_rows(view: LineageView) -> list[IterationRow]:
             effects=effects_text(iteration.effects),
             reason=iteration.reason,
             is_incumbent=iteration.number == view.state.incumbent,
+            standing=standing(view, iteration.number),
         )
         for iteration in view.iterations
     ]
@@ -218,6 +222,8 @@ def cost_rows(view: LineageView) -> list[CostRow]:
         named.append(("probe of the endpoint", view.probe_cost))
     if view.pending_cost.exchanges:
         named.append(("turn under way", view.pending_cost))
+    if view.confirmation_cost.jobs:
+        named.append(("confirmation", view.confirmation_cost))
     if view.sealed_cost.jobs:
         named.append(("sealed check", view.sealed_cost))
     return [_cost_row(what, cost) for what, cost in [*named, ("total", view.total_cost)]]

@@ -51,6 +51,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
             "baseline_passed": view.gates_passed(view.baseline),
             "incumbent_passed": view.gates_passed(view.incumbent),
         },
+        "confirmed": None if state.confirmed is None else state.confirmed.model_dump(mode="json"),
         "violation": {"baseline": _violation(view.baseline), "incumbent": _violation(view.incumbent)},
         "objective": {
             "baseline": view.baseline.objective if view.baseline else None,

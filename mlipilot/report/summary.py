@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mlipilot.evaluation.catalog import metric_unit
 from mlipilot.pilots.pilot_settings import Kind
+from mlipilot.report.confirmation_rows import confirmation_sentences
 from mlipilot.report.rows import sealed_headline
 from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, upper_first
 from mlipilot.report.view import IterationView, LineageView
@@ -48,6 +49,7 @@ def summary(view: LineageView) -> str:
         _setting(view),
         _baseline(view),
         *_tried(view),
+        *confirmation_sentences(view),
         *_incumbent(view),
         *_sealed(view),
         _cost(view),

@@ -97,10 +97,11 @@ def iteration_table(view: LineageView) -> Table:
     for row in iteration_rows(view):
         style = _STATUS_STYLE[row.status]
         mark = " ★" if row.is_incumbent else ""
+        standing = f"\n({row.standing})" if row.standing else ""
         table.add_row(
             str(row.number),
             Text(row.title),
-            Text(f"{SYMBOLS[row.status]} {row.status}{mark}", style=style),
+            Text(f"{SYMBOLS[row.status]} {row.status}{mark}{standing}", style=style),
             row.violation,
             row.objective,
             Text(row.effects),

@@ -197,6 +197,10 @@ class LineageView:
     """Who goes on, and when, where the last controller handed its core back and nobody holds the lineage."""
     in_flight: list[InFlight] = field(default_factory=list)
     """Jobs of which the ledger has no end yet."""
+    fresh: dict[int, IterationView] = field(default_factory=dict)
+    """The baseline and what was kept, as measured with fresh seeds, once these have had their say."""
+    confirmation_cost: Cost = Cost()
+    """Of training and measuring with fresh seeds."""
     sealed_cost: Cost = Cost()
     probe_cost: Cost = Cost()
     """Of finding out how the pilot's endpoints call tools."""
@@ -209,14 +213,14 @@ class LineageView:
 
     @property
     def baseline(self) -> IterationView | None:
-        """Iteration 0."""
-        return self.iterations[0] if self.iterations else None
+        """Iteration 0; with fresh seeds where there were any."""
+        return self.fresh.get(0, self.iterations[0]) if self.iterations else None
 
     @property
     def incumbent(self) -> IterationView | None:
-        """The best accepted iteration, the baseline included."""
+        """The best iteration that stands, the baseline included; with fresh seeds where there were any."""
         number = self.state.incumbent
-        return None if number is None else self.iterations[number]
+        return None if number is None else self.fresh.get(number, self.iterations[number])
 
     @property
     def incumbents(self) -> list[int]:
@@ -259,8 +263,8 @@ class LineageView:
 
     @property
     def total_cost(self) -> Cost:
-        """What everything cost: iterations, the endpoint's probe, the sealed check, the turn under way."""
-        apart = self.probe_cost + self.sealed_cost + self.pending_cost
+        """What everything cost: iterations, the endpoint's probe, what followed, the turn under way."""
+        apart = self.probe_cost + self.confirmation_cost + self.sealed_cost + self.pending_cost
         return sum((i.cost for i in self.iterations), apart)
 
     def gates_passed(self, iteration: IterationView | None) -> int | None:

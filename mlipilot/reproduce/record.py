@@ -14,7 +14,7 @@ from mlipilot.controller.state import Attempt, State, replay
 from mlipilot.controller.verification import verify_lineage
 from mlipilot.errors import CheckFailedError, InputError
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
-from mlipilot.paths import JobKey, LineagePaths, RunPaths
+from mlipilot.paths import JobKey, JobKind, LineagePaths, RunPaths
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,32 @@ class Recorded:
         """The candidate's recipe."""
         return self.lineage.recipe(self.iteration)
 
+    @property
+    def seeds(self) -> list[int]:
+        """Those that the model's figures are of: of what the search kept, the fresh ones that ended well."""
+        fresh = self.state.confirmed.seeds if self.state.confirmed else []
+        ended = [(seed, self.state.last(self.key(seed, "evaluate"))) for seed in fresh]
+        return [seed for seed, last in ended if last and last.outcome == "ok"] or self.spec.seeds
+
+    def key(self, seed: int, kind: JobKind) -> JobKey:
+        """A job of the candidate; a seed is of the search, or of the confirmation."""
+        return JobKey(self.iteration, seed, kind, fresh=seed not in self.spec.seeds)
+
     def training(self, seed: int) -> Path:
         """The attempt whose weights were evaluated."""
-        key = JobKey(self.iteration, seed, "train")
+        key = self.key(seed, "train")
         return self.lineage.attempt(key, last_good(self.state, key).number)
 
     def trained_on(self, seed: int) -> Machine:
         """The machine that gave the weights that were evaluated."""
-        return machine_of(self.state, JobKey(self.iteration, seed, "train"))
+        return machine_of(self.state, self.key(seed, "train"))
 
     def chosen_seeds(self, seed: int | None) -> list[int]:
-        """All seeds of the lineage, or the one asked for. Raises InputError for another."""
+        """All seeds of the candidate's figures, or the one asked for. Raises InputError for another."""
         if seed is None:
-            return self.spec.seeds
-        if seed not in self.spec.seeds:
-            known = ", ".join(map(str, self.spec.seeds))
+            return self.seeds
+        if seed not in (*self.spec.seeds, *self.seeds):
+            known = ", ".join(map(str, dict.fromkeys([*self.spec.seeds, *self.seeds])))
             raise InputError(f"--seed {seed}: {self.lineage.root.name} was trained with the seeds {known}")
         return [seed]
 

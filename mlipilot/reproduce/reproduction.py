@@ -68,7 +68,7 @@ def reproduce(
     prepare_data(fresh, load_locked(fresh.spec), observer, again=True)
     data = compare_data(record.protected, record.run.data, fresh.data)
     _tell(observer, data_lines(data))
-    state = run_jobs(attempts, record.iteration, seeds, observer)
+    state = run_jobs(attempts, [record.key(seed, "train") for seed in seeds], observer)
     failed = failures(state)
     ours = Measurements(attempts.lineage, attempts.spec, record.card)
     may_match = not environment.versions and not uses_gpu
@@ -146,7 +146,7 @@ def data_lines(found: Mapping[str, Sameness]) -> Iterator[str]:
 
 
 def _weights(record: Recorded, seed: int, fresh: RunPaths, state: State, may_match: bool) -> Weights:
-    key = JobKey(record.iteration, seed, "train")
+    key = record.key(seed, "train")
     training = fresh.lineage(record.lineage.number).attempt(key, 1)
     return Weights(
         seed,
@@ -158,7 +158,7 @@ def _weights(record: Recorded, seed: int, fresh: RunPaths, state: State, may_mat
 
 def _metrics(record: Recorded, seeds: Sequence[int], ours: Measurements, state: State) -> list[Comparison]:
     theirs = Measurements(record.lineage, record.spec, record.card)
-    keys = [JobKey(record.iteration, seed, "evaluate") for seed in seeds]
+    keys = [record.key(seed, "evaluate") for seed in seeds]
     candidates = [
         [found.values for found in theirs.of_iteration(record.state, iteration.number)]
         for iteration in record.state.iterations

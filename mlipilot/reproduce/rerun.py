@@ -73,11 +73,11 @@ def jobs_here(jobs: JobSettings) -> JobSettings:
     return jobs.model_copy(update=limits)
 
 
-def run_jobs(attempts: Attempts, iteration: int, seeds: Sequence[int], observer: Observer) -> State:
-    """Train and evaluate with each seed; how each job ended is in the state that is returned."""
+def run_jobs(attempts: Attempts, trainings: Sequence[JobKey], observer: Observer) -> State:
+    """Train, and evaluate what was trained; how each job ended is in the state that is returned."""
     hide_from_same_user()  # a candidate's code runs as this user
     state = State()
-    due = [JobKey(iteration, seed, "train") for seed in seeds]
+    due = list(trainings)
     with ExitStack() as ends:  # leaves no job behind, for nobody would collect it
         while due or state.in_flight():
             while due and len(state.in_flight()) < attempts.spec.jobs.attempts_in_flight:
@@ -101,7 +101,7 @@ def _collect(attempts: Attempts, state: State, observer: Observer) -> list[JobKe
             continue
         observer.event(end_words(key, attempt.ended))
         if key.kind == "train" and attempt.outcome == "ok":
-            due.append(JobKey(key.iteration, key.seed, "evaluate"))
+            due.append(key.beside("evaluate"))
     return due
 
 

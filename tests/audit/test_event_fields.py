@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mlipilot.audit.events import KINDS
 from mlipilot.audit.events.proposing import Claim, ExpectedEffect
-from mlipilot.audit.events.running import Errors, GradedEffect, SealedCheck
+from mlipilot.audit.events.running import ConfirmedStep, Errors, GradedEffect, SealedCheck
 from tests.audit.test_events import written
 from tests.events import CLAIM
 from tests.shapes import TEXT, Shape, check, inner, listed, named, optional, word
@@ -22,12 +22,14 @@ NUMBER = Shape((0, 999_999), (*NO_NUMBER, 0.5, -1, 10**6))
 ORDINAL = Shape((1, 999_999), (*NO_NUMBER, 1.5, 0, 10**6))
 REAL = Shape((-2.5, 0.0), (*NO_NUMBER, math.nan, math.inf))
 COST = Shape((0.0, 0.25), (*NO_NUMBER, math.nan, math.inf, -0.25))
+SHARE = Shape((0.0, 0.25, 1.0), (*NO_NUMBER, math.nan, math.inf, -0.25, 1.25))
 SHA = Shape(("0123456789abcdef" * 4,), (None, 1, "", "ab" * 31, "ab" * 33, "AB" * 32, "ab" * 32 + "\n"))
 ROLE = word("researcher", "reviewer", "analyst")
 DIRECTION = word("decrease", "increase", "unchanged")
 LINEAGE = Shape(("0", "999999999"), ("", "one", "-1", "1" * 10, 1))
 EFFECT = {"metric": "m", "direction": "decrease"}
 GRADED = {**EFFECT, "before": 2.5, "after": None, "grade": "held"}
+STEP = written("confirmed")["steps"][0]
 MACHINE = {"processor": "EPYC", "gpu": None}
 ISOLATION = written("job_finished")["isolation"]
 
@@ -37,6 +39,7 @@ JOB = {
     "seed": COUNT,
     "job": word("smoke", "train", "evaluate", "sealed"),
     "revision": NUMBER,
+    "fresh": FLAG,
     "attempt": ORDINAL,
 }
 PUBLISHED = {
@@ -85,6 +88,15 @@ FIELDS: dict[str, dict[str, Shape]] = {
         "manifest_sha256": SHA,
         "verdict_sha256": SHA,
     },
+    "confirmed": {
+        "seeds": listed(COUNT),
+        "alpha": SHARE,
+        "baseline_passed": COUNT,
+        "whole": inner(STEP),
+        "steps": listed(inner(STEP)),
+        "incumbent": NUMBER,
+        "pass_rate_at_least": SHARE,
+    },
     "paused": {"reason": TEXT, "mends_by_itself": FLAG},
     "cancelled": {},
     "finished": {"reason": TEXT, "incumbent": optional(NUMBER)},
@@ -131,6 +143,9 @@ def test_a_record_says_what_it_may_and_nothing_else(kind: str) -> None:
 
 def test_so_does_what_stands_inside_of_a_record() -> None:
     effect = {"metric": TEXT, "direction": DIRECTION}
+    step = dict.fromkeys(("iteration", "before"), NUMBER) | dict.fromkeys(("p", "level"), SHARE)
+    step |= {"measure": word("violation", "objective"), "gain": REAL, "sd": COST, "confirmed": FLAG}
+    check(ConfirmedStep, STEP, step | {"passed": COUNT, "fault": optional(TEXT)})
     mean = optional(REAL)
     check(ExpectedEffect, EFFECT, effect)
     grades = word("held", "refuted", "unclear")

@@ -87,7 +87,8 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
     "resumed": {"epoch": None, "cluster": None, "run": None, "unattended": False},
     "exchange": {"role": "researcher", "usd": 0.0, "estimated": []},
     "endpoint_probed": {"usd": 0.0},
-    "job_finished": {"free": False}
+    "job_submitted": {"fresh": False, "order_sha256": None},
+    "job_finished": {"free": False, "fresh": False}
     | dict.fromkeys(("job_id", "job_name", "node", "bad_node"))
     | dict.fromkeys(("sealed_by", "dropped", "isolation", "machine", "exit_status")),
     "paused": {"mends_by_itself": False},

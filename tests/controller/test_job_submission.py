@@ -45,6 +45,9 @@ def made(tmp_path: Path) -> SyntheticRun:
     return made
 
 
+EVALUATIONS = [JobKey(0, seed, "evaluate") for seed in (1, 2)]
+
+
 def _attempts(made: SyntheticRun, backend: Queue, monkeypatch: pytest.MonkeyPatch) -> Attempts:
     attempts = Attempts(made.run, made.lineage, made.spec)
     monkeypatch.setattr(attempts, "backend", backend)
@@ -54,10 +57,10 @@ def _attempts(made: SyntheticRun, backend: Queue, monkeypatch: pytest.MonkeyPatc
 def test_it_is_cancelled_and_leaves_nothing(made: SyntheticRun, monkeypatch: pytest.MonkeyPatch) -> None:
     backend, ahead = Queue(), made.lineage.attempt(JobKey(0, 2, "evaluate"), 1)
     attempts = _attempts(made, backend, monkeypatch)
-    attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
+    attempts.withdraw_unrecorded(replay(made.ledger.records), EVALUATIONS)
     assert backend.cancelled == [ahead] and not ahead.exists()
     assert made.lineage.attempt(JobKey(0, 2, "train"), 1).exists()
-    attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
+    attempts.withdraw_unrecorded(replay(made.ledger.records), EVALUATIONS)
     assert len(backend.cancelled) == 1
 
 
@@ -66,7 +69,7 @@ def test_a_job_that_does_not_end_pauses_before_anything_is_sealed(
 ) -> None:
     attempts = _attempts(made, Queue(after="running"), monkeypatch)
     with pytest.raises(PausedError, match="does not end"):
-        attempts.withdraw_unrecorded(replay(made.ledger.records), 0)
+        attempts.withdraw_unrecorded(replay(made.ledger.records), EVALUATIONS)
     assert made.lineage.attempt(JobKey(0, 2, "evaluate"), 1).exists()
 
 

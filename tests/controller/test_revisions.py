@@ -164,6 +164,8 @@ class World:
                 return "verdict", {"iteration": n, "verdict": "accepted", "incumbent": n, "reason": "r"}
             case next_steps.DrawLesson(n):
                 return "lesson", {"iteration": n, "text": f"lesson {n}"}
+            case next_steps.Confirm():
+                raise AssertionError("this campaign confirms nothing")
             case next_steps.CompareSealed():
                 return "sealed_check", {}
             case next_steps.Pause(reason):

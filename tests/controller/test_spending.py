@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlipilot.campaign.spec import Budget
+from mlipilot.campaign.extent import Budget
 from mlipilot.controller.spending import LEAST_TRAINING_S, accounts, training_limit_s, used_up
 from mlipilot.controller.state import State, replay
 from mlipilot.paths import JobKey

@@ -64,7 +64,7 @@ def test_the_jobs_are_those_of_the_run_in_the_output(
 
 def test_a_training_that_fails_is_a_failure_and_is_not_evaluated(attempts: MakeAttempts) -> None:
     made = attempts("import sys; print('boom', file=sys.stderr); sys.exit(3)")
-    state = run_jobs(made, 0, [1, 2], Silent())
+    state = run_jobs(made, [JobKey(0, seed, "train") for seed in (1, 2)], Silent())
     assert [key.kind for key in state.jobs] == ["train", "train"]
     first, second = failures(state)
     assert first == "0000/seed-1/train failed: boom (exit status 3)" and "seed-2" in second
@@ -85,7 +85,9 @@ def test_in_an_image_each_job_has_a_container_of_its_own(
     made = attempts(
         "import sys; print('boom', file=sys.stderr); sys.exit(3)", Container(Path("/m.sif"), "none")
     )
-    assert failures(run_jobs(made, 0, [1], Silent())) == ["0000/seed-1/train failed: boom (exit status 3)"]
+    assert failures(run_jobs(made, [JobKey(0, 1, "train")], Silent())) == [
+        "0000/seed-1/train failed: boom (exit status 3)"
+    ]
     attempt = made.lineage.attempt(JobKey(0, 1, "train"), 1)
     isolation = read_result(attempt).isolation
     assert (isolation.filesystem, isolation.network) == ("container", "none")
@@ -128,7 +130,7 @@ def test_nothing_runs_on_after_an_interrupt(attempts: MakeAttempts) -> None:
     log = made.lineage.attempt(JobKey(0, 1, "train"), 1) / "stdout.log"
     others = set(children(os.getpid()))  # of other tests, multiprocessing's own tracker say
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(made, 0, [1, 2], Interrupted())
+        run_jobs(made, [JobKey(0, seed, "train") for seed in (1, 2)], Interrupted())
     wait_until(lambda: not _processes_of(made.run.root))  # a number in a sandbox is none out here
     wait_until(lambda: all(identify(pid) is None for pid in set(children(os.getpid())) - others))
 
@@ -146,7 +148,7 @@ def test_a_job_that_cannot_be_started_leaves_none_behind(
 
     monkeypatch.setattr(made.backend, "ensure_started", once)
     with pytest.raises(PausedError, match="no worker process"):
-        run_jobs(made, 0, [1, 2], Silent())
+        run_jobs(made, [JobKey(0, seed, "train") for seed in (1, 2)], Silent())
     first = made.lineage.attempt(JobKey(0, 1, "train"), 1)
     assert made.backend.standing(first).phase in ("sealed", "ended")
 
@@ -166,5 +168,5 @@ def test_the_output_is_outside_the_run_and_empty(run: RunPaths, tmp_path: Path) 
 
 def test_the_run_is_not_written(attempts: MakeAttempts, run: RunPaths) -> None:
     before = {path: sha256_file(path) for path in files_below(run.root)}
-    run_jobs(attempts("raise SystemExit(3)"), 0, [1], Silent())
+    run_jobs(attempts("raise SystemExit(3)"), [JobKey(0, 1, "train")], Silent())
     assert {path: sha256_file(path) for path in files_below(run.root)} == before

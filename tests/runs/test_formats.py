@@ -21,7 +21,9 @@ from mlipilot.controller.state import replay
 from mlipilot.controller.verification import verify_run
 from tests.runs.kept import ARCHIVES, LATER, Kept, contents, expectations, ledger_lines, name_of, verb
 
-OF_NO_RUN = dict.fromkeys(("candidate_dropped", "reported"), "it came when the runs of this format were kept")
+OF_NO_RUN = dict.fromkeys(
+    ("candidate_dropped", "confirmed", "reported"), "it came when the runs of this format were kept"
+)
 """Kinds of ledger records that are in no run here, and why."""
 
 

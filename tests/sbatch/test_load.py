@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-from tests.sbatch.conftest import REPOSITORY
+from tests.scripts import script
 
 
 @pytest.mark.slow
@@ -19,10 +18,7 @@ def test_at_rest_a_submitter_asks_seldom_and_takes_hardly_any_of_a_core(
     packed: bool,
     calls: int,
 ) -> None:
-    spec = importlib.util.spec_from_file_location("benchmark", REPOSITORY / "ci" / "benchmark_submitter.py")
-    assert spec is not None and spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    benchmark = script("benchmark_submitter")
     monkeypatch.setattr(benchmark, "AT_REST_S", 40)
     benchmark.measure(tmp_path, 4, packed)
     row = map(float, capsys.readouterr().out.split("|")[1:-1])

@@ -13,6 +13,10 @@ Ordinal = Annotated[int, Field(ge=1, lt=10**6)]
 Count = Annotated[int, Field(ge=0)]
 Cost = Annotated[float, Field(ge=0)]
 """In seconds or US dollars."""
+Spread = Annotated[float, Field(ge=0)]
+"""A standard deviation."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A probability."""
 LineageName = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 """Its number, as JSON has it for a key."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import RootModel
 
-from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
+from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256, Share, Spread
 from mlipilot.audit.events.proposing import ExpectedEffect
 from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.paths import JobKey, JobKind
@@ -68,17 +68,20 @@ class _OfJob(Model):
     job: JobKind
     revision: Number = 0
     """Of a smoke step: which draft; 0 for every other kind."""
+    fresh: bool = False
+    """With a seed of the confirmation."""
     attempt: Ordinal
 
     @property
     def key(self) -> JobKey:
         """The job that the record speaks of."""
-        return JobKey(self.iteration, self.seed, self.job, self.revision)
+        return JobKey(self.iteration, self.seed, self.job, self.revision, self.fresh)
 
     @classmethod
     def of(cls, key: JobKey, attempt: int, **said: Any) -> Self:
         """What is said of an attempt of the job `key`."""
-        named = {"revision": key.revision} if key.kind == "smoke" else {}
+        named: dict[str, Any] = {"revision": key.revision} if key.kind == "smoke" else {}
+        named |= {"fresh": True} if key.fresh else {}
         return cls(iteration=key.iteration, seed=key.seed, job=key.kind, attempt=attempt, **named, **said)
 
 
@@ -162,6 +165,45 @@ class Verdict(Model):
     """Of `verdict.json`."""
 
 
+class ConfirmedStep(Model):
+    """What fresh seeds say of a kept candidate beside an earlier one; gain and its spread in ln units."""
+
+    iteration: Number
+    before: Number
+    """What it is compared with, seed by seed."""
+    measure: Literal["violation", "objective"]
+    gain: float
+    """The mean over seeds."""
+    sd: Spread
+    p: Share
+    level: Share
+    """What p must be below; 0: it was not asked, since something before it did not hold."""
+    confirmed: bool
+    passed: Count
+    """Fresh seeds with which it passes every gate."""
+    fault: str | None
+    """Why its seeds say nothing of a gain, where they do not."""
+
+
+class Confirmed(Model):
+    """The search is over, and fresh seeds have said what of it holds."""
+
+    kind: ClassVar[str] = "confirmed"
+    seeds: list[Count]
+    alpha: Share
+    """The chance of any false word among all."""
+    baseline_passed: Count
+    """Fresh seeds with which the baseline passes every gate."""
+    whole: ConfirmedStep
+    """The last kept candidate beside the baseline."""
+    steps: list[ConfirmedStep]
+    """Each kept candidate beside the one before."""
+    incumbent: Number
+    """From now on: the last kept candidate where the whole is confirmed, else the baseline."""
+    pass_rate_at_least: Share
+    """Of its trainings, with 95 % confidence."""
+
+
 class Errors(Model):
     """A metric's means over seeds on two splits, in its unit; None where a seed has no value."""
 
@@ -218,6 +260,7 @@ Event = (
     | JobFinished
     | CandidateDropped
     | Verdict
+    | Confirmed
     | SealedCheck
     | Paused
     | Cancelled

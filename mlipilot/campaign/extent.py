@@ -1,0 +1,38 @@
+"""How far a lineage goes: what it may spend, and with how many fresh seeds it confirms what it kept."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class Budget(BaseModel, extra="forbid", frozen=True):
+    """What a lineage may spend. Training is budgeted in optimiser steps, so that a seed fixes its result.
+
+    Steps are what the recipe says; what a training takes of the machine is measured.
+
+    A budget is looked at before each call of the pilot, each job and each hypothesis: what was begun is
+    carried to its end, so a lineage may spend one reply or the jobs in flight more. The baseline and, at the
+    end, the confirmation and the sealed check are always made.
+    """
+
+    iterations: int = Field(ge=0, description="hypotheses after the baseline")
+    optimizer_steps: int = Field(gt=0, description="of one training")
+    training_seconds_over_baseline: float | None = Field(
+        default=4.0,
+        ge=1,
+        description="CPU-seconds (`device` cuda: GPU-seconds) of a candidate's training, times the mean of "
+        "the baseline's; null: bound by jobs.train_wall_limit_s alone",
+    )
+    cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs")
+    gpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs: GPUs held × time")
+    wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
+    prompt_tokens: int | None = Field(default=None, gt=0, description="sent to the pilot, all roles")
+    completion_tokens: int | None = Field(default=None, gt=0, description="received from it, all roles")
+    usd: float | None = Field(default=None, gt=0, description="by the prices under pilot:")
+
+
+class Confirmation(BaseModel, extra="forbid", frozen=True):
+    """How the steps that a search kept are tried again at its end: `controller/confirmation.py`."""
+
+    seeds: int = Field(default=3, ge=2, le=64, description="fresh ones, with which each is trained once more")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="the chance of any false word of it")

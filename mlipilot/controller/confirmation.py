@@ -1,0 +1,147 @@
+"""The confirmation: what the search kept is trained again with fresh seeds, and only these have a say.
+
+A search that accepts the best of many candidates also chooses their luck: its gains are too large, and some
+are nothing else. So at its end the baseline and each kept step are trained once more, with k seeds that
+nobody could see before. Models are compared on the same seeds, by Student's one-sided paired test:
+
+    p = P(T > d̄ / (s_d / √k)),  d_i the gain with seed i, T of k − 1 degrees of freedom.
+
+First the whole: the last kept step against the baseline, at alpha. Where it holds, its model stands. Only
+then the A steps are tested, each against the one before, by Holm's step-down procedure (S. Holm,
+Scandinavian Journal of Statistics 6 (1979) 65): the r-th smallest p must be below alpha / (A + 1 − r), and
+so must those before it. As the steps are asked only after the whole has held (serial gatekeeping:
+P. H. Westfall and A. Krishen, Journal of Statistical Planning and Inference 99 (2001) 25), any false word
+among all of them has at most the chance alpha. The seeds that chose a step are in none of these figures.
+
+A step that is not confirmed by itself stays in the model that stands: few seeds show the whole long
+before each part, and to take true steps away costs more than to carry idle ones (docs/scorecard.md).
+
+A gain is of the objective where every fresh seed of both passes every gate, else of the gates' violation,
+both in ln units: passing all gates where the one before did not is a gain like any other here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from mlipilot.audit.events.running import Confirmed, ConfirmedStep
+from mlipilot.audit.files import sha256_bytes
+from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller.accept import feasible, mean, pooled_noise
+from mlipilot.controller.state import State
+from mlipilot.evaluation.scorecard import Score
+
+_SURE = 0.95
+"""With which probability a model passes at least as often as is told."""
+_SEEDS_BELOW = 10**9  # fit into 32 bits, which NumPy's and torch's generators take
+
+
+def kept_steps(state: State) -> list[int]:
+    """The baseline and each step that the search kept, in order."""
+    return [i.number for i in state.iterations if i.verdict is not None and i.verdict.verdict == "accepted"]
+
+
+def fresh_seeds(state: State, spec: CampaignSpec) -> list[int]:
+    """The seeds of the confirmation, of all that the search has judged: who knew them had the verdicts."""
+    if spec.confirm is None:
+        raise AssertionError("a campaign without a confirmation has no fresh seeds")
+    judged = ":".join(i.verdict.verdict_sha256 for i in state.iterations if i.verdict is not None)
+    seeds: list[int] = []
+    counter = 0
+    while len(seeds) < spec.confirm.seeds:
+        seed = int(sha256_bytes(f"{judged}:{counter}".encode())[:12], 16) % _SEEDS_BELOW
+        if seed not in (*spec.seeds, *seeds):
+            seeds.append(seed)
+        counter += 1
+    return seeds
+
+
+def paired_p(gains: Sequence[float]) -> float:
+    """The one-sided p of gains that are paired by seed: the chance of such a mean where there is no gain."""
+    from scipy.special import stdtr  # here, because it would make every command a third slower to start
+
+    found = mean(gains)
+    sd = pooled_noise([gains]).sd
+    if sd == 0.0:
+        return 0.0 if found > 0.0 else 1.0
+    return float(stdtr(len(gains) - 1, -found / (sd / math.sqrt(len(gains)))))
+
+
+def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
+    """What each p must be below, in the order of `ps`: 0 where a smaller one was not below its own."""
+    levels, is_open = [0.0] * len(ps), True
+    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        if is_open:
+            levels[index] = alpha / (len(ps) - rank)
+            is_open = ps[index] < levels[index]
+    return levels
+
+
+def at_least(passed: int, of: int) -> float:
+    """The pass rate that a model has at least, by `passed` seeds of `of`, with 95 % confidence.
+
+    The lower bound of C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404, one-sided.
+    """
+    from scipy.special import betaincinv  # as above
+
+    return 0.0 if passed == 0 else float(betaincinv(passed, of - passed + 1, 1.0 - _SURE))
+
+
+def confirm(
+    kept: Sequence[int],
+    seeds: Sequence[int],
+    scores: Sequence[Sequence[Score]],
+    faults: Sequence[str | None],
+    alpha: float,
+) -> Confirmed:
+    """What the fresh seeds say of the baseline and each kept step.
+
+    `scores`: of each of `kept`, one a seed in the order of `seeds`, the worst where nothing could be
+    measured. `faults`: why the seeds of a step say nothing, or None.
+    """
+    passed = [sum(score.feasible for score in each) for each in scores]
+
+    def tested(old: int, new: int, level: float) -> ConfirmedStep:
+        measure, gains = _compared(scores[old], scores[new])
+        fault = faults[old] or faults[new]
+        p = 1.0 if fault else paired_p(gains)
+        return ConfirmedStep(
+            iteration=kept[new],
+            before=kept[old],
+            measure=measure,
+            gain=mean(gains),
+            sd=pooled_noise([gains]).sd,
+            p=p,
+            level=level,
+            confirmed=p < level,
+            passed=passed[new],
+            fault=fault,
+        )
+
+    last = len(kept) - 1
+    whole = tested(0, last, alpha)
+    ps = [tested(i, i + 1, 0.0).p for i in range(last)]
+    levels = holm_levels(ps, alpha) if whole.confirmed else [0.0] * last
+    stands = last if whole.confirmed else 0
+    return Confirmed(
+        seeds=list(seeds),
+        alpha=alpha,
+        baseline_passed=passed[0],
+        whole=whole,
+        steps=[tested(i, i + 1, level) for i, level in enumerate(levels)],
+        incumbent=kept[stands],
+        pass_rate_at_least=at_least(passed[stands], len(seeds)),
+    )
+
+
+def _compared(
+    old: Sequence[Score], new: Sequence[Score]
+) -> tuple[Literal["violation", "objective"], list[float]]:
+    """By which measure a step is compared with the one before, and its gain with each seed, in ln units."""
+    before, after = ([score.log_objective for score in scores] for scores in (old, new))
+    if feasible(old) and feasible(new) and None not in before and None not in after:
+        pairs = zip(before, after, strict=True)
+        return "objective", [b - a for b, a in pairs if b is not None and a is not None]
+    return "violation", [b.violation - a.violation for b, a in zip(old, new, strict=True)]

@@ -1,0 +1,96 @@
+"""What fresh seeds said of the steps that the search kept, for every form of report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlipilot.audit.events.running import Confirmed, ConfirmedStep
+from mlipilot.report.text import joined, number
+from mlipilot.report.view import LineageView
+
+PROVISIONAL = "provisional"
+"""Of a step that the search kept, and that fresh seeds have not been asked of yet."""
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One kept step on fresh seeds; the baseline has nothing to be compared with."""
+
+    what: str
+    before: str
+    gain: str
+    """Mean and standard deviation over seeds, in ln units."""
+    p: str
+    level: str
+    passed: str
+    word: str
+
+
+def step_rows(view: LineageView) -> list[StepRow]:
+    """The baseline, each kept step, and where there are several the whole; none before the confirmation."""
+    found = view.state.confirmed
+    if found is None:
+        return []
+    baseline = StepRow("baseline", "", "", "", "", _passed(found.baseline_passed, found), "")
+    whole = [_row(found.whole, found, "the whole: ")] if len(found.steps) > 1 else []
+    return [baseline, *(_row(step, found) for step in found.steps), *whole]
+
+
+def _row(step: ConfirmedStep, found: Confirmed, which: str = "") -> StepRow:
+    return StepRow(
+        what=f"{which}iteration {step.iteration}",
+        before=f"iteration {step.before}" if step.before else "baseline",
+        gain=f"{step.gain:+.2f} ± {step.sd:.2f} ({step.measure})",
+        p=number(step.p, 2),
+        level=number(step.level, 2) if step.level else "—",
+        passed=_passed(step.passed, found),
+        word=_word(step),
+    )
+
+
+def _passed(passed: int, found: Confirmed) -> str:
+    return f"{passed} of {len(found.seeds)}"
+
+
+def _word(step: ConfirmedStep) -> str:
+    if step.fault:
+        return f"not confirmed: {step.fault}"
+    return "confirmed" if step.confirmed else "not confirmed"
+
+
+def standing(view: LineageView, iteration: int) -> str:
+    """What a kept step's word is worth so far; empty for the baseline and for what was not kept."""
+    is_kept = iteration > 0 and view.iterations[iteration].status == "accepted"
+    if not is_kept or view.spec.confirm is None:
+        return ""
+    steps = view.state.confirmed.steps if view.state.confirmed else []
+    return next((_word(step) for step in steps if step.iteration == iteration), PROVISIONAL)
+
+
+def confirmation_sentences(view: LineageView) -> list[str]:
+    """How many kept steps hold, and how often the incumbent passes every gate, by fresh seeds alone."""
+    found, kept = view.state.confirmed, [i for i in view.iterations[1:] if i.status == "accepted"]
+    if view.spec.confirm is None:
+        return ["No fresh seeds have confirmed this: the seeds that chose it also measured it."] * bool(kept)
+    if found is None:
+        return ["What was accepted is provisional until fresh seeds confirm it."] * bool(kept)
+    seeds, whole = len(found.seeds), found.whole
+    held = [f"iteration {step.iteration}" for step in found.steps if step.confirmed]
+    if not whole.confirmed:
+        return [
+            f"{seeds} fresh seeds do not confirm that iteration {whole.iteration} is better than the "
+            f"baseline (p = {number(whole.p, 2)}): the baseline stands."
+        ]
+    passed = f"passes every gate with {whole.passed} of {seeds} of them" + (
+        f", and so in at least {found.pass_rate_at_least:.0%} of trainings (95 % confidence)"
+        if whole.passed
+        else ""
+    )
+    words = [
+        f"{seeds} fresh seeds confirm that iteration {whole.iteration} is better than the baseline "
+        f"(p = {number(whole.p, 2)}); it {passed}."
+    ]
+    if len(found.steps) > 1:
+        alone = f"of its steps {joined(held)}" if held else "none of its steps"
+        words.append(f"By itself they confirm {alone} (Holm's procedure at {found.alpha:g}).")
+    return words
