@@ -249,9 +249,10 @@ class Controller:
         """Record what fresh seeds say; what waited behind a training that failed is not wanted any more."""
         trained = [key for key in state.jobs if key.fresh and key.kind == "train"]
         self.attempts.withdraw_unrecorded(state, [key.beside("evaluate") for key in trained])
-        drop_staged_claims(self.lineage.confirmation)
-        drop_lost_work(self.lineage.confirmation)
-        drop_unsealable(self.lineage.confirmation)
+        for directory in self.lineage.confirmation.iterdir():
+            drop_staged_claims(directory)
+            drop_lost_work(directory)
+            drop_unsealable(directory)
         confirmed = compute_confirmation(state, self.measurements, self.spec)
         self.ledger.append(confirmed)
         self._point_at_incumbent(confirmed.incumbent)

@@ -197,11 +197,12 @@ def _tiles(view: LineageView) -> list[Tile]:
 
 
 def _spread(view: LineageView) -> str:
-    seeds = [str(seed) for seed in view.spec.seeds]
+    seeds = [str(seed.seed) for seed in view.baseline.seeds] if view.baseline else []
     if len(seeds) == 1:
         return f"One training seed ({seeds[0]}): the noise is not known."
     return (
-        f"Mean ± sample standard deviation over the training seeds {joined(seeds)}. "
+        f"Mean ± sample standard deviation over the {'fresh ' if view.fresh else ''}training seeds "
+        f"{joined(seeds)}. "
         "A gate holds (✓) only if it holds on every seed."
     )
 

@@ -201,7 +201,7 @@ def _statistics(run: RunView) -> list[StatisticsRow]:
     """The baselines, then the incumbents of each pilot's lineages."""
     # Lineages of different pilots begin with the same recipe on the same seeds: that is one measurement.
     baselines = {
-        tuple(view.spec.seeds): view.baseline
+        tuple(seed.seed for seed in view.baseline.seeds): view.baseline
         for view in run.lineages
         if view.baseline is not None and view.baseline.measured
     }

@@ -24,6 +24,7 @@ from tests.events import event
 from tests.report.synthetic import SyntheticRun, make_spec
 
 Body = dict[str, Any]
+Forger = Callable[[str, Body], tuple[list[str], int]]
 EFFECT = {"metric": "x", "direction": "decrease", "grade": "held", "before": 2.0, "after": 1.0}
 
 
@@ -41,8 +42,12 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 
 
 @pytest.fixture
-def forge(honest: RunPaths, tmp_path: Path) -> Callable[[str, Body], tuple[list[str], int]]:
-    """Change the last record of a kind; what is said then, and the line that is wrong."""
+def forge(honest: RunPaths, tmp_path: Path) -> Forger:
+    return forger(honest, tmp_path)
+
+
+def forger(honest: RunPaths, tmp_path: Path) -> Forger:
+    """Change the last record of a kind in a copy; what is said then, and the line that is wrong."""
     run = RunPaths(Path(shutil.copytree(honest.root, tmp_path / "cu_emt", symlinks=True)))
     ledger = run.lineage(0).ledger
 
@@ -89,9 +94,7 @@ def test_nothing_is_wrong_with_an_honest_run(honest: RunPaths) -> None:
         ("job_finished", {"free": True}),
     ],
 )
-def test_a_record_that_does_not_follow_from_the_files_is_named(
-    kind: str, said: Body, forge: Callable[[str, Body], tuple[list[str], int]]
-) -> None:
+def test_a_record_that_does_not_follow_from_the_files_is_named(kind: str, said: Body, forge: Forger) -> None:
     found, line = forge(kind, said)
     name = "root" if kind == "sealed_check" else next(iter(said))
     assert any(f"ledger.jsonl:{line}: {kind}.{name}: it says" in problem for problem in found)

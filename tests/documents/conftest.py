@@ -71,6 +71,7 @@ def shorten(user: User, clone: Path) -> None:
     spec, gates = yaml.load(campaign), yaml.load(card)
     spec["dataset"]["options"] = {"train": 16, "valid": 4, "test": 6, "test_large": 2, "sealed": 4}
     spec |= {"seeds": [31], "budget": {"iterations": 2, "optimizer_steps": 8}, "profiles": {"smoke": {}}}
+    spec |= {"confirm": None}
     for name, quick in QUICK_SETTINGS.items():
         gates["settings"][name] = gates["settings"].get(name, {}) | quick
     del gates["profiles"]

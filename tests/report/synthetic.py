@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,11 +23,11 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.audit.surroundings import Isolation
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
-from mlipilot.controller.next_steps import AskPilot, Finish, next_step
+from mlipilot.controller.next_steps import AskPilot, Confirm, Finish, SubmitJob, next_step, sealed_jobs
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import replay
-from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import Measurements, compute_confirmation, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.job_files import JobResult
@@ -177,13 +177,15 @@ class SyntheticRun:
         digest = write_manifest(attempt)
         self.ledger.append(JobFinished.of(key, number, **said, manifest_sha256=digest))
 
-    def train(self, number: int, seed: int, quality: float, failed: str | None = None) -> None:
+    def train(
+        self, number: int, seed: int, quality: float, failed: str | None = None, *, fresh: bool = False
+    ) -> None:
         """One training with its log."""
-        key = JobKey(number, seed, "train")
+        key = JobKey(number, seed, "train", fresh=fresh)
         attempt = self.start(key)
         write_atomic(attempt / "stdout.log", training_log(seed, quality, diverges=failed is not None))
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
-        self.finish(key, 31.0 + seed % 1000, failed)
+        self.finish(key, 31.0 + seed % (10 if fresh else 1000), failed)
 
     def evaluate(
         self,
@@ -192,9 +194,11 @@ class SyntheticRun:
         quality: float,
         broken: tuple[str, ...] = (),
         weights_digest: str | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         """One evaluation with metrics and curves; the metrics in `broken` failed."""
-        key = JobKey(number, seed, "evaluate")
+        key = JobKey(number, seed, "evaluate", fresh=fresh)
         attempt = self.start(key)
         content = metrics_file(number, seed, quality, broken)
         content["model"]["weights_digest"] = weights_digest or content["model"]["weights_digest"]
@@ -223,19 +227,31 @@ class SyntheticRun:
         digests = write_manifest(directory), sha256_file(directory / "verdict.json")
         self.ledger.append(Verdict(**said, manifest_sha256=digests[0], verdict_sha256=digests[1]))
 
+    def confirm(self, qualities: Mapping[int, float], failed: str | None = None) -> None:
+        """Train and measure what was kept with fresh seeds; the first training fails by `failed`, if any."""
+        self.give_up("a test")
+        while isinstance(due := next_step(replay(self.ledger.records), self.spec), SubmitJob):
+            key = due.key
+            if key.kind == "train":
+                self.train(key.iteration, key.seed, qualities[key.iteration], failed, fresh=True)
+                failed = None
+            else:
+                self.evaluate(key.iteration, key.seed, qualities[key.iteration], fresh=True)
+        assert due == Confirm()
+        measured = Measurements(self.lineage, self.spec, self.card)
+        self.ledger.append(compute_confirmation(replay(self.ledger.records), measured, self.spec))
+
     def sealed_check(self, quality: float = 0.97) -> None:
         """Measure baseline and incumbent on the sealed split, once nobody asks the pilot any more."""
         self.give_up("a test")
         state = replay(self.ledger.records)
-        for number in sorted({0, state.incumbent or 0}):
-            for seed in self.spec.seeds:
-                key = JobKey(number, seed, "sealed")
-                attempt = self.start(key)
-                content = metrics_file(number, seed, quality if number else 0.0, ())
-                names = [metric.name for group in GROUPS if group.sealed for metric in group.metrics]
-                content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
-                write_json(attempt / "output" / "metrics.json", content)
-                self.finish(key, 4.0)
+        for key in sealed_jobs(state, self.spec):
+            attempt = self.start(key)
+            content = metrics_file(key.iteration, key.seed, quality if key.iteration else 0.0, ())
+            names = [metric.name for group in GROUPS if group.sealed for metric in group.metrics]
+            content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
+            write_json(attempt / "output" / "metrics.json", content)
+            self.finish(key, 4.0)
         measured = Measurements(self.lineage, self.spec, self.card)
         self.ledger.append(sealed_summary(replay(self.ledger.records), measured))
 
