@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mlipilot.audit.events.running import Confirmed, ConfirmedStep
 from mlipilot.audit.files import sha256_bytes
-from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import feasible, mean, pooled_noise
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Score
@@ -43,16 +42,14 @@ def kept_steps(state: State) -> list[int]:
     return [i.number for i in state.iterations if i.verdict is not None and i.verdict.verdict == "accepted"]
 
 
-def fresh_seeds(state: State, spec: CampaignSpec) -> list[int]:
-    """The seeds of the confirmation, of all that the search has judged: who knew them had the verdicts."""
-    if spec.confirm is None:
-        raise AssertionError("a campaign without a confirmation has no fresh seeds")
+def fresh_seeds(state: State, taken: Sequence[int], count: int) -> list[int]:
+    """The seeds of the confirmation, of all verdicts of the search; none is of `taken`, what that had."""
     judged = ":".join(i.verdict.verdict_sha256 for i in state.iterations if i.verdict is not None)
     seeds: list[int] = []
     counter = 0
-    while len(seeds) < spec.confirm.seeds:
+    while len(seeds) < count:
         seed = int(sha256_bytes(f"{judged}:{counter}".encode())[:12], 16) % _SEEDS_BELOW
-        if seed not in (*spec.seeds, *seeds):
+        if seed not in (*taken, *seeds):
             seeds.append(seed)
         counter += 1
     return seeds
@@ -101,47 +98,63 @@ def confirm(
     `scores`: of each of `kept`, one a seed in the order of `seeds`, the worst where nothing could be
     measured. `faults`: why the seeds of a step say nothing, or None.
     """
+    last = len(kept) - 1
+    compared = [_compare(i, i + 1, scores, faults) for i in range(last)]
     passed = [sum(score.feasible for score in each) for each in scores]
 
-    def tested(old: int, new: int, level: float) -> ConfirmedStep:
-        measure, gains = _compared(scores[old], scores[new])
-        fault = faults[old] or faults[new]
-        p = 1.0 if fault else paired_p(gains)
+    def told(found: _Comparison, level: float) -> ConfirmedStep:
         return ConfirmedStep(
-            iteration=kept[new],
-            before=kept[old],
-            measure=measure,
-            gain=mean(gains),
-            sd=pooled_noise([gains]).sd,
-            p=p,
+            iteration=kept[found.new],
+            before=kept[found.old],
+            measure=found.measure,
+            gain=mean(found.gains),
+            sd=pooled_noise([found.gains]).sd,
+            p=found.p,
             level=level,
-            confirmed=p < level,
-            passed=passed[new],
-            fault=fault,
+            confirmed=found.p < level,
+            passed=passed[found.new],
+            fault=found.fault,
         )
 
-    last = len(kept) - 1
-    whole = tested(0, last, alpha)
-    ps = [tested(i, i + 1, 0.0).p for i in range(last)]
-    levels = holm_levels(ps, alpha) if whole.confirmed else [0.0] * last
+    whole = told(_compare(0, last, scores, faults), alpha)
+    levels = holm_levels([found.p for found in compared], alpha) if whole.confirmed else [0.0] * last
     stands = last if whole.confirmed else 0
     return Confirmed(
         seeds=list(seeds),
         alpha=alpha,
         baseline_passed=passed[0],
         whole=whole,
-        steps=[tested(i, i + 1, level) for i, level in enumerate(levels)],
+        steps=list(map(told, compared, levels)),
         incumbent=kept[stands],
         pass_rate_at_least=at_least(passed[stands], len(seeds)),
     )
 
 
-def _compared(
-    old: Sequence[Score], new: Sequence[Score]
-) -> tuple[Literal["violation", "objective"], list[float]]:
-    """By which measure a step is compared with the one before, and its gain with each seed, in ln units."""
-    before, after = ([score.log_objective for score in scores] for scores in (old, new))
-    if feasible(old) and feasible(new) and None not in before and None not in after:
-        pairs = zip(before, after, strict=True)
-        return "objective", [b - a for b, a in pairs if b is not None and a is not None]
-    return "violation", [b.violation - a.violation for b, a in zip(old, new, strict=True)]
+class _Comparison(NamedTuple):
+    """Two of the kept, by their places, on the same seeds; gains in ln units."""
+
+    old: int
+    new: int
+    measure: Literal["violation", "objective"]
+    gains: list[float]
+    fault: str | None
+
+    @property
+    def p(self) -> float:
+        return 1.0 if self.fault else paired_p(self.gains)
+
+
+def _compare(
+    old: int, new: int, scores: Sequence[Sequence[Score]], faults: Sequence[str | None]
+) -> _Comparison:
+    before, after, fault = scores[old], scores[new], faults[old] or faults[new]
+    pairs = list(zip(before, after, strict=True))
+    gains = [
+        b.log_objective - a.log_objective
+        for b, a in pairs
+        if b.log_objective is not None and a.log_objective is not None
+    ]
+    if feasible(before) and feasible(after) and len(gains) == len(pairs):
+        return _Comparison(old, new, "objective", gains, fault)
+    violations = [b.violation - a.violation for b, a in pairs]
+    return _Comparison(old, new, "violation", violations, fault)

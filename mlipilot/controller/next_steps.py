@@ -225,7 +225,7 @@ def confirmation_jobs(state: State, spec: CampaignSpec) -> list[JobKey]:
     kept = kept_steps(state)
     if spec.confirm is None or len(kept) < 2:
         return []
-    seeds = fresh_seeds(state, spec)
+    seeds = fresh_seeds(state, spec.seeds, spec.confirm.seeds)
     trainings = [JobKey(number, seed, "train", fresh=True) for number in kept for seed in seeds]
     return [*trainings, *(key.beside("evaluate") for key in trainings if _outcome(state, key) == "ok")]
 

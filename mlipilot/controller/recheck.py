@@ -230,8 +230,8 @@ class _Files:
         trained = before.last(event.key.beside("train"))
         has_model = trained is not None and trained.outcome == "ok"
         seeds, is_after = self.spec.seeds, event.fresh or (event.job == "sealed" and has_model)
-        if event.fresh:
-            seeds = before.confirmed.seeds if before.confirmed else fresh_seeds(before, self.spec)
+        if event.fresh and self.spec.confirm:
+            seeds = fresh_seeds(before, self.spec.seeds, self.spec.confirm.seeds)
         return {
             "attempt": len(earlier) + 1 if all(a.ended for a in earlier) else None,
             "iteration": event.iteration if is_after else current,

@@ -147,7 +147,7 @@ def compute_confirmation(state: State, measured: Measurements, spec: CampaignSpe
     """What fresh seeds say of the steps that the search kept."""
     if spec.confirm is None:
         raise AssertionError("nothing is confirmed in a campaign that does not ask for it")
-    kept, seeds = kept_steps(state), fresh_seeds(state, spec)
+    kept, seeds = kept_steps(state), fresh_seeds(state, spec.seeds, spec.confirm.seeds)
     scores, faults = [], []
     for number in kept:
         keys = [JobKey(number, seed, "evaluate", fresh=True) for seed in seeds]

@@ -1,13 +1,13 @@
-"""What fresh seeds say of the steps that a search kept: by law, and in simulated campaigns."""
+"""What fresh seeds say of the steps that a search kept; tests/ci has simulated campaigns."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-import random
 
 import pytest
 
-from mlipilot.campaign.spec import CampaignSpec
+from mlipilot.controller import confirmation
 from mlipilot.controller.confirmation import (
     at_least,
     confirm,
@@ -16,15 +16,8 @@ from mlipilot.controller.confirmation import (
     kept_steps,
     paired_p,
 )
-from mlipilot.evaluation.scorecard import Score, load_scorecard
-from tests.controller.events import measured, state_of, verdict
-from tests.scripts import script
-
-simulated = script("simulate_confirmation")
-RULE = load_scorecard(simulated.CARD).accept
-
-SD, ALPHA = 0.25, 0.05
-"""The first of ln objective from seed to seed: what the shipped copper campaign's good recipes have."""
+from mlipilot.evaluation.scorecard import Score
+from tests.controller.events import measured, no_proposal, state_of, verdict
 
 
 def passing(log_objective: float) -> Score:
@@ -33,20 +26,6 @@ def passing(log_objective: float) -> Score:
 
 def failing(violation: float, log_objective: float | None = None) -> Score:
     return Score(feasible=False, violation=violation, log_objective=log_objective, gates=[])
-
-
-def spec(**changes: object) -> CampaignSpec:
-    fields = {
-        "name": "x",
-        "dataset": {"name": "cu_emt"},
-        "recipe": "mace",
-        "scorecard": "s.yaml",
-        "pilot": {"kind": "scripted"},
-        "seeds": [1, 2],
-        "budget": {"iterations": 2, "optimizer_steps": 10},
-        "confirm": {"seeds": 4},
-    }
-    return CampaignSpec.model_validate(fields | changes)
 
 
 # From tables of Student's t: one-sided 5 % at 2, 4 and 7 degrees of freedom.
@@ -68,6 +47,7 @@ def test_holm_steps_down_and_stops_at_the_first_that_fails() -> None:
     assert holm_levels([0.03, 0.001, 0.02], 0.06) == pytest.approx([0.06, 0.02, 0.03])
     assert holm_levels([0.03, 0.001, 0.04], 0.05) == pytest.approx([0.025, 0.05 / 3, 0.0])
     assert holm_levels([], 0.05) == []
+    assert holm_levels([0.025, 0.04], 0.05) == [0.025, 0.0], "p must be below, not at it"
 
 
 def test_as_many_seeds_as_passed_bound_the_pass_rate() -> None:
@@ -128,6 +108,55 @@ def test_where_the_whole_does_not_hold_no_step_is_asked() -> None:
     assert not any(step.confirmed for step in found.steps)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (passing(0.0), failing(1.0, -1.0)),
+        (failing(1.0, 0.0), passing(-1.0)),
+        (failing(3.0, 0.0), failing(2.0, -1.0)),
+        (Score(feasible=True, violation=0.0, log_objective=None, gates=[]), passing(-1.0)),
+        (passing(0.0), Score(feasible=True, violation=0.0, log_objective=None, gates=[])),
+    ],
+    ids=["new fails", "old fails", "both fail", "no old objective", "no new objective"],
+)
+def test_one_seed_of_another_kind_makes_it_a_matter_of_violation(old: Score, new: Score) -> None:
+    found = confirm([0, 1], [7, 8], [[passing(0.0), old], [passing(-1.0), new]], [None] * 2, 0.05)
+    assert found.whole.measure == "violation"
+    assert found.whole.gain == (old.violation - new.violation) / 2
+    assert (found.baseline_passed, found.whole.passed) == (1 + old.feasible, 1 + new.feasible)
+
+
+def test_what_stands_is_told_with_its_own_pass_rate() -> None:
+    old, new = [failing(5.0), failing(5.1), passing(0.0)], [passing(-1.0)] * 3
+    found = confirm([0, 4], [7, 8, 9], [old, new], [None] * 2, 0.05)
+    assert (found.baseline_passed, found.whole.passed, found.incumbent) == (1, 3, 0)
+    assert found.pass_rate_at_least == at_least(1, 3)
+    found = confirm([0, 4], [7, 8, 9], [old, new], [None] * 2, 0.2)
+    assert found.incumbent == 4 and found.pass_rate_at_least == at_least(3, 3)
+
+
+def test_an_alpha_of_one_confirms_no_fault() -> None:
+    found = confirm([0, 1], [7, 8], [[passing(0.0)] * 2, [passing(-1.0)] * 2], [None, "f"], 1.0)
+    assert not found.whole.confirmed
+
+
+def test_no_fresh_seed_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = iter(f"{number:012x}" + "0" * 52 for number in (5, 5, 2, 6, 10**9 + 7, 8))
+    monkeypatch.setattr(confirmation, "sha256_bytes", lambda _: next(digests))
+    state = state_of(*measured(0, 1, 2), verdict(0, "accepted"))
+    assert fresh_seeds(state, [1, 2], 4) == [5, 6, 7, 8], "5 came twice, and 2 is a seed of the search"
+
+
+def test_they_are_the_first_digits_of_the_digest_of_all_verdicts_and_a_number() -> None:
+    judged = [*measured(0, 1, 2), verdict(0, "accepted"), *measured(1, 1, 2), verdict(1, "reverted")]
+    state = state_of(*judged, no_proposal(2))
+    verdicts = [i.verdict.verdict_sha256 for i in state.iterations if i.verdict]
+    texts = [f"{verdicts[0]}:{verdicts[1]}:{number}".encode() for number in range(4)]
+    assert fresh_seeds(state, [1, 2], 4) == [
+        int(hashlib.sha256(text).hexdigest()[:12], 16) % 10**9 for text in texts
+    ]
+
+
 def test_seeds_that_say_nothing_confirm_nothing() -> None:
     first, better = ([passing(x) for x in (0.0, 0.01)], [passing(x) for x in (-1.0, -1.02)])
     for faults in ([None, "same weights"], ["same weights", None]):
@@ -138,11 +167,11 @@ def test_seeds_that_say_nothing_confirm_nothing() -> None:
 def test_fresh_seeds_follow_from_all_verdicts_and_are_no_seed_of_the_search() -> None:
     one = state_of(*measured(0, 1, 2), verdict(0, "accepted"))
     more = state_of(*measured(0, 1, 2), verdict(0, "accepted"), *measured(1, 1, 2), verdict(1, "reverted"))
-    seeds = fresh_seeds(one, spec())
-    assert seeds == fresh_seeds(one, spec()) and len(set(seeds)) == 4
-    assert not set(seeds) & set(fresh_seeds(more, spec()))
-    assert seeds[:2] == fresh_seeds(one, spec(confirm={"seeds": 2})), "more seeds begin with the same"
-    taken = fresh_seeds(one, spec(seeds=[seeds[0], 2]))
+    seeds = fresh_seeds(one, [1, 2], 4)
+    assert seeds == fresh_seeds(one, [1, 2], 4) and len(set(seeds)) == 4
+    assert not set(seeds) & set(fresh_seeds(more, [1, 2], 4))
+    assert seeds[:2] == fresh_seeds(one, [1, 2], 2), "more seeds begin with the same"
+    taken = fresh_seeds(one, [seeds[0], 2], 4)
     assert seeds[0] not in taken and taken[:3] == seeds[1:]
     assert all(0 <= seed < 2**31 for seed in seeds)
 
@@ -151,30 +180,4 @@ def test_kept_are_the_baseline_and_what_was_accepted() -> None:
     events = [
         e for n in range(4) for e in (*measured(n, 1), verdict(n, "reverted" if n == 2 else "accepted"))
     ]
-    assert kept_steps(state_of(*events)) == [0, 1, 3]
-
-
-@pytest.mark.parametrize(("count", "fresh"), [(4, 3), (12, 5), (40, 5)])
-def test_chance_is_believed_no_more_often_than_alpha(count: int, fresh: int) -> None:
-    """A thousand campaigns in which no candidate is better than another, though the search keeps many."""
-    dice = random.Random(17)
-    runs = [simulated.simulate(dice, [0.0] * count, fresh, SD, RULE) for _ in range(1000)]
-    kept, false = (
-        sum(bool(word) for word in words) / len(runs)
-        for words in ([run.kept_by_chance for run in runs], [run.false_words for run in runs])
-    )
-    assert kept > 0.3, "the search by itself is fooled"
-    assert false <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / len(runs))
-
-
-@pytest.mark.parametrize("fresh", [3, 5])
-def test_true_gains_stand_and_those_confirmed_by_themselves_are_seldom_chance(fresh: int) -> None:
-    """Three of twelve candidates are better by 0.5 ln units."""
-    dice = random.Random(18)
-    gains = [0.5 * (number % 4 == 1) for number in range(12)]
-    runs = [simulated.simulate(dice, gains, fresh, SD, RULE) for _ in range(400)]
-    assert sum(bool(run.false_words) for run in runs) / len(runs) <= ALPHA
-    found, kept = (
-        sum(values) / len(runs) for values in ([run.gain for run in runs], [run.search_gain for run in runs])
-    )
-    assert kept > 0.9 and found > 0.9 * kept
+    assert kept_steps(state_of(*events, no_proposal(4))) == [0, 1, 3]

@@ -81,8 +81,8 @@ def test_killed_in_the_confirmation_it_goes_on_and_trains_nothing_twice(
     (model,) = run.export.glob("*.model")
     assert model.name == f"tiny-seed{confirmed.seeds[0]}.model", "the model is of a fresh seed"
     assert "## Confirmation" in run.report_md.read_text()
-    again = mlipilot("reproduce", run.root, "--incumbent", "--seed", str(confirmed.seeds[1]), cwd=tmp_path)
-    assert "reproduced" in again.stdout + again.stderr
+    options = ("--incumbent", "--seed", str(confirmed.seeds[1]), "--json")
+    assert json.loads(mlipilot("reproduce", run.root, *options, cwd=tmp_path).stdout)["reproduced"] is True
 
 
 @needs_slurm
