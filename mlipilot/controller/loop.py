@@ -17,6 +17,7 @@ from mlipilot.controller import next_steps
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
+from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation_words import of_local_jobs
 from mlipilot.controller.job_records import note_jobs
@@ -29,7 +30,7 @@ from mlipilot.controller.recording import open_recording
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
-from mlipilot.controller.verdict import Measurements, compute_confirmation, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.endpoint_job import EndpointJob
@@ -253,7 +254,7 @@ class Controller:
             drop_staged_claims(directory)
             drop_lost_work(directory)
             drop_unsealable(directory)
-        confirmed = compute_confirmation(state, self.measurements, self.spec)
+        confirmed = compute_confirmation(state, self.measurements, self.spec.confirm)
         self.ledger.append(confirmed)
         self._point_at_incumbent(confirmed.incumbent)
         whole = confirmed.whole

@@ -35,6 +35,7 @@ from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.comparable import first_measured, not_comparable
 from mlipilot.controller.confirmation import fresh_seeds
+from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.next_steps import Finish, Step, next_step
 from mlipilot.controller.planting import NOT_BEGUN
@@ -49,7 +50,7 @@ from mlipilot.controller.recheck_sessions import Sessions
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
-from mlipilot.controller.verdict import Measurements, compute_confirmation, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import load_scorecard
@@ -155,7 +156,7 @@ class _Files:
                 digest = {"verdict_sha256": sha256_file(path)}
                 return written | digest | {"iteration": current}
             case Confirmed():
-                return compute_confirmation(before, self.measured, self.spec).model_dump()
+                return compute_confirmation(before, self.measured, self.spec.confirm).model_dump()
             case SealedCheck():
                 return {"root": sealed_summary(before, self.measured).root}
             case Finished():

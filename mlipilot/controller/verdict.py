@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlipilot.audit.events.running import Confirmed, Errors, SealedCheck
+from mlipilot.audit.events.running import Errors, SealedCheck
 from mlipilot.audit.files import read_regular, sha256_bytes
 from mlipilot.audit.manifest import MANIFEST, read_manifest
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge, mean_of_all
-from mlipilot.controller.confirmation import confirm, fresh_seeds, kept_steps
 from mlipilot.controller.hypothesis_grading import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.errors import PausedError
@@ -21,7 +20,6 @@ from mlipilot.jobs.job_files import read_json
 from mlipilot.paths import JobKey, JobKind, LineagePaths
 
 _LONGEST = 2**26
-_NOT_MEASURED = MetricsFile(refused="it was not measured")
 _NOTHING_RESTORES_IT = "put it back from a copy of the run and resume; nothing else gives what was measured"
 
 
@@ -101,7 +99,8 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
     fault = iteration.dropped or _fault(state, number) or _rewritten(state, number, measured)
     if fault is None and len(scores) < len(measured.spec.seeds):
         fault = "a budget was used up before every seed was measured"
-    fault = fault or _same_weights(state, number, measured)
+    keys = [JobKey(number, seed, "evaluate") for seed in measured.spec.seeds]
+    fault = fault or same_weights({key.seed: measured.metrics(state, key) for key in keys})
     if fault is not None:
         judgement = Judgement("invalid", fault)
     elif number == 0:
@@ -143,31 +142,13 @@ def _rewritten(state: State, number: int, measured: Measurements) -> str | None:
     return next((why for key in keys if (why := measured.changed(state, key)) is not None), None)
 
 
-def compute_confirmation(state: State, measured: Measurements, spec: CampaignSpec) -> Confirmed:
-    """What fresh seeds say of the steps that the search kept."""
-    if spec.confirm is None:
-        raise AssertionError("nothing is confirmed in a campaign that does not ask for it")
-    kept, seeds = kept_steps(state), fresh_seeds(state, spec.seeds, spec.confirm.seeds)
-    scores, faults = [], []
-    for number in kept:
-        keys = [JobKey(number, seed, "evaluate", fresh=True) for seed in seeds]
-        found = [measured.metrics(state, key) for key in keys]
-        scores.append([score(measured.card, metrics or _NOT_MEASURED) for metrics in found])
-        faults.append(_common_weights(dict(zip(seeds, found, strict=True))))
-    return confirm(kept, seeds, scores, faults, spec.confirm.alpha)
-
-
 def _is_accepted(state: State, number: int) -> bool:
     verdict = state.iterations[number].verdict if number < len(state.iterations) else None
     return verdict is not None and verdict.verdict == "accepted"
 
 
-def _same_weights(state: State, number: int, measured: Measurements) -> str | None:
-    """Why the seeds of a candidate say nothing of noise: two of them gave the same weights."""
-    return _common_weights(dict(zip(measured.spec.seeds, measured.of_iteration(state, number), strict=True)))
-
-
-def _common_weights(measured: Mapping[int, MetricsFile | None]) -> str | None:
+def same_weights(measured: Mapping[int, MetricsFile | None]) -> str | None:
+    """Why the seeds of a candidate say nothing of noise: two of them gave the same weights; or None."""
     seed_of: dict[str, int] = {}
     for seed, found in measured.items():
         digest = None if found is None else found.model.weights_digest

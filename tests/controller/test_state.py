@@ -18,6 +18,7 @@ from tests.controller.events import (
     finished,
     gave_up,
     lesson,
+    measured,
     no_proposal,
     paused,
     probed,
@@ -277,6 +278,17 @@ def test_an_end_of_what_nobody_began_is_refused_with_its_line() -> None:
         "line 2 of a ledger (job_finished) speaks of what no line before has begun; "
         "no version up to this one writes such a ledger"
     )
+
+
+def test_a_confirmation_is_kept_and_names_the_incumbent_from_then_on() -> None:
+    step = {"iteration": 1, "before": 0, "measure": "violation", "gain": 1.0, "sd": 1.0, "p": 0.5}
+    step |= {"level": 0.05, "confirmed": False, "passed": 0, "fault": None}
+    body = {"seeds": [7, 8], "alpha": 0.05, "baseline_passed": 0, "whole": step, "steps": [step]}
+    body |= {"incumbent": 0, "pass_rate_at_least": 0.0}
+    events = [*measured(0, 1), verdict(0), *measured(1, 1), verdict(1, incumbent=1)]
+    assert state_of(*events).incumbent == 1 and state_of(*events).confirmed is None
+    state = state_of(*events, ("confirmed", body))
+    assert state.incumbent == 0 and told(state.confirmed) == body
 
 
 def test_a_candidate_that_a_person_drops_keeps_the_reason_and_waits_for_its_verdict() -> None:

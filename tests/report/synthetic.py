@@ -23,11 +23,12 @@ from mlipilot.audit.protected import hash_protected
 from mlipilot.audit.surroundings import Isolation
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
+from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.next_steps import AskPilot, Confirm, Finish, SubmitJob, next_step, sealed_jobs
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import replay
-from mlipilot.controller.verdict import Measurements, compute_confirmation, compute_verdict, sealed_summary
+from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.evaluation.catalog import CATALOG, GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.job_files import JobResult
@@ -239,7 +240,7 @@ class SyntheticRun:
                 self.evaluate(key.iteration, key.seed, qualities[key.iteration], fresh=True)
         assert due == Confirm()
         measured = Measurements(self.lineage, self.spec, self.card)
-        self.ledger.append(compute_confirmation(replay(self.ledger.records), measured, self.spec))
+        self.ledger.append(compute_confirmation(replay(self.ledger.records), measured, self.spec.confirm))
 
     def sealed_check(self, quality: float = 0.97) -> None:
         """Measure baseline and incumbent on the sealed split, once nobody asks the pilot any more."""

@@ -1,0 +1,32 @@
+"""From what was measured with fresh seeds to the record of a confirmation."""
+
+from __future__ import annotations
+
+from mlipilot.audit.events.running import Confirmed
+from mlipilot.campaign.extent import Confirmation
+from mlipilot.controller.confirmation import confirm, fresh_seeds, kept_steps
+from mlipilot.controller.state import State
+from mlipilot.controller.verdict import Measurements, same_weights
+from mlipilot.evaluation.metrics_file import MetricsFile
+from mlipilot.evaluation.scorecard import score
+from mlipilot.paths import JobKey
+
+_NOT_MEASURED = MetricsFile(refused="it was not measured")
+
+
+def compute_confirmation(state: State, measured: Measurements, asked: Confirmation | None) -> Confirmed:
+    """What fresh seeds say of the steps that the search kept; a seed without metrics has the worst score.
+
+    Raises PausedError for a metrics file that is not the one that was measured, ValueError where the
+    campaign asks for no confirmation.
+    """
+    if asked is None:
+        raise ValueError("the campaign asks for no confirmation")
+    kept, seeds = kept_steps(state), fresh_seeds(state, measured.spec.seeds, asked.seeds)
+    scores, faults = [], []
+    for number in kept:
+        keys = [JobKey(number, seed, "evaluate", fresh=True) for seed in seeds]
+        found = {key.seed: measured.metrics(state, key) for key in keys}
+        scores.append([score(measured.card, metrics or _NOT_MEASURED) for metrics in found.values()])
+        faults.append(same_weights(found))
+    return confirm(kept, seeds, scores, faults, asked.alpha)
