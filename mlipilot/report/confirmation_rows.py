@@ -91,6 +91,10 @@ def confirmation_sentences(view: LineageView) -> list[str]:
         f"(p = {number(whole.p, 2)}); it {passed}."
     ]
     if len(found.steps) > 1:
-        alone = f"of its steps {joined(held)}" if held else "none of its steps"
-        words.append(f"By itself they confirm {alone} (Holm's procedure at {found.alpha:g}).")
+        alone = joined(held) if held else "none"
+        verb = "are" if len(held) > 1 else "is"
+        words.append(
+            f"Of its {len(found.steps)} steps {alone} {verb} confirmed alone "
+            f"(Holm's procedure at {found.alpha:g})."
+        )
     return words

@@ -287,6 +287,13 @@ def test_cpu_time_that_is_not_known_counts_as_one_busy_core() -> None:
         assert isinstance(ended, JobFinished) and ended.counted_cpu_s == counted
 
 
+def test_a_job_with_a_fresh_seed_says_so_and_no_other_does() -> None:
+    for fresh in (False, True):
+        said = JobSubmitted.of(JobKey(1, 7, "train", fresh=fresh), 2)
+        assert said.key == JobKey(1, 7, "train", fresh=fresh)
+        assert body_of(said).get("fresh", "unsaid") == (True if fresh else "unsaid")
+
+
 def test_the_sealed_check_is_read_by_iteration() -> None:
     check = event("sealed_check", {"0": {"m": {"sealed": 2.0, "test": None}}})
     assert isinstance(check, SealedCheck)
