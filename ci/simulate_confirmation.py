@@ -104,14 +104,10 @@ def main() -> None:
                 simulate(dice, candidates(dice, count, real, gain), fresh, options.sd, rule)
                 for _ in range(options.campaigns)
             ]
-            chance, false = (
-                sum(bool(getattr(run, name)) for run in runs) / len(runs)
-                for name in ("kept_by_chance", "false_words")
-            )
-            gains = (
-                f"{sum(getattr(run, name) for run in runs) / len(runs):.2f}"
-                for name in ("search_gain", "gain", "strict_gain")
-            )
+            chance = sum(run.kept_by_chance > 0 for run in runs) / len(runs)
+            false = sum(run.false_words > 0 for run in runs) / len(runs)
+            gained = [(run.search_gain, run.gain, run.strict_gain) for run in runs]
+            gains = (f"{sum(each) / len(runs):.2f}" for each in zip(*gained, strict=True))
             better = f"{real} by {gain:g}" if real else "none"
             print(f"| {count} | {better} | {fresh} | {chance:.0%} | {false:.1%} | {' | '.join(gains)} |")
 

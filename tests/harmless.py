@@ -74,7 +74,7 @@ NAMED = {
     "pydantic_core": "to_jsonable_python",
     "pytest": "main",
     "ruamel": "yaml.YAML yaml.comments yaml.error.YAMLError yaml.events yaml.nodes",
-    "scipy": "spatial.transform.Rotation.from_quat special.stdtrit",
+    "scipy": "spatial.transform.Rotation.from_quat special.betaincinv special.stdtr special.stdtrit",
     "sys": "argv dont_write_bytecode executable exit modules platform stderr stdin stdout version_info",
     "torch": """
         Tensor __version__ allclose as_tensor bool cat contiguous_format cuda.device_count

@@ -69,7 +69,7 @@ def paired_p(gains: Sequence[float]) -> float:
 def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
     """What each p must be below, in the order of `ps`: 0 where a smaller one was not below its own."""
     levels, is_open = [0.0] * len(ps), True
-    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
         if is_open:
             levels[index] = alpha / (len(ps) - rank)
             is_open = ps[index] < levels[index]

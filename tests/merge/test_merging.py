@@ -88,7 +88,7 @@ def test_a_lesson_that_is_taken_out_is_a_fault_all_the_same(clusters: Clusters) 
     lines = clusters.into.findings.read_text().splitlines(keepends=True)
     clusters.into.findings.write_text("".join(lines[:-1]))
     (problem,) = verify_run(clusters.into).problems
-    assert "lesson of iteration 0 of lineage-5 is missing" in problem
+    assert "lesson of iteration 1 of lineage-5 is missing" in problem
     clusters.alpha.findings.unlink()
     assert len(verify_run(clusters.alpha).problems) == 2
 
