@@ -56,8 +56,11 @@ def _check(run: RunPaths) -> None:
     assert verify_run(run).problems == []
 
 
+@pytest.mark.parametrize(
+    "reproduces", [pytest.param(False, id=""), pytest.param(True, id="reproduced", marks=pytest.mark.sweep)]
+)
 def test_killed_in_the_confirmation_it_goes_on_and_trains_nothing_twice(
-    tiny_data: Path, tmp_path: Path
+    tiny_data: Path, tmp_path: Path, reproduces: bool
 ) -> None:
     with_data(tiny_data, tmp_path)
     campaign, run = write_campaign(tmp_path, jobs=JOBS, **CHANGES), RunPaths(tmp_path / "runs" / "tiny")
@@ -81,10 +84,13 @@ def test_killed_in_the_confirmation_it_goes_on_and_trains_nothing_twice(
     (model,) = run.export.glob("*.model")
     assert model.name == f"tiny-seed{confirmed.seeds[0]}.model", "the model is of a fresh seed"
     assert "## Confirmation" in run.report_md.read_text()
+    if not reproduces:
+        return
     options = ("--incumbent", "--seed", str(confirmed.seeds[1]), "--json")
     assert json.loads(mlipilot("reproduce", run.root, *options, cwd=tmp_path).stdout)["reproduced"] is True
 
 
+@pytest.mark.sweep
 @needs_slurm
 def test_by_slurm_fresh_seeds_share_jobs_as_others_do(tiny_data: Path, tmp_path: Path) -> None:
     with_data(tiny_data, tmp_path)
