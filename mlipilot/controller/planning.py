@@ -28,9 +28,8 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     fresh = spec.confirm.seeds if spec.confirm else 0
     confirming = candidates * fresh if candidates > 1 else 0  # where all is kept
     trainings = candidates * seeds + confirming
-    evaluations = trainings + 2 * (
-        fresh if confirming else seeds
-    )  # the sealed check of baseline and incumbent
+    sealed_with = fresh if confirming else seeds
+    evaluations = trainings + 2 * sealed_with  # the sealed check of baseline and incumbent
     # A draft comes back after each failed smoke step but the last, and once from the reviewer.
     smokes = 1 + spec.pilot.smoke_retries if spec.jobs.smoke else 0
     turns = max(1, smokes) + (spec.pilot.endpoint("reviewer") is not None)
