@@ -11,7 +11,8 @@ then the A steps are tested, each against the one before, by Holm's step-down pr
 Scandinavian Journal of Statistics 6 (1979) 65): the r-th smallest p must be below alpha / (A + 1 − r), and
 so must those before it. As the steps are asked only after the whole has held (serial gatekeeping:
 P. H. Westfall and A. Krishen, Journal of Statistical Planning and Inference 99 (2001) 25), any false word
-among all of them has at most the chance alpha, where noise is normal. The seeds that chose a step are in none of these figures.
+among all of them has at most the chance alpha, where noise is normal. The seeds that chose a step are in
+none of these figures.
 
 A step that is not confirmed by itself stays in the model that stands: few seeds show the whole long
 before each part, and to take true steps away costs more than to carry idle ones (docs/scorecard.md).
