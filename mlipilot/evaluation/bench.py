@@ -69,7 +69,7 @@ class Bench:
     ) -> Bench:
         """The bench with a data directory's files. Raises InputError when one is not as it must be."""
         bench = cls(calculator, settings, model, data=data, split=split)
-        if split == "sealed" or settings.system == "crystal":
+        if settings.system == "crystal":
             return bench
         bench.frames = bench_frames(data / TEST, settings.frames.count)
         bench.batch = bench_frames(data / TEST, settings.errors.batch_size)

@@ -97,3 +97,5 @@ class Group:
     """Why nothing is measured after it, by what it found; empty where all is."""
     sealed: bool = False
     """Whether it is made on the sealed split, too."""
+    exam: bool = False
+    """Whether it is made once at a lineage's end, beside the sealed split, where no card judges by it."""

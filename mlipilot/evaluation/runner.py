@@ -52,7 +52,7 @@ def evaluate(
     wall, cpu = time.perf_counter(), time.process_time()
     card = load_scorecard(scorecard)
     settings = card.settings_for(profile)
-    _check_data(data_dir, _FILES[settings.system] if split == "test" else ["sealed/sealed.xyz"])
+    _check_data(data_dir, [*_FILES[settings.system], *(["sealed/sealed.xyz"] if split == "sealed" else [])])
     output.mkdir(parents=True, exist_ok=True)
     begin()
     with warnings.catch_warnings():
@@ -118,14 +118,14 @@ def _evaluate(
         weights_digest=model.weights_digest,
     )
     found: dict[str, Any] = {"model": facts, "device": device}
-    if settings.system == "crystal" and split == "test":
+    if settings.system == "crystal":
         from mlipilot.evaluation.reference import obtain
 
         start = time.perf_counter()
         bench.reference, source = obtain(data_dir, settings, progress)
         progress(f"reference ({source}) {time.perf_counter() - start:.1f} s")
         found["reference"] = {"source": source, "settings_digest": bench.reference.settings_digest}
-    tasks = tasks_of(bench, sealed=split == "sealed")
+    tasks = tasks_of(bench, asked)
     if split == "test":
         _check_asked(asked, tasks, data_dir)
     found["metrics"], curves = make(tasks, progress)

@@ -6,12 +6,13 @@ Importable without torch and ASE.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import GROUPS
+from mlipilot.evaluation.declaration import Group
 from mlipilot.evaluation.metrics_file import Entry, Measurement, MeasurementError, entry
 
 if TYPE_CHECKING:
@@ -30,18 +31,24 @@ class Task(NamedTuple):
     """Why nothing is measured after it, by what it found; empty where all is."""
 
 
-def tasks_of(bench: Bench, *, sealed: bool = False) -> list[Task]:
+def tasks_of(bench: Bench, asked: Sequence[str] = ()) -> list[Task]:
     """What is to be measured, in order: of each group the metrics that the data on the bench have labels of.
 
-    On the `sealed` split only those groups that ask for it.
+    `asked`: the metrics that a card judges by. With the sealed split only those groups that ask for it, and
+    the exam's that no card judges by, which are not measured before.
     """
     tasks = []
     for group in sorted(GROUPS, key=lambda group: not group.early):
         owed = [m for m in group.metrics if bench.settings.system in m.systems and m.owed(bench)]
-        if owed and (group.sealed or not sealed):
+        if owed and _is_due(group, bench, asked):
             names = [metric.name for metric in owed]
             tasks.append(Task(group.name, names, partial(group.measure, bench), partial(group.stops, bench)))
     return tasks
+
+
+def _is_due(group: Group, bench: Bench, asked: Sequence[str]) -> bool:
+    is_exam = group.exam and not any(metric.name in asked for metric in group.metrics)
+    return group.sealed or is_exam if bench.split == "sealed" else not is_exam
 
 
 def make(tasks: list[Task], progress: Progress) -> tuple[dict[str, Entry], dict[str, Any]]:
