@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlipilot.audit.events.running import Confirmed
+from mlipilot.audit.events.concluding import Confirmed
 from mlipilot.controller.accept import judge
 from mlipilot.controller.confirmation import confirm
 from mlipilot.evaluation.scorecard import AcceptRule, Score, load_scorecard

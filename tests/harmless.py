@@ -52,13 +52,13 @@ NAMED = {
     "matscipy": "neighbours.neighbour_list",
     "multiprocessing": "connection.wait get_context process.BaseProcess",
     "numpy": """
-        __version__ abs add all allclose arange argmax argmin argsort array asarray bool_ cbrt clip
-        column_stack concatenate cross cumsum diff einsum empty errstate eye flatnonzero float64
+        __version__ abs add all allclose arange argmax argmin argsort array array_split asarray bool_ cbrt
+        clip column_stack concatenate cross cumsum diff einsum empty errstate eye flatnonzero float64
         full histogram inf int64 isfinite linalg.LinAlgError linalg.eigh linalg.lstsq
         linalg.matrix_rank linalg.norm linalg.svd linspace load log max maximum mean median min nan
         ndarray outer percentile pi polyder polyfit polyval ptp random.Generator random.SeedSequence
         random.default_rng random.get_state random.set_state ravel repeat round savez_compressed
-        sign sort sqrt sum tile triu_indices typing.NDArray zeros
+        sign sort sqrt sum tile triu_indices typing.NDArray where zeros
         """,
     "operator": "add eq ge gt le lt mul ne neg pos sub truediv",
     "optuna": """
@@ -74,7 +74,10 @@ NAMED = {
     "pydantic_core": "to_jsonable_python",
     "pytest": "main",
     "ruamel": "yaml.YAML yaml.comments yaml.error.YAMLError yaml.events yaml.nodes",
-    "scipy": "spatial.transform.Rotation.from_quat special.betaincinv special.stdtr special.stdtrit",
+    "scipy": """
+        spatial.transform.Rotation.from_quat special.betaincinv special.stdtr special.stdtrit
+        stats.spearmanr
+        """,
     "sys": "argv dont_write_bytecode executable exit modules platform stderr stdin stdout version_info",
     "torch": """
         Tensor __version__ allclose as_tensor bool cat contiguous_format cuda.device_count

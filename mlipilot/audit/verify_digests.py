@@ -14,11 +14,11 @@ from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.clocks import verify_times
+from mlipilot.audit.events.concluding import Confirmed
 from mlipilot.audit.events.proposing import Drafted, Exchange, Heard, Proposed
 from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
-    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,

@@ -27,7 +27,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from mlipilot.audit.events.running import Confirmed, ConfirmedStep
+from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.controller.accept import feasible, mean, pooled_noise
 from mlipilot.controller.state import State

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlipilot.audit.events.running import Confirmed
+from mlipilot.audit.events.concluding import Confirmed
 from mlipilot.campaign.extent import Confirmation
 from mlipilot.controller.confirmation import confirm, fresh_seeds, kept_steps
 from mlipilot.controller.state import State
@@ -30,3 +30,13 @@ def compute_confirmation(state: State, measured: Measurements, asked: Confirmati
         scores.append([score(measured.card, metrics or _NOT_MEASURED) for metrics in found.values()])
         faults.append(same_weights(found))
     return confirm(kept, seeds, scores, faults, asked.alpha)
+
+
+def in_a_line(confirmed: Confirmed) -> str:
+    """What came of it, for who looks on."""
+    whole = confirmed.whole
+    word = "confirmed" if whole.confirmed else f"not confirmed, and given up for iteration {whole.before}"
+    return (
+        f"iteration {whole.iteration} {word} by {len(confirmed.seeds)} fresh seeds: "
+        f"{whole.measure} {whole.gain:+.3f} ln units over the baseline, p = {whole.p:.2g}"
+    )

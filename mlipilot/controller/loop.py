@@ -17,7 +17,8 @@ from mlipilot.controller import next_steps
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
-from mlipilot.controller.confirming import compute_confirmation
+from mlipilot.controller.confirming import compute_confirmation, in_a_line
+from mlipilot.controller.examining import compute_exam
 from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation_words import of_local_jobs
 from mlipilot.controller.job_records import note_jobs
@@ -179,6 +180,8 @@ class Controller:
                 self._confirm(state)
             case next_steps.CompareSealed():
                 self.ledger.append(sealed_summary(state, self.measurements))
+            case next_steps.Examine():
+                self.ledger.append(compute_exam(state, self.measurements))
             case next_steps.Pause(reason):
                 raise PausedError(reason)
             case next_steps.Finish(reason):
@@ -257,12 +260,7 @@ class Controller:
         confirmed = compute_confirmation(state, self.measurements, self.spec.confirm)
         self.ledger.append(confirmed)
         self._point_at_incumbent(confirmed.incumbent)
-        whole = confirmed.whole
-        word = "confirmed" if whole.confirmed else f"not confirmed, and given up for iteration {whole.before}"
-        self.observer.event(
-            f"iteration {whole.iteration} {word} by {len(confirmed.seeds)} fresh seeds: "
-            f"{whole.measure} {whole.gain:+.3f} ln units over the baseline, p = {whole.p:.2g}"
-        )
+        self.observer.event(in_a_line(confirmed))
 
     def _point_at_incumbent(self, number: int | None) -> None:
         if number is None:

@@ -92,6 +92,11 @@ class CompareSealed:
 
 
 @dataclass(frozen=True)
+class Examine:
+    """Write down how far what fresh seeds confirmed holds there, and what their spread says."""
+
+
+@dataclass(frozen=True)
 class Pause:
     """The machine keeps losing a job, or somebody keeps ending it: stop and let a person look."""
 
@@ -117,6 +122,7 @@ Step = (
     | DrawLesson
     | Confirm
     | CompareSealed
+    | Examine
     | Pause
     | Finish
 )
@@ -145,6 +151,8 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
         return _work(state, spec, keys, Confirm())
     if state.sealed_check is None and state.incumbent is not None:
         return _work(state, spec, sealed_jobs(state, spec), CompareSealed())
+    if state.confirmed is not None and state.examined is None:
+        return Examine()
     return Finish(reason)
 
 

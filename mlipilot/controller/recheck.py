@@ -17,16 +17,15 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from mlipilot.audit.events import Event
+from mlipilot.audit.events.concluding import Confirmed, Examined, SealedCheck
 from mlipilot.audit.events.reporting import Reported
 from mlipilot.audit.events.running import (
     CampaignStarted,
     CandidateDropped,
-    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
     Resumed,
-    SealedCheck,
     Verdict,
 )
 from mlipilot.audit.files import sha256_file
@@ -36,6 +35,7 @@ from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.comparable import first_measured, not_comparable
 from mlipilot.controller.confirmation import fresh_seeds
 from mlipilot.controller.confirming import compute_confirmation
+from mlipilot.controller.examining import compute_exam
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
 from mlipilot.controller.next_steps import Finish, Step, next_step
 from mlipilot.controller.planting import NOT_BEGUN
@@ -159,6 +159,8 @@ class _Files:
                 return compute_confirmation(before, self.measured, self.spec.confirm).model_dump()
             case SealedCheck():
                 return {"root": sealed_summary(before, self.measured).root}
+            case Examined():
+                return compute_exam(before, self.measured).model_dump()
             case Finished():
                 ends = [
                     {"reason": step.reason} for step in self.due(record, before) if isinstance(step, Finish)

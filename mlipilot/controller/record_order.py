@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mlipilot.audit.events import Event
+from mlipilot.audit.events.concluding import Confirmed, Examined, SealedCheck
 from mlipilot.audit.events.proposing import (
     Drafted,
     EndpointProbed,
@@ -21,14 +22,12 @@ from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
     CandidateDropped,
-    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
     LedgerRepaired,
     Paused,
     Resumed,
-    SealedCheck,
     Verdict,
 )
 from mlipilot.controller import next_steps
@@ -96,6 +95,8 @@ def _follows(event: Event, step: next_steps.Step) -> bool:
         case Confirmed(), next_steps.Confirm():
             return True
         case SealedCheck(), next_steps.CompareSealed():
+            return True
+        case Examined(), next_steps.Examine():
             return True
         case Finished(), next_steps.Finish():
             return True

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlipilot.audit.events import Event
+from mlipilot.audit.events.concluding import Confirmed, Examined, SealedCheck
 from mlipilot.audit.events.proposing import (
     Claim,
     Drafted,
@@ -21,14 +22,12 @@ from mlipilot.audit.events.running import (
     CampaignStarted,
     Cancelled,
     CandidateDropped,
-    Confirmed,
     Finished,
     JobFinished,
     JobSubmitted,
     Outcome,
     Paused,
     Resumed,
-    SealedCheck,
     Verdict,
 )
 from mlipilot.audit.ledger import LedgerError, Record
@@ -108,6 +107,7 @@ class State:
     gave_up: str | None = None
     confirmed: Confirmed | None = None
     sealed_check: SealedCheck | None = None
+    examined: Examined | None = None
     finished: str | None = None
     paused: str | None = None
     cancelled: bool = False
@@ -240,6 +240,8 @@ def _apply(state: State, event: Event) -> None:
             state.confirmed, state.incumbent = event, event.incumbent
         case SealedCheck():
             state.sealed_check = event
+        case Examined():
+            state.examined = event
         case Paused():
             state.paused = event.reason
         case Cancelled():

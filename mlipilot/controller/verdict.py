@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlipilot.audit.events.running import Errors, SealedCheck
+from mlipilot.audit.events.concluding import Errors, SealedCheck
 from mlipilot.audit.files import read_regular, sha256_bytes
 from mlipilot.audit.manifest import MANIFEST, read_manifest
 from mlipilot.campaign.spec import CampaignSpec
@@ -14,10 +14,12 @@ from mlipilot.controller.accept import Judgement, failed_gates, feasible, judge,
 from mlipilot.controller.hypothesis_grading import grade_effects
 from mlipilot.controller.state import Iteration, State
 from mlipilot.errors import PausedError
+from mlipilot.evaluation.curves_file import read_curves
+from mlipilot.evaluation.lazily import Array
 from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import Score, Scorecard, score
 from mlipilot.jobs.job_files import read_json
-from mlipilot.paths import JobKey, JobKind, LineagePaths
+from mlipilot.paths import CURVES, METRICS, JobKey, JobKind, LineagePaths
 
 _LONGEST = 2**26
 _NOTHING_RESTORES_IT = "put it back from a copy of the run and resume; nothing else gives what was measured"
@@ -52,12 +54,17 @@ class Measurements:
             self._read[key] = MetricsFile.model_validate(found)
         return self._read[key]
 
-    def changed(self, state: State, key: JobKey) -> str | None:
-        """Why a finished evaluation's metrics file is not the one that the ledger has the end of, or None."""
+    def changed(self, state: State, key: JobKey, name: str = METRICS) -> str | None:
+        """Why a finished evaluation's metrics file is not the one that the ledger has the end of, or None.
+
+        `name`: of another file that the evaluator wrote beside it.
+        """
         attempt = state.last(key)
-        if key in self._read or attempt is None or attempt.ended is None or attempt.outcome != "ok":
+        is_read = name == METRICS and key in self._read
+        if is_read or attempt is None or attempt.ended is None or attempt.outcome != "ok":
             return None
-        directory, path = self.lineage.attempt(key, attempt.number), self.lineage.metrics(key, attempt.number)
+        directory = self.lineage.attempt(key, attempt.number)
+        path = self.lineage.metrics(key, attempt.number).with_name(name)
         try:
             manifest = sha256_bytes(read_regular(directory / MANIFEST, _LONGEST))
             found = sha256_bytes(read_regular(path, _LONGEST))
@@ -65,8 +72,20 @@ class Measurements:
             is_measured = (manifest, found) == (attempt.ended.manifest_sha256, sealed)
         except (OSError, ValueError):  # it is gone, or no file
             is_measured = False
-        name = path.relative_to(self.lineage.root).as_posix()  # as in a run that is moved
-        return None if is_measured else f"{name} is not the file that was measured"
+        where = path.relative_to(self.lineage.root).as_posix()  # as in a run that is moved
+        return None if is_measured else f"{where} is not the file that was measured"
+
+    def curves(self, state: State, key: JobKey) -> Mapping[str, Array]:
+        """A finished evaluation's arrays by name; none where it did not end well.
+
+        Raises PausedError where the file is not the one that was measured.
+        """
+        attempt = state.last(key)
+        if attempt is None or attempt.outcome != "ok":
+            return {}
+        if (changed := self.changed(state, key, CURVES)) is not None:
+            raise PausedError(f"{self.lineage.root}/{changed}: {_NOTHING_RESTORES_IT}")
+        return read_curves(self.lineage.metrics(key, attempt.number).with_name(CURVES))
 
     def of_iteration(self, state: State, number: int, kind: JobKind = "evaluate") -> list[MetricsFile]:
         """The metrics files of all seeds; fewer than the seeds when some could not be measured."""

@@ -16,6 +16,7 @@ from mlipilot.evaluation.panels import Figure, Panel
 
 __all__ = [
     "CATALOG",
+    "EXAM",
     "GROUPS",
     "OF_THE_MACHINE",
     "SPREAD",
@@ -73,6 +74,9 @@ CATALOG: dict[str, Metric] = {metric.name: metric for group in GROUPS for metric
 
 OF_THE_MACHINE = frozenset(name for name, metric in CATALOG.items() if metric.of_the_machine)
 """What the clock and the memory of a machine say of a model: no two measurements are equal."""
+
+EXAM = frozenset(metric.name for group in GROUPS if group.exam for metric in group.metrics)
+"""What is measured once, at a lineage's end, unless a card judges by it."""
 
 SPREAD = frozenset(name for name, metric in CATALOG.items() if metric.spread)
 """What tells a model from one that says nothing."""

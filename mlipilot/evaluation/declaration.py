@@ -74,6 +74,15 @@ class Metric:
     """Whether it stands for all that the sealed split says, where there is room for one number."""
 
 
+class Forces(NamedTuple):
+    """Arrays of forces, each (atoms, 3) in eV/Å, by their names among a measurement's curves."""
+
+    model: str
+    reference: str
+    on: str = ""
+    """What the structures are called; empty: by the split."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Metrics that one measurement yields."""
@@ -97,5 +106,7 @@ class Group:
     """Why nothing is measured after it, by what it found; empty where all is."""
     sealed: bool = False
     """Whether it is made on the sealed split, too."""
+    forces: Forces | None = None
+    """By what models of several seeds are compared as a committee, where they can be."""
     exam: bool = False
     """Whether it is made once at a lineage's end, beside the sealed split, where no card judges by it."""

@@ -243,6 +243,12 @@ def score(card: Scorecard, measured: MetricsFile) -> Score:
     )
 
 
+def gates_on(card: Scorecard, measured: MetricsFile) -> list[GateResult]:
+    """Those gates whose metrics a file has, such as one of the sealed split, each by itself."""
+    asked = [gate for gate in card.gates if gate.metric in measured.metrics]
+    return [_gate(gate, measured, card.accept.failed_gate_violation) for gate in asked]
+
+
 def _gates(card: Scorecard, measured: MetricsFile) -> list[GateResult]:
     """Each gate by itself, or all failed where the model says nothing."""
     failed = card.accept.failed_gate_violation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlipilot.audit.events.running import Confirmed, ConfirmedStep
+from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
 from mlipilot.report.text import joined, number
 from mlipilot.report.view import LineageView
 

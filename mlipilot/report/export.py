@@ -115,11 +115,12 @@ def model_card(
             "profile": view.spec.profile,
             "gates_passed": sum(gate.passed for gate in seed.score.gates) if seed.score else None,
             "gates_total": len(view.gates),
+            "feasible": view.feasible,
         },
         "metrics": {
             name: {"value": metric.value, "unit": metric.unit}
             | ({"failed": metric.reason} if metric.reason else {})
-            for name, metric in seed.metrics.items()
+            for name, metric in (*seed.metrics.items(), *seed.exam.items())
         },
         "provenance": {
             "campaign": view.spec.name,

@@ -17,6 +17,7 @@ from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.isolation_words import doors_of
 from mlipilot.controller.state import Iteration, State, replay
+from mlipilot.evaluation.catalog import EXAM
 from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard, score
 from mlipilot.jobs.inflight import InFlight, read_in_flight
@@ -156,15 +157,29 @@ class _Reader:
                 log_tail=log_end(directory / STDERR) if trained.ended and not ok else "",
             )
         if evaluated is not None and evaluated.outcome == "ok":
-            return self._measured(view, self.lineage.metrics(evaluate, evaluated.number))
-        return view
+            view = self._measured(view, self.lineage.metrics(evaluate, evaluated.number))
+        return self._examined(view, train.beside("sealed"))
 
-    def _measured(self, view: SeedView, path: Path) -> SeedView:
+    def _examined(self, view: SeedView, key: JobKey) -> SeedView:
+        last = self.state.last(key)
+        if last is None or last.outcome != "ok":
+            return view
+        path = self.lineage.metrics(key, last.number)
+        if (found := self._read(path)) is None:
+            return view
+        exam = {name: entry for name, entry in found.metrics.items() if name in EXAM}
+        return replace(view, exam=exam, curves_files=(*view.curves_files, path.parent / CURVES))
+
+    def _read(self, path: Path) -> MetricsFile | None:
         try:
-            found = MetricsFile.model_validate(read_json(path))
+            return MetricsFile.model_validate(read_json(path))
         except ValueError as error:
             problem = one_line(f"{path.relative_to(self.lineage.root)}: {error}", _MAX_REASON)
             self.problems.append(problem)
+            return None
+
+    def _measured(self, view: SeedView, path: Path) -> SeedView:
+        if (found := self._read(path)) is None:
             return replace(view, faults=[*view.faults, "its metrics file cannot be read"])
         return replace(
             view,
@@ -172,7 +187,7 @@ class _Reader:
             score=score(self.card, found),
             weights_digest=found.model.weights_digest,
             versions=found.versions,
-            curves_file=path.parent / CURVES,
+            curves_files=(path.parent / CURVES,),
         )
 
     def _faults(self, keys: list[JobKey]) -> list[str]:

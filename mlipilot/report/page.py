@@ -14,6 +14,7 @@ from mlipilot.paths import SCORECARD, SPEC
 from mlipilot.report import rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
 from mlipilot.report.confirmation_rows import step_rows
+from mlipilot.report.exam_rows import committee_rows, exam_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
 from mlipilot.report.run_section import LineagesSection
@@ -125,6 +126,8 @@ def context(
         "billed_notes": billed_notes(view),
         "elapsed": duration(rows.elapsed_s(view)),
         "sealed": rows.sealed_rows(view),
+        "exam": exam_rows(view),
+        "committee": committee_rows(view),
         "improved": view.improved,
         "incumbent": view.state.incumbent,
         "isolation": [", ".join(map(" ".join, kind.items())) for kind in view.isolation],

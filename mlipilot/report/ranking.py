@@ -29,7 +29,7 @@ class RunView:
     def ranked(self) -> list[LineageView]:
         """The lineages whose incumbent is measured, the best first; of equal ones the lower number."""
         measured = [view for view in self.lineages if incumbent_scores(view)]
-        return sorted(measured, key=lambda view: order(incumbent_scores(view)))
+        return sorted(measured, key=lambda view: (not view.feasible, order(incumbent_scores(view))))
 
     @property
     def best(self) -> LineageView | None:

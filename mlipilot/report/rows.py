@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlipilot.audit.events.running import Errors, SealedCheck
+from mlipilot.audit.events.concluding import Errors, SealedCheck
 from mlipilot.controller import spending
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import NO_RESULT
-from mlipilot.evaluation.catalog import CATALOG, metric_unit
+from mlipilot.evaluation.catalog import CATALOG, EXAM, metric_unit
 from mlipilot.report.confirmation_rows import standing
 from mlipilot.report.text import mean_sd, metric_label, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
@@ -258,6 +258,8 @@ def sealed_rows(view: LineageView) -> list[SealedRow]:
     baseline, incumbent = check.of(0), check.of(view.state.incumbent)
     found = []
     for name in [name for name in CATALOG if name in baseline or name in incumbent]:
+        if name in EXAM:  # measured once, on neither split
+            continue
         errors = [check.get(name, _NONE) for check in (baseline, incumbent)]
         values = [number(value) for one in errors for value in (one.test, one.sealed)]
         found.append(SealedRow(name, metric_label(name), metric_unit(name), *values))

@@ -154,11 +154,7 @@ def _behind(run: RunView, view: LineageView) -> str:
 
 
 def _only_one_feasible(first: LineageView, second: LineageView) -> bool:
-    return _feasible(first) != _feasible(second)
-
-
-def _feasible(view: LineageView) -> bool:
-    return view.incumbent is not None and view.incumbent.feasible
+    return first.feasible != second.feasible
 
 
 def _noise_is_unknown(*views: LineageView) -> bool:
@@ -171,7 +167,7 @@ def _said(run: RunView) -> list[str]:
     lineages = count(len(run.lineages) + len(run.broken), "lineage")
     if run.best is None:
         return [f"The run has {lineages}; none has a measured incumbent yet."]
-    feasible = sum(_feasible(view) for view in run.ranked)
+    feasible = sum(view.feasible for view in run.ranked)
     is_alone = "There is none to compare it with yet."
     against = _against_the_next(run.best, run.ranked[1]) if measured > 1 else is_alone
     return [

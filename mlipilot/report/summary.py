@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mlipilot.evaluation.catalog import metric_unit
 from mlipilot.pilots.pilot_settings import Kind
 from mlipilot.report.confirmation_rows import confirmation_sentences
+from mlipilot.report.exam_rows import exam_sentences
 from mlipilot.report.rows import sealed_headline
 from mlipilot.report.text import count, duration, joined, mean_sd, metric_label, upper_first
 from mlipilot.report.view import IterationView, LineageView
@@ -52,6 +53,7 @@ def summary(view: LineageView) -> str:
         *confirmation_sentences(view),
         *_incumbent(view),
         *_sealed(view),
+        *exam_sentences(view),
         _cost(view),
         *_end(view),
     ]

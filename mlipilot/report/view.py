@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from operator import add
 from pathlib import Path
@@ -37,8 +37,10 @@ class SeedView:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the software that measured."""
     curve: TrainingCurve = field(default_factory=TrainingCurve)
-    curves_file: Path | None = None
-    """The evaluator's `curves.npz`."""
+    curves_files: Sequence[Path] = ()
+    """The evaluator's `curves.npz`, the exam's after the other."""
+    exam: Mapping[str, Entry] = field(default_factory=dict)
+    """What is measured at the lineage's end alone; empty until then."""
     handover: Path | None = None
     """The directory `model/` of a training that ended well."""
     faults: list[str] = field(default_factory=list)
@@ -221,6 +223,15 @@ class LineageView:
         """The best iteration that stands, the baseline included; with fresh seeds where there were any."""
         number = self.state.incumbent
         return None if number is None else self.fresh.get(number, self.iterations[number])
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the incumbent passes every gate on every seed, and on the sealed split, if asked."""
+        if self.incumbent is None or not self.incumbent.feasible:
+            return False
+        results = self.state.examined.results if self.state.examined else []
+        of_it = [result.passed for result in results if result.iteration == self.state.incumbent]
+        return all(passed == len(self.incumbent.seeds) for passed in of_it)
 
     @property
     def incumbents(self) -> list[int]:

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from mlipilot.audit.events import KINDS
+from mlipilot.audit.events.concluding import CommitteeResult, ConfirmedStep, Errors, ExamResult, SealedCheck
 from mlipilot.audit.events.proposing import Claim, ExpectedEffect
-from mlipilot.audit.events.running import ConfirmedStep, Errors, GradedEffect, SealedCheck
+from mlipilot.audit.events.running import GradedEffect
 from tests.audit.test_events import written
 from tests.events import CLAIM
 from tests.shapes import TEXT, Shape, check, inner, listed, named, optional, word
@@ -30,6 +31,7 @@ LINEAGE = Shape(("0", "999999999"), ("", "one", "-1", "1" * 10, 1))
 EFFECT = {"metric": "m", "direction": "decrease"}
 GRADED = {**EFFECT, "before": 2.5, "after": None, "grade": "held"}
 STEP = written("confirmed")["steps"][0]
+RESULT = written("examined")["results"][1]
 MACHINE = {"processor": "EPYC", "gpu": None}
 ISOLATION = written("job_finished")["isolation"]
 
@@ -97,6 +99,7 @@ FIELDS: dict[str, dict[str, Shape]] = {
         "incumbent": NUMBER,
         "pass_rate_at_least": SHARE,
     },
+    "examined": {"results": listed(inner(RESULT))},
     "paused": {"reason": TEXT, "mends_by_itself": FLAG},
     "cancelled": {},
     "finished": {"reason": TEXT, "incumbent": optional(NUMBER)},
@@ -146,6 +149,15 @@ def test_so_does_what_stands_inside_of_a_record() -> None:
     step = dict.fromkeys(("iteration", "before"), NUMBER) | dict.fromkeys(("p", "level"), SHARE)
     step |= {"measure": word("violation", "objective"), "gain": REAL, "sd": COST, "confirmed": FLAG}
     check(ConfirmedStep, STEP, step | {"passed": COUNT, "fault": optional(TEXT)})
+    check(
+        ExamResult,
+        RESULT,
+        {"iteration": NUMBER, "passed": COUNT, "failed": listed(TEXT)}
+        | {"committee": listed(inner(RESULT["committee"][0]))},
+    )
+    errors = dict.fromkeys(("force_mae_mev_per_a", "force_rmse_mev_per_a", "force_spread_mev_per_a"), COST)
+    figures = {"spearman": optional(REAL), "ence": optional(COST), "miscalibration_area": SHARE}
+    check(CommitteeResult, RESULT["committee"][0], {"on": TEXT} | errors | figures)
     mean = optional(REAL)
     check(ExpectedEffect, EFFECT, effect)
     grades = word("held", "refuted", "unclear")

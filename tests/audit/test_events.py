@@ -11,7 +11,8 @@ import pytest
 import rfc8785
 
 from mlipilot.audit.events import KINDS, body_of, read_event
-from mlipilot.audit.events.running import JobFinished, JobSubmitted, SealedCheck
+from mlipilot.audit.events.concluding import SealedCheck
+from mlipilot.audit.events.running import JobFinished, JobSubmitted
 from mlipilot.audit.files import sha256_bytes
 from mlipilot.audit.ledger import GENESIS, Ledger, LedgerError, read_ledger
 from mlipilot.audit.lessons import lessons_of

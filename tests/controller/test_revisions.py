@@ -164,7 +164,7 @@ class World:
                 return "verdict", {"iteration": n, "verdict": "accepted", "incumbent": n, "reason": "r"}
             case next_steps.DrawLesson(n):
                 return "lesson", {"iteration": n, "text": f"lesson {n}"}
-            case next_steps.Confirm():
+            case next_steps.Confirm() | next_steps.Examine():
                 raise AssertionError("this campaign confirms nothing")
             case next_steps.CompareSealed():
                 return "sealed_check", {}

@@ -24,7 +24,16 @@ from mlipilot.audit.surroundings import Isolation
 from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.confirming import compute_confirmation
-from mlipilot.controller.next_steps import AskPilot, Confirm, Finish, SubmitJob, next_step, sealed_jobs
+from mlipilot.controller.examining import compute_exam
+from mlipilot.controller.next_steps import (
+    AskPilot,
+    Confirm,
+    Examine,
+    Finish,
+    SubmitJob,
+    next_step,
+    sealed_jobs,
+)
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import replay
@@ -36,7 +45,7 @@ from mlipilot.jobs.machine import this_machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.versions import versions
 from tests.events import event
-from tests.report.synthetic_values import HANDOVER, RANGES
+from tests.report.synthetic_values import HANDOVER, RANGES, curves
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
@@ -252,9 +261,12 @@ class SyntheticRun:
             names = [metric.name for group in GROUPS if group.sealed for metric in group.metrics]
             content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
             write_json(attempt / "output" / "metrics.json", content)
+            np.savez_compressed(attempt / "output" / "curves.npz", **curves(key.seed, quality))
             self.finish(key, 4.0)
         measured = Measurements(self.lineage, self.spec, self.card)
         self.ledger.append(sealed_summary(replay(self.ledger.records), measured))
+        if isinstance(next_step(state := replay(self.ledger.records), self.spec), Examine):
+            self.ledger.append(compute_exam(state, measured))
 
     def give_up(self, reason: str) -> None:
         """The pilot has nothing more to try, where somebody would ask."""
@@ -316,26 +328,3 @@ def training_log(seed: int, quality: float, *, diverges: bool = False) -> str:
     if diverges:
         lines.append(json.dumps({"event": "failed", "reason": "the loss is nan"}))
     return "\n".join(lines) + "\n"
-
-
-def curves(seed: int, quality: float) -> dict[str, Any]:
-    """Arrays by the evaluator's names."""
-    rng = np.random.default_rng(seed)
-    error = 0.1 ** (1 - quality) * 0.012**quality
-    energies = rng.uniform(-0.01, 0.35, 60)
-    forces = rng.standard_normal((480, 3)) * 0.9
-    distance = np.linspace(0.05, 4.95, 50)
-    shells = np.exp(-((distance - 2.58) ** 2) / 0.05) * 3.2 + np.exp(-((distance - 3.66) ** 2) / 0.09) * 1.1
-    rdf = shells + np.exp(-((distance - 4.47) ** 2) / 0.12) * 1.8
-    time = np.arange(150) * 0.004
-    return {
-        "energy_reference_ev_per_atom": energies,
-        "energy_model_ev_per_atom": energies + rng.standard_normal(60) * error / 8,
-        "force_reference_ev_per_a": forces,
-        "force_model_ev_per_a": forces + rng.standard_normal((480, 3)) * error,
-        "rdf_distance_a": distance,
-        "rdf_model": rdf * (1 + (1 - quality) * 0.1 * np.sin(distance * 4)),
-        "rdf_reference": rdf,
-        "nve_600k_time_ps": time,
-        "nve_600k_energy_mev_per_atom": np.sin(time * 60) * 0.02 * (1.5 - quality) + 0.01 * time,
-    }

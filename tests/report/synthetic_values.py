@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 HANDOVER = {
     "format": "mlipilot-handover/1",
     "model_class": "MACE",
@@ -58,3 +62,26 @@ RANGES = {
     "parameter_count": (1812.0, 9012.0),
     "force_variance_explained": (0.981, 0.9996),
 }
+
+
+def curves(seed: int, quality: float) -> dict[str, Any]:
+    """Arrays by the evaluator's names."""
+    rng, truth = np.random.default_rng(seed), np.random.default_rng(0)
+    error = 0.1 ** (1 - quality) * 0.012**quality
+    energies = truth.uniform(-0.01, 0.35, 60)
+    forces = truth.standard_normal((480, 3)) * 0.9
+    distance = np.linspace(0.05, 4.95, 50)
+    shells = np.exp(-((distance - 2.58) ** 2) / 0.05) * 3.2 + np.exp(-((distance - 3.66) ** 2) / 0.09) * 1.1
+    rdf = shells + np.exp(-((distance - 4.47) ** 2) / 0.12) * 1.8
+    time = np.arange(150) * 0.004
+    return {
+        "energy_reference_ev_per_atom": energies,
+        "energy_model_ev_per_atom": energies + rng.standard_normal(60) * error / 8,
+        "force_reference_ev_per_a": forces,
+        "force_model_ev_per_a": forces + rng.standard_normal((480, 3)) * error,
+        "rdf_distance_a": distance,
+        "rdf_model": rdf * (1 + (1 - quality) * 0.1 * np.sin(distance * 4)),
+        "rdf_reference": rdf,
+        "nve_600k_time_ps": time,
+        "nve_600k_energy_mev_per_atom": np.sin(time * 60) * 0.02 * (1.5 - quality) + 0.01 * time,
+    }

@@ -16,7 +16,7 @@ from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.scorecard import Gate
 from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_all
-from mlipilot.report.figures.declared import declared_figure, read_curves
+from mlipilot.report.figures.declared import declared_figure, first_curves
 from mlipilot.report.figures.gates import relative_to_bound
 from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.progress import progress_figure
@@ -78,7 +78,7 @@ def test_torn_curves_are_missing_data(run: RunPaths) -> None:
     for path in run.root.rglob("curves.npz"):
         path.write_bytes(path.read_bytes()[:100])
     view = view_of(run)
-    assert read_curves(view.incumbent) is None
+    assert first_curves(view.incumbent) is None
     for figure in ("parity", "dynamics"):
         with pytest.raises(MissingDataError):
             drawn(figure, view)

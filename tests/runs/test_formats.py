@@ -22,7 +22,8 @@ from mlipilot.controller.verification import verify_run
 from tests.runs.kept import ARCHIVES, LATER, Kept, contents, expectations, ledger_lines, name_of, verb
 
 OF_NO_RUN = dict.fromkeys(
-    ("candidate_dropped", "confirmed", "reported"), "it came when the runs of this format were kept"
+    ("candidate_dropped", "confirmed", "examined", "reported"),
+    "it came when the runs of this format were kept",
 )
 """Kinds of ledger records that are in no run here, and why."""
 

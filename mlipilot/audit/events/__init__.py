@@ -11,10 +11,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from mlipilot.audit.events import proposing, reporting, running
+from mlipilot.audit.events import concluding, proposing, reporting, running
 from mlipilot.untrusted import one_line
 
-Event = running.Event | proposing.Event | reporting.Reported
+Event = running.Event | proposing.Event | concluding.Event | reporting.Reported
 KINDS: dict[str, type[Event]] = {model.kind: model for model in get_args(Event)}
 _LATER = "a later version of MLIPilot may have written it: use that one"
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import RootModel
-
-from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256, Share, Spread
+from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
 from mlipilot.audit.events.proposing import ExpectedEffect
 from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.paths import JobKey, JobKind
@@ -165,62 +163,6 @@ class Verdict(Model):
     """Of `verdict.json`."""
 
 
-class ConfirmedStep(Model):
-    """What fresh seeds say of a kept candidate beside an earlier one; gain and its spread in ln units."""
-
-    iteration: Number
-    before: Number
-    """What it is compared with, seed by seed."""
-    measure: Literal["violation", "objective"]
-    gain: float
-    """The mean over seeds."""
-    sd: Spread
-    p: Share
-    level: Share
-    """What p must be below; 0: it was not asked, since something before it did not hold."""
-    confirmed: bool
-    passed: Count
-    """Fresh seeds with which it passes every gate."""
-    fault: str | None
-    """Why its seeds say nothing of a gain, where they do not."""
-
-
-class Confirmed(Model):
-    """The search is over, and fresh seeds have said what of it holds."""
-
-    kind: ClassVar[str] = "confirmed"
-    seeds: list[Count]
-    alpha: Share
-    """The chance of any false word among all."""
-    baseline_passed: Count
-    """Fresh seeds with which the baseline passes every gate."""
-    whole: ConfirmedStep
-    """The last kept candidate beside the baseline."""
-    steps: list[ConfirmedStep]
-    """Each kept candidate beside the one before."""
-    incumbent: Number
-    """From now on: the last kept candidate where the whole is confirmed, else the baseline."""
-    pass_rate_at_least: Share
-    """Of its trainings, with 95 % confidence."""
-
-
-class Errors(Model):
-    """A metric's means over seeds on two splits, in its unit; None where a seed has no value."""
-
-    sealed: float | None
-    test: float | None
-
-
-class SealedCheck(RootModel[dict[str, dict[str, Errors]]], frozen=True, strict=True):
-    """Baseline and incumbent on data that no verdict has used: errors by iteration and metric."""
-
-    kind: ClassVar[str] = "sealed_check"
-
-    def of(self, iteration: int | None) -> dict[str, Errors]:
-        """Those of one iteration by metric; none where it was not compared."""
-        return self.root.get(str(iteration), {})
-
-
 class Paused(Model):
     """The controller stops, and the lineage can go on later."""
 
@@ -260,8 +202,6 @@ Event = (
     | JobFinished
     | CandidateDropped
     | Verdict
-    | Confirmed
-    | SealedCheck
     | Paused
     | Cancelled
     | Finished

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from mlipilot.errors import InputError
-from mlipilot.evaluation.declaration import CELLS, FRAMES, Group, Metric, System
+from mlipilot.evaluation.declaration import CELLS, FRAMES, Forces, Group, Metric, System
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import Figure, Parity
@@ -203,6 +203,7 @@ ERRORS = Group(
             ("Force component", ("force_reference_ev_per_a", "force_model_ev_per_a"), "eV/Å"),
         )
     ),
+    forces=Forces("force_model_ev_per_a", "force_reference_ev_per_a"),
     sealed=True,
 )
 LARGE = _apart("large cell", 20, "large_cell_", "large-cell", CELLS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mlipilot.evaluation.curves_file import read_curves
 from mlipilot.evaluation.panels import Lines, Panel, Parity
 from mlipilot.report.figures.style import MissingDataError, Theme, new_figure, note
 from mlipilot.report.text import number
@@ -22,7 +23,6 @@ Curves = Mapping[str, Array]
 Pair = tuple[Array, Array]
 """Reference and model values, flat."""
 Limits = tuple[float, float]
-_MAX_FILE_BYTES = 256 * 1024 * 1024
 _MAX_POINTS = 20_000
 _FEW_LINES = 4  # more lie over one another, as those of molecules that start several times
 
@@ -65,17 +65,15 @@ def declared_figure(view: LineageView, panels: Sequence[Panel], theme: Theme) ->
     return figure
 
 
-def read_curves(iteration: IterationView | None) -> tuple[int, Curves] | None:
+def first_curves(iteration: IterationView | None) -> tuple[int, Curves] | None:
     """The first seed that has curves, and its arrays by name; None when there are none to read."""
     for seed in iteration.seeds if iteration is not None else []:
-        path = seed.curves_file
-        try:
-            if path is None or path.stat().st_size > _MAX_FILE_BYTES:
-                continue
-            with np.load(path, allow_pickle=False) as arrays:
-                return seed.seed, {name: np.asarray(arrays[name], dtype=float) for name in arrays.files}
-        except (OSError, ValueError, zipfile.BadZipFile):
-            continue  # missing, torn or not numbers
+        found: dict[str, Array] = {}
+        for path in seed.curves_files:
+            with suppress(OSError, ValueError):  # missing, torn or not numbers
+                found = {**read_curves(path), **found}  # of names that both have, those on the test split
+        if found:
+            return seed.seed, found
     return None
 
 
@@ -85,7 +83,7 @@ def _candidates(view: LineageView, theme: Theme) -> list[_Candidate]:
     if view.improved:
         name = f"incumbent (iteration {view.state.incumbent})"
         wanted.append((name, view.incumbent, theme.incumbent, "-"))
-    found = [(name, color, style, read_curves(iteration)) for name, iteration, color, style in wanted]
+    found = [(name, color, style, first_curves(iteration)) for name, iteration, color, style in wanted]
     return [_Candidate(f"{name}, seed {f[0]}", color, style, f[1]) for name, color, style, f in found if f]
 
 

@@ -1,0 +1,100 @@
+"""What is said of a lineage once its search is over: the confirmation, the sealed check and the exam."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import RootModel
+
+from mlipilot.audit.events.model import Count, Model, Number, Share, Spread
+
+
+class ConfirmedStep(Model):
+    """What fresh seeds say of a kept candidate beside an earlier one; gain and its spread in ln units."""
+
+    iteration: Number
+    before: Number
+    """What it is compared with, seed by seed."""
+    measure: Literal["violation", "objective"]
+    gain: float
+    """The mean over seeds."""
+    sd: Spread
+    p: Share
+    level: Share
+    """What p must be below; 0: it was not asked, since something before it did not hold."""
+    confirmed: bool
+    passed: Count
+    """Fresh seeds with which it passes every gate."""
+    fault: str | None
+    """Why its seeds say nothing of a gain, where they do not."""
+
+
+class Confirmed(Model):
+    """The search is over, and fresh seeds have said what of it holds."""
+
+    kind: ClassVar[str] = "confirmed"
+    seeds: list[Count]
+    alpha: Share
+    """The chance of any false word among all."""
+    baseline_passed: Count
+    """Fresh seeds with which the baseline passes every gate."""
+    whole: ConfirmedStep
+    """The last kept candidate beside the baseline."""
+    steps: list[ConfirmedStep]
+    """Each kept candidate beside the one before."""
+    incumbent: Number
+    """From now on: the last kept candidate where the whole is confirmed, else the baseline."""
+    pass_rate_at_least: Share
+    """Of its trainings, with 95 % confidence."""
+
+
+class Errors(Model):
+    """A metric's means over seeds on two splits, in its unit; None where a seed has no value."""
+
+    sealed: float | None
+    test: float | None
+
+
+class SealedCheck(RootModel[dict[str, dict[str, Errors]]], frozen=True, strict=True):
+    """Baseline and incumbent on data that no verdict has used: errors by iteration and metric."""
+
+    kind: ClassVar[str] = "sealed_check"
+
+    def of(self, iteration: int | None) -> dict[str, Errors]:
+        """Those of one iteration by metric; none where it was not compared."""
+        return self.root.get(str(iteration), {})
+
+
+class CommitteeResult(Model):
+    """What the spread of a candidate's seeds says of their error, by `evaluation/committee.py`."""
+
+    on: str
+    """Which structures."""
+    force_mae_mev_per_a: Spread
+    """Of the members' mean, like the next."""
+    force_rmse_mev_per_a: Spread
+    force_spread_mev_per_a: Spread
+    spearman: float | None
+    ence: Spread | None
+    miscalibration_area: Share
+
+
+class ExamResult(Model):
+    """How the fresh seeds of one candidate did on what no verdict has used."""
+
+    iteration: Number
+    passed: Count
+    """Fresh seeds with which it passes every gate that the sealed split can be asked for."""
+    failed: list[str]
+    """The metrics of the gates that some seed misses there."""
+    committee: list[CommitteeResult]
+
+
+class Examined(Model):
+    """The baseline and what stands were examined with fresh seeds, after the confirmation."""
+
+    kind: ClassVar[str] = "examined"
+    results: list[ExamResult]
+
+
+Event = Confirmed | SealedCheck | Examined
