@@ -57,13 +57,18 @@ def fresh_seeds(state: State, taken: Sequence[int], count: int) -> list[int]:
 
 
 def paired_p(gains: Sequence[float]) -> float:
-    """The one-sided p of gains that are paired by seed: the chance of such a mean where there is no gain."""
+    """The one-sided p of gains that are paired by seed: the chance of such a mean where there is no gain.
+
+    Where nothing scatters Student's test would tell 0. That is what a measure with a largest value gives, if
+    every seed of one model has that and none of the other. Of two models of one law, each of whose seeds has
+    it with the chance q, this happens in (q (1 − q))^k ≤ 4^−k, which is told instead.
+    """
     from scipy.special import stdtr  # here, because it would make every command a third slower to start
 
     found = mean(gains)
     sd = pooled_noise([gains]).sd
     if sd == 0.0:
-        return 0.0 if found > 0.0 else 1.0
+        return 4.0 ** -len(gains) if found > 0.0 else 1.0
     return float(stdtr(len(gains) - 1, -found / (sd / math.sqrt(len(gains)))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 
 import pytest
@@ -39,8 +40,11 @@ def test_p_is_students_of_gains_paired_by_seed(seeds: int, t: float) -> None:
     assert paired_p([-gain for gain in gains]) == pytest.approx(0.95, abs=1e-6)
 
 
-def test_gains_without_any_scatter_are_certain() -> None:
-    assert (paired_p([0.5, 0.5]), paired_p([0.0, 0.0]), paired_p([-0.5, -0.5])) == (0.0, 1.0, 1.0)
+def test_gains_without_any_scatter_are_as_certain_as_a_coin_that_always_fell_so() -> None:
+    assert (paired_p([0.5, 0.5]), paired_p([0.0, 0.0]), paired_p([-0.5, -0.5])) == (1 / 16, 1.0, 1.0)
+    assert paired_p([0.5] * 3) == 1 / 64
+    half = [either for either in itertools.product((0, 1), repeat=4) if either == (1, 1, 0, 0)]
+    assert paired_p([0.5, 0.5]) == len(half) / 2**4, "two seeds of each, and each outcome as likely"
 
 
 def test_holm_steps_down_and_stops_at_the_first_that_fails() -> None:
