@@ -14,6 +14,7 @@ import typer
 from mlipilot.audit.rights import refusal
 from mlipilot.cli import (
     cancel,
+    confirm,
     data,
     doctor,
     drop,
@@ -45,8 +46,8 @@ app = typer.Typer(
 )
 for verb in (
     *(run.run, plan.plan, status.status, show.show, report.report, verify.verify, seal.seal),
-    *(reproduce.reproduce, resume.resume, cancel.cancel, unlock.unlock, drop.drop, evaluate.evaluate),
-    *(merge.merge, doctor.doctor, init.init, endpoint.endpoint),
+    *(reproduce.reproduce, resume.resume, confirm.confirm, cancel.cancel, unlock.unlock, drop.drop),
+    *(evaluate.evaluate, merge.merge, doctor.doctor, init.init, endpoint.endpoint),
 ):
     app.command()(verb)
 app.add_typer(data.app, name="data")

@@ -29,6 +29,8 @@ from typing import Literal, NamedTuple
 
 from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
 from mlipilot.audit.files import sha256_bytes
+from mlipilot.campaign.extent import Confirmation
+from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.accept import feasible, mean, pooled_noise
 from mlipilot.controller.state import State
 from mlipilot.evaluation.scorecard import Score
@@ -41,6 +43,27 @@ _SEEDS_BELOW = 10**9  # fit into 32 bits, which NumPy's and torch's generators t
 def kept_steps(state: State) -> list[int]:
     """The baseline and each step that the search kept, in order."""
     return [i.number for i in state.iterations if i.verdict is not None and i.verdict.verdict == "accepted"]
+
+
+def asked_for(state: State, spec: CampaignSpec) -> Confirmation | None:
+    """What confirmation the lineage is to have: the campaign's, else what a person has asked for since."""
+    if state.asked is None:
+        return spec.confirm
+    return Confirmation(seeds=state.asked.seeds, alpha=state.asked.alpha)
+
+
+def why_not_to_be_asked(state: State) -> str | None:
+    """Why nobody can ask for a confirmation now, or None.
+
+    Not for a second one: who asks until it holds would be told what chance says in the end.
+    """
+    if state.confirmed is not None:
+        return f"the lineage is confirmed already, with {len(state.confirmed.seeds)} fresh seeds"
+    if state.finished is None:
+        return "the lineage is not over, and may be about to confirm what it kept: resume it first"
+    if len(kept_steps(state)) < 2:
+        return "the lineage has kept no step: there is nothing to confirm"
+    return None
 
 
 def fresh_seeds(state: State, taken: Sequence[int], count: int) -> list[int]:

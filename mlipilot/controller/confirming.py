@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mlipilot.audit.events.concluding import Confirmed
-from mlipilot.campaign.extent import Confirmation
-from mlipilot.controller.confirmation import confirm, fresh_seeds, kept_steps
+from mlipilot.controller.confirmation import asked_for, confirm, fresh_seeds, kept_steps
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements, same_weights
 from mlipilot.evaluation.metrics_file import MetricsFile
@@ -14,14 +13,14 @@ from mlipilot.paths import JobKey
 _NOT_MEASURED = MetricsFile(refused="it was not measured")
 
 
-def compute_confirmation(state: State, measured: Measurements, asked: Confirmation | None) -> Confirmed:
+def compute_confirmation(state: State, measured: Measurements) -> Confirmed:
     """What fresh seeds say of the steps that the search kept; a seed without metrics has the worst score.
 
     Raises PausedError for a metrics file that is not the one that was measured, ValueError where the
-    campaign asks for no confirmation.
+    nobody asks for a confirmation.
     """
-    if asked is None:
-        raise ValueError("the campaign asks for no confirmation")
+    if (asked := asked_for(state, measured.spec)) is None:
+        raise ValueError("nobody asks for a confirmation")
     kept, seeds = kept_steps(state), fresh_seeds(state, measured.spec.seeds, asked.seeds)
     scores, faults = [], []
     for number in kept:

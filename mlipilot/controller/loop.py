@@ -257,7 +257,7 @@ class Controller:
             drop_staged_claims(directory)
             drop_lost_work(directory)
             drop_unsealable(directory)
-        confirmed = compute_confirmation(state, self.measurements, self.spec.confirm)
+        confirmed = compute_confirmation(state, self.measurements)
         self.ledger.append(confirmed)
         self._point_at_incumbent(confirmed.incumbent)
         self.observer.event(in_a_line(confirmed))

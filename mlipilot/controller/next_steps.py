@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.confirmation import fresh_seeds, kept_steps
+from mlipilot.controller.confirmation import asked_for, fresh_seeds, kept_steps
 from mlipilot.controller.retries import next_attempt
 from mlipilot.controller.spending import used_up
 from mlipilot.controller.state import OWN_FAULTS, Iteration, State
@@ -231,9 +231,9 @@ def _iteration_jobs(state: State, spec: CampaignSpec, iteration: Iteration) -> l
 def confirmation_jobs(state: State, spec: CampaignSpec) -> list[JobKey]:
     """The jobs that fresh seeds call for: a seed that fails stays one, and says so of its step."""
     kept = kept_steps(state)
-    if spec.confirm is None or len(kept) < 2:
+    if (asked := asked_for(state, spec)) is None or len(kept) < 2:
         return []
-    seeds = fresh_seeds(state, spec.seeds, spec.confirm.seeds)
+    seeds = fresh_seeds(state, spec.seeds, asked.seeds)
     trainings = [JobKey(number, seed, "train", fresh=True) for number in kept for seed in seeds]
     return [*trainings, *(key.beside("evaluate") for key in trainings if _outcome(state, key) == "ok")]
 

@@ -33,7 +33,7 @@ from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
 from mlipilot.controller.comparable import first_measured, not_comparable
-from mlipilot.controller.confirmation import fresh_seeds
+from mlipilot.controller.confirmation import asked_for, fresh_seeds
 from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.examining import compute_exam
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
@@ -156,7 +156,7 @@ class _Files:
                 digest = {"verdict_sha256": sha256_file(path)}
                 return written | digest | {"iteration": current}
             case Confirmed():
-                return compute_confirmation(before, self.measured, self.spec.confirm).model_dump()
+                return compute_confirmation(before, self.measured).model_dump()
             case SealedCheck():
                 return {"root": sealed_summary(before, self.measured).root}
             case Examined():
@@ -233,8 +233,8 @@ class _Files:
         trained = before.last(event.key.beside("train"))
         has_model = trained is not None and trained.outcome == "ok"
         seeds, is_after = self.spec.seeds, event.fresh or (event.job == "sealed" and has_model)
-        if event.fresh and self.spec.confirm:
-            seeds = fresh_seeds(before, self.spec.seeds, self.spec.confirm.seeds)
+        if event.fresh and (asked := asked_for(before, self.spec)):
+            seeds = fresh_seeds(before, self.spec.seeds, asked.seeds)
         return {
             "attempt": len(earlier) + 1 if all(a.ended for a in earlier) else None,
             "iteration": event.iteration if is_after else current,

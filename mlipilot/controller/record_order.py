@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mlipilot.audit.events import Event
-from mlipilot.audit.events.concluding import Confirmed, Examined, SealedCheck
+from mlipilot.audit.events.concluding import ConfirmationAsked, Confirmed, Examined, SealedCheck
 from mlipilot.audit.events.proposing import (
     Drafted,
     EndpointProbed,
@@ -31,6 +31,7 @@ from mlipilot.audit.events.running import (
     Verdict,
 )
 from mlipilot.controller import next_steps
+from mlipilot.controller.confirmation import why_not_to_be_asked
 from mlipilot.controller.state import State
 
 WITHIN_A_TURN = (EndpointProbed, Exchange, Heard)
@@ -52,6 +53,8 @@ def why_not_due(event: Event, before: State, due: Iterable[next_steps.Step]) -> 
     """Why an event cannot have come where it stands, or None; `due`: what was to do there."""
     if isinstance(event, _ANYWHERE):
         return None
+    if isinstance(event, ConfirmationAsked):
+        return why_not_to_be_asked(before)
     if before.finished is not None:
         return "the lineage was over"
     if (before.paused is not None or before.cancelled) and not isinstance(event, _BETWEEN_SESSIONS):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlipilot.audit.events import Event
-from mlipilot.audit.events.concluding import Confirmed, Examined, SealedCheck
+from mlipilot.audit.events.concluding import ConfirmationAsked, Confirmed, Examined, SealedCheck
 from mlipilot.audit.events.proposing import (
     Claim,
     Drafted,
@@ -105,6 +105,8 @@ class State:
     jobs: dict[JobKey, list[Attempt]] = field(default_factory=dict)
     incumbent: int | None = None
     gave_up: str | None = None
+    asked: ConfirmationAsked | None = None
+    """A person's wish, where the campaign had none."""
     confirmed: Confirmed | None = None
     sealed_check: SealedCheck | None = None
     examined: Examined | None = None
@@ -236,6 +238,8 @@ def _apply(state: State, event: Event) -> None:
             state.incumbent = event.incumbent
         case Lesson():
             _iteration(state, event.iteration).lesson = event.text
+        case ConfirmationAsked():
+            state.asked, state.finished, state.sealed_check = event, None, None
         case Confirmed():
             state.confirmed, state.incumbent = event, event.incumbent
         case SealedCheck():

@@ -184,8 +184,11 @@ def _feasibility(scores: list[Score]) -> str:
 def sealed_summary(state: State, measured: Measurements) -> SealedCheck:
     """Errors of baseline and incumbent on the sealed split, averaged over seeds, beside those on test."""
     summary: dict[str, dict[str, Errors]] = {}
+    fresh = state.confirmed is not None
     for number in sorted({0, state.incumbent or 0}):
-        of_it = [key for key in state.jobs if (key.kind, key.iteration) == ("sealed", number)]
+        of_it = [
+            key for key in state.jobs if (key.kind, key.iteration, key.fresh) == ("sealed", number, fresh)
+        ]
         sealed, test = (
             [m.values for key in of_it if (m := measured.metrics(state, key.beside(kind))) is not None]
             for kind in ("sealed", "evaluate")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
+from mlipilot.controller.confirmation import asked_for
 from mlipilot.report.text import joined, number
 from mlipilot.report.view import LineageView
 
@@ -61,7 +62,7 @@ def _word(step: ConfirmedStep) -> str:
 def standing(view: LineageView, iteration: int) -> str:
     """What a kept step's word is worth so far; empty for the baseline and for what was not kept."""
     is_kept = iteration > 0 and view.iterations[iteration].status == "accepted"
-    if not is_kept or view.spec.confirm is None:
+    if not is_kept or asked_for(view.state, view.spec) is None:
         return ""
     steps = view.state.confirmed.steps if view.state.confirmed else []
     return next((_word(step) for step in steps if step.iteration == iteration), PROVISIONAL)
@@ -70,7 +71,7 @@ def standing(view: LineageView, iteration: int) -> str:
 def confirmation_sentences(view: LineageView) -> list[str]:
     """How many kept steps hold, and how often the incumbent passes every gate, by fresh seeds alone."""
     found, kept = view.state.confirmed, [i for i in view.iterations[1:] if i.status == "accepted"]
-    if view.spec.confirm is None:
+    if asked_for(view.state, view.spec) is None:
         return ["No fresh seeds have confirmed this: the seeds that chose it also measured it."] * bool(kept)
     if found is None:
         return ["What was accepted is provisional until fresh seeds confirm it."] * bool(kept)

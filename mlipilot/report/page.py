@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlipilot.audit.surroundings import Machine
+from mlipilot.controller.confirmation import asked_for
 from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.paths import SCORECARD, SPEC
 from mlipilot.report import rows
@@ -114,7 +115,7 @@ def context(
         "iterations": view.iterations,
         "iteration_rows": rows.iteration_rows(view),
         "steps": step_rows(view),
-        "confirms": view.spec.confirm is not None,
+        "confirms": asked_for(view.state, view.spec) is not None,
         "column": Column,
         "diff_lines": diff_lines,
         "effect_rows": rows.effect_rows,

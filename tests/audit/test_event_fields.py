@@ -99,6 +99,7 @@ FIELDS: dict[str, dict[str, Shape]] = {
         "incumbent": NUMBER,
         "pass_rate_at_least": SHARE,
     },
+    "confirmation_asked": {"seeds": Shape((2, 64), (*NO_NUMBER, 2.5, 1, 65)), "alpha": SHARE},
     "examined": {"results": listed(inner(RESULT))},
     "paused": {"reason": TEXT, "mends_by_itself": FLAG},
     "cancelled": {},

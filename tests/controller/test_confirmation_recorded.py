@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.confirmation import fresh_seeds
 from mlipilot.controller.next_steps import Confirm, SubmitJob, confirmation_jobs, next_step
 from mlipilot.controller.recheck import recheck_records
@@ -22,9 +23,9 @@ SPEC = make_spec(seeds=[1, 2], confirm={"seeds": 3})
 LEARNING_RATES = ("0.02", "0.03", "0.04")
 
 
-def searched(root: Path, *qualities: float) -> SyntheticRun:
+def searched(root: Path, *qualities: float, spec: CampaignSpec = SPEC) -> SyntheticRun:
     """A run whose search is over: the baseline, and candidates of these qualities."""
-    made = SyntheticRun(root / "cu_emt", SPEC)
+    made = SyntheticRun(root / "cu_emt", spec)
     for number, quality in enumerate((0.1, *qualities)):
         rate = {"learning_rate: 0.01": f"learning_rate: {LEARNING_RATES[number - 1]}"}
         made.propose(number, None, rate if number else {})

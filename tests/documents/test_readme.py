@@ -22,6 +22,8 @@ def test_every_verb_of_a_campaign(user: User, installed: Path) -> None:
         assert "cu_emt" in shell.type(commands.take("mlipilot plan campaigns/cu_emt.yaml"))
         shell.type(commands.take("mlipilot run campaigns/cu_emt.yaml --profile smoke"))
         assert "iteration 3 of 3" in shell.type("mlipilot status runs/cu_emt_3")
+        assert "by 3 fresh seeds" in shell.type(commands.take("mlipilot confirm runs/cu_emt_3"))
+        assert "is confirmed already" in shell.type("mlipilot confirm runs/cu_emt_3", status=2)
         assert "finished" in shell.type(commands.take("mlipilot status runs/cu_emt --watch"))
         assert "iteration 2" in shell.type(commands.take("mlipilot show runs/cu_emt 2"))
         assert "report.html" in shell.type(commands.take("mlipilot report runs/cu_emt"))

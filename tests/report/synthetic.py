@@ -249,7 +249,7 @@ class SyntheticRun:
                 self.evaluate(key.iteration, key.seed, qualities[key.iteration], fresh=True)
         assert due == Confirm()
         measured = Measurements(self.lineage, self.spec, self.card)
-        self.ledger.append(compute_confirmation(replay(self.ledger.records), measured, self.spec.confirm))
+        self.ledger.append(compute_confirmation(replay(self.ledger.records), measured))
 
     def sealed_check(self, quality: float = 0.97) -> None:
         """Measure baseline and incumbent on the sealed split, once nobody asks the pilot any more."""
@@ -267,6 +267,10 @@ class SyntheticRun:
         self.ledger.append(sealed_summary(replay(self.ledger.records), measured))
         if isinstance(next_step(state := replay(self.ledger.records), self.spec), Examine):
             self.ledger.append(compute_exam(state, measured))
+
+    def reread(self) -> None:
+        """Take up what another process wrote."""
+        self.ledger = Ledger(self.lineage.ledger)
 
     def give_up(self, reason: str) -> None:
         """The pilot has nothing more to try, where somebody would ask."""

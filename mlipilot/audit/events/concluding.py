@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import RootModel
+from pydantic import Field, RootModel
 
 from mlipilot.audit.events.model import Count, Model, Number, Share, Spread
+
+
+class ConfirmationAsked(Model):
+    """A person asks that a lineage which is over confirms what it kept."""
+
+    kind: ClassVar[str] = "confirmation_asked"
+    seeds: Annotated[int, Field(ge=2, le=64)]
+    alpha: Share
 
 
 class ConfirmedStep(Model):
@@ -97,4 +105,4 @@ class Examined(Model):
     results: list[ExamResult]
 
 
-Event = Confirmed | SealedCheck | Examined
+Event = ConfirmationAsked | Confirmed | SealedCheck | Examined

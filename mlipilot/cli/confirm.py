@@ -1,0 +1,36 @@
+"""`mlipilot confirm`: have fresh seeds say what holds of a run that has not asked them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlipilot.audit.rights import check_may_write, written_by_a_controller
+from mlipilot.campaign.extent import Confirmation
+from mlipilot.cli.carry import carry_on
+from mlipilot.cli.console import say
+from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
+from mlipilot.controller.asking_confirmation import ask_confirmation
+
+_DEFAULT = Confirmation()
+
+
+def confirm(
+    run: RunDirectory,
+    seeds: Annotated[
+        int, typer.Option(min=2, max=64, help="Fresh seeds, with which each kept step is trained again.")
+    ] = _DEFAULT.seeds,
+    alpha: Annotated[
+        float, typer.Option(min=1e-6, max=0.5, help="The chance of any false word of it.")
+    ] = _DEFAULT.alpha,
+    lineage: Lineage = 0,
+) -> None:
+    """Train baseline and kept steps of a finished run with fresh seeds, and say what of it holds."""
+    paths = existing_run(run)
+    check_may_write(*written_by_a_controller(paths, begun_lineage(paths, lineage)))
+    ask_confirmation(paths, lineage, Confirmation(seeds=seeds, alpha=alpha))
+    if paths.image_digest.exists():
+        say(f"asked; {paths.resuming(lineage)} confirms it")
+        return
+    carry_on(paths, lineage)
