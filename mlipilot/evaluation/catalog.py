@@ -45,6 +45,10 @@ def _declared() -> tuple[Group, ...]:
 
 def _check(group: Group, file: str, taken: dict[str, str]) -> None:
     """Raises InputError naming what two declarations both claim, or what no scorecard could read."""
+    if lost := {m.noise for m in group.metrics if m.noise} - {metric.name for metric in group.metrics}:
+        raise InputError(
+            f"no metric {lost.pop()!r} is declared beside the one that it is the noise of", file=file
+        )
     claims = [f"the metric {metric.name!r}" for metric in group.metrics]
     claims += [f"the section {section.name!r}" for section in group.sections]
     claims += [f"the reference value {key!r}" for key in group.reference]

@@ -68,6 +68,8 @@ class Metric:
     """Whether the data on the bench have what it is compared with; where not, it is not measured."""
     of_the_machine: bool = False
     """Whether a clock or a memory says it of a model: no two measurements are then equal."""
+    noise: str = ""
+    """The metric that has this one's own noise, a standard error, where one measurement knows it."""
     spread: bool = False
     """Whether it tells a model from one that says nothing: where a gate on it fails, no other gate holds."""
     headline: bool = False

@@ -23,6 +23,8 @@ from mlipilot.nearness import did_you_mean
 from mlipilot.yaml_io import line_of, load_yaml, load_yaml_model, validate
 
 Profile = Literal["smoke", "full"]
+_SURE_NOISE, _MOST_NOISE = 2.0, 0.1
+"""Beyond how many standard errors a value is outside of a bound, and which share of the bound this may be."""
 
 
 def _known_metric(name: str) -> str:
@@ -52,14 +54,27 @@ class Gate(_Strict):
         return self
 
     @property
+    def bound(self) -> float:
+        """The one that is given."""
+        bound = self.min if self.max is None else self.max
+        assert bound is not None  # noqa: S101 - the validator above saw to it
+        return bound
+
+    @property
     def text(self) -> str:
         """The bound as people write it, for tables."""
         return f"≤ {self.max:g}" if self.max is not None else f"≥ {self.min:g}"
 
-    def violation(self, value: float | None, failed: float) -> float:
-        """How far `value` lies outside, in ln units; 0 inside; `failed` at most, and for no value."""
+    def violation(self, value: float | None, failed: float, noise: float = 0.0) -> float:
+        """How far `value` lies outside, in ln units; 0 inside; `failed` at most, and for no value.
+
+        `noise`: the value's standard error. Within two of them from the bound, and a tenth of it, it counts
+        as inside.
+        """
         if value is None or not math.isfinite(value):
             return failed
+        if abs(value - self.bound) <= min(_SURE_NOISE * noise, _MOST_NOISE * self.bound):
+            return 0.0
         if self.max is not None:
             return min(max(0.0, math.log(max(value, 1e-300) / self.max)), failed)
         assert self.min is not None  # noqa: S101 - the validator above saw to it
@@ -265,7 +280,7 @@ def _gates(card: Scorecard, measured: MetricsFile) -> list[GateResult]:
 
 def _gate(gate: Gate, measured: MetricsFile, failed: float) -> GateResult:
     value, entry = measured.values.get(gate.metric), measured.metrics.get(gate.metric)
-    violation = gate.violation(value, failed)
+    violation = gate.violation(value, failed, measured.values.get(CATALOG[gate.metric].noise) or 0.0)
     reason = None
     if value is None:
         reason = (entry and entry.reason) or measured.refused or "not measured"

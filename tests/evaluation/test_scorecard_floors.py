@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mlipilot.errors import InputError
 from mlipilot.evaluation.catalog import CATALOG, SPREAD
 from mlipilot.evaluation.scorecard import (
+    Gate,
     Objective,
     Score,
     Scorecard,
@@ -143,3 +144,37 @@ def test_every_shipped_card_has_a_gate_that_a_model_that_says_nothing_fails() ->
     for path in SHIPPED:
         assert SPREAD & {gate.metric for gate in load_scorecard(path).gates}, path
     assert CATALOG[SAYS].spread and not CATALOG[FORCE].spread
+
+
+COST, NOISE = "relative_cost", "relative_cost_noise"
+
+
+@pytest.mark.parametrize(
+    ("cost", "noise", "passes"),
+    [
+        (4.1, 0.0, False),
+        (4.1, 0.049, False),
+        (4.1, 0.051, True),
+        (4.39, 10.0, True),  # a tenth of the bound at most, however busy the machine
+        (4.41, 10.0, False),
+        (3.9, 10.0, True),
+        (4.1, None, False),
+    ],
+)
+def test_a_cost_that_its_own_noise_may_have_put_beyond_the_bound_passes(
+    cost: float, noise: float | None, passes: bool
+) -> None:
+    card = card_of(gates=[{"metric": COST, "max": 4}])
+    told = {COST: cost} if noise is None else {COST: cost, NOISE: noise}
+    (gate,) = score(card, metrics_with(**told, **dict.fromkeys(("energy_mae_mev_per_atom",), 1.0))).gates
+    assert gate.passed == passes and gate.value == cost
+    assert gate.violation == pytest.approx(0.0 if passes else math.log(cost / 4))
+
+
+def test_a_bound_from_below_has_the_same_room_and_other_metrics_have_none() -> None:
+    least = Gate.model_validate({"metric": COST, "min": 4.0})
+    assert [least.violation(3.9, 5.0, 0.051), least.violation(3.59, 5.0, 10.0)] == pytest.approx(
+        [0.0, math.log(4 / 3.59)]
+    )
+    assert CATALOG[COST].noise == NOISE
+    assert [name for name, metric in CATALOG.items() if metric.noise] == [COST]
