@@ -32,7 +32,7 @@ def above_fcc_mev_per_atom(bench: Bench) -> dict[str, float]:
         bulk(crystal.symbol, "hcp", a=hcp_a, c=hcp_a * math.sqrt(8 / 3)),
         bulk(crystal.symbol, "bcc", a=bcc_a),
     ]
-    fcc, hcp, bcc = (one.energy_ev / len(one.forces_ev_per_a) for one in bench.predict(structures))
+    fcc, hcp, bcc = (float(one.energy_ev) / len(one.forces_ev_per_a) for one in bench.predict(structures))
     return {"hcp": 1000 * (hcp - fcc), "bcc": 1000 * (bcc - fcc)}
 
 
