@@ -33,6 +33,7 @@ Without a crystal the truth is in files of the data set (`evaluation/frames.py` 
 `evaluation/reference_molecules.py` say their format), so that no quantum chemistry runs here. What the data
 have no file or label for is not measured; a scorecard that judges it is bad input.
 """
+EXAM = "Of the exam: measured once, at a lineage's end, where the scorecard does not judge by it."
 ROWS = """\
 | name | what people call it | unit | better | where `settings.system` is |
 | --- | --- | --- | --- | --- |
@@ -61,6 +62,8 @@ def _section(module: str, groups: list[Group]) -> Iterator[str]:
     sources = [group.source for group in groups if group.source]
     if sources:
         yield f"After {'; '.join(sources)}.\n"
+    if any(group.exam for group in groups):
+        yield f"{EXAM}\n"
     yield ROWS + "".join(_row(metric) for group in groups for metric in group.metrics)
 
 

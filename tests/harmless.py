@@ -16,9 +16,10 @@ PLAIN = frozenset(_PLAIN.split())
 NAMED = {
     "PIL": "Image.Dither Image.Image Image.Quantize Image.fromarray",
     "ase": """
-        Atoms __version__ build.bulk build.minimize_rotation_and_translation build.molecule
+        Atoms __version__ build.bcc100 build.bcc110 build.bcc111 build.bulk build.fcc100 build.fcc110
+        build.fcc111 build.minimize_rotation_and_translation build.molecule
         calculators.calculator.Calculator calculators.calculator.CalculatorError
-        calculators.calculator.all_changes calculators.emt.EMT constraints.FixCom
+        calculators.calculator.all_changes calculators.emt.EMT constraints.FixAtoms constraints.FixCom
         data.atomic_numbers data.chemical_symbols data.covalent_radii geometry.find_mic
         geometry.get_distances io.iread io.read io.write md.langevin.Langevin
         md.md.MolecularDynamics md.velocitydistribution.Stationary
@@ -65,6 +66,7 @@ NAMED = {
         create_study distributions logging.WARNING logging.set_verbosity samplers.BaseSampler
         samplers.RandomSampler samplers.TPESampler trial.create_trial
         """,
+    "phonopy": "Phonopy structure.atoms.PhonopyAtoms",
     "pkgutil": "iter_modules",
     "pydantic": """
         AfterValidator AwareDatetime Base64Bytes BaseModel Field NonNegativeInt RootModel
@@ -75,8 +77,8 @@ NAMED = {
     "pytest": "main",
     "ruamel": "yaml.YAML yaml.comments yaml.error.YAMLError yaml.events yaml.nodes",
     "scipy": """
-        spatial.transform.Rotation.from_quat special.betaincinv special.stdtr special.stdtrit
-        stats.spearmanr
+        signal.find_peaks spatial.transform.Rotation.from_quat special.betaincinv special.stdtr
+        special.stdtrit stats.spearmanr stats.wasserstein_distance
         """,
     "sys": "argv dont_write_bytecode executable exit modules platform stderr stdin stdout version_info",
     "torch": """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlipilot.audit.files import sha256_bytes, sha256_file
 
-_PACKAGES = ("ase", "e3nn", "mace", "matcalc", "mlipilot", "numpy", "scipy", "torch")
+_PACKAGES = ("ase", "e3nn", "mace", "matcalc", "mlipilot", "numpy", "phonopy", "scipy", "torch")
 _read: dict[Path, list[str]] = {}
 
 

@@ -23,6 +23,8 @@ PROPERTIES = Figure(
     "Properties of molecules",
     "The axes are the reference's; profiles beyond leave them, frequencies beyond lie on their edge.",
 )
+CRYSTALS = Figure("crystal", "Volume and vibrations of the crystal")
+BEYOND = Figure("beyond", "Beyond the training data")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,12 @@ QUICK = {
     "finite_difference": {"components": 2},
     "throughput": {"rounds": 3, "repeats": 1},
     "size": {"repeats": 1},
+    "phonons": {"repeats": 2},
+    "hot_forces": {"frames": 2, "interval_ps": 0.02},
+    "energy_volume": {"points": 19},
+    "surfaces": {"layers": 6},
+    "stacking_fault": {"layers": 6, "points": 7},
+    "pair": {"points": 49},
 }
 
 

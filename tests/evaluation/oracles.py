@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
 
 from mlipilot.evaluation.bench import Bench
+from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.families import Prediction
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.reference_molecules import Molecule, Scan
@@ -67,6 +69,52 @@ class Repulsive(Calculator):  # type: ignore[misc]  # ASE has no types
         distance = float(np.linalg.norm(separation))
         push = self.force_ev_per_a * separation / distance
         self.results = {"energy": -self.force_ev_per_a * distance, "forces": np.array([-push, push])}
+
+
+class AlteredEmt(Calculator):  # type: ignore[misc]  # ASE has no types
+    """EMT times a factor, of forces by another one if it is given; a pressure (eV/Å³) and an energy more."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(
+        self,
+        factor: float = 1.0,
+        force_factor: float | None = None,
+        pressure_ev_per_a3: float = 0.0,
+        more_ev: Callable[[Atoms], float] = lambda _: 0.0,
+    ) -> None:
+        super().__init__()
+        self.factor, self.force_factor = factor, factor if force_factor is None else force_factor
+        self.pressure_ev_per_a3, self.more_ev = pressure_ev_per_a3, more_ev
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        copy = atoms.copy()
+        copy.calc = EMT()
+        self.results = {
+            "energy": self.factor * copy.get_potential_energy() + self.more_ev(atoms),
+            "forces": self.force_factor * copy.get_forces(),
+        }
+        if copy.pbc.all():
+            pressure = self.pressure_ev_per_a3 * np.array([1, 1, 1, 0, 0, 0])
+            self.results["stress"] = self.factor * copy.get_stress() - pressure
+
+
+class AgainstEmt(Bench):
+    """A calculator on the crystal's bench, where EMT gives each true value when it is asked for."""
+
+    def __init__(self, calculator: Calculator, **sections: Any) -> None:
+        settings = EvaluationSettings.model_validate(sections)
+        super().__init__(calculator, settings)
+        self.emt = Bench(EMT(), settings)
+
+    def truth(self, name: str) -> Any:
+        return next(group.reference[name] for group in GROUPS if name in group.reference)(self.emt)
 
 
 class Told(Bench):

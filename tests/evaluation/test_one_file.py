@@ -147,7 +147,8 @@ def test_the_report_calibration_the_page_and_the_pilots_name_it(seen: dict[str, 
 @pytest.mark.slow
 @pytest.mark.xdist_group("one file")
 def test_the_report_draws_its_curve_on_the_page(seen: dict[str, Any]) -> None:
-    assert seen["figures"] == ["progress", "gates", "parity", "dynamics", "dimer", "training"]
+    expected = ["progress", "gates", "parity", "dynamics", "crystal", "beyond", "dimer", "training"]
+    assert seen["figures"] == expected
     assert seen["html"].count("<figcaption>Errors that go. Far from any crystal.</figcaption>") == 1
     assert '<img src="data:image/png;base64,' in seen["html"] and "Two atoms: not drawn" not in seen["html"]
     value = seen["entry"]["value"]

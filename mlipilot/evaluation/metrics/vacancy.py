@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Settings
-from mlipilot.evaluation.lazily import Bench
+from mlipilot.evaluation.lazily import Atoms, Bench
 from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
 
 
@@ -21,23 +21,46 @@ class VacancySettings(Settings):
     max_steps: int = Field(default=60, ge=1, le=2000)
 
 
-def formation_energy_ev(bench: Bench) -> float:
-    """E_f in eV. Raises MeasurementError when the relaxation does not converge."""
+def perfect(bench: Bench) -> Atoms:
+    """The supercell without a vacancy, at the calculator's own lattice constant."""
+    from mlipilot.evaluation.crystal import cubic_cell
+
+    repeats = bench.settings.section(VacancySettings).repeats
+    return cubic_cell(bench.settings.crystal, bench.lattice.lattice_constant_a, repeats)
+
+
+def relaxed_energy_ev(bench: Bench, atoms: Atoms, what: str) -> float:
+    """Energy in eV of `atoms` in their cell after relaxing them. Raises MeasurementError where it fails."""
     from ase.optimize import BFGS
 
-    from mlipilot.evaluation.crystal import cubic_cell, energy_per_atom
-
     settings = bench.settings.section(VacancySettings)
-    atoms = cubic_cell(bench.settings.crystal, bench.lattice.lattice_constant_a, settings.repeats)
-    bulk_ev_per_atom = energy_per_atom(bench.calculator, atoms)
-    del atoms[0]
     atoms.calc = bench.calculator
     converged = BFGS(atoms, logfile=None).run(fmax=settings.fmax_ev_per_a, steps=settings.max_steps)
     if not converged:
         raise MeasurementError(
-            f"the vacancy did not relax to {settings.fmax_ev_per_a:g} eV/Å in {settings.max_steps} steps"
+            f"{what} did not relax to {settings.fmax_ev_per_a:g} eV/Å in {settings.max_steps} steps"
         )
-    return float(atoms.get_potential_energy()) - len(atoms) * bulk_ev_per_atom
+    return float(atoms.get_potential_energy())
+
+
+def vacancy_energy_ev(bench: Bench) -> float:
+    """Energy in eV of the supercell with a vacancy at rest, sought once. Raises MeasurementError."""
+    return bench.once("vacancy", lambda: _vacancy_energy_ev(bench))
+
+
+def _vacancy_energy_ev(bench: Bench) -> float:
+    atoms = perfect(bench)
+    del atoms[0]
+    return relaxed_energy_ev(bench, atoms, "the vacancy")
+
+
+def formation_energy_ev(bench: Bench) -> float:
+    """E_f in eV. Raises MeasurementError when the relaxation does not converge."""
+    from mlipilot.evaluation.crystal import energy_per_atom
+
+    whole = perfect(bench)
+    bulk_ev_per_atom = energy_per_atom(bench.calculator, whole)
+    return vacancy_energy_ev(bench) - (len(whole) - 1) * bulk_ev_per_atom
 
 
 def measure(bench: Bench) -> Measurement:

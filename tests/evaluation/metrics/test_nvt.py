@@ -1,12 +1,20 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from ase import units
 
 from mlipilot.evaluation.crystal import cubic_cell
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.metrics.nvt import bin_edges_a, radial_distribution
+from mlipilot.evaluation.metrics.nvt import bin_edges_a, measure, radial_distribution, wasserstein_a
 from mlipilot.evaluation.snapshots import NvtSettings
 
+from ..conftest import QUICK
+from ..oracles import AgainstEmt, AlteredEmt
+
 SETTINGS = EvaluationSettings()
+BRIEF: dict[str, Any] = {"nvt": QUICK["nvt"]}
+ERRORS = {"nvt_rdf_mae", "nvt_rdf_wasserstein_a", "nvt_pressure_error_gpa"}
 
 
 @pytest.mark.parametrize("repeats", [1, 2, 3])
@@ -26,3 +34,30 @@ def test_an_ideal_gas_has_no_structure(rng: np.random.Generator) -> None:
     atoms.positions = rng.uniform(0, 7 * 3.6, atoms.positions.shape)
     g = radial_distribution(atoms, bin_edges_a(NvtSettings()))
     assert g[20:].mean() == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_pressure_that_is_too_high_is_the_error_and_moves_no_atom() -> None:
+    found = measure(AgainstEmt(AlteredEmt(pressure_ev_per_a3=2.5 * units.GPa), **BRIEF)).values
+    assert found["nvt_pressure_error_gpa"] == pytest.approx(2.5)
+    assert found["nvt_rdf_mae"] == found["nvt_rdf_wasserstein_a"] == 0.0
+
+
+def test_dynamics_of_other_forces_have_another_structure() -> None:
+    found = measure(AgainstEmt(AlteredEmt(1.5), **BRIEF)).values
+    assert found["nvt_rdf_mae"] > 0.01 and found["nvt_rdf_wasserstein_a"] > 1e-4
+
+
+def test_dynamics_that_break_give_no_error() -> None:
+    limits = {"limits": {"max_force_ev_per_a": 3.0}}
+    bench = AgainstEmt(AlteredEmt(50.0), nvt=BRIEF["nvt"] | limits)
+    found = measure(bench)
+    assert found.failures.keys() == ERRORS and found.values.keys() == {"nvt_completed_fraction"}
+    assert all("is above 3" in reason for reason in found.failures.values())
+
+
+def test_a_peak_that_is_moved_is_as_far_off_as_it_is_moved() -> None:
+    edges = np.linspace(0, 5, 51)
+    peak, moved = np.zeros(50), np.zeros(50)
+    peak[20], moved[27] = 1.0, 3.0  # the area does not count
+    assert wasserstein_a(peak, moved, edges) == pytest.approx(0.7)
+    assert wasserstein_a(peak, 2 * peak, edges) == 0.0
