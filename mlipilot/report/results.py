@@ -21,6 +21,10 @@ from mlipilot.report.view import IterationView, LineageView, SeedView
 _SURE_BELOW = 0.975
 """So that 95 % lie between the two ends of an interval."""
 
+_BOUND = (
+    " The share of trainings that pass every gate is the lower bound of Clopper and Pearson, 95 % confidence."
+)
+
 OfSeed = Callable[[SeedView], float | None]
 
 
@@ -64,7 +68,7 @@ def results_note(view: LineageView) -> str:
         "the baseline: a geometric mean over seeds, paired, with Student's 95 % interval."
     )
     if view.fresh:
-        return f"{said} All of it is of fresh seeds, which chose nothing."
+        return f"{said} All of it is of fresh seeds, which chose nothing.{_BOUND * _shows_a_rate(view)}"
     if view.improved:
         return f"{said} These seeds also chose the model: with others it is likely to look less good."
     return said
@@ -103,9 +107,14 @@ def _passing(view: LineageView, baseline: IterationView, incumbent: IterationVie
         f"{sum(score.feasible for score in one.scores)} of {len(one.seeds)}" for one in (baseline, incumbent)
     )
     found = view.state.confirmed
-    known = found is not None and found.whole.confirmed and found.whole.passed > 0
-    share = f"in ≥ {found.pass_rate_at_least:.0%} of trainings" if found is not None and known else ""
+    share = f"in ≥ {found.pass_rate_at_least:.0%} of trainings" if found and _shows_a_rate(view) else ""
     return ResultRow("seeds that pass every gate", "", before, after, "", share)
+
+
+def _shows_a_rate(view: LineageView) -> bool:
+    """Whether fresh seeds say that the incumbent passes every gate now and then."""
+    found = view.state.confirmed
+    return found is not None and found.whole.confirmed and found.whole.passed > 0
 
 
 def _violation(baseline: IterationView, incumbent: IterationView) -> ResultRow:

@@ -86,7 +86,10 @@ def test_the_results_are_of_the_fresh_seeds_and_sealed_data(confirmed: LineageVi
     assert errors.sealed is not None and force.incumbent_sealed == f"{errors.sealed:.1f}"
     assert errors.test is not None and errors.sealed > 1.05 * errors.test
     assert rows["relative cost"].incumbent_sealed == rows["objective"].baseline_sealed == ""
-    assert "fresh seeds, which chose nothing" in results_note(confirmed)
+    assert "fresh seeds, which chose nothing. The share" in results_note(confirmed)
+    none = found.model_copy(update={"whole": found.whole.model_copy(update={"passed": 0})})
+    without = replace(confirmed, state=replace(confirmed.state, confirmed=none))
+    assert rows_of(without)[passing.label].interval == "" and "Clopper" not in results_note(without)
 
 
 def test_a_violation_that_goes_to_zero_is_a_difference(confirmed: LineageView) -> None:
