@@ -63,14 +63,15 @@ def result_rows(view: LineageView) -> list[ResultRow]:
 
 def results_note(view: LineageView) -> str:
     """Of which seeds the results are, and what that is worth."""
-    said = (
-        "Test: mean ± sample standard deviation over seeds; sealed: mean over the same seeds. Ratios are to "
-        "the baseline: a geometric mean over seeds, paired, with Student's 95 % interval."
-    )
+    said = "Test: mean ± sample standard deviation over seeds; sealed: mean over the same seeds."
+    if view.improved:
+        said += (
+            " Ratios are to the baseline: a geometric mean over seeds, paired, with Student's 95 % interval."
+        )
     if view.fresh:
         return f"{said} All of it is of fresh seeds, which chose nothing.{_BOUND * _shows_a_rate(view)}"
     if view.improved:
-        return f"{said} These seeds also chose the model: with others it is likely to look less good."
+        said += " These seeds also chose the model: with others it is likely to look less good."
     return said
 
 
