@@ -47,8 +47,8 @@ NAMED = {
     "matcalc": "ElasticityCalc",
     "matplotlib": """
         artist.Artist axes.Axes backends.backend_agg.FigureCanvasAgg figure.Figure lines.Line2D
-        patches.Patch patheffects.withStroke rcParamsDefault rc_context ticker.FuncFormatter
-        ticker.LogLocator ticker.MaxNLocator ticker.NullFormatter
+        patches.Patch patches.Rectangle patheffects.withStroke rcParamsDefault rc_context
+        ticker.FuncFormatter ticker.LogLocator ticker.MaxNLocator ticker.NullFormatter
         """,
     "matscipy": "neighbours.neighbour_list",
     "multiprocessing": "connection.wait get_context process.BaseProcess",

@@ -16,6 +16,7 @@ from mlipilot.audit.lock import holder
 from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.campaign.spec import CampaignSpec, load_locked
 from mlipilot.controller.isolation_words import doors_of
+from mlipilot.controller.spending import machine_seconds
 from mlipilot.controller.state import Iteration, State, replay
 from mlipilot.evaluation.catalog import EXAM
 from mlipilot.evaluation.metrics_file import MetricsFile
@@ -104,6 +105,9 @@ class _Reader:
             effects=_effects(iteration),
             diff=self._diff(iteration),
             seeds=[self._seed(iteration.number, seed) for seed in seeds],
+            gain=verdict.gain if verdict else None,
+            threshold=verdict.threshold if verdict else None,
+            measure=verdict.measure if verdict else None,
             incumbent_after=verdict.incumbent if verdict else None,
             recipe_digest=iteration.recipe_digest,
             cost=cost,
@@ -154,6 +158,7 @@ class _Reader:
                 view,
                 curve=read_training_curve(directory / STDOUT),
                 handover=self.lineage.handover(train, trained.number) if ok else None,
+                training_s=machine_seconds(trained.ended, self.spec) if ok and trained.ended else None,
                 log_tail=log_end(directory / STDERR) if trained.ended and not ok else "",
             )
         if evaluated is not None and evaluated.outcome == "ok":

@@ -12,15 +12,17 @@ from mlipilot.audit.surroundings import Machine
 from mlipilot.controller.confirmation import asked_for
 from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.paths import SCORECARD, SPEC
-from mlipilot.report import rows
+from mlipilot.report import rows, scorecard_rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
-from mlipilot.report.confirmation_rows import step_rows
+from mlipilot.report.confirmation_rows import confirmation_sentences, step_rows
 from mlipilot.report.exam_rows import committee_rows, exam_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
+from mlipilot.report.history import iteration_rows
+from mlipilot.report.results import result_rows, results_note
 from mlipilot.report.run_section import LineagesSection
 from mlipilot.report.summary import pilot_text, summary
-from mlipilot.report.text import duration, joined
+from mlipilot.report.text import duration
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line
 
@@ -111,9 +113,16 @@ def context(
         "tiles": _tiles(view),
         "pictures": {picture.name: picture for picture in pictures},
         "gates": rows.gate_rows(view),
-        "gate_notes": _gate_notes(view),
+        "terms": scorecard_rows.term_rows(view),
+        "totals": scorecard_rows.totals(view),
+        "gate_notes": scorecard_rows.gate_notes(view),
+        "spread": scorecard_rows.spread_note(view),
+        "results": result_rows(view),
+        "results_note": results_note(view),
+        "is_sealed": view.state.sealed_check is not None,
+        "standing": " ".join(confirmation_sentences(view)),
         "iterations": view.iterations,
-        "iteration_rows": rows.iteration_rows(view),
+        "iteration_rows": iteration_rows(view),
         "steps": step_rows(view),
         "confirms": asked_for(view.state, view.spec) is not None,
         "column": Column,
@@ -121,12 +130,10 @@ def context(
         "effect_rows": rows.effect_rows,
         "metric_rows": rows.metric_rows,
         "revision_lines": rows.revision_lines,
-        "spread": _spread(view),
         "costs": rows.cost_rows(view),
         "billed": billed_rows(view),
         "billed_notes": billed_notes(view),
         "elapsed": duration(rows.elapsed_s(view)),
-        "sealed": rows.sealed_rows(view),
         "exam": exam_rows(view),
         "committee": committee_rows(view),
         "improved": view.improved,
@@ -198,26 +205,6 @@ def _tiles(view: LineageView) -> list[Tile]:
         Tile("hypotheses accepted", "", f"{accepted}", f"of {len(tried)} tried", None),
         Tile("CPU time of jobs", "", duration(cost.cpu_s), f"{gpu}{cost.jobs} jobs{unknown}", None),
     ]
-
-
-def _spread(view: LineageView) -> str:
-    seeds = [str(seed.seed) for seed in view.baseline.seeds] if view.baseline else []
-    if len(seeds) == 1:
-        return f"One training seed ({seeds[0]}): the noise is not known."
-    return (
-        f"Mean ± sample standard deviation over the {'fresh ' if view.fresh else ''}training seeds "
-        f"{joined(seeds)}. "
-        "A gate holds (✓) only if it holds on every seed."
-    )
-
-
-def _gate_notes(view: LineageView) -> list[str]:
-    """Why a gated metric has no value, or on which share of the seeds it fails."""
-    notes = []
-    for row in rows.gate_rows(view):
-        cells = [("baseline", row.baseline)] + ([("incumbent", row.incumbent)] if view.improved else [])
-        notes += [f"{row.label}, {who}: {cell.note}" for who, cell in cells if cell.note]
-    return notes
 
 
 def _digests(view: LineageView) -> list[Fact]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mlipilot.audit.ledger import LedgerError
@@ -60,6 +62,14 @@ def load_run(run: RunPaths) -> RunView:
     if not views:
         raise next(iter(broken.values()))
     return RunView(views, broken)
+
+
+def by_pilot(views: Sequence[LineageView]) -> list[list[LineageView]]:
+    """The lineages of each pilot, pilots in the order of their first; by settings, as names may be alike."""
+    pilots: defaultdict[str, list[LineageView]] = defaultdict(list)
+    for view in views:
+        pilots[view.spec.pilot.model_dump_json()].append(view)
+    return list(pilots.values())
 
 
 def incumbent_scores(view: LineageView) -> list[Score]:

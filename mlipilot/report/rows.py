@@ -10,7 +10,6 @@ from mlipilot.controller import spending
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import NO_RESULT
 from mlipilot.evaluation.catalog import CATALOG, EXAM, metric_unit
-from mlipilot.report.confirmation_rows import standing
 from mlipilot.report.text import mean_sd, metric_label, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
 
@@ -48,22 +47,6 @@ class GateRow:
     why: str
     baseline: GateCell
     incumbent: GateCell
-
-
-@dataclass(frozen=True)
-class IterationRow:
-    """One iteration in a line."""
-
-    number: int
-    title: str
-    status: str
-    objective: str
-    violation: str
-    effects: str
-    reason: str
-    is_incumbent: bool
-    standing: str
-    """Of a kept one: provisional, or what fresh seeds said of it."""
 
 
 @dataclass(frozen=True)
@@ -151,24 +134,6 @@ def gate_cell(iteration: IterationView | None, index: int) -> GateCell:
         text = number(mean(values), 2)
     complete = len(results) == len(iteration.seeds)
     return GateCell(text, not failed if complete or failed else None, "; ".join(notes))
-
-
-def iteration_rows(view: LineageView) -> list[IterationRow]:
-    """Every iteration in a line, the baseline first."""
-    return [
-        IterationRow(
-            number=iteration.number,
-            title=iteration.title,
-            status=iteration.status,
-            objective=objective_text(iteration),
-            violation=mean_sd(iteration.violations) if iteration.violations else "—",
-            effects=effects_text(iteration.effects),
-            reason=iteration.reason,
-            is_incumbent=iteration.number == view.state.incumbent,
-            standing=standing(view, iteration.number),
-        )
-        for iteration in view.iterations
-    ]
 
 
 def objective_text(iteration: IterationView) -> str:

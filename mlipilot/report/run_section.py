@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mlipilot.controller.accept import mean
 from mlipilot.report.apart import apart
-from mlipilot.report.ranking import RunView, compare, incumbent_scores
+from mlipilot.report.ranking import RunView, by_pilot, compare, incumbent_scores
 from mlipilot.report.rows import objective_text, sealed_headline
 from mlipilot.report.summary import pilot_name
 from mlipilot.report.text import count, mean_sd, number
+from mlipilot.report.verdict_rows import VerdictsRow, verdict_rows
 from mlipilot.report.view import IterationView, LineageView, Status
 from mlipilot.untrusted import one_line
 
@@ -76,6 +76,7 @@ class LineagesSection:
     cpu_h: str
     sealed_unit: str
     statistics: list[StatisticsRow]
+    verdicts: list[VerdictsRow]
     apart: list[str] = field(default_factory=list)
     """Where lineages ran on different clusters, machines, images or versions, and what that means."""
 
@@ -95,6 +96,7 @@ def lineages_section(run: RunView) -> LineagesSection:
         cpu_h=_hours(sum(view.total_cost.cpu_s for view in run.lineages)),
         sealed_unit=sealed[0].unit if sealed else "",
         statistics=_statistics(run),
+        verdicts=verdict_rows(run),
         apart=apart(run.lineages),
     )
 
@@ -202,10 +204,7 @@ def _statistics(run: RunView) -> list[StatisticsRow]:
         if view.baseline is not None and view.baseline.measured
     }
     rows = [_statistics_row("baselines", run, list(baselines.values()))] if baselines else []
-    pilots: defaultdict[str, list[LineageView]] = defaultdict(list)
-    for view in run.ranked:
-        pilots[view.spec.pilot.model_dump_json()].append(view)  # names need not be distinct
-    for views in pilots.values():
+    for views in by_pilot(run.ranked):
         incumbents = [view.incumbent for view in views if view.incumbent is not None]
         rows.append(_statistics_row(f"incumbents, {pilot_name(views[0])}", run, incumbents))
     return rows

@@ -8,6 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mlipilot.evaluation.catalog import metric_unit
+from mlipilot.report.history import iteration_rows
 from mlipilot.report.jobs import JobRow, job_rows
 from mlipilot.report.rows import (
     SYMBOLS,
@@ -16,7 +17,6 @@ from mlipilot.report.rows import (
     effect_rows,
     gate_cell,
     gate_rows,
-    iteration_rows,
     metric_rows,
     objective_text,
     revision_lines,

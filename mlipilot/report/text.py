@@ -38,6 +38,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{_fixed(value / 10.0**exponent, digits - 1)} × {power(exponent)}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """As `number`, with a plus before what is positive."""
+    return ("+" if value > 0 else "") + number(value, digits)
+
+
 def mean_sd(values: Sequence[float]) -> str:
     """Mean and sample standard deviation (n − 1) over seeds; without it where there is none to speak of.
 

@@ -43,6 +43,8 @@ class SeedView:
     """What is measured at the lineage's end alone; empty until then."""
     handover: Path | None = None
     """The directory `model/` of a training that ended well."""
+    training_s: float | None = None
+    """What that training took: GPU-seconds in a campaign on GPUs, else CPU-seconds."""
     faults: list[str] = field(default_factory=list)
     """Jobs that did not end well, and why."""
     log_tail: str = ""
@@ -115,6 +117,11 @@ class IterationView:
     effects: list[EffectView] = field(default_factory=list)
     diff: str = ""
     seeds: list[SeedView] = field(default_factory=list)
+    gain: float | None = None
+    """Over the incumbent, ln units of `measure`; None where the two were not compared by a number."""
+    threshold: float | None = None
+    """What the gain had to exceed."""
+    measure: Literal["violation", "objective"] | None = None
     incumbent_after: int | None = None
     """The lineage's incumbent once this iteration was judged."""
     recipe_digest: str | None = None
@@ -241,6 +248,12 @@ class LineageView:
             after = iteration.incumbent_after
             found.append(found[-1] if after is None else after)
         return found[1:]
+
+    @property
+    def confirmed_steps(self) -> set[int]:
+        """The iterations that fresh seeds confirmed, each by itself."""
+        found = self.state.confirmed
+        return {step.iteration for step in found.steps if step.confirmed} if found is not None else set()
 
     @property
     def improved(self) -> bool:

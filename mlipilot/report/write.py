@@ -16,7 +16,7 @@ from mlipilot.campaign.spec import load_locked
 from mlipilot.errors import InputError
 from mlipilot.paths import LineagePaths, RunPaths
 from mlipilot.report.export import CARD, Export, export_incumbent, model_name
-from mlipilot.report.figures import Picture, draw_all, draw_lineages
+from mlipilot.report.figures import Picture, draw_all, draw_run
 from mlipilot.report.html import render_html
 from mlipilot.report.markdown import render_markdown
 from mlipilot.report.page import context
@@ -93,7 +93,7 @@ def _pages(
         for number, figures in drawn.items()
     }
     number = shown.lineage.number
-    figures = [draw_lineages(found), *drawn[number]]
+    figures = [*draw_run(found), *drawn[number]]
     said = context(shown, figures, exports[number], section, whole_run=True)
     return figures, pages | {place.report_html: render_html(said), place.report_md: render_markdown(said)}
 

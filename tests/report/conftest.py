@@ -10,7 +10,7 @@ from mlipilot.report.figures import Picture
 from mlipilot.report.lineage_reading import load_lineage
 from mlipilot.report.ranking import RunView, load_run
 from mlipilot.report.view import LineageView
-from tests.report.scenarios import finished_run, hostile_run, three_lineages
+from tests.report.scenarios import confirmed_run, finished_run, hostile_run, three_lineages
 from tests.report.synthetic import SyntheticRun
 
 
@@ -27,6 +27,12 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
 @pytest.fixture(scope="session")
 def view(pristine: SyntheticRun) -> LineageView:
     return view_of(pristine.run)
+
+
+@pytest.fixture(scope="session")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> LineageView:
+    """A run that fresh seeds have confirmed, but for its second step."""
+    return view_of(confirmed_run(tmp_path_factory.mktemp("confirmed") / "cu_emt").run)
 
 
 @pytest.fixture
@@ -62,6 +68,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> LineageView:
 def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins for the figures, where a test is about the files around them."""
     names = ("progress", "gates", "parity", "training", "dynamics")
-    stand_ins = [Picture(name, name, "A caption.", b"light", b"dark") for name in (*names, "lineages")]
-    monkeypatch.setattr("mlipilot.report.write.draw_all", lambda _view: stand_ins[:-1])
-    monkeypatch.setattr("mlipilot.report.write.draw_lineages", lambda _run: stand_ins[-1])
+    stand_ins = [
+        Picture(name, name, "A caption.", b"light", b"dark") for name in (*names, "lineages", "verdicts")
+    ]
+    monkeypatch.setattr("mlipilot.report.write.draw_all", lambda _view: stand_ins[:-2])
+    monkeypatch.setattr("mlipilot.report.write.draw_run", lambda _run: stand_ins[-2:])

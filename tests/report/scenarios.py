@@ -88,6 +88,21 @@ def finished_run(root: Path) -> SyntheticRun:
     return run
 
 
+def confirmed_run(root: Path) -> SyntheticRun:
+    """Two steps are kept; three fresh seeds confirm the whole and the first step, and not the second."""
+    run = SyntheticRun(root, make_spec(confirm={"seeds": 3}))
+    run.propose(0, None, {})
+    run.candidate(0, 0.0)
+    run.propose(1, LOSS, LOSS_EDITS)
+    run.candidate(1, 0.9)
+    run.propose(2, SCHEDULE, SCHEDULE_EDITS)
+    run.candidate(2, 1.0)
+    run.confirm({0: 0.0, 1: 0.9, 2: 0.85})
+    run.sealed_check(0.8)
+    run.end("a test")
+    return run
+
+
 def three_lineages(root: Path) -> list[SyntheticRun]:
     """Two that end with every gate passed, the second with the lower objective; one that is paused."""
     spec = make_spec(seeds=[1, 2], budget={"iterations": 3, "optimizer_steps": 400})

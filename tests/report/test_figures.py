@@ -9,7 +9,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mlipilot.evaluation.catalog import System, panels_of
 from mlipilot.evaluation.metric_settings import EvaluationSettings
@@ -18,10 +20,13 @@ from mlipilot.paths import RunPaths
 from mlipilot.report.figures import draw_all
 from mlipilot.report.figures.declared import declared_figure, first_curves
 from mlipilot.report.figures.gates import relative_to_bound
+from mlipilot.report.figures.hours_spent import Spending, spending
 from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, render
+from mlipilot.report.figures.verdicts import verdicts_figure
 from mlipilot.report.ranking import RunView
+from mlipilot.report.rows import SYMBOLS
 from mlipilot.report.view import LineageView
 from tests.report.conftest import view_of
 from tests.report.synthetic import SyntheticRun
@@ -185,3 +190,64 @@ def test_the_dynamics_of_molecules_are_their_bonds_and_energies(run: RunPaths) -
 def test_right_of_one_a_gate_fails(gate: Gate, value: float, ratio: float) -> None:
     assert relative_to_bound(gate, value) == ratio
     assert (ratio > 1) == (gate.violation(value, 5.0) > 0)
+
+
+def test_convergence_is_over_iterations_and_over_the_hours_that_were_spent(view: LineageView) -> None:
+    above, over_hours, *_ = progress_figure(view, LIGHT).axes
+    hours, spent = [], 0.0
+    for iteration in view.iterations:
+        spent += iteration.cost.cpu_s / 3600
+        hours.append(spent)
+    assert spending([view]) == Spending("CPU-hours", {0: hours})
+    assert over_hours.get_shared_y_axes().joined(above, over_hours)
+    steps = [
+        next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+        for axes in (above, over_hours)
+    ]
+    assert np.array_equal(np.asarray(steps[0].get_xdata())[:-1], [0, 1, 2, 3, 4])
+    assert np.array_equal(np.asarray(steps[1].get_xdata())[:-1], hours)
+    assert np.array_equal(steps[0].get_ydata(), steps[1].get_ydata())
+
+
+def test_hours_are_of_gpus_only_where_every_lineage_used_them(compared: RunView) -> None:
+    first, second, *_ = compared.lineages
+    on_gpu = replace(
+        first, iterations=[replace(i, cost=replace(i.cost, gpu_s=3600.0)) for i in first.iterations]
+    )
+    assert spending([on_gpu]) == Spending("GPU-hours", {0: [1.0, 2.0, 3.0, 4.0]})
+    assert spending([on_gpu, second]).unit == "CPU-hours"
+
+
+def test_candidates_that_were_not_kept_are_dots_of_their_lineage(compared: RunView) -> None:
+    for axes in lineages_figure(compared, LIGHT).axes:
+        dots = [line for line in axes.lines if line.get_marker() == "."]
+        # Lineage 0 has reverted one of three, the others none.
+        assert [np.size(line.get_xdata()) for line in dots] == [1, 0, 0]
+
+
+def test_the_matrix_has_a_cell_with_a_sign_for_each_verdict_and_counts_them(compared: RunView) -> None:
+    cells, counts = verdicts_figure(compared, LIGHT).axes
+    rows = [view.iterations[1:] for view in compared.lineages]
+    colors = {"accepted": LIGHT.incumbent, "reverted": LIGHT.reverted, "invalid": LIGHT.muted}
+    assert [patch.get_facecolor() for patch in cells.patches] == [
+        to_rgba(colors[iteration.status]) for row in rows for iteration in row
+    ]
+    signs = {(x, y): text.get_text() for text in cells.texts for x, y in [text.get_position()]}
+    assert signs == {(i.number, y): SYMBOLS[i.status] for y, row in enumerate(rows) for i in row}
+    names = [label.get_text() for label in cells.get_yticklabels()]
+    assert names == ["scripted · 0", "scripted · 1 ★", "scripted · 2"]
+    told = {text.get_position(): text.get_text() for text in counts.texts}
+    assert [[told[x, y] for x in range(4)] for y in range(4)] == [
+        ["2", "1", "0", "0"], ["2", "0", "0", "0"], ["1", "0", "0", "0"], ["5", "1", "0", "0"],
+    ]  # fmt: skip
+
+
+def test_a_frame_is_around_what_fresh_seeds_confirmed(confirmed: LineageView) -> None:
+    cells, _ = verdicts_figure(RunView([confirmed]), LIGHT).axes
+    frames = [patch for patch in cells.patches if not patch.get_fill()]
+    assert [patch.get_x() + 0.46 for patch in frames if isinstance(patch, Rectangle)] == [1.0]
+
+
+def test_before_a_hypothesis_there_is_no_matrix(view: LineageView) -> None:
+    with pytest.raises(MissingDataError):
+        verdicts_figure(RunView([replace(view, iterations=view.iterations[:1])]), LIGHT)

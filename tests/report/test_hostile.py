@@ -65,7 +65,7 @@ def hostile_lineages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, obje
     made = [SyntheticRun(root, spec, number) for number in range(3)][-1]
     made.ledger.path.write_text(EVIL + "\n")
     found = load_run(made.run)
-    pictures = [Picture(n, n, n, b"light", b"dark") for n in (*NAMES, "lineages")]
+    pictures = [Picture(n, n, n, b"light", b"dark") for n in (*NAMES, "lineages", "verdicts")]
     section = lineages_section(found)
     return context(found.lineages[0], pictures, Export(missing=EVIL), section, whole_run=True)
 

@@ -12,10 +12,11 @@ import pytest
 
 from mlipilot.audit.ledger import LedgerError
 from mlipilot.paths import RunPaths
-from mlipilot.report.figures import draw_lineages
+from mlipilot.report.figures import draw_run
 from mlipilot.report.ranking import RunView, load_run
 from mlipilot.report.run_section import LineageRow, lineages_section
 from mlipilot.report.summary import pilot_text
+from mlipilot.report.verdict_rows import VerdictsRow, verdict_rows
 from mlipilot.report.view import LineageView
 from tests.report.synthetic import SyntheticRun, make_spec
 
@@ -174,7 +175,7 @@ def test_a_second_lineage_can_be_compared_however_far_it_has_come(
         section = lineages_section(found)
         assert len(section.rows) == 2
         bests.append(section.best)
-        assert bool(draw_lineages(found).missing) == (section.best is None)
+        assert bool(draw_run(found)[0].missing) == (section.best is None)
     assert list(dict.fromkeys(bests)) == [None, 2]
 
 
@@ -183,3 +184,21 @@ def test_a_run_of_broken_ledgers_is_an_error(several: RunPaths) -> None:
         lineage.ledger.write_bytes(lineage.ledger.read_bytes().replace(b'"seq":1,', b'"seq":7,', 1))
     with pytest.raises(LedgerError):
         load_run(several)
+
+
+def test_verdicts_are_counted_by_pilot(compared: RunView) -> None:
+    assert verdict_rows(compared) == [
+        VerdictsRow("scripted", "lineages 0, 1 and 2", 6, 5, 1, 0, 0, "—"),
+    ]
+    first, *others = compared.lineages
+    apart = first.spec.model_copy(update={"pilot": first.spec.pilot.model_copy(update={"kind": "random"})})
+    found = verdict_rows(RunView([replace(first, spec=apart), *others]))
+    assert [(row.lineages, row.tried, row.reverted) for row in found] == [
+        ("lineage 0", 3, 1),
+        ("lineages 1 and 2", 3, 0),
+    ]
+
+
+def test_of_the_kept_it_is_counted_what_fresh_seeds_confirmed(confirmed: LineageView) -> None:
+    (row,) = verdict_rows(RunView([confirmed]))
+    assert (row.accepted, row.confirmed) == (2, "1 of 2")

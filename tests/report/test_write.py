@@ -65,16 +65,19 @@ def test_an_earlier_reports_files_go(run: RunPaths) -> None:
 def test_each_of_several_lineages_has_a_page_that_the_runs_page_leads_to(several: RunPaths) -> None:
     assert write_report(several) == several.report_html
     page = several.report_html.read_text()
-    assert page.index('id="lineages"') < page.index("Lineage 1, the best") < page.index('id="gates"')
+    assert page.index('id="lineages"') < page.index("Lineage 1, the best") < page.index('id="scorecard"')
     assert re.findall(r'href="(report[^"]*|#lineage)"', page) == [
-        "#lineage", "report-lineage-0.html", "report-lineage-2.html",
+        "#lineage", "#lineage", "report-lineage-0.html", "report-lineage-2.html",
     ]  # fmt: skip
     for number, incumbent in enumerate((2, 2, 1)):
         own = several.lineage_html(number).read_text()
         assert f"<h1>cu_emt, lineage {number}</h1>" in own
         assert '<a href="report.html">All 3 lineages</a>' in own
         assert f"The incumbent is iteration {incumbent}," in own
-    listed = {f"report-lineage-{number}.html" for number in range(3)} | {"figures/lineages.png"}
+    listed = {f"report-lineage-{number}.html" for number in range(3)} | {
+        "figures/lineages.png",
+        "figures/verdicts.png",
+    }
     assert set(read_manifest(several.root)) == PICTURES | listed | {"report.html", "report.md"}
     assert not [problem for problem in verify_run(several).problems if "report" in problem]
     assert "## Lineages" in several.report_md.read_text()

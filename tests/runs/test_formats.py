@@ -94,14 +94,14 @@ def test_the_report_has_the_verdicts_and_the_incumbents_objective(kept: Kept, tm
     before, said = contents(kept.run), kept.said[0]
     verb("report", kept.run.root, "--lineage", "0", "--output", tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
-    table = text[text.index("# | title | verdict |") :].splitlines()[2:]
+    table = text[text.index("# | hypothesis | verdict |") :].splitlines()[2:]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[: len(said["verdicts"])]]
     for iteration, verdict in enumerate(said["verdicts"]):
         assert rows[iteration][0] == str(iteration) and (verdict or "no proposal") in rows[iteration][2]
     incumbent = rows[said["incumbent"]]
     objective = math.exp(said["log_objective"][said["incumbent"]])
     assert "(incumbent)" in incumbent[2]
-    assert float(incumbent[4].split()[0]) == pytest.approx(objective, rel=0.1)  # it shows two digits or so
+    assert float(incumbent[5].split()[0]) == pytest.approx(objective, rel=0.1)  # it shows two digits or so
     assert contents(kept.run) == before
 
 

@@ -17,6 +17,7 @@ from mlipilot.report.figures.lineages import lineages_figure
 from mlipilot.report.figures.progress import progress_figure
 from mlipilot.report.figures.style import DARK, LIGHT, MissingDataError, Theme, render
 from mlipilot.report.figures.training import training_figure
+from mlipilot.report.figures.verdicts import verdicts_figure
 from mlipilot.report.ranking import RunView
 from mlipilot.report.text import upper_first
 from mlipilot.report.view import LineageView
@@ -38,10 +39,25 @@ class Picture:
 
 _PROGRESS = (
     "progress",
-    "Progress",
-    "Total gate violation and objective of every candidate: mean over seeds, bars of one standard "
-    "deviation, a dash for each seed. Filled marks pass every gate, hollow ones fail some. While the "
-    "incumbent fails gates (shaded), the violation decides; after that, the objective.",
+    "Convergence",
+    "Total gate violation and objective of every candidate, over iterations (left) and over what the jobs of "
+    "the search had taken (right): mean over seeds, bars of one standard deviation, a dash for each seed. "
+    "Filled marks pass every gate, hollow ones fail some. While the incumbent fails gates (shaded), the "
+    "violation decides; after that, the objective.",
+)
+_LINEAGES = (
+    "lineages",
+    "Convergence of all lineages",
+    "Each lineage's incumbent, over iterations (left, lines a little apart) and over what the jobs of its "
+    "search had taken (right): mean over its training seeds, bars of one standard deviation where a new "
+    "incumbent was accepted; dots are candidates that were not kept. Filled marks pass every gate, hollow "
+    "ones fail some: until then the violation decides, after that the objective.",
+)
+_VERDICTS = (
+    "verdicts",
+    "Verdicts by pilot and iteration",
+    "The verdict on every hypothesis, a row a lineage (pilot · number, ★ the best), and how many there are "
+    "of each, together in the last line. A frame: fresh seeds confirmed the step by itself.",
 )
 _GATES = (
     "gates",
@@ -81,14 +97,12 @@ def _caption(figure: Declared, panels: Sequence[Panel]) -> str:
     return upper_first(" ".join([*said, figure.remark]).strip())
 
 
-def draw_lineages(run: RunView) -> Picture:
-    """The figure of all lineages of a run."""
-    caption = (
-        "Each lineage's incumbent after every iteration: mean over its training seeds, bars of one standard "
-        "deviation where a new incumbent was accepted. Filled marks pass every gate, hollow ones fail some: "
-        "until then the violation decides, after that the objective. Lines are set apart a little sideways."
-    )
-    return _picture("lineages", "Incumbents of all lineages", caption, partial(lineages_figure, run))
+def draw_run(run: RunView) -> list[Picture]:
+    """The figures of all lineages of a run."""
+    return [
+        _picture(*_LINEAGES, partial(lineages_figure, run)),
+        _picture(*_VERDICTS, partial(verdicts_figure, run)),
+    ]
 
 
 def _picture(name: str, title: str, caption: str, draw: Callable[[Theme], Figure]) -> Picture:

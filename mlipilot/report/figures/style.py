@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -153,18 +153,29 @@ def new_figure(height_in: float) -> Figure:
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
-def measures_figure(height_in: float, last: int) -> tuple[Figure, Axes, Axes]:
-    """A figure for iterations 0 to `last`, gate violation above, objective below, and its two panels."""
+class Panels(NamedTuple):
+    """Gate violation (above) and objective (below) over one thing: iterations, or hours of jobs."""
+
+    above: Axes
+    below: Axes
+
+
+def measures_figure(height_in: float, last: int, hours: float, unit: str) -> tuple[Figure, Panels, Panels]:
+    """A figure with two panels over iterations 0 to `last`, and beside them two over 0 to `hours`."""
     figure = new_figure(height_in)
-    above, below = figure.subplots(2, 1, sharex=True)
-    above.set_ylabel("total gate violation\n(ln units; 0: none)")
-    below.set_ylabel("objective\n(no unit; lower is better)")
-    for axes in (above, below):
+    grid = figure.subplots(2, 2, sharex="col", sharey="row", width_ratios=(3, 2))
+    left, right = Panels(*grid[:, 0]), Panels(*grid[:, 1])
+    left.above.set_ylabel("total gate violation\n(ln units; 0: none)")
+    left.below.set_ylabel("objective\n(no unit; lower is better)")
+    for axes in (*left, *right):
         axes.grid(axis="y")
-    below.set_xlim(-0.5, max(last, 1) + 0.5)
-    below.set_xlabel("iteration (0: baseline)")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15))
-    return figure, above, below
+    left.below.set_xlim(-0.5, max(last, 1) + 0.5)
+    left.below.set_xlabel("iteration (0: baseline)")
+    left.below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    right.below.set_xlim(0.0, 1.06 * hours or 1.0)
+    right.below.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    right.below.set_xlabel(f"{unit} spent on candidates")
+    return figure, left, right
 
 
 def note(axes: Axes, text: str, theme: Theme, **where: Any) -> None:
