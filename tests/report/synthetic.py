@@ -45,11 +45,12 @@ from mlipilot.jobs.machine import this_machine
 from mlipilot.paths import JobKey, LineagePaths, RunPaths
 from mlipilot.versions import versions
 from tests.events import event
-from tests.report.synthetic_values import HANDOVER, RANGES, curves
+from tests.report.synthetic_values import EXAM_RANGES, HANDOVER, RANGES, curves
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
 NOWHERE = Place()
+SEALED = [metric.name for group in GROUPS if group.sealed for metric in group.metrics]
 
 
 def make_spec(**changes: Any) -> CampaignSpec:
@@ -251,15 +252,14 @@ class SyntheticRun:
         measured = Measurements(self.lineage, self.spec, self.card)
         self.ledger.append(compute_confirmation(replay(self.ledger.records), measured))
 
-    def sealed_check(self, quality: float = 0.97) -> None:
-        """Measure baseline and incumbent on the sealed split, once nobody asks the pilot any more."""
+    def sealed_check(self, quality: float = 0.97, broken: tuple[str, ...] = ()) -> None:
+        """Examine baseline and incumbent on the sealed split, once nobody asks the pilot any more."""
         self.give_up("a test")
         state = replay(self.ledger.records)
         for key in sealed_jobs(state, self.spec):
             attempt = self.start(key)
-            content = metrics_file(key.iteration, key.seed, quality if key.iteration else 0.0, ())
-            names = [metric.name for group in GROUPS if group.sealed for metric in group.metrics]
-            content["metrics"] = {n: content["metrics"][n] for n in names if n in content["metrics"]}
+            ranges = {name: RANGES[name] for name in SEALED if name in RANGES} | EXAM_RANGES
+            content = metrics_file(key.iteration, key.seed, quality if key.iteration else 0.0, broken, ranges)
             write_json(attempt / "output" / "metrics.json", content)
             np.savez_compressed(attempt / "output" / "curves.npz", **curves(key.seed, quality))
             self.finish(key, 4.0)
@@ -289,11 +289,13 @@ class SyntheticRun:
         self.ledger.append(Finished(reason=due.reason, incumbent=state.incumbent))
 
 
-def metrics_file(number: int, seed: int, quality: float, broken: tuple[str, ...]) -> dict[str, Any]:
+def metrics_file(
+    number: int, seed: int, quality: float, broken: tuple[str, ...], ranges: Mapping[str, Any] = RANGES
+) -> dict[str, Any]:
     """A `metrics.json`, a little different for each seed."""
     rng = np.random.default_rng(1000 * number + seed)
     metrics = {}
-    for name, (bad, good) in RANGES.items():
+    for name, (bad, good) in ranges.items():
         noise = 1.0 if bad == good else math.exp(min(0.06, abs(bad - good) / bad) * rng.standard_normal())
         value = float(bad ** (1 - quality) * good**quality * noise)
         failed = name in broken
