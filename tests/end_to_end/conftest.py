@@ -26,7 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # As short as each measurement can be: these tests are about the loop, not about copper.
 QUICK_SETTINGS = {
     "lattice": {"points": 5},
-    "vacancy": {"repeats": 1, "max_steps": 2},
+    "vacancy": {"repeats": 1, "max_steps": 20},
+    "phonons": {"repeats": 1, "mesh": 2},
+    "hot_forces": {"repeats": 1, "interval_ps": 0.04, "frames": 2},
     "nve": {"repeats": 1, "duration_ps": 0.02},
     "nvt": {"repeats": 1, "duration_ps": 0.04, "equilibration_ps": 0.02, "rdf_max_a": 3.0},
     "throughput": {"repeats": 1, "rounds": 3},

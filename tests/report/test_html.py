@@ -63,7 +63,7 @@ def test_page_and_text_say_the_same(said: dict[str, object]) -> None:
     """The text leaves out the links to sections, the tiles, and each candidate's metrics by seed."""
     page, text = render_html(said), render_markdown(said)
     headings = re.findall(r"<h2 [^>]*>(.*?)</h2>", page)
-    assert len(headings) == 9 and headings == re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert len(headings) == 10 and headings == re.findall(r"^## (.*)$", text, re.MULTILINE)
     by_seed = page.count("Every metric by seed")
     facts = page.count("<dl>")
     assert by_seed > 0 and page.count("<thead>") - by_seed + facts == len(
