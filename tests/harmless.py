@@ -53,12 +53,13 @@ NAMED = {
     "multiprocessing": "connection.wait get_context process.BaseProcess",
     "numpy": """
         __version__ abs add all allclose arange argmax argmin argsort array asarray bool_ cbrt clip
-        column_stack concatenate cross cumsum diff einsum empty errstate eye flatnonzero float64
+        column_stack concatenate cross cumsum delete diff einsum empty errstate eye flatnonzero float64
         full histogram inf int64 isfinite linalg.LinAlgError linalg.eigh linalg.lstsq
-        linalg.matrix_rank linalg.norm linalg.svd linspace load log max maximum mean median min nan
-        ndarray outer percentile pi polyder polyfit polyval ptp random.Generator random.SeedSequence
-        random.default_rng random.get_state random.set_state ravel repeat round savez_compressed
-        sign sort sqrt sum tile triu_indices typing.NDArray zeros
+        linalg.matrix_rank linalg.norm linalg.svd linspace load log max maximum mean median min
+        moveaxis nan ndarray ones outer percentile pi polyder polyfit polyval ptp random.Generator
+        random.SeedSequence random.default_rng random.get_state random.set_state ravel repeat
+        round savez_compressed
+        sign sort sqrt stack sum tile triu_indices typing.NDArray unique zeros
         """,
     "operator": "add eq ge gt le lt mul ne neg pos sub truediv",
     "optuna": """
@@ -74,7 +75,10 @@ NAMED = {
     "pydantic_core": "to_jsonable_python",
     "pytest": "main",
     "ruamel": "yaml.YAML yaml.comments yaml.error.YAMLError yaml.events yaml.nodes",
-    "scipy": "spatial.transform.Rotation.from_quat special.betaincinv special.stdtr special.stdtrit",
+    "scipy": """
+        sparse.csgraph.connected_components sparse.csgraph.shortest_path sparse.csr_array
+        spatial.transform.Rotation.from_quat special.betaincinv special.stdtr special.stdtrit
+        """,
     "sys": "argv dont_write_bytecode executable exit modules platform stderr stdin stdout version_info",
     "torch": """
         Tensor __version__ allclose as_tensor bool cat contiguous_format cuda.device_count
