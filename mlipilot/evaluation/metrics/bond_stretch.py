@@ -8,7 +8,7 @@ this range, and a force without kinks.
 Extra minima: how many minima the energy has beside one inside of the range, an end from which it rises
 counted as one; a lacking one counts, too. The worst bond's. The bound is 0: with more, dynamics may be caught
 at a wrong length, or a bond collapse. Roughness: the largest distance of the force at a point from the cubic
-through its four neighbours, of the roughest bond; the steps alone give a Morse bond of an O–H 0.003 eV/Å. A
+through its four neighbours, of the roughest bond; the steps alone give an O–H bond of Morse 0.0003 eV/Å. A
 larger one is noise that heats constant-energy dynamics. The idea is that of the diatomics of MLIP Arena
 (2025), which count turns of force and energy, here for bonds within molecules.
 Cost: 26 predictions for each bond, in batches: a second for three small molecules.

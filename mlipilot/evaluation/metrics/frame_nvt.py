@@ -25,7 +25,6 @@ from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import DYNAMICS, Lines
 
 _REACH_A = 4.0
-_USUAL_K = 300.0
 _FILES = ("train/train.xyz", "test/test.xyz")
 Pair = tuple[int, int]
 
@@ -33,22 +32,14 @@ Pair = tuple[int, int]
 class FrameNvtSettings(Settings):
     """Constant-temperature dynamics (Langevin) from the frames."""
 
-    temperature_k: float | None = Field(default=None, gt=0, le=20000)
-    """null: the mean of what the frames say under `temperature_k` in their info; 300 K where none does."""
+    temperature_k: float = Field(default=300.0, gt=0, le=20000)
+    """That of the model's use; no file of the data says it."""
     timestep_fs: float = Field(default=0.5, gt=0, le=10)
     duration_ps: float = Field(default=0.1, gt=0, le=1000)
     friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
     seed: int = Field(default=23, ge=0)
     limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
     """Wide: few atoms fluctuate, and a distorted frame relaxes into heat."""
-
-
-def temperature_k(bench: Bench, settings: FrameNvtSettings) -> float:
-    """That of the dynamics, as the settings or the frames say it."""
-    if settings.temperature_k is not None:
-        return settings.temperature_k
-    said = [float(atoms.info["temperature_k"]) for atoms in bench.frames if "temperature_k" in atoms.info]
-    return float(np.mean(said)) if said else _USUAL_K
 
 
 def smallest_a(structures: Iterable[Atoms]) -> dict[Pair, float]:
@@ -88,7 +79,7 @@ def measure(bench: Bench) -> Measurement:
     from mlipilot.evaluation.ensemble import Ensemble
 
     settings = bench.settings.section(FrameNvtSettings)
-    kelvin = temperature_k(bench, settings)
+    kelvin = settings.temperature_k
     noise, *seeds = np.random.SeedSequence(settings.seed).spawn(1 + len(bench.frames))
     starts = zip(bench.frames, seeds, strict=True)
     ensemble = Ensemble(

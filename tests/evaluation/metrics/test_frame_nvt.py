@@ -96,19 +96,6 @@ def test_the_pressure_is_that_of_the_stress_beside_the_labels() -> None:
     assert not any(metric.owed(on(EMT(), [copper, dimer().atoms])) for metric in pressures)
 
 
-def test_the_temperature_is_the_settings_the_frames_or_a_usual_one() -> None:
-    warm, hot, silent = dimer().atoms, dimer().atoms, dimer().atoms
-    warm.info["temperature_k"], hot.info["temperature_k"] = 400, 600.0
-    for given, frames, expected in (
-        (None, [silent], 300),
-        (None, [warm, hot, silent], 500),
-        (250.0, [warm], 250),
-    ):
-        bench = on(EMT(), frames, temperature_k=given)
-        kind = bench.settings.section(frame_nvt.FrameNvtSettings)
-        assert frame_nvt.temperature_k(bench, kind) == expected
-
-
 def test_the_dynamics_are_those_of_the_temperature() -> None:
     """The hotter, the nearer two atoms come."""
     frames = [dimer("N2", 1.1).atoms]
