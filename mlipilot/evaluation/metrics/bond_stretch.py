@@ -23,7 +23,6 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
-from mlipilot.evaluation.panels import PROPERTIES, Lines
 from mlipilot.evaluation.smoothness import minima, roughness
 from mlipilot.evaluation.watched_molecules import has_bonds
 
@@ -141,15 +140,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("bond_stretch", BondStretchSettings, MOLECULES),),
-    panels=(
-        Lines(
-            figure=PROPERTIES,
-            title="Force along bonds",
-            caption="force along each bond that is stretched; it crosses zero once, without a kink.",
-            arrays=("bond_*_length_a", "bond_*_force_ev_per_a"),
-            labels=("length (Å)", "force along the bond (eV/Å)"),
-        ),
-    ),
     source="MLIP Arena (2025)",
     exam=True,
 )

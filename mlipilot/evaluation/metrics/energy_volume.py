@@ -17,10 +17,7 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import STRUCTURES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
-from mlipilot.evaluation.panels import Figure, Lines
 from mlipilot.evaluation.smoothness import minima, roughness
-
-_COMPRESSION = Figure("compression", "Energy over volume")
 
 
 class EnergyVolumeSettings(Settings):
@@ -91,15 +88,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("energy_volume", EnergyVolumeSettings, STRUCTURES),),
-    panels=(
-        Lines(
-            figure=_COMPRESSION,
-            title="Energy over volume",
-            caption="energy of each periodic frame above the lowest of its curve.",
-            arrays=("energy_volume_*_factor", "energy_volume_*_mev_per_atom"),
-            labels=("volume over the frame's own", "energy (meV/atom)"),
-        ),
-    ),
     source="MLIP Arena (2025)",
     exam=True,
 )

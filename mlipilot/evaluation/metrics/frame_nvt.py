@@ -22,7 +22,6 @@ from mlipilot.evaluation.declaration import STRUCTURES, DynamicsLimits, Group, M
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics.accuracy import voigt
 from mlipilot.evaluation.metrics_file import Measurement
-from mlipilot.evaluation.panels import DYNAMICS, Lines
 
 _REACH_A = 4.0
 _FILES = ("train/train.xyz", "test/test.xyz")
@@ -162,15 +161,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("frame_nvt", FrameNvtSettings, STRUCTURES),),
-    panels=(
-        Lines(
-            figure=DYNAMICS,
-            title="Smallest distance, NVT dynamics of frames",
-            caption="the smallest distance of a pair of elements over the smallest in the data.",
-            arrays=("frame_nvt_time_ps", "frame_nvt_distance_ratio"),
-            labels=("time (ps)", "ratio"),
-        ),
-    ),
     source="Fu et al., Forces are not enough (2022)",
     exam=True,
 )
