@@ -13,10 +13,10 @@ from ase.calculators.emt import EMT
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.families import Prediction
 from mlipilot.evaluation.metric_settings import EvaluationSettings
-from mlipilot.evaluation.metrics import energy_volume
+from mlipilot.evaluation.metrics import frame_volumes
 from mlipilot.evaluation.metrics_file import MeasurementError
 
-EXTRA, ROUGH = "energy_volume_extra_minima", "energy_volume_roughness_mev_per_atom"
+EXTRA, ROUGH = "frame_volume_extra_minima", "frame_volume_roughness_mev_per_atom"
 SETTINGS = EvaluationSettings(system="structures")
 COPPER = bulk("Cu", cubic=True)
 
@@ -40,11 +40,11 @@ class OfVolume(Bench):
 def measured(energy_ev: Callable[[float], float], frames: Sequence[Atoms] = (COPPER,)) -> dict[str, float]:
     bench = OfVolume(Calculator(), SETTINGS, frames=frames)
     bench.energy_ev = energy_ev
-    return energy_volume.measure(bench).values
+    return frame_volumes.measure(bench).values
 
 
 def test_copper_is_smooth() -> None:
-    found = energy_volume.measure(Bench(EMT(), SETTINGS, frames=[COPPER, COPPER.repeat((2, 1, 1))]))
+    found = frame_volumes.measure(Bench(EMT(), SETTINGS, frames=[COPPER, COPPER.repeat((2, 1, 1))]))
     assert found.values[EXTRA] == 0
     assert 1e-3 < found.values[ROUGH] < 0.1  # of the steps alone
     curve = found.curves["energy_volume_0_mev_per_atom"]
@@ -88,7 +88,7 @@ def test_only_periodic_frames_owe_it() -> None:
     slab.pbc = (True, True, False)
     for frames, owed in (([COPPER], True), ([slab, molecule("H2O")], False), ([slab, COPPER], True)):
         bench = Bench(EMT(), SETTINGS, frames=frames)
-        assert {metric.owed(bench) for metric in energy_volume.GROUP.metrics} == {owed}
+        assert {metric.owed(bench) for metric in frame_volumes.GROUP.metrics} == {owed}
 
 
 def test_an_energy_that_is_no_number_is_a_reason() -> None:

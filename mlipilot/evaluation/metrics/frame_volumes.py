@@ -20,7 +20,7 @@ from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
 from mlipilot.evaluation.smoothness import minima, roughness
 
 
-class EnergyVolumeSettings(Settings):
+class FrameVolumesSettings(Settings):
     """Every periodic frame between two volumes, over its own."""
 
     smallest: float = Field(default=0.8, ge=0.3, lt=1)
@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Measurement:
 
     Raises MeasurementError when an energy is not finite.
     """
-    settings = bench.settings.section(EnergyVolumeSettings)
+    settings = bench.settings.section(FrameVolumesSettings)
     factors = np.linspace(settings.smallest, settings.largest, settings.points)
     frames = _periodic(bench)
     found = iter(bench.predict([scaled(atoms, factor) for atoms in frames for factor in factors]))
@@ -46,12 +46,12 @@ def measure(bench: Bench) -> Measurement:
             raise MeasurementError("an energy is not a finite number")
         extra.append(max(sum(minima(-np.diff(energies))) - 1, 0))
         roughnesses.append(roughness(energies))
-        curves[f"energy_volume_{index}_factor"] = factors
-        curves[f"energy_volume_{index}_mev_per_atom"] = energies - energies.min()
+        curves[f"frame_volume_{index}_factor"] = factors
+        curves[f"frame_volume_{index}_mev_per_atom"] = energies - energies.min()
     return Measurement(
         {
-            "energy_volume_extra_minima": float(max(extra)),
-            "energy_volume_roughness_mev_per_atom": max(roughnesses),
+            "frame_volume_extra_minima": float(max(extra)),
+            "frame_volume_roughness_mev_per_atom": max(roughnesses),
         },
         curves=curves,
     )
@@ -73,12 +73,12 @@ def _is_owed(bench: Bench) -> bool:
 
 
 GROUP = Group(
-    name="energy volume",
+    name="frame volumes",
     place=75,
     metrics=(
-        Metric("energy_volume_extra_minima", "1", "lower", "extra minima over volume", STRUCTURES, _is_owed),
+        Metric("frame_volume_extra_minima", "1", "lower", "extra minima over volume", STRUCTURES, _is_owed),
         Metric(
-            "energy_volume_roughness_mev_per_atom",
+            "frame_volume_roughness_mev_per_atom",
             "meV/atom",
             "lower",
             "roughness of the energy over volume",
@@ -87,7 +87,7 @@ GROUP = Group(
         ),
     ),
     measure=measure,
-    sections=(Section("energy_volume", EnergyVolumeSettings, STRUCTURES),),
+    sections=(Section("frame_volumes", FrameVolumesSettings, STRUCTURES),),
     source="MLIP Arena (2025)",
     exam=True,
 )
