@@ -32,8 +32,10 @@ settings are read, and which metrics there are (a gate on another is refused):
 Without a crystal the truth is in files of the data set (`evaluation/frames.py` and
 `evaluation/reference_molecules.py` say their format), so that no quantum chemistry runs here. What the data
 have no file or label for is not measured; a scorecard that judges it is bad input.
+
+What is *of the exam* is measured once, at a lineage's end beside the sealed split, unless the scorecard
+judges by one of the metrics that the same measurement yields: then with the others.
 """
-EXAM = "Of the exam: measured once, at a lineage's end, where the scorecard does not judge by it."
 ROWS = """\
 | name | what people call it | unit | better | where `settings.system` is |
 | --- | --- | --- | --- | --- |
@@ -62,8 +64,8 @@ def _section(module: str, groups: list[Group]) -> Iterator[str]:
     sources = [group.source for group in groups if group.source]
     if sources:
         yield f"After {'; '.join(sources)}.\n"
-    if any(group.exam for group in groups):
-        yield f"{EXAM}\n"
+    if all(group.exam for group in groups):
+        yield "Of the exam.\n"
     yield ROWS + "".join(_row(metric) for group in groups for metric in group.metrics)
 
 

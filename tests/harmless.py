@@ -53,13 +53,14 @@ NAMED = {
     "matscipy": "neighbours.neighbour_list",
     "multiprocessing": "connection.wait get_context process.BaseProcess",
     "numpy": """
-        __version__ abs add all allclose arange argmax argmin argsort array array_split asarray bool_ cbrt
-        clip column_stack concatenate cross cumsum diff einsum empty errstate eye flatnonzero float64
-        full histogram inf int64 isfinite linalg.LinAlgError linalg.eigh linalg.lstsq
-        linalg.matrix_rank linalg.norm linalg.svd linspace load log max maximum mean median min nan
-        ndarray outer percentile pi polyder polyfit polyval ptp random.Generator random.SeedSequence
-        random.default_rng random.get_state random.set_state ravel repeat round savez_compressed
-        sign sort sqrt sum tile triu_indices typing.NDArray where zeros
+        __version__ abs add all allclose arange argmax argmin argsort array array_split asarray
+        bool_ cbrt clip column_stack concatenate cross cumsum delete diff einsum empty errstate
+        eye flatnonzero float64 full histogram inf int64 isfinite linalg.LinAlgError linalg.eigh
+        linalg.lstsq linalg.matrix_rank linalg.norm linalg.svd linspace load log max maximum mean
+        median min moveaxis nan ndarray ones outer percentile pi polyder polyfit polyval ptp
+        random.Generator random.SeedSequence random.default_rng random.get_state random.set_state
+        ravel repeat round savez_compressed sign sort sqrt stack sum tile triu_indices
+        typing.NDArray unique where zeros
         """,
     "operator": "add eq ge gt le lt mul ne neg pos sub truediv",
     "optuna": """
@@ -77,7 +78,8 @@ NAMED = {
     "pytest": "main",
     "ruamel": "yaml.YAML yaml.comments yaml.error.YAMLError yaml.events yaml.nodes",
     "scipy": """
-        signal.find_peaks spatial.transform.Rotation.from_quat special.betaincinv special.stdtr
+        signal.find_peaks sparse.csgraph.connected_components sparse.csgraph.shortest_path
+        sparse.csr_array spatial.transform.Rotation.from_quat special.betaincinv special.stdtr
         special.stdtrit stats.spearmanr stats.wasserstein_distance
         """,
     "sys": "argv dont_write_bytecode executable exit modules platform stderr stdin stdout version_info",

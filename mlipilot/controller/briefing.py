@@ -15,7 +15,7 @@ from mlipilot.controller.state import Iteration, State
 from mlipilot.controller.tried import TriedRecipes
 from mlipilot.controller.verdict import Measurements
 from mlipilot.datasets import DATASETS
-from mlipilot.evaluation.catalog import metrics_of
+from mlipilot.evaluation.catalog import metrics_before_the_exam
 from mlipilot.evaluation.scorecard import Scorecard
 from mlipilot.jobs.logs import job_events
 from mlipilot.paths import PATCH, STDERR, STDOUT, JobKey, LineagePaths, RunPaths
@@ -54,7 +54,7 @@ class Briefing:
             logs=self._logs(state),
             scorecard=self._scorecard_view(state),
             max_steps=self.spec.budget.optimizer_steps,
-            metrics=metrics_of(self.card.settings.system),
+            metrics=metrics_before_the_exam(self.card.settings.system, self.card.metrics),
             replies=self.spec.pilot.requests_per_turn,
             seeds=len(self.spec.seeds),
             iterations_left=self.spec.budget.iterations - iteration + 1,

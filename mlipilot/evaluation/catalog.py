@@ -6,6 +6,7 @@ Importable in a few milliseconds: neither torch nor ASE is needed to name a metr
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Sequence
 from importlib import import_module
 
 from mlipilot.errors import InputError
@@ -22,6 +23,7 @@ __all__ = [
     "SPREAD",
     "System",
     "metric_unit",
+    "metrics_before_the_exam",
     "metrics_of",
     "panels_of",
 ]
@@ -89,6 +91,12 @@ SPREAD = frozenset(name for name, metric in CATALOG.items() if metric.spread)
 def metrics_of(system: System) -> list[str]:
     """The metrics that make sense for a system, in the catalogue's order."""
     return [name for name, metric in CATALOG.items() if system in metric.systems]
+
+
+def metrics_before_the_exam(system: System, asked: Sequence[str]) -> list[str]:
+    """Those of them that are measured on the test split, where a card judges by the `asked` ones."""
+    waiting = {metric.name for group in GROUPS if group.waits(asked) for metric in group.metrics}
+    return [name for name in metrics_of(system) if name not in waiting]
 
 
 def metric_unit(name: str) -> str:

@@ -9,7 +9,7 @@ ASE or SciPy. What measures imports them where it measures; NumPy comes from `la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,6 +27,7 @@ ALL: tuple[System, ...] = ("crystal", "structures", "molecules")
 CRYSTAL: tuple[System, ...] = ("crystal",)
 CELLS: tuple[System, ...] = ("crystal", "structures")
 FRAMES: tuple[System, ...] = ("structures", "molecules")
+STRUCTURES: tuple[System, ...] = ("structures",)
 MOLECULES: tuple[System, ...] = ("molecules",)
 
 
@@ -112,3 +113,7 @@ class Group:
     """By what models of several seeds are compared as a committee, where they can be."""
     exam: bool = False
     """Whether it is made once at a lineage's end, beside the sealed split, where no card judges by it."""
+
+    def waits(self, asked: Sequence[str]) -> bool:
+        """Whether it is made at the end only: it is of the exam, and no `asked` metric is its own."""
+        return self.exam and not any(metric.name in asked for metric in self.metrics)

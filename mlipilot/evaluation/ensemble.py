@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mlipilot.evaluation.bench import Bench
 from mlipilot.evaluation.declaration import DynamicsLimits
 from mlipilot.evaluation.dynamics import BrokenError, Outcome
+from mlipilot.evaluation.families import Prediction
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,11 @@ class Ensemble:
         self.sizes = np.array([len(atoms) for atoms in self.members])
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
 
+    @property
+    def predictions(self) -> list[Prediction]:
+        """What the newest forces are from, of each member."""
+        return self._calculator.predictions
+
     def kinetic_energies_ev(self) -> Array:
         """Of each member, (members,)."""
         by_atom = (self.atoms.get_momenta() ** 2).sum(axis=1) / (2 * self.atoms.get_masses())
@@ -48,7 +54,8 @@ class Ensemble:
     def total_energies_ev(self) -> Array:
         """Potential and kinetic energy of each member, (members,)."""
         self.atoms.get_forces()  # of where the atoms are now
-        total: Array = self._calculator.energies_ev + self.kinetic_energies_ev()
+        potential = np.array([one.energy_ev for one in self.predictions])
+        total: Array = potential + self.kinetic_energies_ev()
         return total
 
     def check(self, temperature_k: float, limits: DynamicsLimits) -> None:
@@ -81,7 +88,7 @@ class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         super().__init__()
         self.bench = bench
         self.members = members
-        self.energies_ev = np.zeros(len(members))
+        self.predictions: list[Prediction] = []
 
     def calculate(self, *asked: Any, **by_name: Any) -> None:
         """Fill `results` with all that it gives, whatever ASE asks for of which atoms."""
@@ -90,9 +97,8 @@ class _BatchCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         for member in self.members:
             member.positions = self.atoms.positions[start : start + len(member)]
             start += len(member)
-        found = self.bench.predict(self.members)
-        self.energies_ev = np.array([one.energy_ev for one in found])
+        found = self.predictions = self.bench.predict(self.members)
         self.results = {
-            "energy": float(self.energies_ev.sum()),
+            "energy": float(sum(one.energy_ev for one in found)),
             "forces": np.concatenate([one.forces_ev_per_a for one in found]),
         }

@@ -47,8 +47,8 @@ def tasks_of(bench: Bench, asked: Sequence[str] = ()) -> list[Task]:
 
 
 def _is_due(group: Group, bench: Bench, asked: Sequence[str]) -> bool:
-    is_exam = group.exam and not any(metric.name in asked for metric in group.metrics)
-    return group.sealed or is_exam if bench.split == "sealed" else not is_exam
+    waits = group.waits(asked)
+    return group.sealed or waits if bench.split == "sealed" else not waits
 
 
 def make(tasks: list[Task], progress: Progress) -> tuple[dict[str, Entry], dict[str, Any]]:

@@ -71,7 +71,7 @@ def test_the_recipe_is_listed_and_read_as_it_is(toolbox: Toolbox) -> None:
         (
             "submit_experiment",
             CLAIM | {"expected_effect": [{"metric": "force_mae", "direction": "decrease"}]},
-            "did you mean 'force_mae_mev_per_a'",
+            "did you mean 'force_slope' or 'force_mae_mev_per_a' or",
         ),
         (
             "submit_experiment",

@@ -6,7 +6,8 @@ There is one, MACE. Outside of this folder four files name it: `runner` and `rep
 own, by which the first three choose, and
 
 - `parse_config(data)`: what `config.json` says, strict and bounded, or HandoverError; `metrics.json` has its
-  `model_class`, `dtype` and `arguments`, the model card of these `atomic_numbers` and `r_max` (Å) by name;
+  `model_class`, `dtype` and `arguments`, the model card of these `atomic_numbers` and `r_max` (Å) by name,
+  and `metrics/locality.py` their `receptive_field_a`;
 - `rebuild(model_dir, device)`: a `Model` from the two files of a hand-over, nothing unpickled and no
   handed-over code run; raises HandoverError unless it is whole, finite and what its configuration says;
 - a `Model` with a neighbour list and batches of its own, in float64;

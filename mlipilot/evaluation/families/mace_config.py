@@ -94,6 +94,11 @@ class ModelArguments(BaseModel, extra="forbid", strict=True, frozen=True, allow_
         """Numbers that the widest tensor holds for each edge."""
         return self.channels * (self.max_ell + 1) ** 2
 
+    @property
+    def receptive_field_a(self) -> float:
+        """How far from an atom lies what its energy depends on; its force, twice as far."""
+        return self.r_max * self.num_interactions
+
     @model_validator(mode="after")
     def _consistent(self) -> ModelArguments:
         if len(set(self.atomic_numbers)) != len(self.atomic_numbers):

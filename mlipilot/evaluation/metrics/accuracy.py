@@ -63,7 +63,7 @@ def read_labelled(path: Path, *, stress: bool = True) -> tuple[list[Atoms], Labe
             raise InputError(
                 f"structure {number}: REF_energy or REF_forces are not finite numbers", file=path
             )
-    stresses = np.array([_voigt(atoms.info["REF_stress"]) for atoms in structures]) if stress else None
+    stresses = np.array([voigt(atoms.info["REF_stress"]) for atoms in structures]) if stress else None
     return structures, Labels(
         np.array([atoms.info["REF_energy"] / len(atoms) for atoms in structures]),
         np.concatenate([atoms.arrays["REF_forces"] for atoms in structures]),
@@ -83,7 +83,8 @@ def _finite(label: object) -> bool:
         return False
 
 
-def _voigt(stress: Array) -> Array:
+def voigt(stress: Array) -> Array:
+    """The six Voigt components, (6,), of a stress of six or nine numbers."""
     from ase.stress import full_3x3_to_voigt_6_stress
 
     values = np.asarray(stress, dtype=float)
@@ -108,8 +109,7 @@ def measure(bench: Bench, prefix: str = "") -> Measurement:
 
     Parity arrays as curves.
     """
-    structures, labels = read_labelled(labelled(bench, prefix), stress=_has_stress(bench, prefix))
-    found = _predictions(bench, structures)
+    labels, found = compared(bench, prefix)
     energy = found.energies_ev_per_atom - labels.energies_ev_per_atom
     force = found.forces_ev_per_a - labels.forces_ev_per_a
     curves = {
@@ -138,6 +138,16 @@ def measure(bench: Bench, prefix: str = "") -> Measurement:
             f"{prefix}force_mae_mev_per_a": 1000 * float(abs(force).mean()),
         }
     return Measurement(values, failures, curves)
+
+
+def compared(bench: Bench, prefix: str = "") -> tuple[Labels, Labels]:
+    """The labels of the frames and what the model says of them, made once for all who ask."""
+
+    def make() -> tuple[Labels, Labels]:
+        structures, labels = read_labelled(labelled(bench, prefix), stress=_has_stress(bench, prefix))
+        return labels, _predictions(bench, structures)
+
+    return bench.once(("compared", prefix), make)
 
 
 def _predictions(bench: Bench, structures: Sequence[Atoms]) -> Labels:

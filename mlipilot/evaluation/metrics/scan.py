@@ -12,16 +12,12 @@ from mlipilot.evaluation.declaration import MOLECULES, Group, Metric
 from mlipilot.evaluation.lazily import Array, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import PROPERTIES, Lines
+from mlipilot.evaluation.smoothness import roughness
 
 
 def profile_error(deviations: Array) -> float:
     """Mean distance of deviations (points,) from their mean, in their unit."""
     return float(abs(deviations - deviations.mean()).mean())
-
-
-def roughness(deviations: Array) -> float:
-    """Largest distance of an inner point from the cubic through its four neighbours, in the same unit."""
-    return float(np.abs(np.diff(deviations, 4)).max()) / 6
 
 
 def measure(bench: Bench) -> Measurement:

@@ -10,16 +10,6 @@ from ..oracles import Told
 X = np.arange(13.0) - 6
 
 
-def test_a_smooth_error_has_no_roughness() -> None:
-    assert scan.roughness(5 + 3 * X - 0.2 * X**2 + 0.01 * X**3) == pytest.approx(0, abs=1e-12)
-
-
-def test_a_kink_a_step_and_one_bad_point_have() -> None:
-    assert scan.roughness(6 * np.abs(X)) == pytest.approx(4)  # a slope that turns by 12: a third of it
-    assert scan.roughness(np.where(X < 0, 0.0, 10.0)) == pytest.approx(5)  # half of a step
-    assert scan.roughness(np.where(X == 2, 7.0, 0.0)) == pytest.approx(7)
-
-
 def test_a_constant_shift_is_no_error() -> None:
     deviations = np.array([1.0, -1.0, 1.0, -1.0, 0.0])
     assert scan.profile_error(deviations + 1e4) == pytest.approx(0.8)

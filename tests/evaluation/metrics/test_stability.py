@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import molecule
 from ase.calculators.calculator import Calculator
 
 from mlipilot.evaluation.bench import Bench
@@ -24,12 +23,6 @@ WIDE = {"max_force_ev_per_a": 1e9, "max_temperature_factor": 1e30}
 
 def run(calculator: Calculator, molecules: list[Molecule], **settings: Any) -> dict[str, float]:
     return stability.measure(bench(calculator, molecules, stability=settings)).values
-
-
-def test_bonds_are_those_of_chemistry() -> None:
-    assert len(stability.bonds(molecule("CH3CH2OH"))) == 8
-    assert len(stability.bonds(molecule("C6H6"))) == 12
-    assert len(stability.bonds(Atoms("He2", positions=[[0, 0, 0], [0, 0, 3]]))) == 0
 
 
 def test_what_holds_together_is_stable() -> None:
