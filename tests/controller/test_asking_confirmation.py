@@ -63,6 +63,17 @@ def test_a_lineage_that_is_over_trains_what_it_kept_again_once_it_is_asked(tmp_p
     assert verify_run(made.run).problems == []
 
 
+def test_what_is_asked_for_is_what_is_made_and_one_kept_step_is_enough(tmp_path: Path) -> None:
+    made = searched(tmp_path, 0.6, spec=ALONE)
+    made.end("a test")
+    ask_confirmation(made.run, 0, Confirmation(seeds=4, alpha=0.01))
+    made.reread()
+    assert asked_for(replay(made.ledger.records), made.spec) == Confirmation(seeds=4, alpha=0.01)
+    made.confirm({0: 0.1, 1: 0.6})
+    confirmed = replay(made.ledger.records).confirmed
+    assert confirmed is not None and (len(confirmed.seeds), confirmed.alpha) == (4, 0.01)
+
+
 def _unfinished(root: Path) -> SyntheticRun:
     return searched(root, 0.6, spec=ALONE)
 
@@ -93,7 +104,7 @@ def test_where_there_is_nothing_to_ask_it_is_refused_and_nothing_is_written(
 ) -> None:
     made = make(tmp_path)
     before = made.lineage.ledger.read_bytes()
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=rf"ledger\.jsonl: {said}$"):
         ask_confirmation(made.run, 0, Confirmation(seeds=5))
     assert made.lineage.ledger.read_bytes() == before
 

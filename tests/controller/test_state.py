@@ -41,6 +41,7 @@ def test_before_the_first_event_nothing_is_known() -> None:
     assert state == State()
     assert (state.started, state.iterations, state.jobs, state.incumbent) == (None, [], {}, None)
     assert (state.gave_up, state.sealed_check, state.finished, state.paused) == (None, None, None, None)
+    assert (state.asked, state.examined) == (None, None)
     assert (state.cancelled, state.endpoints, state.phase) == (False, {}, "preparing")
     assert (state.exchanges, state.prompt_tokens, state.completion_tokens, state.usd) == (0, 0, 0, 0.0)
     assert (state.cpu_seconds, state.gpu_seconds) == (0.0, 0.0)
@@ -80,6 +81,16 @@ def test_what_is_told_in_words_is_kept() -> None:
     assert told(state.started)["lineage"] == 3
     assert (state.paused, state.gave_up, state.finished) == ("why not", "nothing left", "the end")
     assert told(state.sealed_check) == {"0": {}}
+
+
+def test_who_asks_for_a_confirmation_opens_what_was_over_and_the_exam_is_kept() -> None:
+    over = [started(), sealed_check(), finished("the end")]
+    asked: Event = ("confirmation_asked", {"seeds": 5, "alpha": 0.05})
+    state = state_of(*over, asked)
+    assert told(state.asked) == {"seeds": 5, "alpha": 0.05}
+    assert (state.finished, state.sealed_check, state.examined, state.phase) == (None, None, None, "open")
+    again = state_of(*over, asked, ("examined", {"results": []}), finished("the end"))
+    assert told(again.examined) == {"results": []} and again.finished == "the end"
 
 
 def test_exchanges_and_probes_add_up() -> None:
