@@ -46,7 +46,7 @@ def test_a_string_is_read_as_json_only_where_another_type_is_wanted(
         (
             CLAIM | {"expected_effect": [{"metric": "force_mae", "direction": "decrease"}]},
             SUBMIT,
-            "did you mean 'force_mae_mev_per_a'",
+            "did you mean 'force_slope' or 'force_mae_mev_per_a'",
         ),
     ],
 )

@@ -73,7 +73,7 @@ def finished_run(root: Path) -> SyntheticRun:
     """Baseline fails gates; one better but infeasible, one feasible, one worse, one that diverges."""
     run = SyntheticRun(root)
     run.propose(0, None, {})
-    run.candidate(0, 0.0, broken=("nvt_rdf_mae",))
+    run.candidate(0, 0.0, broken=("nvt_rdf_wasserstein_a",))
     run.propose(1, LOSS, LOSS_EDITS)
     run.candidate(1, 0.45)
     run.propose(2, SCHEDULE, SCHEDULE_EDITS)

@@ -16,14 +16,12 @@ from tests.controller.test_confirmation_recorded import searched
 from tests.report.synthetic import SyntheticRun, make_spec
 from tests.report.synthetic_values import EXAM_RANGES
 
-BARRIER = "vacancy_migration_barrier_error_ev"
-
 
 @pytest.fixture(scope="module")
 def view(tmp_path_factory: pytest.TempPathFactory) -> LineageView:
     made = searched(tmp_path_factory.mktemp("exam"), 0.6, 0.9)
     made.confirm({0: 0.1, 1: 0.6, 2: 0.9})
-    made.sealed_check(broken=(BARRIER,))
+    made.sealed_check(broken=("dimer_wall_wrong_fraction",))
     made.end("a test")
     return load_lineage(made.run, made.lineage)
 
@@ -32,14 +30,13 @@ def test_it_has_the_exams_metrics_and_no_other(view: LineageView) -> None:
     assert EXAM_RANGES.keys() <= EXAM
     rows = {row.label: row for row in exam_rows(view)}
     assert list(rows) == [
-        "phonon frequency MAE",
-        "hot force slope error",
-        "vacancy migration barrier error",
+        "bcc − fcc energy error",
+        "surface energy MAE",
+        "unstable stacking fault error",
         "dimer wall that falls inwards",
     ]
-    assert rows["phonon frequency MAE"].unit == "THz"
-    phonons = rows["phonon frequency MAE"]
-    assert "±" in phonons.baseline and "±" in phonons.incumbent
+    surfaces = rows["surface energy MAE"]
+    assert surfaces.unit == "meV/Å²" and "±" in surfaces.baseline and "±" in surfaces.incumbent
     assert not {row.metric for row in sealed_rows(view)} & EXAM, "that is of the sealed split alone"
 
 

@@ -191,11 +191,11 @@ def test_missing_files_of_an_iteration_are_survived(run: RunPaths) -> None:
 
 
 def test_a_failed_metric_is_a_failed_gate_with_its_reason(view: LineageView) -> None:
-    row = next(row for row in rows.gate_rows(view) if row.metric == "nvt_rdf_mae")
+    row = next(row for row in rows.gate_rows(view) if row.metric == "nvt_rdf_wasserstein_a")
     assert (row.baseline.text, row.baseline.passed) == ("failed", False)
     assert "a force of 61 eV/Å" in row.baseline.note
     assert view.baseline is not None
-    metric = next(row for row in rows.metric_rows(view.baseline) if row.metric == "nvt_rdf_mae")
+    metric = next(row for row in rows.metric_rows(view.baseline) if row.metric == "nvt_rdf_wasserstein_a")
     assert metric.values_by_seed == ["failed"] * 3
     assert "a force of 61 eV/Å" in metric.reason
 
@@ -271,10 +271,10 @@ def test_the_summary_is_computed(view: LineageView) -> None:
     text = summary(view)
     for part in (
         "scripted pilot (no language model)",
-        "The baseline fails 10 of 21 gates",
+        "The baseline fails 10 of 26 gates",
         "4 hypotheses were tried: 2 accepted, 1 reverted and 1 invalid.",
         "The incumbent is iteration 2, “One-cycle schedule",
-        "passes all 21 gates on every seed",
+        "passes all 26 gates on every seed",
         "On sealed data, which no verdict has used",
         "It ended because the budget of 4 iterations is used up.",
     ):

@@ -68,7 +68,7 @@ def test_the_lineages_stand_in_the_accept_rules_order(compared: RunView) -> None
 def test_a_row_says_what_the_lineage_did(compared: RunView) -> None:
     row = _rows(compared)[0]
     assert (row.pilot, row.seeds, row.iterations, row.verdicts) == ("scripted", "1, 2", "3 of 3", "2 / 1 / 0")
-    assert (row.gates, row.state, row.page) == ("11 → 21", "finished", "report-lineage-0.html")
+    assert (row.gates, row.state, row.page) == ("16 → 26", "finished", "report-lineage-0.html")
     assert (row.sealed, row.sealed_test) == ("9.92", "9.92")
     paused = _rows(compared)[2]
     assert (paused.iterations, paused.sealed, paused.state) == ("1 of 3", "—", "paused")

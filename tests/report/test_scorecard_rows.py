@@ -44,8 +44,8 @@ def test_the_last_lines_are_gates_passed_and_the_objective(view: LineageView) ->
     found = totals(view)
     before, after = (mean_sd(one.objectives) for one in (view.baseline, view.incumbent))
     assert found["objective"] == {"label": "objective", "baseline": before, "incumbent": after}
-    passed = f"{view.gates_passed(view.baseline)} of 21"
-    assert found["gates"] == {"label": "gates passed", "baseline": passed, "incumbent": "21 of 21"}
+    passed = f"{view.gates_passed(view.baseline)} of 26"
+    assert found["gates"] == {"label": "gates passed", "baseline": passed, "incumbent": "26 of 26"}
     unknown = totals(replace(view, iterations=[], state=replace(view.state, incumbent=None)))
     assert {row[who] for row in unknown.values() for who in ("baseline", "incumbent")} == {"—"}
 

@@ -76,7 +76,14 @@ GROUP = Group(
     name="frame volumes",
     place=75,
     metrics=(
-        Metric("frame_volume_extra_minima", "1", "lower", "extra minima over volume", STRUCTURES, _is_owed),
+        Metric(
+            "frame_volume_extra_minima",
+            "1",
+            "lower",
+            "extra minima over a frame's volume",
+            STRUCTURES,
+            _is_owed,
+        ),
         Metric(
             "frame_volume_roughness_mev_per_atom",
             "meV/atom",
