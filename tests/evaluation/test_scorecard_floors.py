@@ -15,6 +15,7 @@ from mlipilot.evaluation.scorecard import (
     Objective,
     Score,
     Scorecard,
+    gates_on,
     load_new_scorecard,
     load_scorecard,
     score,
@@ -178,3 +179,22 @@ def test_a_bound_from_below_has_the_same_room_and_other_metrics_have_none() -> N
     )
     assert CATALOG[COST].noise == NOISE
     assert [name for name, metric in CATALOG.items() if metric.noise] == [COST]
+
+
+def test_a_value_two_errors_from_its_bound_is_within_and_without_a_known_error_none_is() -> None:
+    most = Gate.model_validate({"metric": COST, "max": 4.0})
+    assert [most.violation(4.25, 5.0, noise) for noise in (0.125, 0.1249)] == [
+        0.0,
+        pytest.approx(math.log(4.25 / 4)),
+    ]
+    assert most.violation(4.25, 5.0) == pytest.approx(math.log(4.25 / 4))
+
+
+def test_of_a_file_of_other_data_those_gates_are_asked_whose_metrics_it_has() -> None:
+    card = card_of(accept={"failed_gate_violation": 3})
+    found = gates_on(card, metrics_with(**{FORCE: 8.0, ENERGY: 1.0}))
+    assert [(gate.metric, gate.value, gate.passed) for gate in found] == [(FORCE, 8.0, False)]
+    assert found[0].violation == pytest.approx(math.log(2))
+    (failed,) = gates_on(card, metrics_with(**{DONE: None}))
+    assert (failed.metric, failed.violation) == (DONE, 3.0)
+    assert gates_on(card, metrics_with(**{ENERGY: 1.0})) == []
