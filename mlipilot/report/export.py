@@ -7,13 +7,14 @@ nothing in it comes from a recipe.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlipilot.audit.events.running import Verdict
-from mlipilot.audit.files import sha256_bytes, write_atomic
+from mlipilot.audit.files import sha256_bytes, sha256_file, write_atomic
 from mlipilot.audit.ledger import Record, of_kind
 from mlipilot.campaign.spec import dump_yaml
 from mlipilot.evaluation.declaration import CELLS
@@ -36,36 +37,74 @@ class Export:
     sha256: str = ""
     size_bytes: int = 0
     missing: str = ""
+    members: Sequence[Path] = ()
+    """The models of its other fresh seeds."""
 
 
 def export_incumbent(view: LineageView, directory: Path) -> Export:
-    """Write the incumbent's first seed as `<campaign>-seed<N>.model`, and its card, into `directory`."""
+    """Write the incumbent's first seed as `<campaign>-seed<N>.model`, and its card, into `directory`.
+
+    Where fresh seeds have confirmed it, the models of the others go with it: MACE's own calculator takes them
+    all as a committee, and gives mean and spread.
+    """
     incumbent = view.incumbent
     if incumbent is None:
         return Export(missing="there is no incumbent yet")
-    first = incumbent.seeds[0]
-    if first.handover is None:
-        return Export(missing=f"seed {first.seed} of the incumbent has handed no model over")
-    if first.weights_digest is None:
-        return Export(missing=f"seed {first.seed} of the incumbent has not been evaluated")
+    first, *others = incumbent.seeds
+    built = _rebuilt(first)
+    if isinstance(built, str):
+        return Export(missing=built)
 
-    from mlipilot.evaluation.families.mace_rebuilding import rebuild, serialised  # torch: seconds
+    from mlipilot.evaluation.families.mace_rebuilding import serialised
+
+    directory.mkdir(exist_ok=True)
+    data = serialised(built)
+    target = directory / model_name(view.spec.name, first.seed)
+    write_atomic(target, data)
+    members = []
+    for seed in others if view.fresh else ():
+        if not isinstance(model := _rebuilt(seed), str):
+            member = directory / model_name(view.spec.name, seed.seed)
+            write_atomic(member, serialised(model))
+            members.append(member)
+    digest = sha256_bytes(data)
+    card = directory / CARD
+    content = model_card(view, incumbent, first, built, target.name, digest)
+    write_atomic(card, dump_yaml(content | _committee([target, *members])))
+    return Export(target, card, first.seed, digest, len(data), members=members)
+
+
+def _rebuilt(seed: SeedView) -> Model | str:
+    """The model that a seed handed over and that was judged, or why there is none to export."""
+    if seed.handover is None:
+        return f"seed {seed.seed} of the incumbent has handed no model over"
+    if seed.weights_digest is None:
+        return f"seed {seed.seed} of the incumbent has not been evaluated"
+
+    from mlipilot.evaluation.families.mace_rebuilding import rebuild  # torch: seconds
 
     try:
         with redirect_stdout(io.StringIO()):  # MACE prints which accelerators it has not
-            model = rebuild(first.handover)
+            model = rebuild(seed.handover)
     except HandoverError as error:
-        return Export(missing=f"the hand-over cannot be rebuilt: {error}")
-    if model.weights_digest != first.weights_digest:
-        return Export(missing="the hand-over's weights are not those that were evaluated")
-    directory.mkdir(exist_ok=True)
-    data = serialised(model)
-    target = directory / model_name(view.spec.name, first.seed)
-    write_atomic(target, data)
-    digest = sha256_bytes(data)
-    card = directory / CARD
-    write_atomic(card, dump_yaml(model_card(view, incumbent, first, model, target.name, digest)))
-    return Export(target, card, first.seed, digest, len(data))
+        return f"the hand-over cannot be rebuilt: {error}"
+    if model.weights_digest != seed.weights_digest:
+        return "the hand-over's weights are not those that were evaluated"
+    return model
+
+
+def _committee(files: list[Path]) -> dict[str, Any]:
+    """What the card says of several seeds' models; nothing of one."""
+    if len(files) < 2:
+        return {}
+    names = [file.name for file in files]
+    return {
+        "committee": {
+            "files": [{"name": file.name, "sha256": sha256_file(file)} for file in files],
+            "loading": f"mace.calculators.MACECalculator(model_paths={names!r}, default_dtype='float64')",
+            "spread": "calculator.results['energy_var'] (eV²), ['forces_comm'] (eV/Å, one for each member)",
+        }
+    }
 
 
 def model_name(campaign: str, seed: int | Literal["*"]) -> str:

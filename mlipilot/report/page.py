@@ -232,6 +232,7 @@ def _exported(export: Export) -> list[Fact]:
     return [
         Fact("model", f"export/{export.model.name}"),
         Fact("its card", f"export/{export.card.name}"),
+        *(Fact("of a committee", f"export/{member.name}") for member in export.members),
         Fact("SHA-256", export.sha256),
         Fact("size", f"{export.size_bytes / 1024:.0f} KiB"),
     ]

@@ -46,7 +46,7 @@ def write_report(run: RunPaths, lineage: LineagePaths | None = None, output: Pat
         earlier = _take_seal_off(place, best.spec.name)
         export = export_incumbent(best, place.export)
         figures, pages = _pages(place, found, shown, export)
-        written = [path for path in (export.model, export.card) if path is not None]
+        written = [path for path in (export.model, export.card, *export.members) if path is not None]
         written += _write_pictures(place.figures, figures)
         for path, text in pages.items():
             write_atomic(path, text)

@@ -14,8 +14,10 @@ from ase.build import bulk
 from ruamel.yaml import YAML
 
 from mlipilot.audit.files import sha256_file, write_json
+from mlipilot.controller.state import replay
 from mlipilot.paths import JobKey
 from mlipilot.report.export import Export, export_incumbent
+from tests.controller.test_confirmation_recorded import searched
 from tests.evaluation.conftest import config_json
 from tests.report.conftest import view_of
 from tests.report.synthetic import SyntheticRun, make_spec
@@ -34,6 +36,24 @@ for atoms in read(sys.argv[2], ":"):
     atoms.calc = calculator
     found.append([atoms.get_potential_energy(), atoms.get_forces().tolist(), atoms.get_stress().tolist()])
 json.dump(found, open(sys.argv[3], "w"))
+"""
+
+LOAD_ALL = """
+import sys, json, warnings
+sys.modules["mlipilot"] = None
+warnings.simplefilter("ignore")
+from ase.build import bulk
+from mace.calculators import MACECalculator
+atoms = bulk("Cu", cubic=True)
+atoms.rattle(0.1, seed=1)
+found = []
+for paths in (sys.argv[1:], *([path] for path in sys.argv[1:])):
+    calculator = MACECalculator(model_paths=paths, device="cpu", default_dtype="float64")
+    atoms.calc = calculator
+    found.append(atoms.get_potential_energy())
+    if len(paths) > 1:
+        more = [float(calculator.results["energy_var"]), calculator.results["forces_comm"].shape]
+print(json.dumps(found + more))
 """
 
 
@@ -122,3 +142,56 @@ def test_other_weights_than_the_judged_ones_are_not_exported(exported: Synthetic
         assert "not those that were evaluated" in export_incumbent(view_of(exported.run), tmp_path).missing
     finally:
         write_json(metrics, content)
+
+
+@pytest.fixture
+def confirmed(tmp_path: Path) -> SyntheticRun:
+    """A run whose fresh seeds handed small random MACEs over."""
+    from mlipilot.evaluation.families.mace_config import HandoverConfig
+    from mlipilot.evaluation.families.mace_rebuilding import build
+    from mlipilot.handover import write_handover
+
+    run = searched(tmp_path, 0.9)
+    run.confirm({0: 0.1, 1: 0.9})
+    config = config_json()
+    state = replay(run.ledger.records)
+    assert state.confirmed is not None and state.confirmed.incumbent == 1
+    for seed in state.confirmed.seeds:
+        key = JobKey(1, seed, "train", fresh=True)
+        module = build(HandoverConfig.model_validate(config), seed=seed)
+        output = run.lineage.attempt(key, 1) / "output"
+        digest = write_handover(output, config["model_class"], config["arguments"], module)
+        metrics = run.lineage.metrics(key.beside("evaluate"), 1)
+        content = json.loads(metrics.read_text())
+        write_json(metrics, content | {"model": content["model"] | {"weights_digest": digest}})
+    return run
+
+
+@pytest.mark.slow
+def test_a_confirmed_model_goes_with_its_committee_which_mace_loads(
+    confirmed: SyntheticRun, tmp_path: Path
+) -> None:
+    found = export_incumbent(view_of(confirmed.run), tmp_path / "export")
+    assert found.model is not None and found.card is not None and len(found.members) == 2
+    card = YAML(typ="safe").load(found.card.read_text(encoding="utf-8"))
+    files = [found.model, *found.members]
+    assert card["committee"]["files"] == [{"name": f.name, "sha256": sha256_file(f)} for f in files]
+    said = subprocess.run(
+        [sys.executable, "-c", LOAD_ALL, *map(str, files)], check=True, capture_output=True, text=True
+    )
+    together, *alone, variance, shape = json.loads(said.stdout.splitlines()[-1])
+    assert together == pytest.approx(np.mean(alone)) and np.std(alone) > 0
+    assert variance == pytest.approx(np.var(alone, ddof=1)) or variance == pytest.approx(np.var(alone))
+    assert shape == [3, 4, 3]
+
+
+def test_a_member_that_is_not_the_one_that_was_judged_is_left_out(
+    confirmed: SyntheticRun, tmp_path: Path
+) -> None:
+    view = view_of(confirmed.run)
+    assert view.incumbent is not None
+    _first, other, last = view.incumbent.seeds
+    assert other.handover is not None and last.handover is not None
+    shutil.copytree(last.handover, other.handover, dirs_exist_ok=True)
+    found = export_incumbent(view, tmp_path / "export")
+    assert [member.name for member in found.members] == [f"cu_emt-seed{last.seed}.model"]
