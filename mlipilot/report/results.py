@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlipilot.controller.accept import mean, student_t
-from mlipilot.evaluation.catalog import CATALOG, OF_THE_MACHINE, metric_unit
+from mlipilot.evaluation.catalog import CATALOG, metric_unit
 from mlipilot.report.exam_rows import exam_result
 from mlipilot.report.rows import objective_text, sealed_rows
 from mlipilot.report.scorecard_rows import values_text
@@ -142,7 +142,7 @@ def _metrics(view: LineageView, baseline: IterationView, incumbent: IterationVie
     """The objective's terms, whatever else sealed data have, and what the machine says of the model."""
     sealed = {row.metric: (row.baseline_sealed, row.incumbent_sealed) for row in sealed_rows(view)}
     terms = [term.metric for term in view.card.objective.terms]
-    timed = [name for name in CATALOG if name in OF_THE_MACHINE and baseline.values(name)]
+    timed = [n for n, m in CATALOG.items() if m.of_the_machine and m.better != "none" and baseline.values(n)]
     return [
         ResultRow(
             metric_label(name),

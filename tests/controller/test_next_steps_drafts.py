@@ -277,6 +277,22 @@ def test_a_baseline_alone_is_measured_once_on_the_sealed_split() -> None:
     assert _step(events) == next_steps.CompareSealed()
 
 
+def test_a_lineage_that_was_confirmed_is_examined_after_its_sealed_check_and_then_over() -> None:
+    step = {"iteration": 1, "before": 0, "measure": "violation", "gain": 1.0, "sd": 0.1, "p": 0.01}
+    step |= {"level": 0.05, "confirmed": True, "passed": 2, "fault": None}
+    body = {"seeds": [7], "alpha": 0.05, "baseline_passed": 0, "whole": step, "steps": [step], "incumbent": 1}
+    confirmed: Event = ("confirmed", body | {"pass_rate_at_least": 0.1})
+    kept = [*BASELINE, *measured(1, *SEEDS), verdict(1, "accepted", 1), gave_up(2)]
+    spec = _spec(confirm={"seeds": 2})
+    assert isinstance(_step([*kept, confirmed], spec), next_steps.CompareSealed), "no fresh seed was measured"
+    checked = [*kept, confirmed, sealed_check()]
+    assert _step(checked, spec) == next_steps.Examine()
+    assert isinstance(_step([*checked, ("examined", {"results": []})], spec), next_steps.Finish)
+    assert isinstance(_step([*kept, sealed_check()]), next_steps.Finish), (
+        "without a confirmation there is none"
+    )
+
+
 def test_an_objection_sends_a_draft_back_where_there_is_no_smoke_step_too() -> None:
     spec = _spec(pilot={"reviewer": True})
     events = [*BASELINE, drafted(1), reviewed(1, approved=False)]

@@ -225,7 +225,7 @@ def _draw_parity(
         lines.append(f"{panel.apart.strip('_')} (○) MAE {number(mae)}")
     beyond = float(np.mean((found < limits[0]) | (found > limits[1])))
     if beyond > 0:
-        lines.append(f"{100 * beyond:.2g} % beyond the axis")
+        lines.append(f"{number(100 * beyond, 2)} % beyond the axis")
     note(axes, "\n".join(lines), theme)
 
 
