@@ -9,14 +9,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlipilot.audit.manifest import MANIFEST, write_manifest
 from mlipilot.controller.verdict import compute_verdict
 from mlipilot.errors import PausedError
-from mlipilot.paths import JobKey
+from mlipilot.paths import CURVES, JobKey
 from tests.controller.bench import ENERGY, FORCE, INVALID, SEEDS, Bench, better, metrics_of
 from tests.controller.events import (
+    ended,
     measured,
     verdict,
 )
@@ -92,3 +94,37 @@ def test_metrics_of_a_candidate_that_was_not_accepted_are_none_once_rewritten(be
     bench.lineage.metrics(JobKey(1, 1, "evaluate"), 1).write_text("{}")
     assert bench.measured.metrics(state, JobKey(1, 1, "evaluate")) is None
     assert list(bench.measured.by_seed(state, 1)) == [2, 3]
+
+
+def _with_curves(bench: Bench, key: JobKey) -> Path:
+    path = bench.lineage.metrics(key, 1).with_name(CURVES)
+    np.savez(path, force=np.arange(3.0))
+    write_manifest(path.parents[1])
+    return path
+
+
+def test_curves_are_those_that_were_sealed_beside_the_metrics(bench: Bench) -> None:
+    key = JobKey(0, 1, "evaluate")
+    path = _with_curves(bench, key)
+    state = bench.state(*measured(0, *SEEDS), verdict(0))
+    assert bench.measured.metrics(state, key) is not None  # that these were read says nothing of others
+    assert {name: list(array) for name, array in bench.measured.curves(state, key).items()} == {
+        "force": [0.0, 1.0, 2.0]
+    }
+    spoils: list[Callable[[], object]] = [lambda: np.savez(path, force=np.zeros(3)), path.unlink]
+    for spoil in spoils:
+        spoil()
+        with pytest.raises(
+            PausedError, match=f"^{re.escape(str(path))} is not the file that was measured: put it back"
+        ):
+            bench.measured.curves(state, key)
+
+
+def test_of_an_evaluation_that_did_not_end_well_or_was_not_begun_there_are_no_curves(bench: Bench) -> None:
+    failed = JobKey(0, 2, "evaluate")
+    for key in (failed, JobKey(0, 3, "evaluate")):
+        _with_curves(bench, key)
+    state = bench.state(*measured(0, 1), *ended(0, 2, "evaluate", "failed"), verdict(0))
+    assert (
+        bench.measured.curves(state, failed) == bench.measured.curves(state, JobKey(0, 3, "evaluate")) == {}
+    )
