@@ -28,6 +28,7 @@ from mlipilot.controller.planting import Planting
 from mlipilot.controller.prepare import check_image, prepare_data, starting
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.recording import open_recording
+from mlipilot.controller.serving import end_if_last
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
@@ -91,7 +92,8 @@ class Controller:
                     f"lineage {number} was cancelled; {self.run.resuming(self.lineage.number)} would go on"
                 )
         check_image(self.run)
-        if self.job is None:
+        is_over = next_steps.is_search_over(state, self.spec)
+        if self.job is None and not is_over:
             check_addresses(self.spec.pilot, self.run.endpoint)
         recording = open_recording(self.spec.pilot, number)
         prepare_data(self.run, self.spec, self.observer)
@@ -114,11 +116,10 @@ class Controller:
             if self.spec.jobs.backend == "local":
                 self.observer.event(of_local_jobs(self.spec.jobs))
         else:
-            known = {"unattended": True} if unattended else {}
-            self.ledger.append(self.session.model_copy(update=known))
+            self.ledger.append(self.session.model_copy(update={"unattended": True} if unattended else {}))
             self.observer.event(f"resumed at iteration {max(len(state.iterations) - 1, 0)}")
         # The model is loaded while the baseline is trained. Who takes over a wait for jobs needs none yet.
-        if self.job is not None and not (self.lineage.cancel.exists() or self.state().in_flight()):
+        if self.job is not None and not (is_over or self.lineage.cancel.exists() or self.state().in_flight()):
             self.job.ensure_requested(self.ledger.head)
         self.colleagues.share_lessons()
         self._point_at_incumbent(self.state().incumbent)  # a kill may have come between record and link
@@ -168,6 +169,8 @@ class Controller:
                 self._tell(iteration, self.proposals.drop(iteration, reason))
             case next_steps.SubmitJob(key, attempt):
                 self._check_protected()
+                if key.fresh or key.kind == "sealed":  # whoever serves the pilot's model may go
+                    end_if_last(self.job, self.run, self.lineage.number)
                 # The intent alone: what is in flight is started, all together, before it is waited for.
                 note_jobs(self.ledger, self.observer, self.planting.submit(state, key, attempt))
             case next_steps.AwaitJobs():

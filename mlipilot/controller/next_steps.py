@@ -156,6 +156,14 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
     return Finish(reason)
 
 
+def is_search_over(state: State, spec: CampaignSpec) -> bool:
+    """Whether no pilot is asked any more: what follows needs no model but the candidates'."""
+    if not state.iterations:
+        return False
+    current = state.iterations[-1]
+    return current.judged and not _is_lesson_due(spec, current) and _why_end(state, spec, 0.0) is not None
+
+
 def _revise(state: State, spec: CampaignSpec, iteration: Iteration) -> Step:
     """The newest draft's way: to the reviewer, through its smoke step, then on to the candidate or back.
 

@@ -6,8 +6,9 @@ import os
 
 from mlipilot.audit.ledger import LedgerError, read_ledger
 from mlipilot.campaign.spec import CampaignSpec, load_locked
+from mlipilot.controller.next_steps import is_search_over
 from mlipilot.controller.observer import Observer
-from mlipilot.controller.state import replay
+from mlipilot.controller.state import State, replay
 from mlipilot.jobs.endpoint_job import EndpointJob, is_wanted
 from mlipilot.jobs.slurm_backend import SlurmBackend
 from mlipilot.paths import LineagePaths, RunPaths
@@ -31,7 +32,7 @@ def end_if_last(job: EndpointJob | None, run: RunPaths, number: int) -> None:
         return
     spec = load_locked(run.spec)
     others = {*_submitted_together(number), *(lineage.number for lineage in run.lineages())} - {number}
-    if not any(_asks_a_job(spec, n) and phase_of(run.lineage(n)) not in _NEEDS_NO_MODEL for n in others):
+    if not any(_asks_a_job(spec, n) and _needs_model(spec.for_lineage(n), run.lineage(n)) for n in others):
         job.end()
 
 
@@ -47,7 +48,18 @@ def _asks_a_job(spec: CampaignSpec, number: int) -> bool:
 
 def phase_of(lineage: LineagePaths) -> str:
     """How far a lineage is, as `State.phase` has it; empty where its ledger cannot be read, or is written."""
+    state = _state_of(lineage)
+    return "" if state is None else state.phase
+
+
+def _needs_model(spec: CampaignSpec, lineage: LineagePaths) -> bool:
+    """Whether a lineage may ask its pilot yet, as far as its ledger can be read."""
+    state = _state_of(lineage)
+    return state is None or not (state.phase in _NEEDS_NO_MODEL or is_search_over(state, spec))
+
+
+def _state_of(lineage: LineagePaths) -> State | None:
     try:
-        return replay(read_ledger(lineage.ledger)).phase
+        return replay(read_ledger(lineage.ledger))
     except LedgerError:
-        return ""
+        return None

@@ -9,7 +9,7 @@ import pytest
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller import next_steps
 from mlipilot.controller.next_steps import next_step
-from mlipilot.controller.state import NOT_RUN, replay
+from mlipilot.controller.state import NOT_RUN, State, replay
 from mlipilot.paths import JobKey
 from tests.events import records
 
@@ -220,3 +220,18 @@ def test_a_dropped_candidate_is_judged_when_its_jobs_are_over_whatever_they_lost
     assert _step([*begun, dropped, over]) == next_steps.AskPilot(2)
     baseline = [_proposed(0), ("candidate_dropped", {"iteration": 0, "why": "it hangs"})]
     assert _step(baseline) == next_steps.Judge(0)
+
+
+def test_a_search_is_over_when_no_pilot_is_asked_any_more() -> None:
+    spec = _spec(budget={"iterations": 1, "optimizer_steps": 1})
+    assert not next_steps.is_search_over(State(), spec)
+    begun = records(_done(0))
+    assert not next_steps.is_search_over(replay(begun), spec)
+    assert not next_steps.is_search_over(replay(records([*_done(0), ("proposed", {"iteration": 1})])), spec)
+    judged = [*_done(0), *_done(1)]
+    assert next_steps.is_search_over(replay(records(judged)), spec)
+    analysed = _spec(
+        budget={"iterations": 1, "optimizer_steps": 1},
+        pilot={"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"},
+    )
+    assert not next_steps.is_search_over(replay(records(judged)), analysed), "its lesson is to be drawn"

@@ -107,3 +107,23 @@ def test_lineages_of_another_cluster_are_not_waited_for(
     assert not _ends(run, 4), "lineage 5 is still to come"
     _record(run, 5, "finished")
     assert _ends(run, 4), "0 to 3 never begin here"
+
+
+def test_a_lineage_whose_search_is_over_needs_no_model_though_its_fresh_seeds_are_trained(
+    run: RunPaths,
+) -> None:
+    _write(run, budget={"iterations": 1, "optimizer_steps": 1}, confirm={"seeds": 3})
+    for number in (0, 1, 2):
+        _record(run, number, "campaign_started")
+    ledgers = [Ledger(run.lineage(number).ledger) for number in (1, 2)]
+    for ledger in ledgers:
+        ledger.append(event("proposed", iteration=0))
+        ledger.append(event("verdict", iteration=0))
+    assert not _ends(run, 0), "the others may ask yet"
+    for ledger in ledgers:
+        ledger.append(event("proposed", iteration=1))
+        ledger.append(event("verdict", iteration=1, incumbent=1))
+    assert not _ends(run, 0), "the analyst is to be asked"
+    for ledger in ledgers:
+        ledger.append(event("lesson", iteration=1, text=""))
+    assert _ends(run, 0)
