@@ -129,14 +129,20 @@ def test_forces_silenced_where_molecules_relax_gain_the_cap_at_most_and_are_told
     """Energies and forces as somebody had them who did that; the distance went from 0.04 Å to nothing."""
     card = load_scorecard(QM7)
     energy, *_, distance = (term.metric for term in card.objective.terms)
-    old, new = _measured(card, 6.01, 154.0, 600.0, 77.0, 0.04), _measured(card, 6.49, 157.0, 600.0, 77.0, 1e-16)
+    old, new = (
+        _measured(card, 6.01, 154.0, 600.0, 77.0, 0.04),
+        _measured(card, 6.49, 157.0, 600.0, 77.0, 1e-16),
+    )
     found = judge(card.accept, old, new)
     assert found.gain is not None and card.accept.max_term_gain is not None
     assert found.gain < card.accept.max_term_gain
     assert ALONE.format(distance, energy) in found.reason
     unbounded = [term.model_copy(update={"floor": None}) for term in card.objective.terms]
     bare = card.model_copy(update={"objective": card.objective.model_copy(update={"terms": unbounded})})
-    old, none = _measured(bare, 6.01, 154.0, 600.0, 77.0, 0.04), _measured(bare, 6.49, 157.0, 600.0, 77.0, 1e-16)
+    old, none = (
+        _measured(bare, 6.01, 154.0, 600.0, 77.0, 0.04),
+        _measured(bare, 6.49, 157.0, 600.0, 77.0, 1e-16),
+    )
     capped = judge(card.accept, old, none)
     assert capped.gain is not None and capped.gain < card.accept.max_term_gain
     assert f"{distance} gives +4.803, of which 0.5 counts" in capped.reason  # ln(0.04 / 1e-16) / 7

@@ -235,3 +235,5 @@ def test_a_search_is_over_when_no_pilot_is_asked_any_more() -> None:
         pilot={"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"},
     )
     assert not next_steps.is_search_over(replay(records(judged)), analysed), "its lesson is to be drawn"
+    timed = _spec(budget={"iterations": 9, "optimizer_steps": 1, "wall_seconds": 0.5})
+    assert not next_steps.is_search_over(replay(records(judged)), timed), "no clock is asked"
