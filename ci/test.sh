@@ -79,4 +79,4 @@ fi
 say "end-to-end tests"
 marks="(slow or cluster) and not sweep"
 [ "${1:-}" != sweep ] || marks=sweep
-"$venv/bin/pytest" -n 4 --dist loadgroup -m "$marks" --durations=15 -rs
+"$venv/bin/pytest" -n 3 --dist loadgroup -m "$marks" --durations=15 -rs
