@@ -40,7 +40,24 @@ class Calibration(NamedTuple):
     miscalibration_area: float
 
 
-def calibration(members: Sequence[Array], truth: Array) -> Calibration:
+class Residuals(NamedTuple):
+    """A committee beside the truth, in eV/Å by atom and component, (atoms, 3)."""
+
+    errors: Array
+    """True force less the members' mean."""
+    sigmas: Array
+    """The spread σ that such an error should have."""
+    degrees: int
+    """Of freedom of Student's distribution: the members less one."""
+
+    @property
+    def of_atoms(self) -> tuple[Array, Array]:
+        """σ and error of each atom, root mean squares of its components, each (atoms,) in eV/Å."""
+        sigmas, errors = (np.sqrt((each**2).mean(axis=1)) for each in (self.sigmas, self.errors))
+        return sigmas, errors
+
+
+def residuals(members: Sequence[Array], truth: Array) -> Residuals:
     """Of k ≥ 2 members' forces and the true ones, each (atoms, 3) in eV/Å.
 
     Raises ValueError for fewer members, other shapes, no atom, or a force that is not finite.
@@ -52,15 +69,43 @@ def calibration(members: Sequence[Array], truth: Array) -> Calibration:
         raise ValueError("a force is not a finite number")
     errors = truth - forces.mean(axis=0)
     sigmas = forces.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(forces))
-    of_atoms = [np.sqrt((each**2).mean(axis=1)) for each in (sigmas, errors)]
+    return Residuals(errors, sigmas, len(forces) - 1)
+
+
+def calibration(members: Sequence[Array], truth: Array) -> Calibration:
+    """All figures of a committee; members and truth as in `residuals`, which raises ValueError."""
+    found = residuals(members, truth)
     return Calibration(
-        force_mae_mev_per_a=1000 * float(abs(errors).mean()),
-        force_rmse_mev_per_a=1000 * _rms(errors),
-        force_spread_mev_per_a=1000 * _rms(sigmas),
-        spearman=_spearman(*of_atoms),
-        ence=_ence(*of_atoms),
-        miscalibration_area=_miscalibration_area(errors, sigmas, len(forces) - 1),
+        force_mae_mev_per_a=1000 * float(abs(found.errors).mean()),
+        force_rmse_mev_per_a=1000 * _rms(found.errors),
+        force_spread_mev_per_a=1000 * _rms(found.sigmas),
+        spearman=_spearman(*found.of_atoms),
+        ence=_ence(found),
+        miscalibration_area=_miscalibration_area(found),
     )
+
+
+def reliability(found: Residuals) -> tuple[Array, Array]:
+    """Levels of central intervals, 1 % to 99 %, and the share of components within each, both (99,).
+
+    The two are equal where errors are distributed as σ says; a lower share is too sure.
+    """
+    from scipy.special import stdtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # no spread beside an error: infinite
+        ratios = np.where(found.errors == 0, 0.0, abs(found.errors) / found.sigmas)
+    within = 2 * stdtr(found.degrees, ratios) - 1  # the smallest central interval that holds it, as a share
+    levels = np.linspace(0, 1, _SHARES + 2)[1:-1]
+    return levels, np.array([(within <= level).mean() for level in levels])
+
+
+def spread_bins(found: Residuals) -> tuple[Array, Array]:
+    """rms σ and rms error of ten bins of equally many atoms by rising σ, in eV/Å; fewer bins of few atoms."""
+    sigmas, errors = found.of_atoms
+    order = sigmas.argsort(kind="stable")
+    bins = [each for each in np.array_split(order, _BINS) if len(each)]
+    return np.array([_rms(sigmas[each]) for each in bins]), np.array([_rms(errors[each]) for each in bins])
 
 
 def _rms(values: Array) -> float:
@@ -75,20 +120,11 @@ def _spearman(sigmas: Array, errors: Array) -> float | None:
     return float(spearmanr(sigmas, errors).statistic)
 
 
-def _ence(sigmas: Array, errors: Array) -> float | None:
-    order = sigmas.argsort(kind="stable")
-    bins = [each for each in np.array_split(order, _BINS) if len(each)]
-    pairs = [(_rms(sigmas[each]), _rms(errors[each])) for each in bins]
-    if any(sigma == 0 for sigma, _ in pairs):
-        return None
-    return float(np.mean([abs(sigma - error) / sigma for sigma, error in pairs]))
+def _ence(found: Residuals) -> float | None:
+    sigmas, errors = spread_bins(found)
+    return None if (sigmas == 0).any() else float((abs(sigmas - errors) / sigmas).mean())
 
 
-def _miscalibration_area(errors: Array, sigmas: Array, degrees: int) -> float:
-    from scipy.special import stdtr
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(errors == 0, 0.0, abs(errors) / sigmas)  # no spread beside an error: infinite
-    within = 2 * stdtr(degrees, ratios) - 1  # the smallest central interval that holds it, as a share
-    shares = np.linspace(0, 1, _SHARES + 2)[1:-1]
-    return float(np.mean([abs((within <= share).mean() - share) for share in shares]))
+def _miscalibration_area(found: Residuals) -> float:
+    levels, shares = reliability(found)
+    return float(abs(shares - levels).mean())

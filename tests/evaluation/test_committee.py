@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlipilot.evaluation.committee import calibration
+from mlipilot.evaluation.committee import calibration, reliability, residuals, spread_bins
 from mlipilot.evaluation.lazily import Array
 
 ATOMS = 4000
@@ -54,6 +54,31 @@ def test_figures_by_hand_of_two_members_and_one_atom() -> None:
     assert found.ence == pytest.approx(0)
     assert found.spearman is None
     assert found.miscalibration_area == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("members", [2, 3, 8])
+def test_of_a_truth_that_is_one_more_member_each_interval_holds_its_share(members: int) -> None:
+    levels, shares = reliability(residuals(*drawn(members)))
+    assert levels[[0, -1]] == pytest.approx([0.01, 0.99]) and len(levels) == 99
+    assert shares == pytest.approx(levels, abs=0.02)
+    _, of_sure = reliability(residuals(*drawn(members, bias=1.0)))
+    assert (of_sure < shares).all()
+
+
+def test_reliability_by_hand_of_an_error_of_which_students_t_says_one_half() -> None:
+    found = residuals([np.zeros((1, 3)), np.full((1, 3), 2.0)], np.full((1, 3), 1 + np.sqrt(3)))
+    levels, shares = reliability(found)
+    assert (shares[levels < 0.499] == 0).all() and (shares[levels > 0.501] == 1).all()
+
+
+def test_bins_are_tenths_of_the_atoms_by_rising_spread() -> None:
+    """Members at ± s around zero: their σ is s √2 √(3/2) = s √3. The truth is beside by twice s."""
+    s = np.linspace(1, 20, 20)[::-1, None] * np.ones(3)
+    sigmas, errors = spread_bins(residuals([s, -s], 2 * s))
+    pairs = np.sqrt([(k**2 + (k + 1) ** 2) / 2 for k in range(1, 20, 2)])
+    assert sigmas == pytest.approx(np.sqrt(3) * pairs)
+    assert errors == pytest.approx(2 * pairs)
+    assert len(spread_bins(residuals([s[:3], -s[:3]], s[:3]))[0]) == 3, "no bin without an atom"
 
 
 def test_without_any_spread_an_error_is_beyond_everything_and_none_within() -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from mlipilot.evaluation.catalog import panels_of
 from mlipilot.evaluation.panels import Figure as Declared
 from mlipilot.evaluation.panels import Panel
+from mlipilot.report.figures.calibration import calibration_figure, examined_areas
 from mlipilot.report.figures.declared import declared_figure
 from mlipilot.report.figures.gates import gates_figure
 from mlipilot.report.figures.lineages import lineages_figure
@@ -72,17 +73,31 @@ _TRAINING = (
     "As the recipes print them, one line a seed; numbers at the lines' ends name the iteration. "
     "Losses are comparable only between recipes with the same loss; the force error always is.",
 )
+_CALIBRATION = (
+    "calibration",
+    "Calibration of the committee",
+    "The fresh seeds of the model that stands. Left: the share of true force components within each central "
+    "interval of Student's distribution around the members' mean; on the line as many as should be, below "
+    "it the committee is too sure. The area between line and diagonal is the table's. Right: error over "
+    "spread in the bins of ENCE, tenths of the atoms by their spread, root mean squares; above the line the "
+    "committee is too sure, and a line that does not rise says nothing of where the errors are.",
+)
 
 
 def draw_all(view: LineageView) -> list[Picture]:
-    """Every figure of a lineage's report, in order: how the campaign went, then what the models do."""
+    """Every figure of a lineage's report, in order: how the campaign went, then what the models do.
+
+    That of the committee only where one was examined.
+    """
     declared = [
         _picture(figure.name, figure.title, _caption(figure, panels), partial(declared_figure, view, panels))
         for figure, panels in panels_of(view.card.settings.system).items()
     ]
+    committee = [_picture(*_CALIBRATION, partial(calibration_figure, view))] if examined_areas(view) else []
     return [
         _picture(*_PROGRESS, partial(progress_figure, view)),
         _picture(*_GATES, partial(gates_figure, view)),
+        *committee,
         *declared,
         _picture(*_TRAINING, partial(training_figure, view)),
     ]
