@@ -71,6 +71,8 @@ class Metric:
     """Whether a clock or a memory says it of a model: no two measurements are then equal."""
     noise: str = ""
     """The metric that has this one's own noise, a standard error, where one measurement knows it."""
+    idle_above: float | None = None
+    """Of the share of a core that its group's timing had: below this the allocation was busy."""
     spread: bool = False
     """Whether it tells a model from one that says nothing: where a gate on it fails, no other gate holds."""
     headline: bool = False

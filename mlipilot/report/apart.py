@@ -57,9 +57,10 @@ def _told(what: str, by_lineage: dict[int, list[str]]) -> str:
 
 def _of_the_machine(view: LineageView) -> Iterator[str]:
     """Which figures are a machine's as much as a model's, and whether the order above rests on them."""
-    ratios = {name for name in OF_THE_MACHINE if CATALOG[name].unit == "1"}
+    of_models = {name for name in OF_THE_MACHINE if CATALOG[name].better != "none"}
+    ratios = {name for name in of_models if CATALOG[name].unit == "1"}
     timed, relative = (
-        joined([metric_label(n) for n in sorted(names)]) for names in (OF_THE_MACHINE - ratios, ratios)
+        joined([metric_label(n) for n in sorted(names)]) for names in (of_models - ratios, ratios)
     )
     yield (
         f"Between lineages of different machines {timed} do not compare; {relative}, "

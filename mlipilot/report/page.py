@@ -131,6 +131,7 @@ def context(
         "metric_rows": rows.metric_rows,
         "revision_lines": rows.revision_lines,
         "costs": rows.cost_rows(view),
+        "busy": rows.busy_notes(view),
         "billed": billed_rows(view),
         "billed_notes": billed_notes(view),
         "elapsed": duration(rows.elapsed_s(view)),

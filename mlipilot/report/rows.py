@@ -9,8 +9,9 @@ from mlipilot.audit.events.concluding import Errors, SealedCheck
 from mlipilot.controller import spending
 from mlipilot.controller.accept import mean
 from mlipilot.controller.state import NO_RESULT
-from mlipilot.evaluation.catalog import CATALOG, EXAM, metric_unit
-from mlipilot.report.text import mean_sd, metric_label, number
+from mlipilot.evaluation.catalog import CATALOG, EXAM, GROUPS, metric_unit
+from mlipilot.evaluation.declaration import Group, Metric
+from mlipilot.report.text import count, joined, mean_sd, metric_label, number
 from mlipilot.report.view import Cost, EffectView, IterationView, LineageView, RevisionView
 
 SYMBOLS = {"accepted": "✓", "reverted": "↺", "invalid": "✗", "no proposal": "–", "running": "…"}
@@ -208,6 +209,26 @@ def _cost_row(what: str, cost: Cost) -> CostRow:
         seconds(cost.wall_s),
         cost.jobs,
         tokens if cost.exchanges else "—",
+    )
+
+
+def busy_notes(view: LineageView) -> list[str]:
+    """In which evaluations what was timed had to share its core; none where it had one to itself."""
+    told = [(group, metric) for group in GROUPS for metric in group.metrics if metric.idle_above is not None]
+    return [said for group, metric in told if (said := _busy_note(view, group, metric))]
+
+
+def _busy_note(view: LineageView, group: Group, metric: Metric) -> str:
+    idle = metric.idle_above or 0.0
+    shares = [x for one in (*view.iterations, *view.fresh.values()) for x in one.values(metric.name)]
+    busy = [share for share in shares if share < idle]
+    if not busy:
+        return ""
+    timed = joined([one.label for one in group.metrics if one.of_the_machine and one.better != "none"])
+    return (
+        f"Timed on a busy allocation in {len(busy)} of {count(len(shares), 'evaluation')}, where the thread "
+        f"had a core for less than {100 * idle:.0f} % of the time, in the worst for {100 * min(busy):.0f} %: "
+        f"{timed} say as much of what else ran there."
     )
 
 

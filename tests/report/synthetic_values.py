@@ -59,6 +59,7 @@ RANGES = {
     "finite_difference_force_error_mev_per_a": (4e-4, 8e-4),
     "relative_cost": (0.6, 1.2),
     "throughput_atom_steps_per_s": (5200.0, 2300.0),
+    "timing_cpu_share": (0.97, 0.97),
     "parameter_count": (1812.0, 9012.0),
     "force_variance_explained": (0.981, 0.9996),
     "phonon_frequency_mae_thz": (0.2, 0.04),

@@ -56,6 +56,7 @@ def test_of_different_machines_it_is_said_what_does_not_compare(views: list[Line
     said = " ".join(apart(views))
     assert "machine: " in said and "Xeon with H100 for lineage 4." in said
     assert "throughput" in said and "peak memory" in said and "do not compare" in said
+    assert "share of the timing" not in said and "noise of" not in said, "these only inform of a timing"
     # relative_cost is a gate of the scorecard
     assert "The scorecard looks at relative cost" in said
 
