@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -41,6 +41,32 @@ class DynamicsLimits(Settings):
     max_force_ev_per_a: float = Field(default=50.0, gt=0)
     max_temperature_factor: float = Field(default=5.0, gt=1)
     """Instantaneous temperature over the target."""
+
+
+Kelvin = Annotated[float, Field(gt=0, le=5000)]
+TimestepFs = Annotated[float, Field(gt=0, le=10)]
+DurationPs = Annotated[float, Field(gt=0, le=1000)]
+FrictionPerPs = Annotated[float, Field(gt=0, le=1000)]
+Seed = Annotated[int, Field(ge=0)]
+"""What sections on dynamics have in common. Those of a crystal name each where it has always stood: the
+reference's digest is of their fields in order."""
+
+
+class FewAtomsDynamics(Settings):
+    """Dynamics of molecules or of small frames; a section gives anew what it has otherwise."""
+
+    temperature_k: Kelvin = 300.0
+    timestep_fs: TimestepFs = 0.5
+    duration_ps: DurationPs = 0.1
+    seed: Seed = 11
+    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
+    """Wider than a crystal's: few atoms fluctuate, and a distorted frame relaxes into heat."""
+
+
+class FewAtomsLangevin(FewAtomsDynamics):
+    """The same at constant temperature."""
+
+    friction_per_ps: FrictionPerPs = 10.0
 
 
 class Section(NamedTuple):

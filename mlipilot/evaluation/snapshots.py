@@ -5,12 +5,20 @@ The settings of both dynamics say how they are made; what is measured of them is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
 from mlipilot.errors import MlipilotError
-from mlipilot.evaluation.declaration import DynamicsLimits, Settings
+from mlipilot.evaluation.declaration import (
+    DurationPs,
+    DynamicsLimits,
+    FrictionPerPs,
+    Kelvin,
+    Seed,
+    Settings,
+    TimestepFs,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -25,10 +33,10 @@ class NveSettings(Settings):
     """Constant-energy dynamics (velocity Verlet), once for each temperature."""
 
     repeats: int = Field(default=2, ge=1, le=8)
-    temperatures_k: tuple[Annotated[float, Field(gt=0, le=5000)], ...] = Field(default=(600.0,), min_length=1)
-    timestep_fs: float = Field(default=4.0, gt=0, le=10)
-    duration_ps: float = Field(default=0.6, gt=0, le=1000)
-    seed: int = Field(default=11, ge=0)
+    temperatures_k: tuple[Kelvin, ...] = Field(default=(600.0,), min_length=1)
+    timestep_fs: TimestepFs = 4.0
+    duration_ps: DurationPs = 0.6
+    seed: Seed = 11
     limits: DynamicsLimits = DynamicsLimits()
 
 
@@ -39,16 +47,16 @@ class NvtSettings(Settings):
     """
 
     repeats: int = Field(default=2, ge=1, le=8)
-    temperature_k: float = Field(default=600.0, gt=0, le=5000)
-    timestep_fs: float = Field(default=4.0, gt=0, le=10)
-    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
+    temperature_k: Kelvin = 600.0
+    timestep_fs: TimestepFs = 4.0
+    friction_per_ps: FrictionPerPs = 10.0
     equilibration_ps: float = Field(default=2.0, ge=0, le=1000)
     """Run with the reference calculator only."""
-    duration_ps: float = Field(default=0.6, gt=0, le=1000)
+    duration_ps: DurationPs = 0.6
     sample_every: int = Field(default=5, ge=1, le=1000)
     rdf_max_a: float = Field(default=5.0, gt=1, le=20)
     rdf_bins: int = Field(default=50, ge=10, le=2000)
-    seed: int = Field(default=13, ge=0)
+    seed: Seed = 13
     limits: DynamicsLimits = DynamicsLimits()
 
 

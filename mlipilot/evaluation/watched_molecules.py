@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mlipilot.evaluation.declaration import DynamicsLimits, Settings
+from mlipilot.evaluation.declaration import FewAtomsLangevin, Kelvin, Seed
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 
 if TYPE_CHECKING:
@@ -16,19 +16,15 @@ if TYPE_CHECKING:
 SAMPLE_EVERY = 10
 
 
-class StabilitySettings(Settings):
+class StabilitySettings(FewAtomsLangevin):
     """Constant-temperature dynamics (Langevin) of each reference molecule from its equilibrium."""
 
-    temperature_k: float = Field(default=500.0, gt=0, le=5000)
-    timestep_fs: float = Field(default=0.5, gt=0, le=10)
-    duration_ps: float = Field(default=0.1, gt=0, le=1000)
-    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
+    temperature_k: Kelvin = 500.0
     max_bond_change_a: float = Field(default=0.5, gt=0, le=5)
     """Beyond it a bond counts as broken, as in Fu et al., "Forces are not enough" (2022)."""
     hydrogen_lost_a: float = Field(default=2.5, gt=1, le=10)
     """A hydrogen this far from every other atom is lost."""
-    seed: int = Field(default=13, ge=0)
-    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
+    seed: Seed = 13
 
 
 def has_bonds(bench: Bench) -> bool:

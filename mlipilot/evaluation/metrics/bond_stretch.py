@@ -23,7 +23,7 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import MOLECULES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
-from mlipilot.evaluation.smoothness import minima, roughness
+from mlipilot.evaluation.smoothness import roughness, wells_of_force
 from mlipilot.evaluation.watched_molecules import has_bonds
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def measure(bench: Bench) -> Measurement:
 
 def extra_minima(force: Array) -> int:
     """Minima beside the one inside that a bond has, ends included, a lacking one counted as well."""
-    inside, at_ends = minima(force)
+    inside, at_ends = wells_of_force(force)
     return abs(inside - 1) + at_ends
 
 

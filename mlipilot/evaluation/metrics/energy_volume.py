@@ -17,6 +17,7 @@ from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Set
 from mlipilot.evaluation.lazily import Array, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import CRYSTALS, Lines
+from mlipilot.evaluation.smoothness import extra_wells, finite, tortuosity
 
 _DEPTH_EV_PER_ATOM = 1e-3
 
@@ -38,7 +39,6 @@ def ratios(bench: Bench) -> Array:
 def curve_ev_per_atom(bench: Bench) -> Array:
     """Energy above the equilibrium's, (points,). Raises MeasurementError where one is not finite."""
     from mlipilot.evaluation.crystal import cubic_cell
-    from mlipilot.evaluation.wells import finite
 
     constants_a = bench.lattice.lattice_constant_a * np.cbrt(ratios(bench))
     cells = [cubic_cell(bench.settings.crystal, float(constant)) for constant in constants_a]
@@ -48,8 +48,6 @@ def curve_ev_per_atom(bench: Bench) -> Array:
 
 def measure(bench: Bench) -> Measurement:
     """The three numbers; both curves."""
-    from mlipilot.evaluation.wells import extra_wells, tortuosity
-
     found = curve_ev_per_atom(bench)
     truth = np.array(bench.truth("energy_volume_ev_per_atom"))
     return Measurement(

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
-from mlipilot.evaluation.declaration import STRUCTURES, DynamicsLimits, Group, Metric, Section, Settings
+from mlipilot.evaluation.declaration import STRUCTURES, FewAtomsLangevin, Group, Metric, Section, Seed
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics.accuracy import voigt
 from mlipilot.evaluation.metrics_file import Measurement
@@ -28,17 +28,12 @@ _FILES = ("train/train.xyz", "test/test.xyz")
 Pair = tuple[int, int]
 
 
-class FrameNvtSettings(Settings):
+class FrameNvtSettings(FewAtomsLangevin):
     """Constant-temperature dynamics (Langevin) from the frames."""
 
     temperature_k: float = Field(default=300.0, gt=0, le=20000)
     """That of the model's use; no file of the data says it."""
-    timestep_fs: float = Field(default=0.5, gt=0, le=10)
-    duration_ps: float = Field(default=0.1, gt=0, le=1000)
-    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
-    seed: int = Field(default=23, ge=0)
-    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
-    """Wide: few atoms fluctuate, and a distorted frame relaxes into heat."""
+    seed: Seed = 23
 
 
 def smallest_a(structures: Iterable[Atoms]) -> dict[Pair, float]:

@@ -17,7 +17,7 @@ from pydantic import Field
 from mlipilot.evaluation.declaration import STRUCTURES, Group, Metric, Section, Settings
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement, MeasurementError
-from mlipilot.evaluation.smoothness import minima, roughness
+from mlipilot.evaluation.smoothness import extra_wells, roughness
 
 
 class FrameVolumesSettings(Settings):
@@ -44,7 +44,7 @@ def measure(bench: Bench) -> Measurement:
         energies = 1000 * np.array([next(found).energy_ev for _ in factors]) / len(atoms)
         if not np.isfinite(energies).all():
             raise MeasurementError("an energy is not a finite number")
-        extra.append(max(sum(minima(-np.diff(energies))) - 1, 0))
+        extra.append(extra_wells(energies))
         roughnesses.append(roughness(energies))
         curves[f"frame_volume_{index}_factor"] = factors
         curves[f"frame_volume_{index}_mev_per_atom"] = energies - energies.min()

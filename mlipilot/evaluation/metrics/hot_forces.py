@@ -13,7 +13,20 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mlipilot.evaluation.declaration import CRYSTAL, DynamicsLimits, Forces, Group, Metric, Section, Settings
+from mlipilot.evaluation.declaration import (
+    CRYSTAL,
+    DurationPs,
+    DynamicsLimits,
+    Forces,
+    FrictionPerPs,
+    Group,
+    Kelvin,
+    Metric,
+    Section,
+    Seed,
+    Settings,
+    TimestepFs,
+)
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import BEYOND, Parity
@@ -27,15 +40,15 @@ class HotForcesSettings(Settings):
     """Dynamics of the reference (Langevin) whose frames are compared."""
 
     repeats: int = Field(default=2, ge=1, le=8)
-    temperature_k: float = Field(default=1500.0, gt=0, le=5000)
+    temperature_k: Kelvin = 1500.0
     expansion: float = Field(default=0.03, ge=0, le=0.1)
     """Of the lattice constant beyond its value at rest: EMT copper has about 2e-5 per kelvin."""
-    timestep_fs: float = Field(default=4.0, gt=0, le=10)
-    friction_per_ps: float = Field(default=10.0, gt=0, le=1000)
-    interval_ps: float = Field(default=0.4, gt=0, le=1000)
+    timestep_fs: TimestepFs = 4.0
+    friction_per_ps: FrictionPerPs = 10.0
+    interval_ps: DurationPs = 0.4
     """Between frames; the first is taken after two of them."""
     frames: int = Field(default=4, ge=1, le=1000)
-    seed: int = Field(default=17, ge=0)
+    seed: Seed = 17
     limits: DynamicsLimits = DynamicsLimits()
 
 

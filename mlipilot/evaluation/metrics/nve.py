@@ -13,27 +13,21 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from mlipilot.evaluation.declaration import CRYSTAL, FRAMES, DynamicsLimits, Group, Metric, Section, Settings
+from mlipilot.evaluation.declaration import CRYSTAL, FRAMES, FewAtomsDynamics, Group, Metric, Section
 from mlipilot.evaluation.lazily import Array, Atoms, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import DYNAMICS, Lines
 from mlipilot.evaluation.snapshots import NveSettings, Snapshot, equilibrated
 
 
-class FrameNveSettings(Settings):
+class FrameNveSettings(FewAtomsDynamics):
     """Constant-energy dynamics without a crystal: from the frames, or from the reference molecules.
 
     The vibrations of a molecule at its equilibrium begin at twice the temperature: half goes into the bonds.
     """
 
-    temperature_k: float = Field(default=300.0, gt=0, le=5000)
     starts: int = Field(default=1, ge=1, le=100)
     """Trajectories of each structure, from other velocities; the worst counts."""
-    timestep_fs: float = Field(default=0.5, gt=0, le=10)
-    duration_ps: float = Field(default=0.1, gt=0, le=1000)
-    seed: int = Field(default=11, ge=0)
-    limits: DynamicsLimits = DynamicsLimits(max_temperature_factor=10.0)
-    """Wider than a crystal's: few atoms fluctuate, and a distorted frame relaxes into heat."""
 
 
 class Trajectory(NamedTuple):

@@ -16,6 +16,7 @@ from mlipilot.evaluation.declaration import CRYSTAL, Group, Metric, Section, Set
 from mlipilot.evaluation.lazily import Array, Bench, np
 from mlipilot.evaluation.metrics_file import Measurement
 from mlipilot.evaluation.panels import BEYOND, Lines
+from mlipilot.evaluation.smoothness import extra_wells, finite
 
 _DEPTH_EV = 0.01
 
@@ -38,8 +39,6 @@ def energies_ev(bench: Bench) -> Array:
     """Of the pair above its farthest distance, (points,). Raises MeasurementError where one is not finite."""
     from ase import Atoms
 
-    from mlipilot.evaluation.wells import finite
-
     symbols = [bench.settings.crystal.symbol] * 2
     pairs = [Atoms(symbols, positions=[[0, 0, 0], [0, 0, float(r)]]) for r in distances_a(bench)]
     found = finite(np.array([one.energy_ev for one in bench.predict(pairs)]), "two atoms at some distance")
@@ -55,8 +54,6 @@ def wrong_share_of_wall(found: Array, truth: Array) -> float:
 
 def measure(bench: Bench) -> Measurement:
     """Both numbers; both curves."""
-    from mlipilot.evaluation.wells import extra_wells
-
     found = energies_ev(bench)
     truth = np.array(bench.truth("pair_energies_ev"))
     return Measurement(
