@@ -21,7 +21,7 @@ class StabilitySettings(FewAtomsLangevin):
 
     temperature_k: Kelvin = 500.0
     max_bond_change_a: float = Field(default=0.5, gt=0, le=5)
-    """Beyond it a bond counts as broken, as in Fu et al., "Forces are not enough" (2022)."""
+    """Beyond it a bond counts as broken; the bound of Fu et al., "Forces are not enough" (2023)."""
     hydrogen_lost_a: float = Field(default=2.5, gt=1, le=10)
     """A hydrogen this far from every other atom is lost."""
     seed: Seed = 13

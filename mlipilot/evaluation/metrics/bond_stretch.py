@@ -10,7 +10,7 @@ counted as one; a lacking one counts, too. The worst bond's. The bound is 0: wit
 at a wrong length, or a bond collapse. Roughness: the largest distance of the force at a point from the cubic
 through its four neighbours, of the roughest bond; the steps alone give an O–H bond of Morse 0.0003 eV/Å. A
 larger one is noise that heats constant-energy dynamics. The idea is that of the diatomics of MLIP Arena
-(2025), which count turns of force and energy, here for bonds within molecules.
+(Chiang et al., 2025), which count turns of force and energy, here for bonds within molecules.
 Cost: 26 predictions for each bond, in batches: a second for three small molecules.
 """
 
@@ -140,6 +140,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("bond_stretch", BondStretchSettings, MOLECULES),),
-    source="MLIP Arena (2025)",
+    source="Chiang et al., MLIP Arena, arXiv:2509.20630 (2025)",
     exam=True,
 )

@@ -3,10 +3,10 @@
 V₀ is the model's own equilibrium volume, and energies count from its own equilibrium: the lattice constant is
 another metric. Real matter has one well here. A second one, deeper than 1 meV/atom, is a phase that does not
 exist, in which a shocked or a hot crystal may end; an end at which the energy still falls counts as one, too.
-Tortuosity: the way up and down along the curve over that of one well between the same ends, 1 at best. Both
-follow MLIP Arena (Chiang et al., 2025). The error is mean |ΔE_model − ΔE_reference| over all points at the
-same V/V₀: EMT copper's ends are less than 2 eV/atom up, so that neither drowns the rest. Cost: one prediction
-of 46 cells of four atoms.
+Tortuosity: the way up and down along the curve over that of one well between the same ends, 1 at best, as in
+MLIP Arena (Chiang et al., 2025), which counts turns of the energy for wells. The error is mean |ΔE_model −
+ΔE_reference| over all points at the same V/V₀: EMT copper's ends are less than 2 eV/atom up, so that neither
+drowns the rest. Cost: one prediction of 46 cells of four atoms.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ GROUP = Group(
             shown="reference",
         ),
     ),
-    source="Chiang et al., MLIP Arena (2025)",
+    source="Chiang et al., MLIP Arena, arXiv:2509.20630 (2025)",
     exam=True,
 )

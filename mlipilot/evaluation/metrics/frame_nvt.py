@@ -5,7 +5,7 @@ the steps done before the dynamics broke, of all frames (the first that breaks e
 ratio: for each pair of elements the smallest distance in the dynamics over the smallest in the training and
 test data (4 Å where these have none below); the smallest ratio of all pairs, frames and steps counts, images
 included. Below about 0.8 atoms have gone where no label is, as models do that were never told what repels:
-what follows is fiction though nothing breaks (the instabilities of Fu et al., "Forces are not enough", 2022).
+what follows is fiction though nothing breaks (the instabilities of Fu et al., "Forces are not enough", 2023).
 Of fully periodic frames the mean pressure is told beside that of their labels, −tr σ / 3 in GPa without the
 kinetic part: it informs, as the labels are of another temperature than the dynamics.
 Where the dynamics break, distance and pressure fail with them. Cost: one prediction of the frames a step, and
@@ -156,6 +156,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("frame_nvt", FrameNvtSettings, STRUCTURES),),
-    source="Fu et al., Forces are not enough (2022)",
+    source='Fu et al., "Forces are not enough", Trans. Mach. Learn. Res. (2023)',
     exam=True,
 )

@@ -6,7 +6,7 @@ E(V) beside the first, an end from which it rises counted as one. The bound is 0
 change its volume settles at a wrong density, or collapses. Roughness: the largest distance of an energy from
 the cubic through its four neighbours; the steps alone give EMT's copper 0.08 meV/atom. A larger one makes
 pressures and bulk moduli depend on the step that they are taken with. Both of the worst frame. The idea is
-that of the energy-volume curves of MLIP Arena (2025), here for whatever frames there are.
+that of the energy-volume curves of MLIP Arena (Chiang et al., 2025), here for whatever frames there are.
 Cost: 21 predictions of each frame, in batches.
 """
 
@@ -95,6 +95,6 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("frame_volumes", FrameVolumesSettings, STRUCTURES),),
-    source="MLIP Arena (2025)",
+    source="Chiang et al., MLIP Arena, arXiv:2509.20630 (2025)",
     exam=True,
 )

@@ -4,7 +4,7 @@ Frames of Langevin dynamics of the reference at 1500 K, above every temperature 
 copper's melting point; model and reference give the forces of the same frames. The slope k of F_model = k
 F_reference by least squares through the origin, k = Σ F_model F_reference / Σ F_reference², is 1 without an
 error. Below 1 the energy surface is too soft, as models are that saw little but near-equilibrium structures
-(Deng et al., npj Comput. Mater. 11, 9 (2025)): barriers and melting points come out too low; above 1 it is
+(Deng et al., npj Comput. Mater. 11, 9 (2025)): barriers come out too low; above 1 it is
 too stiff. The metric is |k − 1|, which random errors of the forces hardly move; the MAE has both. Cost: one
 prediction of four frames of 32 atoms; for the reference 500 steps of dynamics, once.
 """

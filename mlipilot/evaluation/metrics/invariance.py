@@ -3,8 +3,8 @@
 Rotation: E(R x) = E(x) and F(R x) = R F(x), the larger deviation of the two (forces in meV/Å);
 translation: E(x + t) = E(x) with atoms wrapped across borders; permutation: E does not know the order of
 atoms; extensivity: E(two cells) = 2 E(one cell), without a cell E(two far copies) = 2 E(one). MACE obeys them
-to rounding, about 1e-10 meV in float64: a larger number shows a model that is none. The laws are those of
-ML-PEG (2025).
+to rounding, about 1e-10 meV in float64: a larger number shows a model that is none. Rotation,
+translation and extensivity are among the tests of ML-PEG (2025), too.
 """
 
 from __future__ import annotations
@@ -98,5 +98,5 @@ GROUP = Group(
     ),
     measure=measure,
     sections=(Section("invariance", InvarianceSettings),),
-    source="ML-PEG (2025)",
+    source="ML-PEG (github.com/ddmms/ml-peg, 2025)",
 )

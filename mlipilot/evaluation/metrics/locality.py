@@ -55,6 +55,6 @@ GROUP = Group(
     place=85,
     metrics=(Metric("locality_error_mev_per_a", "meV/Å", "lower", "locality error", FRAMES),),
     measure=measure,
-    source="ML-PEG (2025)",
+    source="ML-PEG (github.com/ddmms/ml-peg, 2025)",
     exam=True,
 )

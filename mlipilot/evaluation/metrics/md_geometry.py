@@ -1,13 +1,13 @@
 """What molecules look like in constant-temperature dynamics: lengths of bonds and planar centres, in Å.
 
 Over the dynamics of `stability.py`, every tenth step. Bond length shift: |⟨r⟩ − r₀|, ⟨r⟩ a bond's mean length
-and r₀ that at the true equilibrium, averaged over all bonds of all molecules. The bound of MLIPAudit (2025)
-is 0.05 Å; anharmonic bonds of the truth grow by up to 0.01 Å at 500 K, so less than that says nothing.
-Planarity: mean distance of an atom from the plane through its three neighbours, over the steps and over all
-atoms that have three and lie within 0.05 Å of that plane at the true equilibrium (as with MLIPAudit's
-planarity of rings, but for every such centre, in rings or not). The harmonic vibration of formaldehyde's
-carbon, 1180/cm, alone gives 0.04 Å at 500 K; a tetrahedral carbon has 0.36 Å. Both fail where the dynamics
-break. Cost: that of the dynamics, unless `stability.py` has made them in the same evaluation.
+and r₀ that at the true equilibrium, averaged over all bonds of all molecules. MLIPAudit's bound (Wehrhan et
+al., 2025) is 0.05 Å; anharmonic bonds of the truth grow by up to 0.01 Å at 500 K, so less than that says
+nothing. Planarity: mean distance of an atom from the plane through its three neighbours, over the steps and
+over all atoms that have three and lie within 0.05 Å of that plane at the true equilibrium (as with
+MLIPAudit's planarity of rings, but for every such centre, in rings or not). The harmonic vibration of
+formaldehyde's carbon, 1180/cm, alone gives 0.04 Å at 500 K; a tetrahedral carbon has 0.36 Å. Both fail where
+the dynamics break. Cost: that of the dynamics, unless `stability.py` has made them in the same evaluation.
 """
 
 from __future__ import annotations
@@ -79,6 +79,6 @@ GROUP = Group(
         ),
     ),
     measure=measure,
-    source="MLIPAudit (2025)",
+    source="Wehrhan et al., MLIPAudit, arXiv:2511.20487 (2025)",
     exam=True,
 )

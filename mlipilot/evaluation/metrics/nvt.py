@@ -1,7 +1,7 @@
 """Structure and pressure in constant-temperature dynamics, and the share of the steps that were done.
 
-g(r) = n(r) / (4π r² Δr ρ), n(r) the mean number of neighbours in a shell of width Δr around an atom
-(Allen and Tildesley, Computer Simulation of Liquids), with all periodic images. Its MAE is the mean
+g(r) = n(r) / (4π r² Δr ρ), n(r) the mean number of neighbours in a shell of width Δr around an atom (Allen
+and Tildesley, Computer Simulation of Liquids, 2nd ed., 2017), with all periodic images. Its MAE is the mean
 |g_model(r) − g_reference(r)| over the bins (no unit). Its Wasserstein distance is the first, in Å, of the two
 g(r) as weights that add up to 1: how far structure has to be moved, where the MAE only says how much differs.
 The pressure is the mean of −tr σ / 3 over the samples, the momenta's part included; its error (GPa) is of a
@@ -151,5 +151,5 @@ GROUP = Group(
             shown="positive",
         ),
     ),
-    source="Allen and Tildesley, Computer Simulation of Liquids",
+    source="Allen and Tildesley, Computer Simulation of Liquids, 2nd ed. (2017)",
 )

@@ -94,6 +94,6 @@ GROUP = Group(
             shown="reference",
         ),
     ),
-    source="Chiang et al., MLIP Arena (2025)",
+    source="Chiang et al., MLIP Arena, arXiv:2509.20630 (2025)",
     exam=True,
 )

@@ -1,10 +1,11 @@
 """Whether molecules stay what they are in constant-temperature dynamics.
 
 Langevin dynamics of each reference molecule from its true equilibrium. A bond counts as broken when its
-length differs by more than 0.5 Å from the equilibrium's (Fu et al., "Forces are not enough", 2022), a
-hydrogen as lost when it is farther than 2.5 Å from every other atom (as in MLIPAudit, 2025); the values are
-the shares of the steps done before the first of them, or before the dynamics broke, of the worst molecule.
-Bonds are the pairs nearer at equilibrium than 1.2 times the sum of their covalent radii.
+length differs by more than 0.5 Å from the equilibrium's, the bound of Fu et al. for small molecules ("Forces
+are not enough", Trans. Mach. Learn. Res. (2023)), a hydrogen as lost when it is farther than 2.5 Å from every
+other atom (in MLIPAudit, Wehrhan et al., arXiv:2511.20487, from the one that it was bonded to); the values
+are the shares of the steps done before the first of them, or before the dynamics broke, of the worst
+molecule. Bonds are the pairs nearer at equilibrium than 1.2 times the sum of their covalent radii.
 """
 
 from __future__ import annotations
@@ -68,5 +69,6 @@ GROUP = Group(
             bound="stability_bound_a",
         ),
     ),
-    source="Fu et al., Forces are not enough (2022); MLIPAudit (2025)",
+    source='Fu et al., "Forces are not enough", Trans. Mach. Learn. Res. (2023); '
+    "Wehrhan et al., MLIPAudit, arXiv:2511.20487 (2025)",
 )

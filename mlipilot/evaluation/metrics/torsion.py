@@ -2,8 +2,9 @@
 
 A barrier is the highest less the lowest energy along a torsion scan of `test/scan.xyz`; model and reference
 may have either at different points. The mean, because the usual bound is one on it: chemical accuracy, 43 meV
-or 1 kcal/mol, as of the dihedral scans of MLIPAudit (2025). A model above it puts a molecule's conformers
-into wrong proportions, or turns it at a wrong rate: at 300 K 43 meV are a factor of five.
+or 1 kcal/mol, as of the dihedral scans of MLIPAudit (Wehrhan et al., 2025). A model above it puts a
+molecule's conformers into wrong proportions, or turns it at a wrong rate: at 300 K 43 meV are a factor of
+five.
 
 No file says which scans are torsions, so their geometry does: no two atoms with one or two bonds between them
 change their distance by more than 0.2 Å, and some with three or more do. Cost: a prediction of each frame.
@@ -61,6 +62,6 @@ GROUP = Group(
         ),
     ),
     measure=measure,
-    source="MLIPAudit (2025)",
+    source="Wehrhan et al., MLIPAudit, arXiv:2511.20487 (2025)",
     exam=True,
 )

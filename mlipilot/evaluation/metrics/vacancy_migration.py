@@ -4,10 +4,10 @@ E_m = E(saddle) − E(vacancy at rest), in the supercell and by the settings of 
 at the model's own lattice constant. The saddle is found by symmetry: midway between its two sites the hopping
 atom is at a centre of inversion of the whole supercell (of its mirror planes, too, in fcc). So no force acts
 on it there, whatever the model, and it stays there while the others relax: no band of images is needed. That
-is exact where the barrier has one top, as for the hop of copper (the usual picture, e.g. Mishin et al., Phys.
-Rev. B 63, 224106 (2001)). A model with a dip midway has its top beside it, and its barrier is told too low.
-A wrong barrier is a wrong diffusion rate by exp(−ΔE_m / kT): 0.1 eV is a factor of seven at 600 K. Cost: two
-relaxations of 31 atoms. A model of which one does not come to rest has no barrier.
+is exact where the barrier has one top, as is usually taken for the hop of copper. A model with a dip midway
+has its top beside it, and its barrier is told too low. A wrong barrier is a wrong diffusion rate by exp(−ΔE_m
+/ kT): 0.1 eV is a factor of seven at 600 K. Cost: two relaxations of 31 atoms. A model of which one does not
+come to rest has no barrier.
 """
 
 from __future__ import annotations
