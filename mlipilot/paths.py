@@ -14,10 +14,18 @@ ORDER, CLAIM, RESULT, STDOUT, STDERR = "job.json", "worker.json", "result.json",
 """Files of an attempt, in its directory."""
 METRICS, CURVES, LOADED = "metrics.json", "curves.npz", "loaded.json"
 """Files of an evaluation, in its attempt's `output/`."""
+PERMUTED = "permuted-labels"
+"""The variant of a candidate that is trained on labels which belong to other structures."""
+_WITHOUT = "without-"
 RECIPE = "recipe.yaml"
 """What a recipe is set by, in its directory."""
 PATCH, HYPOTHESIS = "patch.diff", "hypothesis.yaml"
 """Files of an iteration and of a draft, in its directory."""
+
+
+def without(number: int) -> str:
+    """The variant of a candidate whose recipe is less the step of iteration `number`."""
+    return f"{_WITHOUT}{number:04d}"
 
 
 @dataclass(frozen=True, order=True)
@@ -32,10 +40,23 @@ class JobKey:
     """Of a smoke step: which draft of the iteration, from 1; 0 for every other kind."""
     fresh: bool = False
     """With a seed of the confirmation, which the search has not had."""
+    variant: str = ""
+    """What differs from the candidate as it is: `PERMUTED`, or what `without` gives; only of fresh seeds."""
 
     def beside(self, kind: JobKind) -> JobKey:
         """Another job of the same candidate and seed."""
         return replace(self, kind=kind)
+
+    @property
+    def without(self) -> int | None:
+        """Which step its recipe is less; None: the candidate's own."""
+        is_less = self.variant.startswith(_WITHOUT)
+        return int(self.variant.removeprefix(_WITHOUT)) if is_less else None
+
+    @property
+    def folder(self) -> str:
+        """Where what follows the search keeps a candidate's seeds: `0003`, or `0003.permuted-labels`."""
+        return f"{self.iteration:04d}" + (f".{self.variant}" if self.variant else "")
 
     @property
     def text(self) -> str:
@@ -43,7 +64,7 @@ class JobKey:
         if self.kind == "smoke":
             return f"{self.iteration:04d}-{self.revision}/smoke"
         if self.fresh and self.kind != "sealed":
-            return f"confirmation/{self.iteration:04d}/seed-{self.seed}/{self.kind}"
+            return f"confirmation/{self.folder}/seed-{self.seed}/{self.kind}"
         return f"{self.iteration:04d}/seed-{self.seed}/{self.kind}"
 
 
@@ -178,7 +199,15 @@ class LineagePaths:
         """The recipe that a job is about."""
         if key.kind == "smoke":
             return self.revision(key.iteration, key.revision) / "recipe"
-        return self.recipe(key.iteration)
+        return self.recipe(key.iteration) if key.without is None else self.variant(key) / "recipe"
+
+    def variant(self, key: JobKey) -> Path:
+        """What a variant of a candidate has for itself, and its jobs."""
+        return self.confirmation / key.folder
+
+    def permuted(self, key: JobKey) -> Path:
+        """The data on which a candidate is trained in the place of the run's own; holds `train/`."""
+        return self.variant(key) / "data"
 
     def job(self, key: JobKey) -> Path:
         """The directory of a job's attempts; what follows the search lies apart: iterations are finished."""
@@ -186,7 +215,7 @@ class LineagePaths:
             return self.revision(key.iteration, key.revision) / "smoke"
         if key.kind == "sealed":
             return self.root / "sealed-check" / f"{key.iteration:04d}" / f"seed-{key.seed}"
-        whole = self.confirmation / f"{key.iteration:04d}" if key.fresh else self.iteration(key.iteration)
+        whole = self.confirmation / key.folder if key.fresh else self.iteration(key.iteration)
         return whole / f"seed-{key.seed}" / key.kind
 
     def attempt(self, key: JobKey, number: int) -> Path:

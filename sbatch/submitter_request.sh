@@ -3,7 +3,7 @@
 # Requests come from a container: each is checked against the templates here and against the bounds of settings.sh.
 # shellcheck shell=bash disable=SC2034,SC2154  # the submitter's files share their variables
 
-attempt_pattern='^lineage-[0-9]+/((iterations|confirmation|sealed-check)/[0-9]{4}/seed-[0-9]+(/(train|evaluate))?|drafts/[0-9]{4}-[0-9]+/smoke)/attempt-[0-9]+$'
+attempt_pattern='^lineage-[0-9]+/((iterations|confirmation|sealed-check)/[0-9]{4}(\.[a-z]+-[a-z0-9]+)?/seed-[0-9]+(/(train|evaluate))?|drafts/[0-9]{4}-[0-9]+/smoke)/attempt-[0-9]+$'
 
 refuse() { # refuse REASON: what read_request finds wrong
   reason=$*

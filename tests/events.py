@@ -51,7 +51,9 @@ def event(kind: str, said: Mapping[str, Any] | None = None, **more: Any) -> Even
 def named(key: JobKey, attempt: int = 1) -> dict[str, Any]:
     """How events name an attempt of a job."""
     said = {"iteration": key.iteration, "seed": key.seed, "job": key.kind, "attempt": attempt}
-    return said | ({"revision": key.revision} if key.kind == "smoke" else {})
+    said |= {"revision": key.revision} if key.kind == "smoke" else {}
+    said |= {"fresh": True} if key.fresh else {}
+    return said | ({"variant": key.variant} if key.variant else {})
 
 
 def records(events: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Record]:

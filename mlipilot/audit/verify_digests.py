@@ -14,7 +14,7 @@ from mlipilot.audit.anchors import verify_anchors
 from mlipilot.audit.belonging import copied_without_lessons, verify_campaign, verify_images
 from mlipilot.audit.claims import is_control_file
 from mlipilot.audit.clocks import verify_times
-from mlipilot.audit.events.concluding import Confirmed
+from mlipilot.audit.events.concluding import AblationAsked, ConfirmationAsked, Confirmed
 from mlipilot.audit.events.proposing import Drafted, Exchange, Heard, Proposed
 from mlipilot.audit.events.running import (
     CampaignStarted,
@@ -34,7 +34,7 @@ from mlipilot.audit.reports import verify_reports
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
-from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
+from mlipilot.paths import HYPOTHESIS, PATCH, PERMUTED, LineagePaths, RunPaths
 
 _BEFORE_THE_START = (Paused, Cancelled, LedgerRepaired)
 _OF_A_BEGUN_ONE = ("iterations", "drafts", "confirmation", "sealed-check", "incumbent")
@@ -209,10 +209,22 @@ def _verify_attempts(
     lineage: LineagePaths, records: list[Record], judged: set[int], found: Verification
 ) -> None:
     """Attempts that no iteration's seal holds: of an open one, of smoke steps, of what follows the search."""
+    taken_out = {
+        step.iteration: step.recipe_digest
+        for _, asked in of_kind(records, AblationAsked)
+        for step in asked.steps
+    }
     for record, ended in of_kind(records, JobFinished):
         if ended.job in ("train", "evaluate") and ended.iteration in judged and not ended.fresh:
             continue
         attempt = lineage.attempt(ended.key, ended.attempt)
+        if (less := ended.key.without) is not None and ended.job == "train":
+            recipe = lineage.recipe_of(ended.key)
+            found.accounted |= set(files_below(recipe))
+            if tree_digest(recipe) != taken_out.get(less):
+                found.problems.append(f"{recipe}: is not the recipe that the ledger has without step {less}")
+        if ended.variant == PERMUTED:  # whoever computes records again compares them with the run's data
+            found.accounted |= set(files_below(lineage.permuted(ended.key)))
         if ended.manifest_sha256 is not None:
             found.expect_sealed(attempt, ended.manifest_sha256, _where(lineage, record))
         elif left := files_below(attempt):
@@ -261,7 +273,11 @@ def _verify_findings(
 
 
 def _is_over(lineage: LineagePaths) -> bool:
+    """Whether nothing is written any more; a person may have asked for more after the end."""
     try:
-        return any(of_kind(read_ledger(lineage.ledger), Finished))
+        records = read_ledger(lineage.ledger)
     except LedgerError:
         return True
+    turns = (Finished, ConfirmationAsked, AblationAsked)
+    told = [record.event for record in records if isinstance(record.event, turns)]
+    return bool(told) and isinstance(told[-1], Finished)

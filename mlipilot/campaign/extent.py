@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 
 class Budget(BaseModel, extra="forbid", frozen=True):
@@ -23,6 +23,11 @@ class Budget(BaseModel, extra="forbid", frozen=True):
         description="CPU-seconds (`device` cuda: GPU-seconds) of a candidate's training, times the mean of "
         "the baseline's; null: bound by jobs.train_wall_limit_s alone",
     )
+    first_seed_alone: bool = Field(
+        default=False,
+        description="the other seeds of a candidate wait until its first is measured, and are spared where "
+        "that has lost; takes longer where slots are free",
+    )
     cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs")
     gpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs: GPUs held × time")
     wall_seconds: float | None = Field(default=None, gt=0, description="of the lineage, pauses included")
@@ -35,4 +40,21 @@ class Confirmation(BaseModel, extra="forbid", frozen=True):
     """How the steps that a search kept are tried again at its end: `controller/confirmation.py`."""
 
     seeds: int = Field(default=3, ge=2, le=64, description="fresh ones, with which each is trained once more")
+    most_seeds: int | None = Field(
+        default=None,
+        ge=3,
+        le=64,
+        description="to as many it goes on where a word is near; null: what `seeds` say is all",
+    )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="the chance of any false word of it")
+    permuted_labels: bool = Field(
+        default=True,
+        description="trains the last kept step once more on labels of other structures: what it then knows "
+        "of the true ones did not come from its data",
+    )
+
+    @model_validator(mode="after")
+    def _goes_on_to_more(self) -> Confirmation:
+        if self.most_seeds is not None and self.most_seeds <= self.seeds:
+            raise ValueError(f"most_seeds: more than seeds, which are {self.seeds}, or null")
+        return self

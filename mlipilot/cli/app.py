@@ -13,6 +13,7 @@ import typer
 
 from mlipilot.audit.rights import refusal
 from mlipilot.cli import (
+    ablate,
     cancel,
     confirm,
     data,
@@ -46,7 +47,8 @@ app = typer.Typer(
 )
 for verb in (
     *(run.run, plan.plan, status.status, show.show, report.report, verify.verify, seal.seal),
-    *(reproduce.reproduce, resume.resume, confirm.confirm, cancel.cancel, unlock.unlock, drop.drop),
+    *(reproduce.reproduce, resume.resume, confirm.confirm, ablate.ablate),
+    *(cancel.cancel, unlock.unlock, drop.drop),
     *(evaluate.evaluate, merge.merge, doctor.doctor, init.init, endpoint.endpoint),
 ):
     app.command()(verb)

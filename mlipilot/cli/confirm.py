@@ -12,6 +12,7 @@ from mlipilot.cli.carry import carry_on
 from mlipilot.cli.console import say
 from mlipilot.cli.types import Lineage, RunDirectory, begun_lineage, existing_run
 from mlipilot.controller.asking_confirmation import ask_confirmation
+from mlipilot.errors import InputError
 
 _DEFAULT = Confirmation()
 
@@ -21,6 +22,9 @@ def confirm(
     seeds: Annotated[
         int, typer.Option(min=2, max=64, help="Fresh seeds, with which each kept step is trained again.")
     ] = _DEFAULT.seeds,
+    most_seeds: Annotated[
+        int | None, typer.Option(min=3, max=64, help="To as many it goes on where a word is near.")
+    ] = _DEFAULT.most_seeds,
     alpha: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="The chance of any false word of it.")
     ] = _DEFAULT.alpha,
@@ -29,7 +33,11 @@ def confirm(
     """Train baseline and kept steps of a finished run with fresh seeds, and say what of it holds."""
     paths = existing_run(run)
     check_may_write(*written_by_a_controller(paths, begun_lineage(paths, lineage)))
-    ask_confirmation(paths, lineage, Confirmation(seeds=seeds, alpha=alpha))
+    if most_seeds is not None and most_seeds <= seeds:
+        raise InputError(
+            f"--most-seeds {most_seeds}: not more than --seeds, {seeds}", mend="name more, or none"
+        )
+    ask_confirmation(paths, lineage, Confirmation(seeds=seeds, most_seeds=most_seeds, alpha=alpha))
     if paths.image_digest.exists():
         say(f"asked; {paths.resuming(lineage)} confirms it")
         return

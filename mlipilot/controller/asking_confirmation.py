@@ -23,4 +23,4 @@ def ask_confirmation(run: RunPaths, number: int, wanted: Confirmation) -> None:
         ledger = Ledger(lineage.ledger, hold.check)
         if (why := why_not_to_be_asked(replay(ledger.records))) is not None:
             raise InputError(why, file=lineage.ledger)
-        ledger.append(ConfirmationAsked(seeds=wanted.seeds, alpha=wanted.alpha))
+        ledger.append(ConfirmationAsked(**wanted.model_dump()))

@@ -32,7 +32,7 @@ from mlipilot.jobs.kept_checkpoints import checkpoint_of
 from mlipilot.jobs.local_backend import LocalBackend
 from mlipilot.jobs.sandbox import are_sandboxed
 from mlipilot.jobs.slurm_backend import SlurmBackend
-from mlipilot.paths import METRICS, ORDER, RESULT, JobKey, LineagePaths, RunPaths
+from mlipilot.paths import METRICS, ORDER, PERMUTED, RESULT, JobKey, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
 NOTHING_SPENT: dict[str, Any] = {
@@ -75,12 +75,17 @@ class Attempts:
         steps, limit = self.spec.budget.optimizer_steps, self.spec.jobs.train_wall_limit_s
         if key.kind == "smoke":
             steps, limit = min(steps, SMOKE_STEPS), self.spec.jobs.smoke_wall_limit_s
+        held = {str(recipe): tree_digest(recipe)}
         if key.kind in ("train", "smoke"):
-            argv = commands.train_argv(self.python, self.run.data, attempt / "output", key.seed, steps)
+            data = self.run.data
+            if key.variant == PERMUTED:
+                data = self.lineage.permuted(key)
+                held[str(data / "train")] = tree_digest(data / "train")
+            argv = commands.train_argv(self.python, data, attempt / "output", key.seed, steps)
             interval_s = self.spec.jobs.checkpoint_interval_s
             environment |= commands.checkpoint_environment(checkpoint_of(attempt), interval_s)
             cwd, needs, covered, keeps = recipe, None, without_toolkit(self.run.modules), HAND_OVER
-            reads = [recipe, self.run.data / "train"]
+            reads = [recipe, data / "train"]
         else:
             training = self.lineage.attempt(key.beside("train"), trained)
             model = self.lineage.handover(key, trained)
@@ -93,6 +98,7 @@ class Attempts:
                 output=attempt / "output",
                 split="sealed" if key.kind == "sealed" else "test",
                 device=self.spec.jobs.device,
+                errors_only=key.variant == PERMUTED,
             )
             cwd, limit, needs = attempt / "home", self.spec.jobs.evaluate_wall_limit_s, str(training)
             covered, keeps = {}, None
@@ -107,7 +113,7 @@ class Attempts:
             machine_limit_s=machine_limit_s,
             run=str(self.run.root),
             protected=str(self.run.protected),
-            read_only={str(recipe): tree_digest(recipe)},
+            read_only=held,
             reads=[str(path) for path in reads],
             covered=covered,
             keeps=keeps,

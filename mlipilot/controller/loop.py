@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from mlipilot.audit.events import running
+from mlipilot.audit.events import Event, running
+from mlipilot.audit.events.concluding import Confirmed
 from mlipilot.audit.files import sha256_file, write_json
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.leftovers import drop_staged_claims
@@ -13,17 +14,18 @@ from mlipilot.audit.manifest import drop_unsealable, write_manifest
 from mlipilot.audit.protected import differences, hash_protected, read_protected
 from mlipilot.campaign.spec import load_locked
 from mlipilot.confidential import hidden
-from mlipilot.controller import next_steps
+from mlipilot.controller import next_steps, steps
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.candidates import drop_unrecorded
 from mlipilot.controller.colleagues import Colleagues
-from mlipilot.controller.confirming import compute_confirmation, in_a_line
-from mlipilot.controller.examining import compute_exam
+from mlipilot.controller.conclusions import conclude
+from mlipilot.controller.confirming import in_a_line
 from mlipilot.controller.hand_back import HandBack
 from mlipilot.controller.isolation_words import of_local_jobs
 from mlipilot.controller.job_records import note_jobs
 from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.observer import Observer
+from mlipilot.controller.outlook import weigh
 from mlipilot.controller.planting import Planting
 from mlipilot.controller.prepare import check_image, prepare_data, starting
 from mlipilot.controller.proposals import Proposals
@@ -32,7 +34,8 @@ from mlipilot.controller.serving import end_if_last
 from mlipilot.controller.spending import elapsed_s
 from mlipilot.controller.state import State, replay
 from mlipilot.controller.transcript import Transcript
-from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
+from mlipilot.controller.variants import make_variant
+from mlipilot.controller.verdict import Measurements, compute_verdict
 from mlipilot.errors import MlipilotError, PausedError
 from mlipilot.evaluation.scorecard import load_scorecard
 from mlipilot.jobs.endpoint_job import EndpointJob
@@ -145,49 +148,46 @@ class Controller:
         except OSError as error:
             self.observer.event(f"the pause could not be written to the ledger: {error}")
 
-    def _take(self, step: next_steps.Step, state: State) -> None:
-        if self.job is not None and isinstance(
-            step, next_steps.AskPilot | next_steps.AskReviewer | next_steps.DrawLesson
-        ):
+    def _take(self, step: steps.Step, state: State) -> None:
+        if self.job is not None and isinstance(step, steps.AskPilot | steps.AskReviewer | steps.DrawLesson):
             if not self.job.is_requested:
                 self.job.ensure_requested(self.ledger.head)
             self.job.wait(self.lineage.cancel.exists)
             self.cancel_if_asked()
         match step:
-            case next_steps.ProposeBaseline():
+            case steps.ProposeBaseline():
                 self.proposals.propose_baseline()
                 self.observer.event("iteration 0: the baseline")
-            case next_steps.AskPilot(iteration):
+            case steps.AskPilot(iteration):
                 self._check_protected()
                 self.observer.event(f"iteration {iteration}: asking the pilot")
                 self._tell(iteration, self.proposals.ask(iteration, state))
-            case next_steps.AskReviewer(iteration, revision):
+            case steps.AskReviewer(iteration, revision):
                 self._tell(iteration, self.colleagues.review(iteration, revision, state))
-            case next_steps.AcceptDraft(iteration, revision):
+            case steps.AcceptDraft(iteration, revision):
                 self._tell(iteration, self.proposals.accept(iteration, revision))
-            case next_steps.DropDraft(iteration, reason):
+            case steps.DropDraft(iteration, reason):
                 self._tell(iteration, self.proposals.drop(iteration, reason))
-            case next_steps.SubmitJob(key, attempt):
+            case steps.SubmitJob(key, attempt):
                 self._check_protected()
                 if key.fresh or key.kind == "sealed":  # whoever serves the pilot's model may go
                     end_if_last(self.job, self.run, self.lineage.number)
+                make_variant(self.run, self.lineage, state, key)
                 # The intent alone: what is in flight is started, all together, before it is waited for.
                 note_jobs(self.ledger, self.observer, self.planting.submit(state, key, attempt))
-            case next_steps.AwaitJobs():
+            case steps.AwaitJobs():
                 self._await_jobs(state)
-            case next_steps.Judge(iteration):
+            case steps.Weigh(iteration):
+                self.ledger.append(weigh(state, iteration, self.measurements))
+            case steps.Judge(iteration):
                 self._judge(iteration, state)
-            case next_steps.DrawLesson(iteration):
+            case steps.DrawLesson(iteration):
                 self._tell(iteration, self.colleagues.draw_lesson(iteration, state))
-            case next_steps.Confirm():
-                self._confirm(state)
-            case next_steps.CompareSealed():
-                self.ledger.append(sealed_summary(state, self.measurements))
-            case next_steps.Examine():
-                self.ledger.append(compute_exam(state, self.measurements))
-            case next_steps.Pause(reason):
+            case steps.Confirm() | steps.CompareSealed() | steps.Examine() | steps.Ablate():
+                self._note_conclusion(conclude(step, state, self.attempts, self.measurements))
+            case steps.Pause(reason):
                 raise PausedError(reason)
-            case next_steps.Finish(reason):
+            case steps.Finish(reason):
                 self.ledger.fence()
                 drop_unrecorded(self.lineage, state)
                 self.ledger.append(running.Finished(reason=reason, incumbent=state.incumbent))
@@ -252,18 +252,11 @@ class Controller:
         self._point_at_incumbent(verdict.incumbent)
         self.observer.event(f"iteration {number} {verdict.verdict}: {verdict.reason}")
 
-    def _confirm(self, state: State) -> None:
-        """Record what fresh seeds say; what waited behind a training that failed is not wanted any more."""
-        trained = [key for key in state.jobs if key.fresh and key.kind == "train"]
-        self.attempts.withdraw_unrecorded(state, [key.beside("evaluate") for key in trained])
-        for directory in self.lineage.confirmation.iterdir():
-            drop_staged_claims(directory)
-            drop_lost_work(directory)
-            drop_unsealable(directory)
-        confirmed = compute_confirmation(state, self.measurements)
-        self.ledger.append(confirmed)
-        self._point_at_incumbent(confirmed.incumbent)
-        self.observer.event(in_a_line(confirmed))
+    def _note_conclusion(self, event: Event) -> None:
+        self.ledger.append(event)
+        if isinstance(event, Confirmed):
+            self._point_at_incumbent(event.incumbent)
+            self.observer.event(in_a_line(event))
 
     def _point_at_incumbent(self, number: int | None) -> None:
         if number is None:

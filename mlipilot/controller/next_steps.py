@@ -6,126 +6,41 @@ killed at any line takes up where the ledger ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller.confirmation import asked_for, fresh_seeds, kept_steps
+from mlipilot.controller.ablation import ablation_keys
+from mlipilot.controller.confirmation import (
+    asked_for,
+    control_of,
+    first_look,
+    fresh_seeds,
+    kept_steps,
+    look_of,
+)
 from mlipilot.controller.retries import next_attempt
 from mlipilot.controller.spending import used_up
 from mlipilot.controller.state import OWN_FAULTS, Iteration, State
+from mlipilot.controller.steps import (
+    Ablate,
+    AcceptDraft,
+    AskPilot,
+    AskReviewer,
+    AwaitJobs,
+    CompareSealed,
+    Confirm,
+    DrawLesson,
+    DropDraft,
+    Examine,
+    Finish,
+    Judge,
+    Pause,
+    ProposeBaseline,
+    Step,
+    SubmitJob,
+    Weigh,
+)
 from mlipilot.paths import JobKey
 
 _LONGEST_SILENCE = 2  # turns in a row without a proposal, after which the pilot is taken to have nothing more
-
-
-@dataclass(frozen=True)
-class ProposeBaseline:
-    """Iteration 0: the recipe as it is."""
-
-
-@dataclass(frozen=True)
-class AskPilot:
-    """A turn of the pilot: for a new iteration, or over a draft of this one that came back."""
-
-    iteration: int
-
-
-@dataclass(frozen=True)
-class AskReviewer:
-    """A second role looks at the draft before anything is spent on it."""
-
-    iteration: int
-    revision: int
-
-
-@dataclass(frozen=True)
-class AcceptDraft:
-    """The draft becomes the iteration's candidate."""
-
-    iteration: int
-    revision: int
-
-
-@dataclass(frozen=True)
-class DropDraft:
-    """The iteration ends without a candidate."""
-
-    iteration: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class SubmitJob:
-    """Put one attempt of a job on record as in flight; it is started with all others that are."""
-
-    key: JobKey
-    attempt: int
-
-
-@dataclass(frozen=True)
-class AwaitJobs:
-    """Nothing can be started: wait until one of the attempts in flight is over."""
-
-
-@dataclass(frozen=True)
-class Judge:
-    """All that could be measured is: compute the verdict."""
-
-    iteration: int
-
-
-@dataclass(frozen=True)
-class DrawLesson:
-    """A third role says in a sentence what the verdict teaches."""
-
-    iteration: int
-
-
-@dataclass(frozen=True)
-class Confirm:
-    """Write down what fresh seeds say of each step that the search kept."""
-
-
-@dataclass(frozen=True)
-class CompareSealed:
-    """Write down how baseline and incumbent do on data that no verdict has used."""
-
-
-@dataclass(frozen=True)
-class Examine:
-    """Write down how far what fresh seeds confirmed holds there, and what their spread says."""
-
-
-@dataclass(frozen=True)
-class Pause:
-    """The machine keeps losing a job, or somebody keeps ending it: stop and let a person look."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Finish:
-    """The lineage is over."""
-
-    reason: str
-
-
-Step = (
-    ProposeBaseline
-    | AskPilot
-    | AskReviewer
-    | AcceptDraft
-    | DropDraft
-    | SubmitJob
-    | AwaitJobs
-    | Judge
-    | DrawLesson
-    | Confirm
-    | CompareSealed
-    | Examine
-    | Pause
-    | Finish
-)
 
 
 def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
@@ -140,6 +55,8 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
         return AwaitJobs() if state.in_flight() else end
     if not current.judged and not current.proposed:
         return _revise(state, spec, current)
+    if _is_to_be_weighed(state, spec, current):
+        return Weigh(current.number)
     if not current.judged:
         return _work(state, spec, _iteration_jobs(state, spec, current), Judge(current.number))
     if _is_lesson_due(spec, current):
@@ -147,12 +64,15 @@ def next_step(state: State, spec: CampaignSpec, elapsed_s: float = 0.0) -> Step:
     reason = _why_end(state, spec, elapsed_s)
     if reason is None:
         return AskPilot(len(state.iterations))
-    if state.confirmed is None and (keys := confirmation_jobs(state, spec)):
+    is_due = state.confirmed is None or first_look(state) is not None
+    if is_due and (keys := confirmation_jobs(state, spec)):
         return _work(state, spec, keys, Confirm())
     if state.sealed_check is None and state.incumbent is not None:
         return _work(state, spec, sealed_jobs(state, spec), CompareSealed())
     if state.confirmed is not None and state.examined is None:
         return Examine()
+    if state.ablation_asked is not None and state.ablated is None:
+        return _work(state, spec, _ablation_jobs(state), Ablate())
     return Finish(reason)
 
 
@@ -222,16 +142,29 @@ def _why_end(state: State, spec: CampaignSpec, elapsed_s: float) -> str | None:
     return None
 
 
+def _first_seed_goes_alone(spec: CampaignSpec, iteration: Iteration) -> bool:
+    """Whether the other seeds wait for what the first one says: never of the baseline."""
+    return spec.budget.first_seed_alone and iteration.number > 0 and len(spec.seeds) > 1
+
+
+def _is_to_be_weighed(state: State, spec: CampaignSpec, iteration: Iteration) -> bool:
+    if iteration.judged or iteration.weighed is not None or not _first_seed_goes_alone(spec, iteration):
+        return False
+    return _outcome(state, JobKey(iteration.number, spec.seeds[0], "evaluate")) == "ok"
+
+
 def _iteration_jobs(state: State, spec: CampaignSpec, iteration: Iteration) -> list[JobKey]:
     """The jobs that an iteration still calls for: one seed that fails for good ends the others' waiting."""
     keys = []
-    for seed in spec.seeds:
+    waits = _first_seed_goes_alone(spec, iteration) and iteration.weighed is None
+    for seed in spec.seeds[:1] if waits else spec.seeds:
         train = JobKey(iteration.number, seed, "train")
         evaluate = JobKey(iteration.number, seed, "evaluate")
         keys.append(train)
         if _outcome(state, train) == "ok":
             keys.append(evaluate)
-    if any(_failed(state, key) for key in keys):
+    has_lost = iteration.weighed is not None and iteration.weighed.lost is not None
+    if has_lost or any(_failed(state, key) for key in keys):
         return [key for key in keys if state.last(key) is not None]
     return keys
 
@@ -241,8 +174,15 @@ def confirmation_jobs(state: State, spec: CampaignSpec) -> list[JobKey]:
     kept = kept_steps(state)
     if (asked := asked_for(state, spec)) is None or len(kept) < 2:
         return []
-    seeds = fresh_seeds(state, spec.seeds, asked.seeds)
+    seeds = fresh_seeds(state, spec.seeds, look_of(state, asked).seeds)
     trainings = [JobKey(number, seed, "train", fresh=True) for number in kept for seed in seeds]
+    if asked.permuted_labels:
+        trainings.append(control_of(kept, seeds, "train"))
+    return [*trainings, *(key.beside("evaluate") for key in trainings if _outcome(state, key) == "ok")]
+
+
+def _ablation_jobs(state: State) -> list[JobKey]:
+    trainings = [key for keys in ablation_keys(state, "train").values() for key in keys]
     return [*trainings, *(key.beside("evaluate") for key in trainings if _outcome(state, key) == "ok")]
 
 

@@ -25,8 +25,10 @@ def make_plan(campaign: Campaign) -> dict[str, Any]:
     check_seeds(spec.seeds, campaign.written, campaign.path)
     candidates = spec.budget.iterations + 1
     seeds = len(spec.seeds)
-    fresh = spec.confirm.seeds if spec.confirm else 0
+    fresh = (spec.confirm.most_seeds or spec.confirm.seeds) if spec.confirm else 0
     confirming = candidates * fresh if candidates > 1 else 0  # where all is kept
+    if confirming and spec.confirm is not None:
+        confirming += spec.confirm.permuted_labels
     trainings = candidates * seeds + confirming
     sealed_with = fresh if confirming else seeds
     evaluations = trainings + 2 * sealed_with  # the sealed check of baseline and incumbent

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from mlipilot.audit.events import Event
-from mlipilot.audit.events.concluding import Confirmed, Examined, SealedCheck
+from mlipilot.audit.events.concluding import Ablated, AblationAsked, Confirmed, Examined, SealedCheck
 from mlipilot.audit.events.reporting import Reported
 from mlipilot.audit.events.running import (
     CampaignStarted,
@@ -27,17 +27,20 @@ from mlipilot.audit.events.running import (
     JobSubmitted,
     Resumed,
     Verdict,
+    Weighed,
 )
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import LedgerError, Record, read_open_ledger
 from mlipilot.audit.manifest import check_manifest, is_finished
 from mlipilot.campaign.spec import load_locked
+from mlipilot.controller.ablation import compute_ablation, to_take_out
 from mlipilot.controller.comparable import first_measured, not_comparable
-from mlipilot.controller.confirmation import asked_for, fresh_seeds
+from mlipilot.controller.confirmation import asked_for, fresh_seeds, looks
 from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.examining import compute_exam
 from mlipilot.controller.job_submission import NOTHING_SPENT, how_it_ended, other_order
-from mlipilot.controller.next_steps import Finish, Step, next_step
+from mlipilot.controller.next_steps import next_step
+from mlipilot.controller.outlook import weigh
 from mlipilot.controller.planting import NOT_BEGUN
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.recheck_pilot import (
@@ -50,6 +53,8 @@ from mlipilot.controller.recheck_sessions import Sessions
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
+from mlipilot.controller.steps import Finish, Step
+from mlipilot.controller.variants import other_labels
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.metrics_file import MetricsFile
@@ -118,6 +123,7 @@ class _Files:
             return found
         if isinstance(record.event, JobFinished):
             found += [f": {said}" for said in self._over_limit(record.event, before)]
+            found += [f": {said}" for said in other_labels(self.run, self.lineage, record.event)]
         for name, value in self._computed(record, before).items():
             said, again = to_jsonable_python(getattr(record.event, name)), to_jsonable_python(value)
             if not _same(said, again):
@@ -150,6 +156,8 @@ class _Files:
                 return self._submitted(event, before)
             case JobFinished():
                 return self._finished(event, before)
+            case Weighed():
+                return weigh(before, event.iteration, self.measured).model_dump()
             case Verdict():
                 path = self.lineage.verdict(event.iteration)
                 written = {name: value for name, value in _verdict_file(path).items() if name in said}
@@ -161,6 +169,10 @@ class _Files:
                 return {"root": sealed_summary(before, self.measured).root}
             case Examined():
                 return compute_exam(before, self.measured).model_dump()
+            case AblationAsked():
+                return to_take_out(before, self.lineage).model_dump()
+            case Ablated():
+                return compute_ablation(before, self.measured).model_dump()
             case Finished():
                 ends = [
                     {"reason": step.reason} for step in self.due(record, before) if isinstance(step, Finish)
@@ -234,7 +246,7 @@ class _Files:
         has_model = trained is not None and trained.outcome == "ok"
         seeds, is_after = self.spec.seeds, event.fresh or (event.job == "sealed" and has_model)
         if event.fresh and (asked := asked_for(before, self.spec)):
-            seeds = fresh_seeds(before, self.spec.seeds, asked.seeds)
+            seeds = fresh_seeds(before, self.spec.seeds, max(look.seeds for look in looks(asked)))
         return {
             "attempt": len(earlier) + 1 if all(a.ended for a in earlier) else None,
             "iteration": event.iteration if is_after else current,
@@ -246,7 +258,7 @@ class _Files:
 
 def _missing(event: Event, before: State) -> Iterator[str]:
     """Which records there must be before this one, and are not; or that its place is elsewhere."""
-    if isinstance(event, Verdict | Confirmed | SealedCheck | Finished):
+    if isinstance(event, Verdict | Confirmed | SealedCheck | Ablated | Finished):
         for key, attempt in before.in_flight():
             yield f"no record says how attempt {attempt.number} of {key.text} ended"
     if isinstance(event, Reported):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mlipilot.audit.events import Event
-from mlipilot.audit.events.concluding import ConfirmationAsked, Confirmed, Examined, SealedCheck
+from mlipilot.audit.events.concluding import (
+    Ablated,
+    AblationAsked,
+    ConfirmationAsked,
+    Confirmed,
+    Examined,
+    SealedCheck,
+)
 from mlipilot.audit.events.proposing import (
     Drafted,
     EndpointProbed,
@@ -29,8 +36,10 @@ from mlipilot.audit.events.running import (
     Paused,
     Resumed,
     Verdict,
+    Weighed,
 )
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
+from mlipilot.controller.ablation import why_not_to_be_ablated
 from mlipilot.controller.confirmation import why_not_to_be_asked
 from mlipilot.controller.state import State
 
@@ -43,18 +52,20 @@ _BETWEEN_SESSIONS = (*_OF_NO_STEP, *_ANYWHERE, Exchange)
 """What may come after a pause or a cancel before the lineage is taken up again: another one, exchanges that a
 kill had left, and what a person does to a lineage that nobody carries."""
 _ROLES = {
-    "researcher": next_steps.AskPilot,
-    "reviewer": next_steps.AskReviewer,
-    "analyst": next_steps.DrawLesson,
+    "researcher": steps.AskPilot,
+    "reviewer": steps.AskReviewer,
+    "analyst": steps.DrawLesson,
 }
 
 
-def why_not_due(event: Event, before: State, due: Iterable[next_steps.Step]) -> str | None:
+def why_not_due(event: Event, before: State, due: Iterable[steps.Step]) -> str | None:
     """Why an event cannot have come where it stands, or None; `due`: what was to do there."""
     if isinstance(event, _ANYWHERE):
         return None
     if isinstance(event, ConfirmationAsked):
         return why_not_to_be_asked(before)
+    if isinstance(event, AblationAsked):
+        return why_not_to_be_ablated(before)
     if before.finished is not None:
         return "the lineage was over"
     if (before.paused is not None or before.cancelled) and not isinstance(event, _BETWEEN_SESSIONS):
@@ -68,40 +79,44 @@ def why_not_due(event: Event, before: State, due: Iterable[next_steps.Step]) -> 
     return f"it was not due; {' or '.join(sorted({type(step).__name__ for step in due}))} was"
 
 
-def _follows(event: Event, step: next_steps.Step) -> bool:
+def _follows(event: Event, step: steps.Step) -> bool:
     match event, step:
-        case Proposed(iteration=0), next_steps.ProposeBaseline():
+        case Proposed(iteration=0), steps.ProposeBaseline():
             return True
-        case Proposed(), next_steps.AcceptDraft(number, revision):
+        case Proposed(), steps.AcceptDraft(number, revision):
             return (event.iteration, event.revision) == (number, revision)
-        case Proposed(revision=None), next_steps.AskPilot(number):  # the first runs had no drafts
+        case Proposed(revision=None), steps.AskPilot(number):  # the first runs had no drafts
             return event.iteration == number
-        case ((Drafted() | GaveUp() | NoProposal()), next_steps.AskPilot(number)):
+        case ((Drafted() | GaveUp() | NoProposal()), steps.AskPilot(number)):
             return event.iteration == number
-        case NoProposal(), next_steps.DropDraft(number, _):
+        case NoProposal(), steps.DropDraft(number, _):
             return event.iteration == number
-        case Reviewed(), next_steps.AskReviewer(number, revision):
+        case Reviewed(), steps.AskReviewer(number, revision):
             return (event.iteration, event.revision) == (number, revision)
         case (
             (Exchange() | Heard()),
-            next_steps.AskPilot(number) | next_steps.AskReviewer(number, _) | next_steps.DrawLesson(number),
+            steps.AskPilot(number) | steps.AskReviewer(number, _) | steps.DrawLesson(number),
         ):
             return isinstance(step, _ROLES[event.role]) and event.iteration == number
         case EndpointProbed(), _:
             return isinstance(step, tuple(_ROLES.values()))
-        case JobSubmitted(), next_steps.SubmitJob(key, attempt):
+        case JobSubmitted(), steps.SubmitJob(key, attempt):
             return (event.key, event.attempt) == (key, attempt)
-        case JobSubmitted(), next_steps.Judge(number):  # what a candidate left there voids its last attempt
+        case JobSubmitted(), steps.Judge(number):  # what a candidate left there voids its last attempt
             return (event.job, event.iteration) == ("evaluate", number) and event.attempt > 1
-        case Verdict(), next_steps.Judge(number):
+        case Weighed(), steps.Weigh(number):
             return event.iteration == number
-        case Confirmed(), next_steps.Confirm():
+        case Verdict(), steps.Judge(number):
+            return event.iteration == number
+        case Confirmed(), steps.Confirm():
             return True
-        case SealedCheck(), next_steps.CompareSealed():
+        case SealedCheck(), steps.CompareSealed():
             return True
-        case Examined(), next_steps.Examine():
+        case Examined(), steps.Examine():
             return True
-        case Finished(), next_steps.Finish():
+        case Ablated(), steps.Ablate():
+            return True
+        case Finished(), steps.Finish():
             return True
         case _:
             return False

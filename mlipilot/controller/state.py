@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlipilot.audit.events import Event
-from mlipilot.audit.events.concluding import ConfirmationAsked, Confirmed, Examined, SealedCheck
+from mlipilot.audit.events.concluding import (
+    Ablated,
+    AblationAsked,
+    ConfirmationAsked,
+    Confirmed,
+    Examined,
+    SealedCheck,
+)
 from mlipilot.audit.events.proposing import (
     Claim,
     Drafted,
@@ -29,6 +36,7 @@ from mlipilot.audit.events.running import (
     Paused,
     Resumed,
     Verdict,
+    Weighed,
 )
 from mlipilot.audit.ledger import LedgerError, Record
 from mlipilot.endpoint.abilities import Abilities
@@ -74,6 +82,8 @@ class Iteration:
     no_proposal: str | None = None
     dropped: str | None = None
     """Why a person has given the candidate up."""
+    weighed: Weighed | None = None
+    """What its first seed said, where the others wait for that."""
     verdict: Verdict | None = None
     lesson: str | None = None
     """What the analyst made of the outcome; empty when that was nothing."""
@@ -110,6 +120,8 @@ class State:
     confirmed: Confirmed | None = None
     sealed_check: SealedCheck | None = None
     examined: Examined | None = None
+    ablation_asked: AblationAsked | None = None
+    ablated: Ablated | None = None
     finished: str | None = None
     paused: str | None = None
     cancelled: bool = False
@@ -233,6 +245,8 @@ def _apply(state: State, event: Event) -> None:
             state.gpu_seconds += event.gpu_s
         case CandidateDropped():
             _iteration(state, event.iteration).dropped = f"dropped by a person: {event.why}"
+        case Weighed():
+            _iteration(state, event.iteration).weighed = event
         case Verdict():
             _iteration(state, event.iteration).verdict = event
             state.incumbent = event.incumbent
@@ -240,6 +254,10 @@ def _apply(state: State, event: Event) -> None:
             _iteration(state, event.iteration).lesson = event.text
         case ConfirmationAsked():
             state.asked, state.finished, state.sealed_check = event, None, None
+        case AblationAsked():
+            state.ablation_asked, state.finished = event, None
+        case Ablated():
+            state.ablated = event
         case Confirmed():
             state.confirmed, state.incumbent = event, event.incumbent
         case SealedCheck():

@@ -116,12 +116,16 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
         "effects": [],
     }
     fault = iteration.dropped or _fault(state, number) or _rewritten(state, number, measured)
-    if fault is None and len(scores) < len(measured.spec.seeds):
+    lost = iteration.weighed and iteration.weighed.lost
+    if fault is None and len(scores) < len(measured.spec.seeds) and not lost:
         fault = "a budget was used up before every seed was measured"
     keys = [JobKey(number, seed, "evaluate") for seed in measured.spec.seeds]
     fault = fault or same_weights({key.seed: measured.metrics(state, key) for key in keys})
     if fault is not None:
         judgement = Judgement("invalid", fault)
+    elif lost and iteration.weighed is not None:
+        gain, bound = iteration.weighed.gain, iteration.weighed.bound
+        judgement = Judgement("reverted", f"{lost}; the other seeds were not trained", gain, bound)
     elif number == 0:
         judgement = Judgement("accepted", "the baseline; " + _feasibility(scores))
     else:

@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--output", type=Path, required=True, help="directory for metrics.json and curves.npz"
     )
     parser.add_argument("--device", default="cpu", help="a torch device, cpu or cuda")
+    parser.add_argument("--errors-only", action="store_true", help="on labelled frames, and nothing else")
     options = parser.parse_args(arguments)
     try:
         report = evaluate(**vars(options), progress=_say)

@@ -17,7 +17,9 @@ from mlipilot.evaluation.panels import Figure, Panel
 
 __all__ = [
     "CATALOG",
+    "ERRORS",
     "EXAM",
+    "EXPLAINED",
     "GROUPS",
     "OF_THE_MACHINE",
     "SPREAD",
@@ -83,6 +85,14 @@ OF_THE_MACHINE = frozenset(name for name, metric in CATALOG.items() if metric.of
 
 EXAM = frozenset(metric.name for group in GROUPS if group.exam for metric in group.metrics)
 """What is measured once, at a lineage's end, unless a card judges by it."""
+
+ERRORS = frozenset(group.name for group in GROUPS if group.forces is not None and not group.forces.on)
+"""The measurements on a split's own labelled frames that compare every force."""
+
+(EXPLAINED,) = (
+    metric.name for group in GROUPS if group.name in ERRORS for metric in group.metrics if metric.spread
+)
+"""How much of what the true forces say a model says, too: 1 all of it, 0 nothing."""
 
 SPREAD = frozenset(name for name, metric in CATALOG.items() if metric.spread)
 """What tells a model from one that says nothing."""

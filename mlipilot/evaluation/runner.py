@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.errors import InputError
+from mlipilot.evaluation.catalog import ERRORS
 from mlipilot.evaluation.loaded import begin, loaded
 from mlipilot.evaluation.metric_settings import EvaluationSettings
 from mlipilot.evaluation.metrics_file import MetricsFile, ModelFacts, reason_line
@@ -43,11 +44,13 @@ def evaluate(
     output: Path,
     progress: Progress = lambda _: None,
     device: str = "cpu",
+    *,
+    errors_only: bool = False,
 ) -> MetricsFile:
     """Measure the hand-over in `model_dir` and return what was written to `output`/metrics.json.
 
-    A refused hand-over has the reason in `refused`. Raises InputError for a wrong scorecard or data
-    directory, with nothing written.
+    `errors_only`: on the labelled frames of the split, and nothing else. A refused hand-over has the reason
+    in `refused`. Raises InputError for a wrong scorecard or data directory, with nothing written.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     card = load_scorecard(scorecard)
@@ -57,7 +60,8 @@ def evaluate(
     begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries about one another; results are checked by us
-        found, curves = _evaluate(model_dir, data_dir, settings, card.metrics, split, progress, device)
+        made = (model_dir, data_dir, settings, card.metrics, split, progress, device, errors_only)
+        found, curves = _evaluate(*made)
     report = MetricsFile(
         **found,
         format="mlipilot-metrics/1",
@@ -92,6 +96,7 @@ def _evaluate(
     split: Split,
     progress: Progress,
     device: str,
+    errors_only: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a metrics file has of the model and its metrics, and the curves."""
     start = time.perf_counter()
@@ -126,7 +131,9 @@ def _evaluate(
         progress(f"reference ({source}) {time.perf_counter() - start:.1f} s")
         found["reference"] = {"source": source, "settings_digest": bench.reference.settings_digest}
     tasks = tasks_of(bench, asked)
-    if split == "test":
+    if errors_only:
+        tasks = [task for task in tasks if task.label in ERRORS]
+    elif split == "test":
         _check_asked(asked, tasks, data_dir)
     found["metrics"], curves = make(tasks, progress)
     return found, curves

@@ -81,6 +81,7 @@ def evaluate_argv(
     output: Path,
     split: str,
     device: str,
+    errors_only: bool = False,
 ) -> list[str]:
     """Evaluate a hand-over with the trusted evaluator; `evaluator` is how that is begun."""
     return [
@@ -92,6 +93,7 @@ def evaluate_argv(
         *("--output", str(output)),
         *("--split", split),
         *("--device", device),
+        *(["--errors-only"] if errors_only else []),
     ]
 
 

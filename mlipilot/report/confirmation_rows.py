@@ -8,6 +8,7 @@ from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
 from mlipilot.controller.confirmation import asked_for
 from mlipilot.report.text import joined, number
 from mlipilot.report.view import LineageView
+from mlipilot.untrusted import one_line
 
 PROVISIONAL = "provisional"
 """Of a step that the search kept, and that fresh seeds have not been asked of yet."""
@@ -77,10 +78,14 @@ def confirmation_sentences(view: LineageView) -> list[str]:
         return ["What was accepted is provisional until fresh seeds confirm it."] * bool(kept)
     seeds, whole = len(found.seeds), found.whole
     held = [f"iteration {step.iteration}" for step in found.steps if step.confirmed]
+    looked = [f"A second look follows, with {found.goes_on_to} fresh seeds."] if found.goes_on_to else []
     if not whole.confirmed:
+        why = one_line(whole.fault, 300) if whole.fault else f"p = {number(whole.p, 2)}"
+        stands = "the baseline stands" + (" until then" if looked else "")
         return [
             f"{seeds} fresh seeds do not confirm that iteration {whole.iteration} is better than the "
-            f"baseline (p = {number(whole.p, 2)}): the baseline stands."
+            f"baseline ({why}): {stands}.",
+            *looked,
         ]
     passed = f"passes every gate with {whole.passed} of {seeds} of them" + (
         f", and so in at least {found.pass_rate_at_least:.0%} of trainings (95 % confidence)"
@@ -98,4 +103,42 @@ def confirmation_sentences(view: LineageView) -> list[str]:
             f"Of its {len(found.steps)} steps {alone} {verb} confirmed alone "
             f"(Holm's procedure at {found.alpha:g})."
         )
-    return words
+    return [*words, *_of_control(found), *looked]
+
+
+def _of_control(found: Confirmed) -> list[str]:
+    control = found.control
+    if control is None or control.explained is None or control.of_true is None:
+        return []
+    return [
+        f"Trained on other structures' labels it explains {control.explained:.3f} of the true forces' "
+        f"variance, on its own {control.of_true:.3f}."
+    ]
+
+
+@dataclass(frozen=True)
+class WorthRow:
+    """What the model that stands loses without a step."""
+
+    what: str
+    worth: str
+    """Mean over fresh seeds and its 95 % interval, in ln units."""
+    passed: str
+    """Fresh seeds with which the model without it passes every gate."""
+    word: str
+
+
+def worth_rows(view: LineageView) -> list[WorthRow]:
+    """Each confirmed step by what it is worth; none before an ablation."""
+    ablated, confirmed = view.state.ablated, view.state.confirmed
+    if ablated is None or confirmed is None:
+        return []
+    rows = []
+    for step in ablated.steps:
+        what, worth, passed, word = f"iteration {step.iteration}", "—", "—", one_line(step.fault or "", 300)
+        if step.worth is not None and step.half_width is not None and step.passed is not None:
+            worth = f"{step.worth:+.2f} ± {step.half_width:.2f} ({step.measure})"
+            passed = _passed(step.passed, confirmed)
+            word = word or ("" if abs(step.worth) > step.half_width else "the interval holds 0")
+        rows.append(WorthRow(what, worth, passed, word))
+    return rows

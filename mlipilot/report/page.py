@@ -14,7 +14,7 @@ from mlipilot.controller.isolation_words import LOCAL
 from mlipilot.paths import SCORECARD, SPEC
 from mlipilot.report import rows, scorecard_rows
 from mlipilot.report.billing_rows import billed_notes, billed_rows
-from mlipilot.report.confirmation_rows import confirmation_sentences, step_rows
+from mlipilot.report.confirmation_rows import confirmation_sentences, step_rows, worth_rows
 from mlipilot.report.exam_rows import committee_rows, exam_rows
 from mlipilot.report.export import Export
 from mlipilot.report.figures import Picture
@@ -124,6 +124,7 @@ def context(
         "iterations": view.iterations,
         "iteration_rows": iteration_rows(view),
         "steps": step_rows(view),
+        "worths": worth_rows(view),
         "confirms": asked_for(view.state, view.spec) is not None,
         "column": Column,
         "diff_lines": diff_lines,

@@ -52,6 +52,7 @@ def status_dict(view: LineageView) -> dict[str, Any]:
             "incumbent_passed": view.gates_passed(view.incumbent),
         },
         "confirmed": None if state.confirmed is None else state.confirmed.model_dump(mode="json"),
+        "ablated": None if state.ablated is None else state.ablated.model_dump(mode="json"),
         "examined": None if state.examined is None else state.examined.model_dump(mode="json"),
         "feasible": view.feasible if view.incumbent is not None and view.incumbent.measured else None,
         "violation": {"baseline": _violation(view.baseline), "incumbent": _violation(view.incumbent)},

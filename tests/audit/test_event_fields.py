@@ -8,7 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from mlipilot.audit.events import KINDS
-from mlipilot.audit.events.concluding import CommitteeResult, ConfirmedStep, Errors, ExamResult, SealedCheck
+from mlipilot.audit.events.concluding import (
+    CommitteeResult,
+    ConfirmedStep,
+    Errors,
+    ExamResult,
+    LabelControl,
+    SealedCheck,
+    StepToTakeOut,
+    StepWorth,
+)
 from mlipilot.audit.events.proposing import Claim, ExpectedEffect
 from mlipilot.audit.events.running import GradedEffect
 from tests.audit.test_events import written
@@ -28,9 +37,16 @@ SHA = Shape(("0123456789abcdef" * 4,), (None, 1, "", "ab" * 31, "ab" * 33, "AB" 
 ROLE = word("researcher", "reviewer", "analyst")
 DIRECTION = word("decrease", "increase", "unchanged")
 LINEAGE = Shape(("0", "999999999"), ("", "one", "-1", "1" * 10, 1))
+VARIANT = Shape(
+    ("", "permuted-labels", "without-0003", "without-123456"),
+    (None, 1, "permuted", "without-3", "without-1234567", "without-0003 ", "../permuted-labels", "x"),
+)
 EFFECT = {"metric": "m", "direction": "decrease"}
 GRADED = {**EFFECT, "before": 2.5, "after": None, "grade": "held"}
 STEP = written("confirmed")["steps"][0]
+CONTROL = {"seed": 7, "explained": -0.5, "of_true": 0.99, "fault": None}
+TAKEN_OUT = written("ablation_asked")["steps"][0]
+WORTH = written("ablated")["steps"][0]
 RESULT = written("examined")["results"][1]
 MACHINE = {"processor": "EPYC", "gpu": None}
 ISOLATION = written("job_finished")["isolation"]
@@ -42,6 +58,7 @@ JOB = {
     "job": word("smoke", "train", "evaluate", "sealed"),
     "revision": NUMBER,
     "fresh": FLAG,
+    "variant": VARIANT,
     "attempt": ORDINAL,
 }
 PUBLISHED = {
@@ -98,8 +115,19 @@ FIELDS: dict[str, dict[str, Shape]] = {
         "steps": listed(inner(STEP)),
         "incumbent": NUMBER,
         "pass_rate_at_least": SHARE,
+        "control": optional(inner(CONTROL)),
+        "goes_on_to": optional(COUNT),
     },
-    "confirmation_asked": {"seeds": Shape((2, 64), (*NO_NUMBER, 2.5, 1, 65)), "alpha": SHARE},
+    "confirmation_asked": {
+        "seeds": Shape((2, 64), (*NO_NUMBER, 2.5, 1, 65)),
+        "alpha": SHARE,
+        "most_seeds": optional(Shape((3, 64), (*NO_NUMBER, 3.5, 2, 65))),
+        "permuted_labels": FLAG,
+    },
+    "ablation_asked": {"steps": listed(inner(TAKEN_OUT))},
+    "ablated": {"steps": listed(inner(WORTH))},
+    "weighed": {"iteration": NUMBER, "gain": optional(REAL), "bound": optional(REAL)}
+    | {"lost": optional(TEXT)},
     "examined": {"results": listed(inner(RESULT))},
     "paused": {"reason": TEXT, "mends_by_itself": FLAG},
     "cancelled": {},
@@ -150,6 +178,12 @@ def test_so_does_what_stands_inside_of_a_record() -> None:
     step = dict.fromkeys(("iteration", "before"), NUMBER) | dict.fromkeys(("p", "level"), SHARE)
     step |= {"measure": word("violation", "objective"), "gain": REAL, "sd": COST, "confirmed": FLAG}
     check(ConfirmedStep, STEP, step | {"passed": COUNT, "fault": optional(TEXT)})
+    values = {"seed": COUNT, "explained": optional(REAL), "of_true": optional(REAL)}
+    check(LabelControl, CONTROL, values | {"fault": optional(TEXT)})
+    check(StepToTakeOut, TAKEN_OUT, {"iteration": NUMBER, "recipe_digest": optional(SHA)})
+    worth = {"iteration": NUMBER, "measure": optional(step["measure"]), "worth": optional(REAL)}
+    worth |= {"half_width": optional(COST), "passed": optional(COUNT), "fault": optional(TEXT)}
+    check(StepWorth, WORTH, worth)
     check(
         ExamResult,
         RESULT,

@@ -88,12 +88,14 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
     "resumed": {"epoch": None, "cluster": None, "run": None, "unattended": False},
     "exchange": {"role": "researcher", "usd": 0.0, "estimated": []},
     "endpoint_probed": {"usd": 0.0},
-    "job_submitted": {"fresh": False, "order_sha256": None},
-    "job_finished": {"free": False, "fresh": False}
+    "job_submitted": {"fresh": False, "variant": "", "order_sha256": None},
+    "job_finished": {"free": False, "fresh": False, "variant": ""}
     | dict.fromkeys(("job_id", "job_name", "node", "bad_node"))
     | dict.fromkeys(("sealed_by", "dropped", "isolation", "machine", "exit_status")),
     "paused": {"mends_by_itself": False},
     "proposed": {"revision": None},
+    "confirmation_asked": {"most_seeds": None, "permuted_labels": False},
+    "confirmed": {"control": None, "goes_on_to": None},
 }
 """By kind, and what a record is read as that does not say it."""
 

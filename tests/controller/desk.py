@@ -13,10 +13,11 @@ from mlipilot.audit.events import body_of
 from mlipilot.audit.ledger import Ledger
 from mlipilot.controller.briefing import Briefing
 from mlipilot.controller.colleagues import Colleagues
-from mlipilot.controller.next_steps import Step, next_step
+from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.proposals import Proposals
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.state import State, replay
+from mlipilot.controller.steps import Step
 from mlipilot.controller.transcript import Transcript
 from mlipilot.controller.verdict import Measurements
 from tests.pilots.roles.conftest import Speaker, calling

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from mlipilot.audit.events import body_of
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.transcript import Transcript
 from mlipilot.endpoint.abilities import Abilities
 from mlipilot.endpoint.client import Endpoint
@@ -61,17 +61,17 @@ class Recorder(Desk):
         """From the first request to the lesson, by whatever steps are due."""
         while True:
             match self.due():
-                case next_steps.AskPilot(1):
+                case steps.AskPilot(1):
                     self.turn()
-                case next_steps.AskReviewer(number, revision):
+                case steps.AskReviewer(number, revision):
                     self.colleagues.review(number, revision, self.state())
-                case next_steps.SubmitJob(key, _) if key.kind == "smoke":
+                case steps.SubmitJob(key, _) if key.kind == "smoke":
                     self.made.smoke(1, key.revision)
-                case next_steps.AcceptDraft(number, revision):
+                case steps.AcceptDraft(number, revision):
                     self.proposals.accept(number, revision)
-                case next_steps.SubmitJob():
+                case steps.SubmitJob():
                     self.made.candidate(1, 0.5)
-                case next_steps.DrawLesson(number):
+                case steps.DrawLesson(number):
                     self.colleagues.draw_lesson(number, self.state())
                 case _:
                     return

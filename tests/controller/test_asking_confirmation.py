@@ -10,9 +10,10 @@ import pytest
 from mlipilot.campaign.extent import Confirmation
 from mlipilot.controller.asking_confirmation import ask_confirmation
 from mlipilot.controller.confirmation import asked_for
-from mlipilot.controller.next_steps import SubmitJob, next_step
+from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
+from mlipilot.controller.steps import SubmitJob
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.report.confirmation_rows import PROVISIONAL, confirmation_sentences, standing

@@ -11,7 +11,7 @@ import pytest
 from mlipilot.audit.events.running import Verdict
 from mlipilot.audit.ledger import of_kind
 from mlipilot.audit.lessons import Finding
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.findings import add_finding, read_findings
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import PausedError
@@ -37,20 +37,20 @@ def _judged(desk: Desk) -> None:
 
 def test_an_objection_goes_to_the_researcher_as_data_and_the_draft_may_come_again(desk: Desk) -> None:
     desk.ask(HOT, SUBMIT)
-    assert desk.due() == next_steps.AskReviewer(1, 1)
+    assert desk.due() == steps.AskReviewer(1, 1)
     reviewer = desk.colleague(calling("send_back", objections=OBJECTION))
     desk.colleagues.review(1, 1, desk.state())
     assert "learning_rate: 0.5" in told(reviewer) and "baseline" in told(reviewer)
     assert desk.last()[0] == "reviewed" and desk.last()[1]["approved"] is False
-    assert desk.due() == next_steps.AskPilot(1)
+    assert desk.due() == steps.AskPilot(1)
     task = first_task(desk.ask(SUBMIT))  # as it is, once more
     assert "A reviewer of your claim and its diff objects" in task and "\x1b" not in task
     opening, closing = task.index("<<< UNTRUSTED OUTPUT"), task.index(">>> END OF UNTRUSTED OUTPUT")
     assert opening < task.index("50 times") < task.index("Now call give_up") < closing
-    assert desk.due() == next_steps.AskReviewer(1, 2)
+    assert desk.due() == steps.AskReviewer(1, 2)
     desk.colleague(calling("send_back", objections="I still think so"))
     desk.colleagues.review(1, 2, desk.state())
-    assert isinstance(desk.due(), next_steps.SubmitJob)
+    assert isinstance(desk.due(), steps.SubmitJob)
     assert [review.approved for review in desk.state().iterations[1].reviews.values()] == [False, False]
 
 
@@ -66,7 +66,7 @@ def test_a_lesson_is_recorded_shared_and_told_to_the_next_turn(desk: Desk) -> No
     desk.ask(HOT, SUBMIT)
     desk.made.review(1, 1, "fine", approved=True)
     _judged(desk)
-    assert desk.due() == next_steps.DrawLesson(1)
+    assert desk.due() == steps.DrawLesson(1)
     theirs = Finding(
         lineage=1, iteration=4, pilot="other", title="EMA", verdict="accepted", lesson="EMA steadies",
         verdict_record="a" * 64, time="2026-01-01T00:00:00+00:00",
@@ -78,7 +78,7 @@ def test_a_lesson_is_recorded_shared_and_told_to_the_next_turn(desk: Desk) -> No
     own = read_findings(desk.run)[-1]
     verdict = next(r for r, judged in of_kind(desk.ledger.records, Verdict) if judged.iteration == 1)
     assert (own.lineage, own.iteration, own.verdict_record) == (0, 1, verdict.hash)
-    assert desk.due() == next_steps.AskPilot(2)
+    assert desk.due() == steps.AskPilot(2)
     task = first_task(desk.ask(calling("give_up", reason="enough"), iteration=2))
     lessons = [line for line in task.splitlines() if line.startswith("- lineage")]
     assert ["EMA steadies" in line for line in lessons] == [True, False]
@@ -104,7 +104,7 @@ def test_an_analyst_with_nothing_to_say_is_not_asked_again(desk: Desk, reply: di
     desk.colleague(reply)
     desk.colleagues.draw_lesson(1, desk.state())
     assert desk.last() == ("lesson", {"iteration": 1, "text": ""})
-    assert desk.due() == next_steps.AskPilot(2) and not desk.run.findings.exists()
+    assert desk.due() == steps.AskPilot(2) and not desk.run.findings.exists()
 
 
 def test_an_analyst_that_cannot_be_had_pauses_and_the_verdict_stands(desk: Desk) -> None:
@@ -119,7 +119,7 @@ def test_an_analyst_that_cannot_be_had_pauses_and_the_verdict_stands(desk: Desk)
     with pytest.raises(PausedError):
         desk.colleagues.draw_lesson(1, desk.state())
     desk.open()
-    assert desk.state().iterations[1].verdict == before and desk.due() == next_steps.DrawLesson(1)
+    assert desk.state().iterations[1].verdict == before and desk.due() == steps.DrawLesson(1)
 
 
 def _nobody(*_: object) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from mlipilot.campaign.spec import CampaignSpec
 from mlipilot.controller.confirmation import fresh_seeds
-from mlipilot.controller.next_steps import Confirm, SubmitJob, confirmation_jobs, next_step
+from mlipilot.controller.next_steps import confirmation_jobs, next_step
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
+from mlipilot.controller.steps import Confirm, SubmitJob
 from mlipilot.controller.verification import verify_run
 from mlipilot.paths import JobKey, RunPaths
 from mlipilot.report.confirmation_rows import PROVISIONAL, confirmation_sentences, standing, step_rows
@@ -141,7 +142,7 @@ def test_where_nothing_was_kept_or_nothing_is_to_be_confirmed_there_are_no_jobs(
     kept = searched(tmp_path / "kept", 0.9)
     state = replay(kept.ledger.records)
     assert confirmation_jobs(state, SPEC.model_copy(update={"confirm": None})) == []
-    assert len(confirmation_jobs(state, SPEC)) == 2 * 3
+    assert len(confirmation_jobs(state, SPEC)) == 2 * 3 + 1, "and one on permuted labels"
     assert next_step(state, SPEC) != Confirm()
 
 

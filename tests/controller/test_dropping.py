@@ -13,7 +13,7 @@ from mlipilot.audit.ledger import of_kind, read_ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.cli.app import app
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.dropping import drop_candidate
 from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.loop import Controller
@@ -67,17 +67,17 @@ def test_a_dropped_candidate_is_judged_invalid_with_the_reason_and_the_next_is_a
     assert isinstance(ended.event, JobFinished)
     assert (ended.event.outcome, ended.event.key) == ("cancelled", KEY)
     assert dropped.event == CandidateDropped(iteration=1, why="it hangs")
-    assert next_step(_state(made), made.spec) == next_steps.Judge(1)
+    assert next_step(_state(made), made.spec) == steps.Judge(1)
     with controller_lock(made.lineage.root) as hold, ExitStack() as resources:
         controller = Controller(made.run, made.lineage, Silent(), resources, hold)
         controller.measurements = Measurements(made.lineage, made.spec, made.card)
         controller.ledger.append(controller.session)  # as whoever takes the lineage up again says first
-        controller._take(next_steps.Judge(1), controller.state())
+        controller._take(steps.Judge(1), controller.state())
     state = _state(made)
     verdict = state.iterations[1].verdict
     assert verdict is not None
     assert (verdict.verdict, verdict.reason) == ("invalid", "dropped by a person: it hangs")
-    assert state.incumbent == 0 and next_step(state, made.spec) == next_steps.AskPilot(2)
+    assert state.incumbent == 0 and next_step(state, made.spec) == steps.AskPilot(2)
     assert verify_run(made.run).problems == []
 
 
@@ -87,7 +87,7 @@ def test_a_draft_that_is_dropped_ends_its_iteration_without_a_proposal(tmp_path:
     made.candidate(0, 0.0)
     made.draft(1, 1, SCHEDULE, SCHEDULE_EDITS)
     _drop(made)
-    assert next_step(_state(made), made.spec) == next_steps.DropDraft(1, "dropped by a person: it hangs")
+    assert next_step(_state(made), made.spec) == steps.DropDraft(1, "dropped by a person: it hangs")
 
 
 def test_an_attempt_of_which_nobody_can_tell_is_given_up(made: SyntheticRun) -> None:
@@ -113,7 +113,7 @@ def _dropped_with(made: SyntheticRun) -> JobFinished:
     (ended,) = [
         event for _, event in of_kind(read_ledger(made.lineage.ledger), JobFinished) if event.key == KEY
     ]
-    assert next_step(_state(made), made.spec) == next_steps.Judge(1)
+    assert next_step(_state(made), made.spec) == steps.Judge(1)
     return ended
 
 

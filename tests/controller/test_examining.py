@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mlipilot.controller.examining import compute_exam
-from mlipilot.controller.next_steps import Examine, Finish, next_step
+from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
+from mlipilot.controller.steps import Examine, Finish
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import PausedError
 from mlipilot.paths import CURVES, RunPaths

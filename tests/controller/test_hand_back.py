@@ -9,7 +9,7 @@ import pytest
 
 from mlipilot.audit.claims import claim_in_force
 from mlipilot.audit.lock import controller_lock
-from mlipilot.controller import carrying, loop, next_steps
+from mlipilot.controller import carrying, loop, steps
 from mlipilot.controller.hand_back import HandBack, HandedBackError
 from mlipilot.controller.observer import Silent
 from mlipilot.errors import PausedError
@@ -194,7 +194,7 @@ def test_the_loop_ends_only_while_it_awaits_jobs(tmp_path: Path, monkeypatch: py
         controller = loop.Controller(made.run, made.lineage, Silent(), resources, hold)
         monkeypatch.setattr(controller.attempts, "ensure_started", lambda *_: None)
         monkeypatch.setattr(controller.attempts.backend, "wait", lambda _: made.lineage.cancel.touch())
-        controller._take(next_steps.AwaitJobs(), controller.state())
+        controller._take(steps.AwaitJobs(), controller.state())
     assert asked == [1]
 
 
@@ -236,5 +236,5 @@ def test_who_takes_over_a_wait_asks_for_the_model_when_it_is_needed(
         assert asked == []
         controller.colleagues = Colleagues()  # type: ignore[assignment]
         for _ in range(2):
-            controller._take(next_steps.AskReviewer(1, 1), controller.state())
+            controller._take(steps.AskReviewer(1, 1), controller.state())
     assert asked == ["requested", "awaited", "awaited"]

@@ -13,7 +13,7 @@ from mlipilot.audit.ledger import Ledger, read_ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.campaign.spec import load_campaign
 from mlipilot.cli.console import ConsoleObserver
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.carrying import cancel_idle_lineage, run_lineage
 from mlipilot.controller.loop import CancelledError, Controller
 from mlipilot.controller.observer import Silent
@@ -107,7 +107,7 @@ def test_a_late_workers_claim_is_not_sealed_with_an_iteration(
 ) -> None:
     claim = made.lineage.iteration(0) / "seed-1" / "train" / ".worker.json.abcdefgh"
     claim.write_text("{}")
-    controller._take(next_steps.Judge(0), controller.state())
+    controller._take(steps.Judge(0), controller.state())
     assert not claim.exists()
     made.ledger = controller.ledger
     made.end("a test")
@@ -130,7 +130,7 @@ def test_a_session_says_whether_nobody_asked_for_it(
 def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(
     made: SyntheticRun, controller: Controller
 ) -> None:
-    controller._take(next_steps.Judge(0), controller.state())
+    controller._take(steps.Judge(0), controller.state())
     made.ledger = controller.ledger
     made.draft(1, 1, SCHEDULE, SCHEDULE_EDITS)
     made.ledger.append(event("candidate_dropped", iteration=1, why="a test"))
@@ -141,7 +141,7 @@ def test_the_end_of_a_lineage_clears_away_what_its_last_turn_left(
         (made.lineage.root / name / "recipe" / "train.py").write_text("pass")
     made.ledger.append(event("gave_up", iteration=2, reason="a test"))
     made.sealed_check()
-    controller._take(next_steps.Finish("the pilot gave up: a test"), controller.state())
+    controller._take(steps.Finish("the pilot gave up: a test"), controller.state())
     assert [path.name for path in drafts.iterdir()] == ["0001-1"]
     assert not made.lineage.draft.exists() and verify_run(made.run).problems == []
 

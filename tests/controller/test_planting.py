@@ -15,7 +15,7 @@ from mlipilot.audit.files import sha256_file, write_atomic, write_json
 from mlipilot.audit.ledger import Ledger, of_kind, read_ledger
 from mlipilot.audit.lock import controller_lock
 from mlipilot.audit.manifest import write_manifest
-from mlipilot.controller import next_steps
+from mlipilot.controller import next_steps, steps
 from mlipilot.controller.loop import Controller
 from mlipilot.controller.observer import Silent
 from mlipilot.controller.recheck import recheck_records
@@ -85,14 +85,14 @@ def test_what_lies_there_before_an_attempt_is_on_record_makes_the_candidate_inva
 ) -> None:
     attempt = made.lineage.attempt(EVALUATE, 1)
     PLANTS[how](attempt)
-    controller._take(next_steps.SubmitJob(EVALUATE, 1), controller.state())
+    controller._take(steps.SubmitJob(EVALUATE, 1), controller.state())
     ended = _last(controller)
     assert (ended.outcome, ended.manifest_sha256) == ("protected_changed", None)
     assert ended.reason == "there before its time, and removed: iterations/0000/seed-1/evaluate"
     assert not os.path.lexists(attempt.parent)
     state = controller.state()
-    assert next_steps.next_step(state, made.spec) == next_steps.Judge(0)
-    controller._take(next_steps.Judge(0), state)
+    assert next_steps.next_step(state, made.spec) == steps.Judge(0)
+    controller._take(steps.Judge(0), state)
     verdict = controller.state().iterations[0].verdict
     assert verdict is not None and verdict.verdict == "invalid"
     assert verdict.reason == f"evaluation with seed 1: {ended.reason}"
@@ -104,17 +104,17 @@ def test_of_a_training_the_folder_of_its_seed_and_of_a_second_attempt_its_own_ar
 ) -> None:
     other = JobKey(0, 2, "train")
     (made.lineage.job(other).parent / "evaluate").mkdir(parents=True)
-    controller._take(next_steps.SubmitJob(other, 1), controller.state())
+    controller._take(steps.SubmitJob(other, 1), controller.state())
     assert str(_last(controller).reason).endswith("removed: iterations/0000/seed-2")
     made.lineage.attempt(TRAIN, 2).mkdir()
-    controller._take(next_steps.SubmitJob(TRAIN, 2), controller.state())
+    controller._take(steps.SubmitJob(TRAIN, 2), controller.state())
     assert str(_last(controller).reason).endswith("removed: iterations/0000/seed-1/train/attempt-2")
     assert made.lineage.attempt(TRAIN, 1).exists()
 
 
 def test_a_sealed_check_that_was_planted_is_tried_again(made: SyntheticRun, controller: Controller) -> None:
     made.lineage.attempt(SEALED, 1).mkdir(parents=True)
-    controller._take(next_steps.SubmitJob(SEALED, 1), controller.state())
+    controller._take(steps.SubmitJob(SEALED, 1), controller.state())
     assert (_last(controller).outcome, _last(controller).free) == ("lost", False)
     assert not made.lineage.job(SEALED).exists()
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_removed_pauses_the_run(
     made.lineage.attempt(EVALUATE, 1).mkdir(parents=True)
     monkeypatch.setattr("mlipilot.controller.planting.remove", lambda *_: None)
     with pytest.raises(PausedError, match=r"0000/seed-1/evaluate is in the way of job 0000/seed-1/evaluate"):
-        controller._take(next_steps.SubmitJob(EVALUATE, 1), controller.state())
+        controller._take(steps.SubmitJob(EVALUATE, 1), controller.state())
 
 
 LATER = {
@@ -146,11 +146,11 @@ def test_what_is_left_for_later_makes_the_candidate_invalid_as_it_is_judged(
     planted = made.lineage.root / where
     planted.mkdir(parents=True)
     (planted / "job.json").write_text("{}")
-    controller._take(next_steps.Judge(0), controller.state())
+    controller._take(steps.Judge(0), controller.state())
     assert not planted.exists()
     assert _last(controller).reason == f"there before its time, and removed: {where}"
-    assert next_steps.next_step(controller.state(), made.spec) == next_steps.Judge(0)
-    controller._take(next_steps.Judge(0), controller.state())
+    assert next_steps.next_step(controller.state(), made.spec) == steps.Judge(0)
+    controller._take(steps.Judge(0), controller.state())
     verdict = controller.state().iterations[0].verdict
     assert verdict is not None and verdict.verdict == "invalid" and where in verdict.reason
     assert recheck_records(made.run, made.lineage) == []
@@ -162,7 +162,7 @@ def test_a_candidate_that_is_invalid_anyhow_is_judged_at_once(
     made.train(0, 2, 0.0, failed="the loss is nan")
     planted = made.lineage.attempt(EVALUATE, 1)
     planted.mkdir(parents=True)
-    controller._take(next_steps.Judge(0), controller.state())
+    controller._take(steps.Judge(0), controller.state())
     verdict = controller.state().iterations[0].verdict
     assert verdict is not None and verdict.reason == "training with seed 2: the loss is nan"
     assert not planted.exists()
@@ -171,7 +171,7 @@ def test_a_candidate_that_is_invalid_anyhow_is_judged_at_once(
 @pytest.fixture
 def submitted(made: SyntheticRun, controller: Controller) -> Path:
     """An evaluation that is on record; a kill came, and nothing of it is there."""
-    controller._take(next_steps.SubmitJob(EVALUATE, 1), controller.state())
+    controller._take(steps.SubmitJob(EVALUATE, 1), controller.state())
     event = controller.ledger.records[-1].event
     assert isinstance(event, JobSubmitted) and event.order_sha256 is not None
     return made.lineage.attempt(EVALUATE, 1)
@@ -228,9 +228,9 @@ def test_after_a_kill_an_order_that_would_be_another_is_not_carried_out(
     assert (ended.outcome, ended.free) == ("lost", True)
     assert ended.reason == "it had not begun, and its order would be another one now"
     controller.ledger.append(ended)
-    assert controller.spec and next_steps.next_step(
-        controller.state(), controller.spec
-    ) == next_steps.SubmitJob(EVALUATE, 2)
+    assert controller.spec and next_steps.next_step(controller.state(), controller.spec) == steps.SubmitJob(
+        EVALUATE, 2
+    )
     assert recheck_records(controller.run, controller.lineage) == []
 
 
@@ -279,7 +279,7 @@ def test_what_is_planted_between_the_record_and_the_start_voids_the_candidate(
     assert ended.outcome == "protected_changed" and str(ended.reason).endswith(said)
     assert not os.path.lexists(submitted)
     controller.ledger.append(ended)
-    assert next_steps.next_step(controller.state(), controller.spec) == next_steps.Judge(0)
+    assert next_steps.next_step(controller.state(), controller.spec) == steps.Judge(0)
     assert recheck_records(controller.run, controller.lineage) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from mlipilot.audit.files import tree_digest
 from mlipilot.audit.lock import TakenOverError
 from mlipilot.audit.manifest import check_manifest
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.candidates import publish_draft
 from mlipilot.controller.verification import verify_run
 from mlipilot.endpoint.exchange import Exchange
@@ -43,7 +43,7 @@ def test_what_is_submitted_is_a_draft_and_no_candidate(desk: Desk) -> None:
     assert (kind, body["iteration"], body["revision"]) == ("drafted", 1, 1)
     assert tree_digest(draft / "recipe") == body["recipe_digest"] and check_manifest(draft) == []
     assert not desk.lineage.iteration(1).exists() and not desk.lineage.draft.exists()
-    assert isinstance(desk.due(), next_steps.SubmitJob)
+    assert isinstance(desk.due(), steps.SubmitJob)
     assert "came back" not in first_task(speaker)
 
 
@@ -74,7 +74,7 @@ def test_data_that_come_in_after_the_submission_end_the_iteration(
 def test_a_draft_that_fails_twice_is_mended_by_its_pilot_and_then_tried(desk: Desk) -> None:
     desk.ask(HOT, edit("stress: 0.0 ", "stress: -2.0 "), SUBMIT)
     desk.made.smoke(1, 1, failed="\x1b[31mloss.stress is '-2.0'")
-    assert desk.due() == next_steps.AskPilot(1)
+    assert desk.due() == steps.AskPilot(1)
     speaker = desk.ask(edit("stress: -2.0 ", "stress: -1.0 "), SUBMIT)
     task = first_task(speaker)
     assert "Your draft of this iteration came back (revision 1, More weight on forces)." in task
@@ -84,14 +84,14 @@ def test_a_draft_that_fails_twice_is_mended_by_its_pilot_and_then_tried(desk: De
     desk.made.smoke(1, 2, failed="loss.stress is '-1.0'")
     desk.ask(edit("stress: -1.0 ", "stress: 1.0 "), SUBMIT)
     desk.made.smoke(1, 3)
-    assert desk.due() == next_steps.AcceptDraft(1, 3)
+    assert desk.due() == steps.AcceptDraft(1, 3)
     desk.proposals.accept(1, 3)
     recipe = (desk.lineage.recipe(1) / "recipe.yaml").read_text()
     assert "learning_rate: 0.5" in recipe and "stress: 1.0 " in recipe
     diff = (desk.lineage.iteration(1) / "patch.diff").read_text()
     assert diff.count("\n+ ") == diff.count("\n- ") == 2  # against the incumbent, not the draft before
     assert desk.last()[1]["recipe_digest"] == tree_digest(desk.lineage.recipe(1))
-    assert isinstance(desk.due(), next_steps.SubmitJob)
+    assert isinstance(desk.due(), steps.SubmitJob)
     assert problems(desk) == []
 
 
@@ -102,9 +102,9 @@ def test_a_draft_that_goes_on_failing_ends_the_iteration_and_stays_in_the_histor
         desk.ask(edit(f"learning_rate: {old}", f"learning_rate: {new}"), SUBMIT)
         desk.made.smoke(1, revision, failed="it diverged")
     step = desk.due()
-    assert isinstance(step, next_steps.DropDraft)
+    assert isinstance(step, steps.DropDraft)
     desk.proposals.drop(step.iteration, step.reason)
-    assert desk.due() == next_steps.AskPilot(2)
+    assert desk.due() == steps.AskPilot(2)
     speaker = desk.ask(calling("show_history"), calling("give_up", reason="enough"), iteration=2)
     told_as = (
         "1 | More weight on forces | learning_rate: 0.35 | invalid | the smoke step of revision 3 failed"
@@ -133,9 +133,9 @@ def test_giving_up_withdraws_a_draft_that_came_back_and_ends_the_lineage_otherwi
         "no_proposal",
         {"iteration": 1, "reason": "revision 1 was withdrawn: it cannot be mended"},
     )
-    assert desk.due() == next_steps.AskPilot(2)
+    assert desk.due() == steps.AskPilot(2)
     desk.ask(calling("give_up", reason="nothing is left"), iteration=2)
-    assert desk.last()[0] == "gave_up" and isinstance(desk.due(), next_steps.SubmitJob)  # of the sealed check
+    assert desk.last()[0] == "gave_up" and isinstance(desk.due(), steps.SubmitJob)  # of the sealed check
 
 
 def test_a_kill_between_publishing_and_recording_a_draft_or_a_candidate(desk: Desk) -> None:
@@ -148,7 +148,7 @@ def test_a_kill_between_publishing_and_recording_a_draft_or_a_candidate(desk: De
     desk.made.smoke(1, 1)
     shutil.copytree(desk.lineage.revision(1, 1), desk.lineage.iteration(1))
     desk.open()
-    assert desk.due() == next_steps.AcceptDraft(1, 1)
+    assert desk.due() == steps.AcceptDraft(1, 1)
     desk.proposals.accept(1, 1)
     assert not (desk.lineage.iteration(1) / "smoke").exists()
     assert problems(desk) == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.pilots.recorded import DivergedError
 from tests.controller.desk import SUBMIT
 from tests.controller.recorder import Recorder
@@ -50,7 +50,7 @@ def test_another_draft_than_the_recorded_one_stops_the_replay_of_a_search(
         replaying.turn()
     said = "iteration 1: the recipe that is proposed is not the one on record"
     assert said in str(error.value) and "mend:" in str(error.value) and error.value.exit_status == 2
-    assert replaying.due() == next_steps.AskPilot(1)
+    assert replaying.due() == steps.AskPilot(1)
 
 
 def test_a_search_that_spoke_as_models_do_is_replayed_as_it_spoke(

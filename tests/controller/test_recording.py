@@ -12,7 +12,7 @@ import pytest
 from mlipilot.audit.events.proposing import Heard
 from mlipilot.audit.ledger import of_kind
 from mlipilot.audit.lessons import Finding
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.findings import add_finding
 from mlipilot.controller.recording import open_recording
 from mlipilot.controller.transcript import Transcript
@@ -201,7 +201,7 @@ def test_one_byte_that_differs_stops_it_and_is_shown(desk: Recorder, monkeypatch
     assert "transcript.jsonl:1" in said and "messages[1].content, line " in said
     assert "functiont" in said
     assert "mend:" in said and error.value.exit_status == 2
-    assert not replaying.lineage.transcript.exists() and replaying.due() == next_steps.AskPilot(1)
+    assert not replaying.lineage.transcript.exists() and replaying.due() == steps.AskPilot(1)
 
 
 def test_a_record_that_breaks_off_is_followed_to_its_end(

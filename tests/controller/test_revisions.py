@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mlipilot.campaign.spec import CampaignSpec
-from mlipilot.controller import next_steps
+from mlipilot.controller import steps
 from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.state import State, replay
 from mlipilot.paths import JobKey
@@ -36,14 +36,14 @@ def _smoke(revision: int, outcome: str = "ok", attempt: int = 1) -> list[Event]:
 def test_a_draft_is_smoked_and_then_becomes_the_candidate() -> None:
     events = [*_done(0), _drafted(1)]
     smoke = JobKey(1, 1, "smoke", revision=1)
-    assert _step(events) == next_steps.SubmitJob(smoke, 1)
+    assert _step(events) == steps.SubmitJob(smoke, 1)
     events += _smoke(1)[:1]
-    assert _step(events) == next_steps.AwaitJobs()
-    assert _step([*_done(0), _drafted(1), *_smoke(1)]) == next_steps.AcceptDraft(1, 1)
+    assert _step(events) == steps.AwaitJobs()
+    assert _step([*_done(0), _drafted(1), *_smoke(1)]) == steps.AcceptDraft(1, 1)
 
 
 def test_a_campaign_may_do_without_smoke_steps() -> None:
-    assert _step([*_done(0), _drafted(1)], _spec(jobs={"smoke": False})) == next_steps.AcceptDraft(1, 1)
+    assert _step([*_done(0), _drafted(1)], _spec(jobs={"smoke": False})) == steps.AcceptDraft(1, 1)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "time_limit"])
@@ -51,69 +51,69 @@ def test_a_draft_that_fails_goes_back_until_patience_ends(outcome: str) -> None:
     spec, events = _spec(pilot=ALONE), _done(0)
     for revision in (1, 2):
         events += [_drafted(revision), *_smoke(revision, outcome)]
-        assert _step(events, spec) == next_steps.AskPilot(1)
+        assert _step(events, spec) == steps.AskPilot(1)
     events += [_drafted(3), *_smoke(3, outcome)]
     step = _step(events, spec)
-    assert isinstance(step, next_steps.DropDraft) and "because of 3" in step.reason
+    assert isinstance(step, steps.DropDraft) and "because of 3" in step.reason
     events.append(("no_proposal", {"iteration": 1, "reason": step.reason}))
-    assert _step(events, spec) == next_steps.AskPilot(2)
+    assert _step(events, spec) == steps.AskPilot(2)
 
 
 def test_a_draft_that_passes_after_two_failures_is_tried() -> None:
     events = [*_done(0), _drafted(1), *_smoke(1, "failed"), _drafted(2), *_smoke(2, "failed")]
-    assert _step([*events, _drafted(3), *_smoke(3)], _spec(pilot=ALONE)) == next_steps.AcceptDraft(1, 3)
+    assert _step([*events, _drafted(3), *_smoke(3)], _spec(pilot=ALONE)) == steps.AcceptDraft(1, 3)
 
 
 def test_a_draft_that_touches_protected_files_gets_no_second_chance() -> None:
     step = _step([*_done(0), _drafted(1), *_smoke(1, "protected_changed")])
-    assert isinstance(step, next_steps.DropDraft)
+    assert isinstance(step, steps.DropDraft)
 
 
 def test_what_the_machine_does_to_a_smoke_step_is_not_the_drafts_fault() -> None:
     events = [*_done(0), _drafted(1), *_smoke(1, "lost")]
     smoke = JobKey(1, 1, "smoke", revision=1)
-    assert _step(events) == next_steps.SubmitJob(smoke, 2)
-    assert _step([*events, *_smoke(1, "ok", attempt=2)]) == next_steps.AcceptDraft(1, 1)
+    assert _step(events) == steps.SubmitJob(smoke, 2)
+    assert _step([*events, *_smoke(1, "ok", attempt=2)]) == steps.AcceptDraft(1, 1)
     events += [*_smoke(1, "lost", 2), *_smoke(1, "lost", 3)]
-    assert isinstance(_step(events), next_steps.Pause)
-    assert _step([*events, ("resumed", {})]) == next_steps.SubmitJob(smoke, 4)
-    assert isinstance(_step([*_done(0), _drafted(1), *_smoke(1, "not_isolated")]), next_steps.Pause)
+    assert isinstance(_step(events), steps.Pause)
+    assert _step([*events, ("resumed", {})]) == steps.SubmitJob(smoke, 4)
+    assert isinstance(_step([*_done(0), _drafted(1), *_smoke(1, "not_isolated")]), steps.Pause)
 
 
 def test_a_failed_smoke_step_is_no_fault_of_the_revision_that_is_judged() -> None:
     tried = _done(1)
     events = [*_done(0), _drafted(1), *_smoke(1, "failed"), _drafted(2), *_smoke(2), *tried[:-1]]
-    assert _step(events) == next_steps.Judge(1)
+    assert _step(events) == steps.Judge(1)
 
 
 def test_the_reviewer_sees_every_draft_before_it_costs_a_job() -> None:
     spec = _spec(pilot=LANGUAGE_MODEL)
     events = [*_done(0), _drafted(1)]
-    assert _step(events, spec) == next_steps.AskReviewer(1, 1)
+    assert _step(events, spec) == steps.AskReviewer(1, 1)
     events.append(_reviewed(1, approved=True))
-    assert isinstance(_step(events, spec), next_steps.SubmitJob)
+    assert isinstance(_step(events, spec), steps.SubmitJob)
     events += [*_smoke(1, "failed"), _drafted(2)]
-    assert _step(events, spec) == next_steps.AskReviewer(1, 2)
+    assert _step(events, spec) == steps.AskReviewer(1, 2)
 
 
 def test_the_first_objection_sends_a_draft_back_and_the_second_stays_on_record() -> None:
     spec = _spec(pilot=LANGUAGE_MODEL)
     events = [*_done(0), _drafted(1), _reviewed(1, approved=False)]
-    assert _step(events, spec) == next_steps.AskPilot(1)
+    assert _step(events, spec) == steps.AskPilot(1)
     events += [_drafted(2), _reviewed(2, approved=False)]
-    assert _step(events, spec) == next_steps.SubmitJob(JobKey(1, 1, "smoke", 2), 1)
+    assert _step(events, spec) == steps.SubmitJob(JobKey(1, 1, "smoke", 2), 1)
     events += [*_smoke(2, "failed"), _drafted(3), _reviewed(3, approved=False)]
-    assert _step(events, spec) == next_steps.SubmitJob(JobKey(1, 1, "smoke", 3), 1)
+    assert _step(events, spec) == steps.SubmitJob(JobKey(1, 1, "smoke", 3), 1)
 
 
 def test_a_verdict_is_followed_by_its_lesson_and_the_baseline_has_none() -> None:
     spec = _spec(pilot=LANGUAGE_MODEL)
-    assert _step(_done(0), spec) == next_steps.AskPilot(1)
+    assert _step(_done(0), spec) == steps.AskPilot(1)
     events = _done(0) + _done(1, "reverted")
-    assert _step(events, spec) == next_steps.DrawLesson(1)
-    assert _step(events, _spec(pilot=ALONE)) == next_steps.AskPilot(2)
-    assert _step([*events, ("lesson", {"iteration": 1, "text": ""})], spec) == next_steps.AskPilot(2)
-    assert _step(_done(0) + _done(1) + _done(2), spec) == next_steps.DrawLesson(2)
+    assert _step(events, spec) == steps.DrawLesson(1)
+    assert _step(events, _spec(pilot=ALONE)) == steps.AskPilot(2)
+    assert _step([*events, ("lesson", {"iteration": 1, "text": ""})], spec) == steps.AskPilot(2)
+    assert _step(_done(0) + _done(1) + _done(2), spec) == steps.DrawLesson(2)
 
 
 def test_a_pilot_whose_drafts_all_fail_is_not_taken_for_silent() -> None:
@@ -121,7 +121,7 @@ def test_a_pilot_whose_drafts_all_fail_is_not_taken_for_silent() -> None:
     events = _done(0)
     for number in (1, 2, 3):
         events += [_drafted(1, number), ("no_proposal", {"iteration": number, "reason": "failed"})]
-    assert _step(events, spec) == next_steps.AskPilot(4)
+    assert _step(events, spec) == steps.AskPilot(4)
 
 
 @dataclass
@@ -133,44 +133,46 @@ class World:
     """How an attempt (iteration, revision, attempt) of a smoke step ends, where it does not end well."""
     gives_up: set[tuple[int, int]] = field(default_factory=set)
 
-    def answer(self, step: next_steps.Step, state: State) -> Event:
+    def answer(self, step: steps.Step, state: State) -> Event:
         """The record that carrying out the step writes."""
         match step:
-            case next_steps.ProposeBaseline():
+            case steps.ProposeBaseline():
                 return "proposed", {"iteration": 0}
-            case next_steps.AskPilot(n):
+            case steps.AskPilot(n):
                 revision = 1 + (len(state.iterations[n].drafts) if n < len(state.iterations) else 0)
                 if (n, revision) in self.gives_up:
                     return "no_proposal", {"iteration": n, "reason": "withdrawn"}
                 return _drafted(revision, n)
-            case next_steps.AskReviewer(n, revision):
+            case steps.AskReviewer(n, revision):
                 approved = (n, revision) not in self.objections
                 said = {"iteration": n, "revision": revision, "approved": approved, "text": "t"}
                 return "reviewed", said
-            case next_steps.AcceptDraft(n, revision):
+            case steps.AcceptDraft(n, revision):
                 draft = state.iterations[n].drafts[revision - 1]
                 kept = {"title": draft.title, "hypothesis": draft.hypothesis}
                 return "proposed", {"iteration": n, "recipe_digest": draft.recipe_digest} | kept
-            case next_steps.DropDraft(n, reason):
+            case steps.DropDraft(n, reason):
                 return "no_proposal", {"iteration": n, "reason": reason}
-            case next_steps.SubmitJob(key, attempt):
+            case steps.SubmitJob(key, attempt):
                 return "job_submitted", named(key, attempt)
-            case next_steps.AwaitJobs():
+            case steps.AwaitJobs():
                 key, flying = state.in_flight()[0]
                 how = self.smoke.get((key.iteration, key.revision, flying.number), "ok")
                 end = {"outcome": how, "reason": "r", "cpu_s": 1.0, "gpu_s": 0.0}
                 return "job_finished", named(key, flying.number) | end
-            case next_steps.Judge(n):
+            case steps.Weigh(n):
+                return "weighed", {"iteration": n}
+            case steps.Judge(n):
                 return "verdict", {"iteration": n, "verdict": "accepted", "incumbent": n, "reason": "r"}
-            case next_steps.DrawLesson(n):
+            case steps.DrawLesson(n):
                 return "lesson", {"iteration": n, "text": f"lesson {n}"}
-            case next_steps.Confirm() | next_steps.Examine():
+            case steps.Confirm() | steps.Examine() | steps.Ablate():
                 raise AssertionError("this campaign confirms nothing")
-            case next_steps.CompareSealed():
+            case steps.CompareSealed():
                 return "sealed_check", {}
-            case next_steps.Pause(reason):
+            case steps.Pause(reason):
                 return "paused", {"reason": reason}
-            case next_steps.Finish(reason):
+            case steps.Finish(reason):
                 return "finished", {"reason": reason}
 
     def play(self, events: list[Event], spec: CampaignSpec) -> list[Event]:
@@ -206,4 +208,4 @@ def test_killed_after_any_record_a_lineage_takes_the_same_way_to_its_end() -> No
 
 def test_a_job_in_flight_when_the_run_was_interrupted_is_awaited_not_submitted_again() -> None:
     events = [*_done(0), _drafted(1), _smoke(1)[0], ("paused", {"reason": "x"}), ("resumed", {})]
-    assert _step(events) == next_steps.AwaitJobs()
+    assert _step(events) == steps.AwaitJobs()

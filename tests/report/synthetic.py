@@ -15,7 +15,14 @@ import numpy as np
 
 from mlipilot.audit.events.proposing import Drafted, Proposed
 from mlipilot.audit.events.running import Finished, JobFinished, JobSubmitted, Resumed, Verdict
-from mlipilot.audit.files import append_line, sha256_bytes, sha256_file, write_atomic, write_json
+from mlipilot.audit.files import (
+    append_line,
+    sha256_bytes,
+    sha256_file,
+    tree_digest,
+    write_atomic,
+    write_json,
+)
 from mlipilot.audit.ledger import Ledger
 from mlipilot.audit.manifest import write_manifest
 from mlipilot.audit.places import Place
@@ -25,27 +32,29 @@ from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.examining import compute_exam
-from mlipilot.controller.next_steps import (
-    AskPilot,
-    Confirm,
-    Examine,
-    Finish,
-    SubmitJob,
-    next_step,
-    sealed_jobs,
-)
+from mlipilot.controller.next_steps import next_step, sealed_jobs
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
+from mlipilot.controller.spending import training_limit_s
 from mlipilot.controller.state import replay
+from mlipilot.controller.steps import AskPilot, Confirm, Examine, Finish, SubmitJob
+from mlipilot.controller.variants import make_variant
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
-from mlipilot.evaluation.catalog import CATALOG, GROUPS
+from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.scorecard import Scorecard, load_scorecard
 from mlipilot.jobs.job_files import JobResult
 from mlipilot.jobs.machine import this_machine
-from mlipilot.paths import JobKey, LineagePaths, RunPaths
-from mlipilot.versions import versions
+from mlipilot.paths import ORDER, PERMUTED, JobKey, LineagePaths, RunPaths
 from tests.events import event
-from tests.report.synthetic_values import EXAM_RANGES, HANDOVER, RANGES, curves
+from tests.report.synthetic_values import (
+    EXAM_RANGES,
+    HANDOVER,
+    RANGES,
+    curves,
+    labelled_frames,
+    metrics_file,
+    order,
+)
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
 STEPS = 400
@@ -103,6 +112,7 @@ class SyntheticRun:
         shutil.copyfile(SCORECARD, self.run.scorecard)
         copy_recipe(RECIPES / "mace", self.run.recipe)
         (self.run.data / "train").mkdir(parents=True)
+        write_atomic(self.run.data / "train" / "train.xyz", labelled_frames())
         write_json(self.run.data / "provenance.json", {"dataset": "cu_emt", "seed": 2026})
         write_manifest(self.run.data)
         write_json(self.run.protected, hash_protected(self.run.root))
@@ -188,15 +198,21 @@ class SyntheticRun:
         digest = write_manifest(attempt)
         self.ledger.append(JobFinished.of(key, number, **said, manifest_sha256=digest))
 
-    def train(
-        self, number: int, seed: int, quality: float, failed: str | None = None, *, fresh: bool = False
-    ) -> None:
-        """One training with its log."""
-        key = JobKey(number, seed, "train", fresh=fresh)
+    def train(self, number: int, seed: int, quality: float, failed: str | None = None) -> None:
+        """One training of the search with its log."""
+        self.train_as(JobKey(number, seed, "train"), quality, failed)
+
+    def train_as(self, key: JobKey, quality: float, failed: str | None = None) -> None:
+        """One training with its log, of a variant with what that needs."""
+        make_variant(self.run, self.lineage, replay(self.ledger.records), key)
         attempt = self.start(key)
-        write_atomic(attempt / "stdout.log", training_log(seed, quality, diverges=failed is not None))
+        if key.variant == PERMUTED:
+            train = self.lineage.permuted(key) / "train"
+            limit_s = training_limit_s(replay(self.ledger.records), self.spec, key)
+            write_atomic(attempt / ORDER, order({str(train): tree_digest(train)}, limit_s).text)
+        write_atomic(attempt / "stdout.log", training_log(key.seed, quality, diverges=failed is not None))
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
-        self.finish(key, 31.0 + seed % (10 if fresh else 1000), failed)
+        self.finish(key, 31.0 + key.seed % (10 if key.fresh else 1000), failed)
 
     def evaluate(
         self,
@@ -205,17 +221,20 @@ class SyntheticRun:
         quality: float,
         broken: tuple[str, ...] = (),
         weights_digest: str | None = None,
-        *,
-        fresh: bool = False,
     ) -> None:
-        """One evaluation with metrics and curves; the metrics in `broken` failed."""
-        key = JobKey(number, seed, "evaluate", fresh=fresh)
-        attempt = self.start(key)
+        """One evaluation of the search with metrics and curves; the metrics in `broken` failed."""
         content = metrics_file(number, seed, quality, broken)
         content["model"]["weights_digest"] = weights_digest or content["model"]["weights_digest"]
-        write_json(attempt / "output" / "metrics.json", content)
+        self.evaluate_as(JobKey(number, seed, "evaluate"), quality, content)
+
+    def evaluate_as(self, key: JobKey, quality: float, content: dict[str, Any] | None = None) -> None:
+        """One evaluation with metrics and curves."""
+        attempt = self.start(key)
+        write_json(
+            attempt / "output" / "metrics.json", content or metrics_file(key.iteration, key.seed, quality)
+        )
         with (attempt / "output" / "curves.npz").open("wb") as stream:
-            np.savez_compressed(stream, **curves(seed, quality))
+            np.savez_compressed(stream, **curves(key.seed, quality))
         if self.loaded is not None:
             write_json(attempt / "output" / "loaded.json", self.loaded)
         self.finish(key, 21.0)
@@ -238,16 +257,24 @@ class SyntheticRun:
         digests = write_manifest(directory), sha256_file(directory / "verdict.json")
         self.ledger.append(Verdict(**said, manifest_sha256=digests[0], verdict_sha256=digests[1]))
 
-    def confirm(self, qualities: Mapping[int, float], failed: str | None = None) -> None:
-        """Train and measure what was kept with fresh seeds; the first training fails by `failed`, if any."""
+    def confirm(
+        self, qualities: Mapping[int, float], failed: str | None = None, explained: float = -0.02
+    ) -> None:
+        """Train and measure what was kept with fresh seeds; the first training fails by `failed`, if any.
+
+        `explained`: of the forces' variance, by who was trained on permuted labels.
+        """
         self.give_up("a test")
         while isinstance(due := next_step(replay(self.ledger.records), self.spec), SubmitJob):
-            key = due.key
+            key, quality = due.key, qualities[due.key.iteration]
             if key.kind == "train":
-                self.train(key.iteration, key.seed, qualities[key.iteration], failed, fresh=True)
+                self.train_as(key, quality, failed)
                 failed = None
             else:
-                self.evaluate(key.iteration, key.seed, qualities[key.iteration], fresh=True)
+                content = metrics_file(key.iteration, key.seed, quality)
+                if key.variant == PERMUTED:
+                    content["metrics"]["force_variance_explained"]["value"] = explained
+                self.evaluate_as(key, quality, content)
         assert due == Confirm()
         measured = Measurements(self.lineage, self.spec, self.card)
         self.ledger.append(compute_confirmation(replay(self.ledger.records), measured))
@@ -287,34 +314,6 @@ class SyntheticRun:
         due = next_step(state, self.spec)
         assert isinstance(due, Finish), due
         self.ledger.append(Finished(reason=due.reason, incumbent=state.incumbent))
-
-
-def metrics_file(
-    number: int, seed: int, quality: float, broken: tuple[str, ...], ranges: Mapping[str, Any] = RANGES
-) -> dict[str, Any]:
-    """A `metrics.json`, a little different for each seed."""
-    rng = np.random.default_rng(1000 * number + seed)
-    metrics = {}
-    for name, (bad, good) in ranges.items():
-        noise = 1.0 if bad == good else math.exp(min(0.06, abs(bad - good) / bad) * rng.standard_normal())
-        value = float(bad ** (1 - quality) * good**quality * noise)
-        failed = name in broken
-        metrics[name] = {
-            "value": None if failed else value,
-            "unit": CATALOG[name].unit,
-            "status": "failed" if failed else "ok",
-            "reason": "the dynamics broke: a force of 61 eV/Å at step 42" if failed else None,
-            "cost_s": 0.5,
-        }
-    return {
-        "format": "mlipilot-metrics/1",
-        "split": "test",
-        "metrics": metrics,
-        "model": {"model_class": "ScaleShiftMACE", "weights_digest": (f"{number:02d}{seed:02d}" * 16)[:64]},
-        "versions": versions(),
-        "wall_s": 22.0,
-        "cpu_s": 21.0,
-    }
 
 
 def training_log(seed: int, quality: float, *, diverges: bool = False) -> str:

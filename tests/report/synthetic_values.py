@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from mlipilot.evaluation.catalog import CATALOG
+from mlipilot.jobs.job_files import JobOrder
+from mlipilot.versions import versions
 
 HANDOVER = {
     "format": "mlipilot-handover/1",
@@ -30,6 +36,33 @@ HANDOVER = {
     },
 }
 """The `config.json` of what a smoke step hands over."""
+
+
+def labelled_frames(count: int = 4) -> str:
+    """Cells of two atoms with energies, forces and stresses, in extended XYZ."""
+    rows = []
+    for number in range(count):
+        stress = " ".join(f"{number}.{k}" for k in range(9))
+        said = f'REF_energy=-{number + 1}.25 REF_stress="{stress}" Lattice="4 0 0 0 4 0 0 0 4" pbc="T T T"'
+        rows += ["2", f"Properties=species:S:1:pos:R:3:REF_forces:R:3 {said}"]
+        rows += [f"Cu {atom} {atom} {atom} {number}.5 -{atom}.25 {number + atom}.75" for atom in (0, 2)]
+    return "\n".join(rows) + "\n"
+
+
+def order(read_only: dict[str, str], machine_limit_s: float | None = None) -> JobOrder:
+    """What a training is told, with the directories that it must leave alone."""
+    return JobOrder(
+        name="synthetic",
+        argv=["train.py"],
+        cwd=".",
+        environment={},
+        wall_limit_s=9.0,
+        run=".",
+        protected="protected.json",
+        read_only=read_only,
+        machine_limit_s=machine_limit_s,
+    )
+
 
 # Plausible metrics of a candidate of quality 0 (the baseline) to 1; the values in between are geometric.
 RANGES = {
@@ -98,4 +131,32 @@ def curves(seed: int, quality: float) -> dict[str, Any]:
         "rdf_reference": rdf,
         "nve_600k_time_ps": time,
         "nve_600k_energy_mev_per_atom": np.sin(time * 60) * 0.02 * (1.5 - quality) + 0.01 * time,
+    }
+
+
+def metrics_file(
+    number: int, seed: int, quality: float, broken: tuple[str, ...] = (), ranges: Mapping[str, Any] = RANGES
+) -> dict[str, Any]:
+    """A `metrics.json`, a little different for each seed."""
+    rng = np.random.default_rng(1000 * number + seed)
+    metrics = {}
+    for name, (bad, good) in ranges.items():
+        noise = 1.0 if bad == good else math.exp(min(0.06, abs(bad - good) / bad) * rng.standard_normal())
+        value = float(bad ** (1 - quality) * good**quality * noise)
+        failed = name in broken
+        metrics[name] = {
+            "value": None if failed else value,
+            "unit": CATALOG[name].unit,
+            "status": "failed" if failed else "ok",
+            "reason": "the dynamics broke: a force of 61 eV/Å at step 42" if failed else None,
+            "cost_s": 0.5,
+        }
+    return {
+        "format": "mlipilot-metrics/1",
+        "split": "test",
+        "metrics": metrics,
+        "model": {"model_class": "ScaleShiftMACE", "weights_digest": (f"{number:02d}{seed:02d}" * 16)[:64]},
+        "versions": versions(),
+        "wall_s": 22.0,
+        "cpu_s": 21.0,
     }

@@ -22,7 +22,10 @@ from mlipilot.controller.verification import verify_run
 from tests.runs.kept import ARCHIVES, LATER, Kept, contents, expectations, ledger_lines, name_of, verb
 
 OF_NO_RUN = dict.fromkeys(
-    ("candidate_dropped", "confirmation_asked", "confirmed", "examined", "reported"),
+    (
+        *("ablated", "ablation_asked", "candidate_dropped", "confirmation_asked", "confirmed", "examined"),
+        *("reported", "weighed"),
+    ),
     "it came when the runs of this format were kept",
 )
 """Kinds of ledger records that are in no run here, and why."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, RootModel
 
-from mlipilot.audit.events.model import Count, Model, Number, Share, Spread
+from mlipilot.audit.events.model import Count, Model, Number, Sha256, Share, Spread
 
 
 class ConfirmationAsked(Model):
@@ -15,6 +15,10 @@ class ConfirmationAsked(Model):
     kind: ClassVar[str] = "confirmation_asked"
     seeds: Annotated[int, Field(ge=2, le=64)]
     alpha: Share
+    most_seeds: Annotated[int, Field(ge=3, le=64)] | None = None
+    """To as many it may go on."""
+    permuted_labels: bool = False
+    """Whether the last kept step is to be trained on labels of other structures, too."""
 
 
 class ConfirmedStep(Model):
@@ -37,6 +41,18 @@ class ConfirmedStep(Model):
     """Why its seeds say nothing of a gain, where they do not."""
 
 
+class LabelControl(Model):
+    """How much of the forces' variance the last kept candidate explains without its labels."""
+
+    seed: Count
+    explained: float | None
+    """Trained on permuted labels; None where it could not be measured."""
+    of_true: float | None
+    """With the same seed, trained on its own labels."""
+    fault: str | None
+    """Why it could not be trained so."""
+
+
 class Confirmed(Model):
     """The search is over, and fresh seeds have said what of it holds."""
 
@@ -54,6 +70,46 @@ class Confirmed(Model):
     """From now on: the last kept candidate where the whole is confirmed, else the baseline."""
     pass_rate_at_least: Share
     """Of its trainings, with 95 % confidence."""
+    control: LabelControl | None = None
+    """None: none was asked for."""
+    goes_on_to: Count | None = None
+    """As many seeds a second look will have; None: this is the last word."""
+
+
+class StepToTakeOut(Model):
+    """A confirmed step, and the model that stands without it."""
+
+    iteration: Number
+    recipe_digest: Sha256 | None
+    """Of the recipe; None: later steps have changed what it had changed."""
+
+
+class AblationAsked(Model):
+    """A person asks what each confirmed step is worth in the model that stands."""
+
+    kind: ClassVar[str] = "ablation_asked"
+    steps: list[StepToTakeOut]
+
+
+class StepWorth(Model):
+    """What the model that stands loses without a step, over fresh seeds, in ln units."""
+
+    iteration: Number
+    measure: Literal["violation", "objective"] | None = None
+    worth: float | None = None
+    """The mean over seeds, of which the 95 % interval reaches as far as this to both sides."""
+    half_width: Spread | None = None
+    passed: Count | None = None
+    """Fresh seeds with which the model without it passes every gate."""
+    fault: str | None
+    """Why nothing can be said of it."""
+
+
+class Ablated(Model):
+    """Each confirmed step was taken out of the model that stands."""
+
+    kind: ClassVar[str] = "ablated"
+    steps: list[StepWorth]
 
 
 class Errors(Model):
@@ -105,4 +161,4 @@ class Examined(Model):
     results: list[ExamResult]
 
 
-Event = ConfirmationAsked | Confirmed | SealedCheck | Examined
+Event = ConfirmationAsked | Confirmed | SealedCheck | Examined | AblationAsked | Ablated

@@ -19,6 +19,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A probability."""
 LineageName = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 """Its number, as JSON has it for a key."""
+Variant = Annotated[str, Field(pattern=r"^(permuted-labels|without-[0-9]{4,6})?$")]
+"""Of a candidate, as `JobKey` has it."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

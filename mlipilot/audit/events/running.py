@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256
+from mlipilot.audit.events.model import Cost, Count, Model, Number, Ordinal, Sha256, Variant
 from mlipilot.audit.events.proposing import ExpectedEffect
 from mlipilot.audit.surroundings import Isolation, Machine
 from mlipilot.paths import JobKey, JobKind
@@ -68,18 +68,21 @@ class _OfJob(Model):
     """Of a smoke step: which draft; 0 for every other kind."""
     fresh: bool = False
     """With a seed of the confirmation."""
+    variant: Variant = ""
+    """Of the candidate, as `JobKey` has it; empty: as it is."""
     attempt: Ordinal
 
     @property
     def key(self) -> JobKey:
         """The job that the record speaks of."""
-        return JobKey(self.iteration, self.seed, self.job, self.revision, self.fresh)
+        return JobKey(self.iteration, self.seed, self.job, self.revision, self.fresh, self.variant)
 
     @classmethod
     def of(cls, key: JobKey, attempt: int, **said: Any) -> Self:
         """What is said of an attempt of the job `key`."""
         named: dict[str, Any] = {"revision": key.revision} if key.kind == "smoke" else {}
         named |= {"fresh": True} if key.fresh else {}
+        named |= {"variant": key.variant} if key.variant else {}
         return cls(iteration=key.iteration, seed=key.seed, job=key.kind, attempt=attempt, **named, **said)
 
 
@@ -132,6 +135,19 @@ class CandidateDropped(Model):
     kind: ClassVar[str] = "candidate_dropped"
     iteration: Number
     why: str
+
+
+class Weighed(Model):
+    """The first seed of a candidate is measured, and says whether the others are worth a training."""
+
+    kind: ClassVar[str] = "weighed"
+    iteration: Number
+    gain: float | None = None
+    """Over the incumbent by that seed, in ln units; None where there is nothing to compare."""
+    bound: float | None = None
+    """Below which it has lost."""
+    lost: str | None = None
+    """Why it cannot win any more; None: it may."""
 
 
 class GradedEffect(ExpectedEffect):
@@ -201,6 +217,7 @@ Event = (
     | JobSubmitted
     | JobFinished
     | CandidateDropped
+    | Weighed
     | Verdict
     | Paused
     | Cancelled

@@ -1,0 +1,113 @@
+"""The control of labels: who knows the true ones without having been shown them is not confirmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlipilot.audit.events.concluding import LabelControl
+from mlipilot.controller.confirmation import MOST_WITHOUT, knows_without_labels
+from mlipilot.controller.next_steps import confirmation_jobs
+from mlipilot.controller.recheck import recheck_records
+from mlipilot.controller.state import replay
+from mlipilot.controller.verification import verify_run
+from mlipilot.paths import PERMUTED, JobKey
+from mlipilot.report.confirmation_rows import confirmation_sentences
+from mlipilot.report.lineage_reading import load_lineage
+from tests.controller.test_confirmation_recorded import SPEC, searched
+from tests.report.synthetic import SyntheticRun
+
+QUALITIES = {0: 0.1, 1: 0.6, 2: 0.9}
+
+
+def _made(root: Path, explained: float) -> SyntheticRun:
+    made = searched(root, 0.6, 0.9)
+    made.confirm(QUALITIES, explained=explained)
+    standing = replay(made.ledger.records).incumbent
+    made.lineage.incumbent.symlink_to(f"iterations/{standing:04d}")
+    made.end("a test")
+    return made
+
+
+def _control(explained: float | None, of_true: float | None, fault: str | None = None) -> LabelControl:
+    return LabelControl(seed=7, explained=explained, of_true=of_true, fault=fault)
+
+
+@pytest.mark.parametrize(
+    ("explained", "of_true", "is_found"),
+    [
+        (-0.3, 0.99, False),
+        (0.0, 0.99, False),
+        (MOST_WITHOUT * 0.99, 0.99, False),
+        (MOST_WITHOUT * 0.99 + 1e-9, 0.99, True),
+        (0.98, 0.99, True),
+        (0.3, 0.5, True),
+        (0.9, -2.0, False),  # a model that says nothing anyhow: there is nothing to be had from elsewhere
+        (0.9, 0.0, False),
+        (None, 0.99, False),  # it hands over what cannot be measured
+        (0.9, None, False),
+    ],
+)
+def test_at_most_half_of_what_is_explained_is_known_without_labels(
+    explained: float | None, of_true: float | None, is_found: bool
+) -> None:
+    found = knows_without_labels(_control(explained, of_true))
+    assert (found is not None) == is_found
+    if found is not None and explained is not None:
+        assert f"explains {explained:.2f} of the true forces' variance" in found
+
+
+def test_who_cannot_be_trained_so_shows_nothing_and_is_not_confirmed() -> None:
+    said = knows_without_labels(_control(None, 0.99, "the loss is nan"))
+    assert said == "it could not be trained on permuted labels: the loss is nan"
+
+
+def test_an_honest_one_is_confirmed_and_the_report_says_what_the_control_found(tmp_path: Path) -> None:
+    made = _made(tmp_path, -0.02)
+    state = replay(made.ledger.records)
+    assert state.confirmed is not None and state.confirmed.control is not None
+    assert state.confirmed.whole.confirmed and state.confirmed.control.explained == -0.02
+    words = " ".join(confirmation_sentences(load_lineage(made.run, made.lineage)))
+    assert "labels it explains -0.020 of the true forces' variance, on its own 1.0" in words
+    assert verify_run(made.run).problems == []
+
+
+def test_one_whose_weights_came_from_elsewhere_is_not_and_the_baseline_stands(tmp_path: Path) -> None:
+    made = _made(tmp_path, 0.95)
+    state = replay(made.ledger.records)
+    assert state.confirmed is not None and state.incumbent == 0
+    assert state.confirmed.whole.fault is not None and state.confirmed.whole.p == 1.0
+    assert not any(step.confirmed for step in state.confirmed.steps)
+    words = " ".join(confirmation_sentences(load_lineage(made.run, made.lineage)))
+    assert "what it knows did not come from its data): the baseline stands" in words
+    assert verify_run(made.run).problems == []
+
+
+def test_it_is_one_more_training_of_the_last_step_with_the_first_seed_and_can_be_left_out(
+    tmp_path: Path,
+) -> None:
+    made = searched(tmp_path, 0.6, 0.9)
+    state = replay(made.ledger.records)
+    jobs = confirmation_jobs(state, SPEC)
+    (control,) = (key for key in jobs if key.variant)
+    assert control == JobKey(2, jobs[0].seed, "train", fresh=True, variant=PERMUTED) and jobs[-1] == control
+    without = {"confirm": {"seeds": 3, "permuted_labels": False}}
+    spec = SPEC.model_validate(SPEC.model_dump(mode="json") | without)
+    assert confirmation_jobs(state, spec) == jobs[:-1]
+
+
+def test_labels_that_were_changed_since_are_found(tmp_path: Path) -> None:
+    made = _made(tmp_path, -0.02)
+    (path,) = made.lineage.confirmation.glob("*.permuted-labels/data/train/train.xyz")
+    path.write_bytes(path.read_bytes().replace(b"REF_energy", b"REF_energi"))
+    (said,) = recheck_records(made.run, made.lineage)
+    assert "these are not the labels that the run's data give with seed" in said
+    assert verify_run(made.run).problems == [said]
+
+
+def test_a_file_that_was_put_beside_them_is_found(tmp_path: Path) -> None:
+    made = _made(tmp_path, -0.02)
+    (path,) = made.lineage.confirmation.glob("*.permuted-labels/data/train/train.xyz")
+    path.with_name("more.xyz").write_text("1\n\nH 0 0 0\n")
+    assert any("are not the labels" in said for said in verify_run(made.run).problems)
