@@ -3,8 +3,8 @@
 It cannot where its first seed fails a gate and the incumbent passes all: a feasible candidate passes every
 gate on every seed. And it is taken to have lost where its gain by that seed is below −2 s: s the standard
 deviation from seed to seed, pooled over all candidates that were measured so far. A candidate that is as good
-as the incumbent is given up so in 6 to 12 % of cases, one that is better by 2 s in fewer than 1 %. Nothing is accepted by this,
-so that no verdict becomes easier.
+as the incumbent is given up so in 6 to 12 % of cases, one that is better by 2 s in fewer than 1 %. Nothing is
+accepted by this, so that no verdict becomes easier.
 """
 
 from __future__ import annotations
