@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 
 from mlipilot.audit.events.concluding import CommitteeResult, Examined, ExamResult
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements
 from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.committee import calibration
+from mlipilot.evaluation.lazily import Array
 from mlipilot.evaluation.scorecard import gates_on
 from mlipilot.paths import JobKey, JobKind
 
@@ -26,7 +28,7 @@ def compute_exam(state: State, measured: Measurements) -> Examined:
 
 
 def _examine(state: State, measured: Measurements, number: int) -> ExamResult:
-    keys = [key for key in state.jobs if (key.kind, key.iteration) == ("sealed", number) and key.fresh]
+    keys = _sealed_keys(state, number)
     found = [metrics for key in keys if (metrics := measured.metrics(state, key)) is not None]
     gates = [gates_on(measured.card, metrics) for metrics in found]
     missed = {gate.metric for of_seed in gates for gate in of_seed if not gate.passed}
@@ -34,21 +36,32 @@ def _examine(state: State, measured: Measurements, number: int) -> ExamResult:
         iteration=number,
         passed=sum(all(gate.passed for gate in of_seed) for of_seed in gates),
         failed=[metric for metric in measured.card.metrics if metric in missed],
-        committee=list(_committees(state, measured, keys)),
+        committee=list(_calibrated(state, measured, number)),
     )
 
 
-def _committees(state: State, measured: Measurements, keys: Sequence[JobKey]) -> Iterator[CommitteeResult]:
+def committees(state: State, measured: Measurements, number: int) -> Iterator[tuple[str, list[Array], Array]]:
+    """What a candidate's fresh seeds say together: which structures, the members' forces, the true ones.
+
+    Forces are (atoms, 3) in eV/Å; nothing where fewer than two members say something of the structures.
+    Raises PausedError for a file that is not the one that was measured.
+    """
+    keys = _sealed_keys(state, number)
     named = [group.forces for group in GROUPS if group.forces is not None]
     for kind, split in _MEASURED:
         every = [measured.curves(state, key.beside(kind)) for key in keys]
         for names in named:
             members = [curves for curves in every if names.model in curves and names.reference in curves]
-            try:
-                found = calibration([each[names.model] for each in members], members[0][names.reference])
-            except (
-                IndexError,
-                ValueError,
-            ):  # no two members, or none that says something of these structures
-                continue
-            yield CommitteeResult(on=names.on or split, **found._asdict())
+            if len(members) > 1:
+                truth = members[0][names.reference]
+                yield names.on or split, [each[names.model] for each in members], truth
+
+
+def _calibrated(state: State, measured: Measurements, number: int) -> Iterator[CommitteeResult]:
+    for on, members, truth in committees(state, measured, number):
+        with suppress(ValueError):  # of these structures they say nothing
+            yield CommitteeResult(on=on, **calibration(members, truth)._asdict())
+
+
+def _sealed_keys(state: State, number: int) -> list[JobKey]:
+    return [key for key in state.jobs if (key.kind, key.iteration) == ("sealed", number) and key.fresh]

@@ -8,11 +8,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlipilot.controller.examining import committees
 from mlipilot.controller.verdict import Measurements
 from mlipilot.errors import PausedError
-from mlipilot.evaluation.catalog import GROUPS
 from mlipilot.evaluation.committee import Residuals, reliability, residuals, spread_bins
-from mlipilot.paths import JobKind
 from mlipilot.report.exam_rows import exam_result
 from mlipilot.report.figures.style import MissingDataError, Theme, decimal_log_axis, new_figure, note
 from mlipilot.report.text import number
@@ -20,7 +19,6 @@ from mlipilot.report.view import LineageView
 
 Committees = dict[str, Residuals]
 """By what the structures are called."""
-_MEASURED: tuple[tuple[JobKind, str], ...] = (("evaluate", "test"), ("sealed", "sealed"))
 _MARKERS = "osD^v"
 _LINES = ("-", "--", ":", "-.")
 
@@ -72,17 +70,9 @@ def _committees(view: LineageView) -> Committees:
 
 
 def _read(view: LineageView) -> Iterator[tuple[str, Residuals]]:
-    measured, state = Measurements(view.lineage, view.spec, view.card), view.state
-    number = state.incumbent or 0
-    keys = [key for key in state.jobs if (key.kind, key.iteration) == ("sealed", number) and key.fresh]
-    named = [group.forces for group in GROUPS if group.forces is not None]
-    for kind, split in _MEASURED:
-        every = [measured.curves(state, key.beside(kind)) for key in keys]
-        for names in named:
-            members = [each for each in every if names.model in each and names.reference in each]
-            if len(members) > 1:
-                truth = members[0][names.reference]
-                yield names.on or split, residuals([each[names.model] for each in members], truth)
+    measured = Measurements(view.lineage, view.spec, view.card)
+    for on, members, truth in committees(view.state, measured, view.state.incumbent or 0):
+        yield on, residuals(members, truth)
 
 
 def _dress_reliability(axes: Axes, theme: Theme) -> None:
