@@ -18,6 +18,8 @@ from tests.controller.test_confirmation_recorded import searched
         (["--seeds", "1"], "Invalid value for '--seeds'"),
         (["--seeds", "65"], "Invalid value for '--seeds'"),
         (["--seeds", "many"], "Invalid value for '--seeds'"),
+        (["--seeds", "5", "--most-seeds", "5"], "--most-seeds 5: not more than --seeds, 5"),
+        (["--most-seeds", "65"], "Invalid value for '--most-seeds'"),
         (["--alpha", "0"], "Invalid value for '--alpha'"),
         (["--alpha", "1"], "Invalid value for '--alpha'"),
         (["--lineage", "7"], "lineage 7"),
@@ -46,3 +48,4 @@ def test_a_run_with_an_image_is_asked_and_goes_on_inside_of_it(tmp_path: Path) -
     made.reread()
     asked = replay(made.ledger.records).asked
     assert asked is not None and (asked.seeds, asked.alpha) == (4, 0.05)
+    assert asked.permuted_labels and asked.most_seeds is None

@@ -36,6 +36,7 @@ WRITES = {
     "run": "run CAMPAIGN --go-on --run-dir RUN/.. --set name=run",
     "resume": "resume RUN",
     "confirm": "confirm RUN --seeds 2",
+    "ablate": "ablate RUN",
     "cancel": "cancel RUN",
     "unlock": "unlock RUN --lineage 1 --yes",
     "drop": "drop RUN 1 --why x",

@@ -63,8 +63,13 @@ def test_who_cannot_be_trained_so_shows_nothing_and_is_not_confirmed() -> None:
     assert said == "it could not be trained on permuted labels: the loss is nan"
 
 
-def test_an_honest_one_is_confirmed_and_the_report_says_what_the_control_found(tmp_path: Path) -> None:
-    made = _made(tmp_path, -0.02)
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    return _made(tmp_path_factory.mktemp("honest"), -0.02)
+
+
+def test_an_honest_one_is_confirmed_and_the_report_says_what_the_control_found(honest: SyntheticRun) -> None:
+    made = honest
     state = replay(made.ledger.records)
     assert state.confirmed is not None and state.confirmed.control is not None
     assert state.confirmed.whole.confirmed and state.confirmed.control.explained == -0.02
@@ -97,17 +102,18 @@ def test_it_is_one_more_training_of_the_last_step_with_the_first_seed_and_can_be
     assert confirmation_jobs(state, spec) == jobs[:-1]
 
 
-def test_labels_that_were_changed_since_are_found(tmp_path: Path) -> None:
-    made = _made(tmp_path, -0.02)
-    (path,) = made.lineage.confirmation.glob("*.permuted-labels/data/train/train.xyz")
-    path.write_bytes(path.read_bytes().replace(b"REF_energy", b"REF_energi"))
-    (said,) = recheck_records(made.run, made.lineage)
+def test_labels_that_were_changed_since_are_found_and_so_are_others_beside_them(
+    honest: SyntheticRun,
+) -> None:
+    (path,) = honest.lineage.confirmation.glob("*.permuted-labels/data/train/train.xyz")
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"REF_energy", b"REF_energi"))
+    (said,) = recheck_records(honest.run, honest.lineage)
     assert "these are not the labels that the run's data give with seed" in said
-    assert verify_run(made.run).problems == [said]
-
-
-def test_a_file_that_was_put_beside_them_is_found(tmp_path: Path) -> None:
-    made = _made(tmp_path, -0.02)
-    (path,) = made.lineage.confirmation.glob("*.permuted-labels/data/train/train.xyz")
-    path.with_name("more.xyz").write_text("1\n\nH 0 0 0\n")
-    assert any("are not the labels" in said for said in verify_run(made.run).problems)
+    assert verify_run(honest.run).problems == [said]
+    path.write_bytes(before)
+    more = path.with_name("more.xyz")
+    more.write_text("1\n\nH 0 0 0\n")
+    assert any("are not the labels" in said for said in verify_run(honest.run).problems)
+    more.unlink()
+    assert verify_run(honest.run).problems == []

@@ -41,7 +41,7 @@ def test_before_the_first_event_nothing_is_known() -> None:
     assert state == State()
     assert (state.started, state.iterations, state.jobs, state.incumbent) == (None, [], {}, None)
     assert (state.gave_up, state.sealed_check, state.finished, state.paused) == (None, None, None, None)
-    assert (state.asked, state.examined) == (None, None)
+    assert (state.asked, state.examined, state.ablation_asked, state.ablated) == (None, None, None, None)
     assert (state.cancelled, state.endpoints, state.phase) == (False, {}, "preparing")
     assert (state.exchanges, state.prompt_tokens, state.completion_tokens, state.usd) == (0, 0, 0, 0.0)
     assert (state.cpu_seconds, state.gpu_seconds) == (0.0, 0.0)
@@ -91,6 +91,23 @@ def test_who_asks_for_a_confirmation_opens_what_was_over_and_the_exam_is_kept() 
     assert (state.finished, state.sealed_check, state.examined, state.phase) == (None, None, None, "open")
     again = state_of(*over, asked, ("examined", {"results": []}), finished("the end"))
     assert told(again.examined) == {"results": []} and again.finished == "the end"
+
+
+def test_who_asks_for_an_ablation_takes_up_a_lineage_that_was_over_and_leaves_what_was_said_of_it() -> None:
+    over = [started(), sealed_check(), ("examined", {"results": []}), finished("the end")]
+    none: Event = ("ablation_asked", {"steps": []})
+    state = state_of(*over, none)
+    assert told(state.ablation_asked) == {"steps": []} and state.ablated is None
+    assert (state.finished, state.phase) == (None, "open")
+    assert state.sealed_check is not None and state.examined is not None
+    again = state_of(*over, none, ("ablated", {"steps": []}), finished("again"))
+    assert told(again.ablated) == {"steps": []} and again.finished == "again"
+
+
+def test_what_a_first_seed_says_is_of_its_iteration() -> None:
+    said = {"iteration": 1, "gain": -0.5, "bound": -0.25, "lost": "it has"}
+    state = state_of(started(), proposed(0), proposed(1), ("weighed", said))
+    assert [None if i.weighed is None else told(i.weighed) for i in state.iterations] == [None, said]
 
 
 def test_exchanges_and_probes_add_up() -> None:

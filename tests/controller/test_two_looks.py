@@ -101,11 +101,10 @@ def test_two_looks_hold_alpha_on_a_thousand_null_campaigns_and_find_more_than_th
 def test_a_lineage_that_looks_twice_goes_on_with_more_of_the_same_seeds(tmp_path: Path) -> None:
     made = searched(tmp_path, 0.9, spec=SPEC)
     # Little better than the baseline: near, not confirmed by three.
-    made.confirm({0: 0.5, 1: 0.55})
+    made.confirm({0: 0.5, 1: 0.525})
     first = replay(made.ledger.records)
-    assert first.confirmed is not None
-    if first.confirmed.goes_on_to is None:
-        pytest.fail(f"p = {first.confirmed.whole.p} is not near: take other qualities")
+    assert first.confirmed is not None and not first.confirmed.whole.confirmed
+    assert first.confirmed.goes_on_to == 6, f"p = {first.confirmed.whole.p} is not near: take other qualities"
     assert first.confirmed.seeds == [key.seed for key in confirmation_jobs(first, SPEC)][:3]
     words = " ".join(confirmation_sentences(load_lineage(made.run, made.lineage)))
     assert "A second look follows, with 6 fresh seeds." in words

@@ -18,7 +18,7 @@ from tests.documents.blocks import COMMANDS, REPOSITORY, Block, blocks, document
 # Each block by the beginning of its first command: how many commands it has, and the test that types them.
 TYPED = {
     ("README.md", "bash ci/quickstart.sh"): (2, "test_readme.py"),
-    ("README.md", "source .venv/bin/activate"): (20, "test_readme.py"),
+    ("README.md", "source .venv/bin/activate"): (21, "test_readme.py"),
     ("README.md", "export OPENAI_BASE_URL=http://localhost:8000/v1"): (2, "test_readme.py"),
     ("README.md", "git clone"): (6, "test_cluster.py"),
     ("README.md", "* * * * *"): (1, "test_cluster.py"),

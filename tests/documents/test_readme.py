@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def test_every_verb_of_a_campaign(user: User, installed: Path) -> None:
         assert "iteration 3 of 3" in shell.type("mlipilot status runs/cu_emt_3")
         assert "by 3 fresh seeds" in shell.type(commands.take("mlipilot confirm runs/cu_emt_3"))
         assert "is confirmed already" in shell.type("mlipilot confirm runs/cu_emt_3", status=2)
+        told = json.loads(shell.type("mlipilot status runs/cu_emt_3 --json"))["confirmed"]
+        has_held = told["whole"]["confirmed"]  # by trainings of seconds: as chance has it
+        ablated = shell.type(commands.take("mlipilot ablate runs/cu_emt_3"), status=0 if has_held else 2)
+        assert ("report:" if has_held else "fresh seeds confirmed no step") in ablated
         assert "finished" in shell.type(commands.take("mlipilot status runs/cu_emt --watch"))
         assert "iteration 2" in shell.type(commands.take("mlipilot show runs/cu_emt 2"))
         assert "report.html" in shell.type(commands.take("mlipilot report runs/cu_emt"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlipilot.controller.verification import verify_run
-from mlipilot.paths import JobKey, RunPaths
+from mlipilot.paths import PERMUTED, JobKey, RunPaths
 from tests.end_to_end.cluster import needs_slurm
 from tests.end_to_end.conftest import command, mlipilot, with_data, write_campaign
 from tests.end_to_end.slurm_runs import Submitter, state_of
@@ -45,7 +45,7 @@ def _check(run: RunPaths) -> None:
     assert state.finished and state.confirmed is not None
     assert [step.iteration for step in state.confirmed.steps] == [1], "the search kept nothing"
     assert {len(attempts) for attempts in state.jobs.values()} == {1}, "a job ran twice"
-    fresh = {(key.kind, key.iteration, key.seed) for key in state.jobs if key.fresh}
+    fresh = {(key.kind, key.iteration, key.seed) for key in state.jobs if key.fresh and not key.variant}
     sealed = {0, state.incumbent or 0}
     assert fresh == {
         (kind, number, seed)
@@ -53,6 +53,9 @@ def _check(run: RunPaths) -> None:
         for number in numbers
         for seed in state.confirmed.seeds
     }
+    control = {(key.kind, key.iteration, key.seed, key.variant) for key in state.jobs if key.variant}
+    first = state.confirmed.seeds[0]
+    assert control == {(kind, 1, first, PERMUTED) for kind in ("train", "evaluate")}
     assert verify_run(run).problems == []
 
 

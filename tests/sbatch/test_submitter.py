@@ -41,11 +41,22 @@ def test_a_request_becomes_this_command_and_this_receipt(run: Run, standin_slurm
     assert len(standin_slurm.calls("sbatch")) == 1
 
 
-def test_the_smoke_step_of_a_draft_is_an_attempt(run: Run, standin_slurm: StandinSlurm) -> None:
-    run.attempt(draft := "lineage-0/drafts/0003-12/smoke/attempt-1")
-    run.request(attempt=draft)
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "lineage-0/drafts/0003-12/smoke/attempt-1",
+        "lineage-0/confirmation/0003/seed-7/train/attempt-1",
+        "lineage-0/confirmation/0003.permuted-labels/seed-7/train/attempt-1",
+        "lineage-0/confirmation/0003.without-0001/seed-7/evaluate/attempt-2",
+    ],
+)
+def test_what_comes_before_and_after_the_search_are_attempts(
+    attempt: str, run: Run, standin_slurm: StandinSlurm
+) -> None:
+    run.attempt(attempt)
+    run.request(attempt=attempt)
     run.once()
-    assert standin_slurm.calls("sbatch") == [golden(run, TRAINING, attempt=draft)]
+    assert standin_slurm.calls("sbatch") == [golden(run, TRAINING, attempt=attempt)]
 
 
 def test_fused_requests_name_both_attempts(run: Run, standin_slurm: StandinSlurm) -> None:
