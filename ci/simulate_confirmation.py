@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlipilot.audit.events.concluding import Confirmed
+from mlipilot.campaign.extent import Confirmation
 from mlipilot.controller.accept import judge
-from mlipilot.controller.confirmation import confirm
+from mlipilot.controller.confirmation import confirm, looks
 from mlipilot.evaluation.scorecard import AcceptRule, Score, load_scorecard
 
 CARD = Path(__file__).resolve().parents[1] / "scorecards" / "cu_emt.yaml"
-ALPHA = 0.05
+PLANS = (*(Confirmation(seeds=seeds) for seeds in (3, 5, 8)), Confirmation(seeds=5, most_seeds=8))
 # Candidates of a campaign, of which so many are truly better by the gain, in ln units.
 CAMPAIGNS = ((4, 0, 0.0), (12, 0, 0.0), (40, 0, 0.0), (12, 3, 0.5), (40, 5, 0.5))
 
@@ -42,7 +43,7 @@ class Campaign:
 
 
 def simulate(
-    dice: random.Random, gains: Sequence[float], fresh: int, sd: float, rule: AcceptRule
+    dice: random.Random, gains: Sequence[float], plan: Confirmation, sd: float, rule: AcceptRule
 ) -> Campaign:
     """A campaign whose candidates have these true gains over whatever they stand on."""
 
@@ -60,8 +61,14 @@ def simulate(
     by_chance = {number for number in kept[1:] if gains[number - 1] <= 0}
     if len(kept) == 1:
         return Campaign(0, 0, 0.0, 0.0, 0.0)
-    scores = [measure(truth, fresh) for truth in truths]
-    found = confirm(kept, range(fresh), scores, [None] * len(kept), ALPHA)
+    scores = [measure(truth, plan.most_seeds or plan.seeds) for truth in truths]
+    found = None
+    for look in looks(plan):
+        if found is None or found.goes_on_to is not None:
+            seen, faults = [each[: look.seeds] for each in scores], [None] * len(kept)
+            found = confirm(kept, range(look.seeds), seen, faults, plan.alpha, look=look, first=found)
+    if found is None:
+        raise AssertionError("a plan has a look")
     return Campaign(
         len(by_chance),
         _false_words(found, by_chance, truths),
@@ -98,10 +105,11 @@ def main() -> None:
     )
     print("|---:|---|---:|---:|---:|---:|---:|---:|")
     for count, real, gain in CAMPAIGNS:
-        for fresh in (3, 5, 8):
+        for plan in PLANS:
+            fresh = f"{plan.seeds}, then {plan.most_seeds}" if plan.most_seeds else f"{plan.seeds}"
             dice = random.Random(f"{count} {real} {fresh}")
             runs = [
-                simulate(dice, candidates(dice, count, real, gain), fresh, options.sd, rule)
+                simulate(dice, candidates(dice, count, real, gain), plan, options.sd, rule)
                 for _ in range(options.campaigns)
             ]
             chance = sum(run.kept_by_chance > 0 for run in runs) / len(runs)

@@ -137,7 +137,7 @@ def worth_rows(view: LineageView) -> list[WorthRow]:
     for step in ablated.steps:
         what, worth, passed, word = f"iteration {step.iteration}", "—", "—", one_line(step.fault or "", 300)
         if step.worth is not None and step.half_width is not None and step.passed is not None:
-            worth = f"{step.worth:+.2f} ± {step.half_width:.2f} ({step.measure})"
+            worth = f"{step.worth:+.2f} ± {number(step.half_width, 2)} ({step.measure})"
             passed = _passed(step.passed, confirmed)
             word = word or ("" if abs(step.worth) > step.half_width else "the interval holds 0")
         rows.append(WorthRow(what, worth, passed, word))

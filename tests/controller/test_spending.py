@@ -60,6 +60,7 @@ def test_every_bound_of_a_budget_has_its_account() -> None:
         "iterations",
         "optimizer_steps",
         "training_seconds_over_baseline",
+        "first_seed_alone",
     }
 
 

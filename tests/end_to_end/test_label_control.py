@@ -29,7 +29,7 @@ RELABEL = """
 """
 CHANGES: dict[str, Any] = {
     "seeds": [1],
-    "budget": {"iterations": 1, "optimizer_steps": 150},
+    "budget": {"iterations": 1, "optimizer_steps": 40},
     "confirm": {"seeds": 2, "alpha": 0.9},
 }
 
