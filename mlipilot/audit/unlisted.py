@@ -61,7 +61,7 @@ def verify_unlisted(run: RunPaths, over: set[Path], found: Verification, *, has_
             continue
         if path.parent in control and is_control_file(path.name):
             continue
-        if not lineages or any(root in path.parents for root in open_lineages):
+        if not lineages or any(root in path.parents for root in (*open_lineages, *found.taken_up)):
             found.notes.append(f"{path}: not sealed yet")
         elif is_left_by_a_kill(run, path, known | pages):
             found.notes.append(f"{path}: left by a killed write, no part of the record")

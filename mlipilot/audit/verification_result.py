@@ -40,6 +40,8 @@ class Verification:
     notes: list[str] = field(default_factory=list)
     accounted: set[Path] = field(default_factory=set)
     """Every file that a record or a manifest speaks of."""
+    taken_up: set[Path] = field(default_factory=set)
+    """Folders of lineages that are over in which what a person has asked for since is being made."""
     records: int = 0
     begun: dict[LineagePaths, tuple[Record, CampaignStarted]] = field(default_factory=dict)
     """What each lineage that has begun says of its beginning."""

@@ -26,10 +26,11 @@ from mlipilot.audit.events.running import (
     Paused,
     Verdict,
 )
-from mlipilot.audit.files import files_below, sha256_bytes, tree_digest, whole_lines
+from mlipilot.audit.files import files_below, sha256_bytes, whole_lines
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.audit.protected import differing_toolkit
+from mlipilot.audit.recipes import verify_recipe
 from mlipilot.audit.reports import verify_reports
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification_result import Verification
@@ -103,6 +104,9 @@ def _verify_lineage(run: RunPaths, lineage: LineagePaths, found: Verification, *
     judged = _verify_iterations(lineage, records, found)
     _verify_orders(lineage, records, orders, found)
     _verify_attempts(lineage, records, judged, found)
+    if _is_taken_up(records):
+        found.taken_up |= {lineage.confirmation, lineage.root / "sealed-check"}
+        is_over = False
     _verify_incumbent(lineage, records, found, is_over=is_over)
 
 
@@ -185,9 +189,8 @@ def _verify_iterations(lineage: LineagePaths, records: list[Record], found: Veri
         where = _where(lineage, record)
         found.expect(directory / PATCH, proposed.patch_sha256, where)
         found.expect(directory / HYPOTHESIS, proposed.hypothesis_sha256, where)
-        recipe = lineage.recipe(proposed.iteration)
-        if tree_digest(recipe) != proposed.recipe_digest:
-            found.problems.append(f"{recipe}: is not the recipe that was proposed (recorded in {where})")
+        said = f"that was proposed (recorded in {where})"
+        verify_recipe(lineage.recipe(proposed.iteration), proposed.recipe_digest, said, found)
     return judged
 
 
@@ -219,12 +222,14 @@ def _verify_attempts(
             continue
         attempt = lineage.attempt(ended.key, ended.attempt)
         if (less := ended.key.without) is not None and ended.job == "train":
-            recipe = lineage.recipe_of(ended.key)
-            found.accounted |= set(files_below(recipe))
-            if tree_digest(recipe) != taken_out.get(less):
-                found.problems.append(f"{recipe}: is not the recipe that the ledger has without step {less}")
+            verify_recipe(
+                lineage.recipe_of(ended.key),
+                taken_out.get(less),
+                f"that the ledger has without step {less}",
+                found,
+            )
         if ended.variant == PERMUTED:  # whoever computes records again compares them with the run's data
-            found.accounted |= set(files_below(lineage.permuted(ended.key)))
+            found.accounted |= set(files_below(lineage.permuted(ended.key) / "train"))
         if ended.manifest_sha256 is not None:
             found.expect_sealed(attempt, ended.manifest_sha256, _where(lineage, record))
         elif left := files_below(attempt):
@@ -273,11 +278,16 @@ def _verify_findings(
 
 
 def _is_over(lineage: LineagePaths) -> bool:
-    """Whether nothing is written any more; a person may have asked for more after the end."""
+    """Whether its search is: what follows that lies apart."""
     try:
         records = read_ledger(lineage.ledger)
     except LedgerError:
         return True
+    return any(of_kind(records, Finished))
+
+
+def _is_taken_up(records: list[Record]) -> bool:
+    """Whether a person has asked for more since the lineage was over, and that is not written down yet."""
     turns = (Finished, ConfirmationAsked, AblationAsked)
     told = [record.event for record in records if isinstance(record.event, turns)]
-    return bool(told) and isinstance(told[-1], Finished)
+    return bool(told) and not isinstance(told[-1], Finished)

@@ -7,6 +7,7 @@ are trained with the fresh seeds of the confirmation, so that a difference is on
     d̄ ± t(0.975, k − 1) · s_d / √k,  d_i the loss of what is taken out, with seed i, in ln units.
 
 The interval is Student's, for each step by itself: nothing is decided by it, so nothing corrects for several.
+Where no seed differs from another there is none. What cannot be trained has no worth: that is said of it.
 A step whose lines a later one has changed cannot be taken out; that is said of it.
 """
 
@@ -18,7 +19,7 @@ from dataclasses import replace
 
 from mlipilot.audit.events.concluding import Ablated, AblationAsked, StepToTakeOut, StepWorth
 from mlipilot.controller.accept import mean, pooled_noise, student_t
-from mlipilot.controller.confirmation import compare, kept_steps
+from mlipilot.controller.confirmation import compare, kept_steps, scatter
 from mlipilot.controller.confirming import scores_of
 from mlipilot.controller.state import State
 from mlipilot.controller.undoing import digest_of, tree, undone
@@ -117,6 +118,8 @@ def _worth(
 ) -> StepWorth:
     if keys is None:
         return StepWorth(iteration=step.iteration, fault="later steps have changed its lines")
+    if (failed := _failed(state, [*keys, *standing])) is not None:
+        return StepWorth(iteration=step.iteration, fault=failed)
     pairs = [scores_of(state, measured, each) for each in (keys, standing)]
     found = compare(0, 1, [scores for scores, _ in pairs], [fault for _, fault in pairs])
     sd = pooled_noise([found.gains]).sd
@@ -125,7 +128,16 @@ def _worth(
         iteration=step.iteration,
         measure=found.measure,
         worth=mean(found.gains),
-        half_width=half,
+        half_width=half if scatter(found.gains) else None,
         passed=sum(score.feasible for score in pairs[0][0]),
         fault=found.fault,
     )
+
+
+def _failed(state: State, evaluations: Sequence[JobKey]) -> str | None:
+    """Why one of them, or the training before it, gave nothing to compare."""
+    for key in (key for evaluate in evaluations for key in (evaluate.beside("train"), evaluate)):
+        last = state.last(key)
+        if last is not None and last.ended is not None and last.outcome != "ok":
+            return f"{key.text}: {last.ended.reason or last.outcome}"
+    return None

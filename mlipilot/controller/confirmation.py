@@ -46,6 +46,9 @@ MOST_WITHOUT = 0.5
 """Which part of the forces' variance that a model explains it may explain without its labels."""
 _SPENT_LATE = 2
 """The power of the share of seeds that the first look has, by which alpha is divided."""
+_LAST_DIGITS = 1e-9
+LABELS_SHOW = 0.1
+"""How much of the true forces' variance permuted ones may explain: few structures have few places."""
 _NEAR = 0.2
 """A p below which more seeds may still confirm: to stop at a larger one costs no chance of a false word."""
 _SURE = 0.95
@@ -106,8 +109,10 @@ def knows_without_labels(control: LabelControl) -> str | None:
     """
     if control.fault is not None:
         return f"it could not be trained on permuted labels: {control.fault}"
-    if control.explained is None or control.of_true is None or control.of_true <= 0.0:
-        return None
+    if control.labels_explain > LABELS_SHOW or control.of_true is None or control.of_true <= 0.0:
+        return None  # the labels are hardly permuted, or it says nothing of the true ones anyhow
+    if control.explained is None:
+        return "trained on permuted labels it is a model whose forces cannot be measured"
     if control.explained <= MOST_WITHOUT * control.of_true:
         return None
     return (
@@ -126,10 +131,15 @@ def paired_p(gains: Sequence[float]) -> float:
     from scipy.special import stdtr  # here, because it would make every command a third slower to start
 
     found = mean(gains)
-    sd = pooled_noise([gains]).sd
-    if sd == 0.0:
+    if not scatter(gains):
         return 4.0 ** -len(gains) if found > 0.0 else 1.0
+    sd = pooled_noise([gains]).sd
     return float(stdtr(len(gains) - 1, -found / (sd / math.sqrt(len(gains)))))
+
+
+def scatter(values: Sequence[float]) -> bool:
+    """Whether values differ by more than their last digits, which sums and logarithms leave."""
+    return max(values) - min(values) > _LAST_DIGITS * max(map(abs, values))
 
 
 def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:

@@ -17,11 +17,13 @@ from mlipilot.controller.confirmation import (
 )
 from mlipilot.controller.state import State
 from mlipilot.controller.verdict import Measurements, same_weights
+from mlipilot.datasets.permuting import explained_by, permuted_labels
 from mlipilot.evaluation.catalog import EXPLAINED
 from mlipilot.evaluation.metrics_file import MetricsFile
 from mlipilot.evaluation.scorecard import Score, score
-from mlipilot.paths import JobKey
+from mlipilot.paths import JobKey, LineagePaths, RunPaths
 
+_TRAIN = "train.xyz"
 _NOT_MEASURED = MetricsFile(refused="it was not measured")
 
 
@@ -64,8 +66,15 @@ def _control(state: State, measured: Measurements, kept: Sequence[int], seeds: S
         seed=evaluate.seed,
         explained=explained,
         of_true=of_true,
+        labels_explain=_labels_explain(measured.lineage, evaluate),
         fault=failed[0].reason or failed[0].outcome if failed else None,
     )
+
+
+def _labels_explain(lineage: LineagePaths, key: JobKey) -> float:
+    true = RunPaths(lineage.root.parent).data / "train"
+    permuted = permuted_labels(true, key.seed)
+    return explained_by(permuted[_TRAIN], true / _TRAIN) if _TRAIN in permuted else 0.0
 
 
 def _explained(metrics: MetricsFile | None) -> float | None:

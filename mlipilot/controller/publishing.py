@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlipilot.audit.discarding import remove
 from mlipilot.audit.files import files_below, fsync_directory
 from mlipilot.errors import InputError
 
@@ -25,8 +27,8 @@ def publishing(final: Path) -> Iterator[Path]:
 def drop_leftovers(final: Path) -> None:
     """Remove what a kill between publishing and recording left: no job has seen it."""
     for leftover in (_staging(final), final):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+        if os.path.lexists(leftover):
+            remove(leftover)
 
 
 def _staging(final: Path) -> Path:

@@ -6,9 +6,7 @@ For the fields that cannot be, nothing but the chain speaks: tests/runs/test_for
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -51,10 +49,11 @@ from mlipilot.controller.recheck_pilot import (
 )
 from mlipilot.controller.recheck_sessions import Sessions
 from mlipilot.controller.record_order import WITHIN_A_TURN, why_not_due
+from mlipilot.controller.sameness import same
 from mlipilot.controller.spending import elapsed_s, machine_seconds, training_limit_s
 from mlipilot.controller.state import NO_RESULT, State, advance
 from mlipilot.controller.steps import Finish, Step
-from mlipilot.controller.variants import other_labels
+from mlipilot.controller.variants import other_variant
 from mlipilot.controller.verdict import Measurements, compute_verdict, sealed_summary
 from mlipilot.errors import MlipilotError
 from mlipilot.evaluation.metrics_file import MetricsFile
@@ -63,7 +62,6 @@ from mlipilot.jobs.job_files import read_json, read_order, result_if_any
 from mlipilot.paths import ORDER, LineagePaths, RunPaths
 from mlipilot.untrusted import one_line
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _OF_THE_START = (
     "lineage",
     "campaign",
@@ -122,17 +120,19 @@ class _Files:
         if found:  # what follows would be computed from too little
             return found
         if isinstance(record.event, JobFinished):
-            found += [f": {said}" for said in self._over_limit(record.event, before)]
-            found += [f": {said}" for said in other_labels(self.run, self.lineage, record.event)]
+            found += [f": {said}" for said in self._wrong_order(record.event, before)]
+            found += [
+                f": {said}" for said in other_variant(self.run, self.lineage, self.spec, before, record.event)
+            ]
         for name, value in self._computed(record, before).items():
             said, again = to_jsonable_python(getattr(record.event, name)), to_jsonable_python(value)
-            if not _same(said, again):
+            if not same(said, again):
                 told = [one_line(json.dumps(each, ensure_ascii=False), 100) for each in (said, again)]
                 found.append(f".{name}: it says {told[0]}, computed again from the files it is {told[1]}")
         if isinstance(record.event, Verdict):
             path = self.lineage.verdict(number := record.event.iteration)
             again = compute_verdict(before, before.iterations[number], self.measured)
-            if not _same(_verdict_file(path), to_jsonable_python(again)):
+            if not same(_verdict_file(path), to_jsonable_python(again)):
                 found.append(f": {path} is not what metrics and scorecard give when computed again")
         return found
 
@@ -183,8 +183,8 @@ class _Files:
             case _:
                 return self.of_pilot.computed(record, before)
 
-    def _over_limit(self, event: JobFinished, before: State) -> Iterator[str]:
-        """What a training was told of its machine time, and what it took of it, against the baseline's."""
+    def _wrong_order(self, event: JobFinished, before: State) -> Iterator[str]:
+        """What a training was told, and what it took of the machine beside the baseline's."""
         limit_s = training_limit_s(before, self.spec, event.key)
         attempt = self.lineage.attempt(event.key, event.attempt)
         is_there = is_finished(attempt) and (attempt / ORDER).is_file()  # its manifest would miss it
@@ -193,6 +193,7 @@ class _Files:
         spent_s = machine_seconds(event, self.spec)
         if event.outcome == "ok" and limit_s is not None and spent_s >= limit_s:
             yield f"the training took {spent_s:.1f} machine seconds, and the baseline gives it {limit_s:.1f}"
+        yield from other_variant(self.run, self.lineage, self.spec, before, event)
 
     def _finished(self, event: JobFinished, before: State) -> Mapping[str, Any]:
         attempt = self.lineage.attempt(event.key, event.attempt)
@@ -246,7 +247,7 @@ class _Files:
         has_model = trained is not None and trained.outcome == "ok"
         seeds, is_after = self.spec.seeds, event.fresh or (event.job == "sealed" and has_model)
         if event.fresh and (asked := asked_for(before, self.spec)):
-            seeds = fresh_seeds(before, self.spec.seeds, max(look.seeds for look in looks(asked)))
+            seeds = fresh_seeds(before, self.spec.seeds, looks(asked)[-1].seeds)
         return {
             "attempt": len(earlier) + 1 if all(a.ended for a in earlier) else None,
             "iteration": event.iteration if is_after else current,
@@ -277,24 +278,3 @@ def _verdict_file(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} is no verdict")
     return found
-
-
-def _same(recorded: Any, computed: Any) -> bool:
-    """Equality up to the last digits of floating-point functions, which differ between machines."""
-    if isinstance(recorded, dict) and isinstance(computed, dict):
-        return recorded.keys() == computed.keys() and all(
-            (_same_words if key == "reason" else _same)(recorded[key], computed[key]) for key in recorded
-        )
-    if isinstance(recorded, list) and isinstance(computed, list):
-        return len(recorded) == len(computed) and all(map(_same, recorded, computed))
-    if isinstance(recorded, float) and isinstance(computed, float):
-        return math.isclose(recorded, computed, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(recorded == computed)
-
-
-def _same_words(recorded: object, computed: object) -> bool:
-    """The same of a reason, which spells out rounded numbers that stand beside it in full."""
-    one, other = str(recorded), str(computed)
-    numbers = zip(*(map(float, _NUMBER.findall(each)) for each in (one, other)), strict=False)
-    near = all(math.isclose(a, b, rel_tol=1e-3, abs_tol=2e-3) for a, b in numbers)
-    return near and _NUMBER.sub("#", one) == _NUMBER.sub("#", other)

@@ -124,8 +124,7 @@ def compute_verdict(state: State, iteration: Iteration, measured: Measurements) 
     if fault is not None:
         judgement = Judgement("invalid", fault)
     elif lost and iteration.weighed is not None:
-        gain, bound = iteration.weighed.gain, iteration.weighed.bound
-        judgement = Judgement("reverted", f"{lost}; the other seeds were not trained", gain, bound)
+        judgement = Judgement("reverted", f"{lost}; the other seeds were not trained", iteration.weighed.gain)
     elif number == 0:
         judgement = Judgement("accepted", "the baseline; " + _feasibility(scores))
     else:

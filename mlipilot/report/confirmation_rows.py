@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
-from mlipilot.controller.confirmation import asked_for
+from mlipilot.controller.confirmation import LABELS_SHOW, asked_for
 from mlipilot.report.text import joined, number
 from mlipilot.report.view import LineageView
 from mlipilot.untrusted import one_line
@@ -108,8 +108,12 @@ def confirmation_sentences(view: LineageView) -> list[str]:
 
 def _of_control(found: Confirmed) -> list[str]:
     control = found.control
-    if control is None or control.explained is None or control.of_true is None:
+    if control is None:
         return []
+    if control.explained is None or control.of_true is None:
+        return ["The control of labels says nothing: an explained variance of forces could not be measured."]
+    if control.labels_explain > LABELS_SHOW:
+        return ["The control of labels says nothing: so few labels hardly change when they are permuted."]
     return [
         f"Trained on other structures' labels it explains {control.explained:.3f} of the true forces' "
         f"variance, on its own {control.of_true:.3f}."
@@ -136,9 +140,11 @@ def worth_rows(view: LineageView) -> list[WorthRow]:
     rows = []
     for step in ablated.steps:
         what, worth, passed, word = f"iteration {step.iteration}", "—", "—", one_line(step.fault or "", 300)
-        if step.worth is not None and step.half_width is not None and step.passed is not None:
-            worth = f"{step.worth:+.2f} ± {number(step.half_width, 2)} ({step.measure})"
+        if step.worth is not None and step.passed is not None:
+            width = "no scatter" if step.half_width is None else f"± {number(step.half_width, 2)}"
+            worth = f"{step.worth:+.2f} {width} ({step.measure})"
             passed = _passed(step.passed, confirmed)
-            word = word or ("" if abs(step.worth) > step.half_width else "the interval holds 0")
+            holds_0 = step.half_width is not None and abs(step.worth) <= step.half_width
+            word = word or ("the interval holds 0" if holds_0 else "")
         rows.append(WorthRow(what, worth, passed, word))
     return rows

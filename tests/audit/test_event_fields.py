@@ -44,7 +44,7 @@ VARIANT = Shape(
 EFFECT = {"metric": "m", "direction": "decrease"}
 GRADED = {**EFFECT, "before": 2.5, "after": None, "grade": "held"}
 STEP = written("confirmed")["steps"][0]
-CONTROL = {"seed": 7, "explained": -0.5, "of_true": 0.99, "fault": None}
+CONTROL = {"seed": 7, "explained": -0.5, "of_true": 0.99, "labels_explain": -1.0, "fault": None}
 TAKEN_OUT = written("ablation_asked")["steps"][0]
 WORTH = written("ablated")["steps"][0]
 RESULT = written("examined")["results"][1]
@@ -120,8 +120,8 @@ FIELDS: dict[str, dict[str, Shape]] = {
     },
     "confirmation_asked": {
         "seeds": Shape((2, 64), (*NO_NUMBER, 2.5, 1, 65)),
-        "alpha": SHARE,
-        "most_seeds": optional(Shape((3, 64), (*NO_NUMBER, 3.5, 2, 65))),
+        "alpha": Shape((0.25, 0.75), (*NO_NUMBER, math.nan, math.inf, -0.25, 0.0, 1.0)),
+        "most_seeds": optional(Shape((4, 64), (*NO_NUMBER, 3.5, 2, 65))),
         "permuted_labels": FLAG,
     },
     "ablation_asked": {"steps": listed(inner(TAKEN_OUT))},
@@ -173,13 +173,20 @@ def test_a_record_says_what_it_may_and_nothing_else(kind: str) -> None:
     check(KINDS[kind], written(kind), FIELDS[kind])
 
 
+def test_more_seeds_than_the_first_are_asked_for() -> None:
+    body = written("confirmation_asked")
+    for most in (body["seeds"], 3):
+        with pytest.raises(ValidationError, match="most_seeds are not more than seeds"):
+            KINDS["confirmation_asked"].model_validate(body | {"most_seeds": most})
+
+
 def test_so_does_what_stands_inside_of_a_record() -> None:
     effect = {"metric": TEXT, "direction": DIRECTION}
     step = dict.fromkeys(("iteration", "before"), NUMBER) | dict.fromkeys(("p", "level"), SHARE)
     step |= {"measure": word("violation", "objective"), "gain": REAL, "sd": COST, "confirmed": FLAG}
     check(ConfirmedStep, STEP, step | {"passed": COUNT, "fault": optional(TEXT)})
     values = {"seed": COUNT, "explained": optional(REAL), "of_true": optional(REAL)}
-    check(LabelControl, CONTROL, values | {"fault": optional(TEXT)})
+    check(LabelControl, CONTROL, values | {"labels_explain": REAL, "fault": optional(TEXT)})
     check(StepToTakeOut, TAKEN_OUT, {"iteration": NUMBER, "recipe_digest": optional(SHA)})
     worth = {"iteration": NUMBER, "measure": optional(step["measure"]), "worth": optional(REAL)}
     worth |= {"half_width": optional(COST), "passed": optional(COUNT), "fault": optional(TEXT)}

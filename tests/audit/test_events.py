@@ -297,6 +297,14 @@ def test_a_job_with_a_fresh_seed_says_so_and_no_other_does() -> None:
         assert body_of(said).get("fresh", "unsaid") == (True if fresh else "unsaid")
 
 
+def test_a_job_of_a_variant_says_of_which_and_no_other_does() -> None:
+    for variant in ("permuted-labels", "without-0003"):
+        key = JobKey(4, 7, "train", fresh=True, variant=variant)
+        said = JobSubmitted.of(key, 1)
+        assert said.key == key and body_of(said)["variant"] == variant
+    assert "variant" not in body_of(JobSubmitted.of(JobKey(4, 7, "train"), 1))
+
+
 def test_the_sealed_check_is_read_by_iteration() -> None:
     check = event("sealed_check", {"0": {"m": {"sealed": 2.0, "test": None}}})
     assert isinstance(check, SealedCheck)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from mlipilot.audit.files import tree_digest
+from mlipilot.controller.ablation import compute_ablation
 from mlipilot.controller.asking_ablation import ask_ablation
 from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
 from mlipilot.controller.steps import Ablate, SubmitJob
 from mlipilot.controller.variants import make_variant
+from mlipilot.controller.verdict import Measurements
 from mlipilot.controller.verification import verify_run
 from mlipilot.errors import InputError
 from mlipilot.paths import JobKey
@@ -169,3 +171,33 @@ def test_a_record_that_says_another_worth_is_named(ablated: SyntheticRun, tmp_pa
     assert any("ablated: it was not due; SubmitJob was" in each for each in said)
     assert any("ablated.steps" in each for each in said)
     assert Ablate() != next_step(replay(made.ledger.records), made.spec)
+
+
+def test_what_cannot_be_trained_without_a_step_has_no_worth(tmp_path: Path) -> None:
+    made = confirmed(tmp_path, RATE, BATCH)
+    ask_ablation(made.run, 0)
+    made.reread()
+    while isinstance(due := next_step(replay(made.ledger.records), made.spec), SubmitJob):
+        made.train_as(due.key, 0.9, "NameError: name 'factor' is not defined")
+    assert due == Ablate()
+    measured = Measurements(made.lineage, made.spec, made.card)
+    made.ledger.append(compute_ablation(replay(made.ledger.records), measured))
+    made.end("a test")
+    state = replay(made.ledger.records)
+    assert state.ablated is not None and state.ablated.steps[0].worth is None
+    row = worth_rows(load_lineage(made.run, made.lineage))[0]
+    assert (row.worth, row.passed) == ("—", "—") and row.word.endswith("name 'factor' is not defined")
+    assert verify_run(made.run).problems == []
+
+
+def test_who_asks_for_more_opens_the_place_of_that_and_no_other(tmp_path: Path) -> None:
+    made = confirmed(tmp_path, RATE, BATCH)
+    ask_ablation(made.run, 0)
+    for name in ("evil.sh", "iterations/0007/x.py", "drafts/x"):
+        path = made.lineage.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+        assert any(f"{path}: no record speaks" in said for said in verify_run(made.run).problems), name
+        path.unlink()
+    (made.lineage.confirmation / "x").write_text("being made")
+    assert verify_run(made.run).problems == []

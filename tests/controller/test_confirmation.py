@@ -185,3 +185,10 @@ def test_kept_are_the_baseline_and_what_was_accepted() -> None:
         e for n in range(4) for e in (*measured(n, 1), verdict(n, "reverted" if n == 2 else "accepted"))
     ]
     assert kept_steps(state_of(*events, no_proposal(4))) == [0, 1, 3]
+
+
+def test_gains_that_differ_by_last_digits_alone_do_not_scatter() -> None:
+    for gains in ([0.7] * 3, [0.3, 0.1 + 0.2, 0.3], [1.0] * 3):
+        assert paired_p(gains) == 4.0**-3
+    assert paired_p([0.7, 0.7, 0.7 + 1e-6]) < 1e-9
+    assert paired_p([0.0, 0.0]) == 1.0

@@ -33,6 +33,7 @@ def _undone(before: str, after: str, now: str) -> str | None:
         ("a\nb\n", "a\nB\n", "a\nBB\n", None),  # a later step changed the same line
         ("a\nb\n", "a\nB\nC\n", "a\nB\ny\nC\n", None),  # and put one between its two
         ("a\nx\nb\n", "a\nb\n", "a\nb2\n", None),  # where it took a line away, nothing is as it was
+        ("a\nx\nb\n", "a\nb\n", "a2\nb\n", None),
         ("a\nx\nb\n", "a\nb\n", "a\ny\nb\n", None),  # another came to where it took one away
         ("a\nb\n", "a\nB\n", "", None),
     ],
@@ -49,7 +50,17 @@ def test_files_that_came_or_went_are_taken_as_a_whole() -> None:
     assert undone(before, after, {"new": b"changed", "same": b"s"}) is None
     assert undone(before, after, {"same": b"s"}) is None, "a later step removed the file that it brought"
     assert undone(before, after, {**after, "old": b"another"}) is None
-    assert undone({"f": b"\xff\n"}, {"f": b"\xfe\n"}, {"f": b"\xfe\ny\n"}) == {"f": b"\xff\ny\n"}
+    assert undone(before, after, {"new": b"2"}) == {"old": b"1"}, "what the step left alone may be gone"
+    assert undone({"f": b"1"}, {"f": b"2"}, {}) is None, "a later step removed what this one changed"
+    assert undone({"f": b"1"}, {}, {"g": b"2"}) == {"f": b"1", "g": b"2"}
+    for one, two in ((b"\xff\n", b"\xfe\n"), (b"\0\n", b"\1\n")):
+        assert undone({"f": one}, {"f": two}, {"f": two + b"y\n"}) is None, "it is no text"
+        assert undone({"f": one}, {"f": two}, {"f": two}) == {"f": one}
+
+
+def test_lines_of_which_there_are_many_are_lines_as_well() -> None:
+    many = "pass\n" * 150
+    assert _undone(many + many, many + "x\n" + many, many + "x\n" + many + "y\n") == many + many + "y\n"
 
 
 _LINES = st.lists(st.sampled_from("abcde"), max_size=8).map(lambda lines: "".join(f"{x}\n" for x in lines))

@@ -11,7 +11,7 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from mlipilot.datasets.permuting import permuted_labels
+from mlipilot.datasets.permuting import explained_by, permuted_labels
 
 
 def _frames() -> list[Atoms]:
@@ -103,3 +103,15 @@ def test_labels_that_are_not_there_are_not_made_up(tmp_path: Path) -> None:
     assert not {"REF_energy", "REF_stress"} & atoms.info.keys() and "REF_forces" not in atoms.arrays
     (tmp_path / "train.xyz").unlink()
     assert permuted_labels(tmp_path, 1) == {}
+
+
+def test_what_permuted_forces_explain_of_the_true_ones_is_told(train: Path, tmp_path: Path) -> None:
+    true = train / "train.xyz"
+    assert explained_by(true.read_bytes(), true) == 1.0, "nothing changed its place"
+    assert explained_by(permuted_labels(train, 7)["train.xyz"], true) < -0.5, "two of one law: near −1"
+    alone = Atoms("HCl", positions=[[0, 0, 0], [0, 0, 1.3]])
+    alone.arrays["REF_forces"] = np.array([[0.0, 0, 1], [0, 0, -1]])
+    write(tmp_path / "train.xyz", [alone], format="extxyz")
+    assert explained_by(permuted_labels(tmp_path, 7)["train.xyz"], tmp_path / "train.xyz") == 1.0
+    write(tmp_path / "train.xyz", [Atoms("H")], format="extxyz")
+    assert explained_by((tmp_path / "train.xyz").read_bytes(), tmp_path / "train.xyz") == 0.0

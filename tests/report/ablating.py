@@ -24,7 +24,7 @@ def ablate(made: SyntheticRun, qualities: Mapping[int, float]) -> None:
         if key.kind == "train":
             made.train_as(key, quality)
             continue
-        content = metrics_file(key.iteration, key.seed, quality)
+        content = metrics_file(50 + key.iteration, key.seed, quality)
         content["model"]["weights_digest"] = sha256_bytes(key.text.encode())
         made.evaluate_as(key, quality, content)
     assert due == Ablate()

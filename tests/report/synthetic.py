@@ -19,7 +19,6 @@ from mlipilot.audit.files import (
     append_line,
     sha256_bytes,
     sha256_file,
-    tree_digest,
     write_atomic,
     write_json,
 )
@@ -32,6 +31,7 @@ from mlipilot.campaign.spec import RECIPES, CampaignSpec, dump_spec
 from mlipilot.controller.candidates import publish_baseline, publish_candidate, publish_draft
 from mlipilot.controller.confirming import compute_confirmation
 from mlipilot.controller.examining import compute_exam
+from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.next_steps import next_step, sealed_jobs
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
@@ -53,7 +53,6 @@ from tests.report.synthetic_values import (
     curves,
     labelled_frames,
     metrics_file,
-    order,
 )
 
 SCORECARD = Path(__file__).parents[2] / "scorecards" / "cu_emt.yaml"
@@ -206,10 +205,12 @@ class SyntheticRun:
         """One training with its log, of a variant with what that needs."""
         make_variant(self.run, self.lineage, replay(self.ledger.records), key)
         attempt = self.start(key)
-        if key.variant == PERMUTED:
-            train = self.lineage.permuted(key) / "train"
+        if key.variant:
             limit_s = training_limit_s(replay(self.ledger.records), self.spec, key)
-            write_atomic(attempt / ORDER, order({str(train): tree_digest(train)}, limit_s).text)
+            order = Attempts(self.run, self.lineage, self.spec).order(
+                key, 1, trained=1, machine_limit_s=limit_s
+            )
+            write_atomic(attempt / ORDER, order.text)
         write_atomic(attempt / "stdout.log", training_log(key.seed, quality, diverges=failed is not None))
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
         self.finish(key, 31.0 + key.seed % (10 if key.fresh else 1000), failed)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from mlipilot.evaluation.catalog import CATALOG
-from mlipilot.jobs.job_files import JobOrder
 from mlipilot.versions import versions
 
 HANDOVER = {
@@ -38,30 +37,16 @@ HANDOVER = {
 """The `config.json` of what a smoke step hands over."""
 
 
-def labelled_frames(count: int = 4) -> str:
+def labelled_frames(count: int = 8) -> str:
     """Cells of two atoms with energies, forces and stresses, in extended XYZ."""
     rows = []
     for number in range(count):
         stress = " ".join(f"{number}.{k}" for k in range(9))
         said = f'REF_energy=-{number + 1}.25 REF_stress="{stress}" Lattice="4 0 0 0 4 0 0 0 4" pbc="T T T"'
         rows += ["2", f"Properties=species:S:1:pos:R:3:REF_forces:R:3 {said}"]
-        rows += [f"Cu {atom} {atom} {atom} {number}.5 -{atom}.25 {number + atom}.75" for atom in (0, 2)]
+        forces = [[math.sin(9.0 * number + 4.0 * atom + k) for k in range(3)] for atom in (0, 1)]
+        rows += [f"Cu {2 * n} {2 * n} {2 * n} {x:.6f} {y:.6f} {z:.6f}" for n, (x, y, z) in enumerate(forces)]
     return "\n".join(rows) + "\n"
-
-
-def order(read_only: dict[str, str], machine_limit_s: float | None = None) -> JobOrder:
-    """What a training is told, with the directories that it must leave alone."""
-    return JobOrder(
-        name="synthetic",
-        argv=["train.py"],
-        cwd=".",
-        environment={},
-        wall_limit_s=9.0,
-        run=".",
-        protected="protected.json",
-        read_only=read_only,
-        machine_limit_s=machine_limit_s,
-    )
 
 
 # Plausible metrics of a candidate of quality 0 (the baseline) to 1; the values in between are geometric.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, RootModel
+from pydantic import Field, RootModel, model_validator
 
 from mlipilot.audit.events.model import Count, Model, Number, Sha256, Share, Spread
 
@@ -14,11 +14,17 @@ class ConfirmationAsked(Model):
 
     kind: ClassVar[str] = "confirmation_asked"
     seeds: Annotated[int, Field(ge=2, le=64)]
-    alpha: Share
+    alpha: Annotated[float, Field(gt=0, lt=1)]
     most_seeds: Annotated[int, Field(ge=3, le=64)] | None = None
     """To as many it may go on."""
     permuted_labels: bool = False
     """Whether the last kept step is to be trained on labels of other structures, too."""
+
+    @model_validator(mode="after")
+    def _goes_on_to_more(self) -> ConfirmationAsked:
+        if self.most_seeds is not None and self.most_seeds <= self.seeds:
+            raise ValueError("most_seeds are not more than seeds")
+        return self
 
 
 class ConfirmedStep(Model):
@@ -49,6 +55,8 @@ class LabelControl(Model):
     """Trained on permuted labels; None where it could not be measured."""
     of_true: float | None
     """With the same seed, trained on its own labels."""
+    labels_explain: float
+    """How much the permuted labels explain by themselves: where that is much, the control shows nothing."""
     fault: str | None
     """Why it could not be trained so."""
 
