@@ -20,7 +20,7 @@ from tests.documents.conftest import clone, shorten
 from tests.documents.user import Shell, User
 from tests.end_to_end.cluster import IMAGE, needs_image, needs_slurm
 
-pytestmark = [pytest.mark.slow, needs_slurm, needs_image, pytest.mark.xdist_group("documents on a cluster")]
+pytestmark = [pytest.mark.slow, needs_slurm, needs_image]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mlipilot.paths import RunPaths
 from tests.documents.blocks import block
 from tests.end_to_end.conftest import write_campaign
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]
+pytestmark = pytest.mark.slow
 # It stands in for sbatch: the first task of the array runs here and now, as a local process.
 STAND_IN_SBATCH = """#!/bin/bash
 lineage=${1#--array=} && lineage=${lineage%%-*}

@@ -134,6 +134,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
 
 @pytest.fixture(scope="session")
 def accounting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
-    """The same with accounts, which a cluster that all tests share need not have."""
+    """The same with accounts, which a cluster that all tests share need not have; of the group `accounts`."""
     with own_cluster(tmp_path_factory.mktemp("accounts"), "--accounting") as found:
         yield found

@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.ports import reserved_ports
 from tests.waiting import wait_until
@@ -71,11 +73,15 @@ def own_cluster(root: Path, *options: str) -> Iterator[OwnCluster]:
             "MLIPILOT_CLUSTER_PORT": str(first),
         }
         cluster = OwnCluster(root, environment)
+        # All clusters have one munged, which the first starts and the last ends.
+        at_a_time = FileLock(Path(tempfile.gettempdir()) / f"mlipilot-own-clusters-{os.getuid()}.lock")
         try:
-            cluster.says("bash", str(SCRIPTS / "up.sh"), "--faults", *options)
+            with at_a_time:
+                cluster.says("bash", str(SCRIPTS / "up.sh"), "--faults", *options)
             yield cluster
         finally:
-            cluster.says("bash", str(SCRIPTS / "down.sh"))
+            with at_a_time:
+                cluster.says("bash", str(SCRIPTS / "down.sh"))
 
 
 needs_accounting = pytest.mark.skipif(

@@ -19,7 +19,7 @@ from tests.events import event
 from tests.sbatch.conftest import ATTEMPT, BATCH_SCRIPT, Run, make_run
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_cluster"), needs_daemons, needs_accounting]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("accounts"), needs_daemons, needs_accounting]
 # A second or so of one of the two cores, and some memory, at each start.
 WORK = """\
 python3 -c 'import time

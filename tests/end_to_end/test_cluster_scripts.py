@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.own_cluster import SCRIPTS, needs_accounting, needs_daemons, own_cluster
 
-pytestmark = [pytest.mark.cluster, needs_daemons, needs_accounting, pytest.mark.xdist_group("own_cluster")]
+pytestmark = [pytest.mark.cluster, needs_daemons, needs_accounting]
 DAEMONS = {"slurmctld", "slurmd", "slurmdbd", "mariadbd"}
 
 

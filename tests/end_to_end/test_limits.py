@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 __all__ = ["run"]  # the fixture, by which this process talks to the cluster with accounts
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_cluster"), needs_daemons, needs_accounting]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("accounts"), needs_daemons, needs_accounting]
 EVALUATION = "lineage-0/iterations/0001/seed-11/evaluate/attempt-1"
 
 

@@ -13,8 +13,9 @@ import pytest
 from tests.end_to_end.cluster import Site, needs_image, needs_slurm
 from tests.end_to_end.conftest import mlipilot
 
-# One worker carries the campaign of two lineages, and the others take its data set.
-MARKS = [pytest.mark.slow, needs_slurm, needs_image, pytest.mark.xdist_group("image campaigns")]
+MARKS = [pytest.mark.slow, needs_slurm, needs_image]
+# One worker carries the campaign of two lineages, for all that look at it.
+OF_TWO_LINEAGES = pytest.mark.xdist_group("two lineages")
 SMALL: dict[str, Any] = {
     "max_in_flight": 2,
     "require_no_network": True,
@@ -53,12 +54,12 @@ def two_lineages(tmp_path_factory: pytest.TempPathFactory, login: Path) -> Itera
 
 
 @pytest.fixture
-def make_site(two_lineages: Site, tmp_path: Path) -> Iterator[MakeSite]:
+def make_site(tiny_data: Path, tmp_path: Path) -> Iterator[MakeSite]:
     """A site whose run has its data set already; what Slurm has of it in the end is ended."""
     sites = []
 
-    def make(**settings: Any) -> Site:
-        sites.append(Site(tmp_path / "site", data=two_lineages.run.data, seeds=[1], **settings))
+    def make(data: Path | None = tiny_data, **settings: Any) -> Site:
+        sites.append(Site(tmp_path / "site", data=data, seeds=[1], **settings))
         return sites[-1]
 
     yield make

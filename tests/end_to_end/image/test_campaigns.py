@@ -12,12 +12,13 @@ from mlipilot.audit.ledger import read_ledger
 from mlipilot.jobs.job_files import Isolation, read_result
 from tests.end_to_end.cluster import IMAGE, Site
 from tests.end_to_end.conftest import mlipilot
-from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
+from tests.end_to_end.image.conftest import MARKS, OF_TWO_LINEAGES, SMALL, MakeSite
 from tests.end_to_end.slurm_runs import state_of
 
 pytestmark = MARKS
 
 
+@OF_TWO_LINEAGES
 def test_a_controller_that_reaches_its_time_limit_is_followed_by_another(two_lineages: Site) -> None:
     site = two_lineages
     assert len(site.logs()) == 3 and "before its time: " in site.said()
@@ -42,6 +43,7 @@ def test_a_controller_that_reaches_its_time_limit_is_followed_by_another(two_lin
     assert site.left_running() == []
 
 
+@OF_TWO_LINEAGES
 def test_on_the_login_node_the_runs_directory_is_enough(two_lineages: Site, login: Path) -> None:
     run = two_lineages.run
     found = json.loads(mlipilot("status", run.root, "--json", cwd=login).stdout)

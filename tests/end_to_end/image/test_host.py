@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.cluster import IMAGE, Site
-from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
+from tests.end_to_end.image.conftest import MARKS, OF_TWO_LINEAGES, SMALL, MakeSite
 from tests.end_to_end.reproductions import check_outcome
 
 pytestmark = MARKS
@@ -39,6 +39,7 @@ def elsewhere(two_lineages: Site) -> Any:
     shutil.rmtree(folder)
 
 
+@OF_TWO_LINEAGES
 def test_a_run_on_scratch_is_verified_and_slurm_itself_is_asked(
     two_lineages: Site, elsewhere: Path, login: Path
 ) -> None:
@@ -51,6 +52,7 @@ def test_a_run_on_scratch_is_verified_and_slurm_itself_is_asked(
     assert disabled or found["anchors"]["in_accounts"] == found["anchors"]["in_ledger"] > 0
 
 
+@OF_TWO_LINEAGES
 def test_the_doctor_sees_the_cluster_and_tries_containers(two_lineages: Site) -> None:
     words = ("doctor", "campaigns/tiny.yaml", "--set", "jobs.backend=slurm", "--json")
     done = verb(two_lineages, two_lineages.root, *words)
@@ -61,9 +63,12 @@ def test_the_doctor_sees_the_cluster_and_tries_containers(two_lineages: Site) ->
 
 
 def test_a_reproduction_knows_that_it_is_in_the_recorded_image(make_site: MakeSite, tmp_path: Path) -> None:
-    """Of a campaign that lets its jobs have a network: in one container they share that of the process."""
+    """Of a campaign that lets its jobs have a network: in one container they share that of the process.
+
+    The image builds its data set, too: its numbers are not those of a host with other packages.
+    """
     jobs = SMALL | {"require_no_network": False}
-    site = make_site(budget={"iterations": 1, "optimizer_steps": 8}, jobs=jobs)
+    site = make_site(data=None, budget={"iterations": 1, "optimizer_steps": 8}, jobs=jobs)
     site.sbatch()
     site.wait_until((site.run.lineage(0).iteration(0) / "verdict.json").exists)
     done = verb(site, tmp_path, "reproduce", site.run.root, "--iteration", "0", "--json")

@@ -17,10 +17,10 @@ from mlipilot.controller.verification import verify_run
 from mlipilot.jobs.job_files import read_result
 from mlipilot.paths import JobKey
 from tests.end_to_end.cluster import Site
-from tests.end_to_end.image.conftest import MARKS, SMALL, MakeSite
+from tests.end_to_end.image.conftest import MARKS, OF_TWO_LINEAGES, SMALL, MakeSite
 from tests.end_to_end.slurm_runs import state_of, weights
 
-pytestmark = MARKS
+pytestmark = [*MARKS, OF_TWO_LINEAGES]
 TRAIN, EVALUATE = JobKey(0, 1, "train"), JobKey(0, 1, "evaluate")
 BASELINE = {"iterations": 0, "optimizer_steps": 8}
 
@@ -72,7 +72,7 @@ def test_jobs_that_die_before_the_seal_on_a_node_without_room_lose_nothing(
     make_site: MakeSite, two_lineages: Site, full_directory: Path
 ) -> None:
     """The training is sealed by the evaluation behind it, the evaluation by the controller."""
-    site = make_site(budget=BASELINE, jobs=SMALL)
+    site = make_site(two_lineages.run.data, budget=BASELINE, jobs=SMALL)
     die_at_the_end = '[[ "$*" != *"phases end"*/{kind}/* ]] || {{ kill -KILL $PPID; exit 1; }}'
     _disturb(site, "train", die_at_the_end.format(kind="train"), TMPDIR=str(full_directory))
     fail_once = '[[ "$*" != *"phases end"* || -e $here/failed ]] || { touch "$here/failed"; exit 1; }\n'
@@ -93,7 +93,7 @@ def test_a_job_that_is_requeued_when_it_would_seal_is_trained_once(
     make_site: MakeSite, two_lineages: Site
 ) -> None:
     """Its next start seals what the first has done."""
-    site = make_site(budget=BASELINE, jobs=SMALL)
+    site = make_site(two_lineages.run.data, budget=BASELINE, jobs=SMALL)
     first = '[[ "$*" != *"phases end"* || -n ${SLURM_RESTART_COUNT:-} ]]'
     _disturb(site, "train", first + ' || { scontrol requeue "$SLURM_JOB_ID"; sleep 100; exit 1; }')
     site.sbatch()
@@ -112,7 +112,7 @@ def test_a_disk_that_is_full_before_and_after_a_training_costs_no_training(
     if not _mounted(disk, "300m"):
         pytest.skip("only root may mount")
     try:
-        site = make_site(budget=BASELINE, jobs=SMALL | {"min_free_mib": 200})
+        site = make_site(two_lineages.run.data, budget=BASELINE, jobs=SMALL | {"min_free_mib": 200})
         (filler := disk / "filler").write_bytes(bytes(150 << 20))
         fill = f"dd if=/dev/zero of={disk}/full bs=64k; (sleep 15; rm {disk}/full) >/dev/null 2>&1 &"
         _disturb(

@@ -28,16 +28,14 @@ def _steps(attempt: Path) -> list[int]:
 
 
 def test_a_requeued_training_goes_on_and_ends_with_the_weights_of_an_undisturbed_one(
-    two_lineages: Site, tmp_path: Path
+    tiny_data: Path, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {
         "seeds": [1],
         "budget": {"iterations": 0, "optimizer_steps": STEPS},
         "jobs": SMALL,
     }
-    plain, taken = (
-        Site(tmp_path / name, data=two_lineages.run.data, **settings) for name in ("plain", "taken")
-    )
+    plain, taken = (Site(tmp_path / name, data=tiny_data, **settings) for name in ("plain", "taken"))
     try:
         taken.sbatch()
         attempt = taken.run.lineage(0).attempt(TRAIN, 1)

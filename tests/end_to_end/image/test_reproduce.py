@@ -9,10 +9,10 @@ from pathlib import Path
 from mlipilot.jobs.job_files import read_result
 from tests.end_to_end.cluster import IMAGE, Site
 from tests.end_to_end.conftest import mlipilot
-from tests.end_to_end.image.conftest import MARKS
+from tests.end_to_end.image.conftest import MARKS, OF_TWO_LINEAGES
 from tests.end_to_end.reproductions import check_outcome, digests
 
-pytestmark = MARKS
+pytestmark = [*MARKS, OF_TWO_LINEAGES]
 
 
 def test_nothing_but_the_image_and_a_copy_of_the_run(two_lineages: Site, tmp_path: Path) -> None:
