@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from mlipilot import __version__
@@ -17,6 +18,7 @@ def versions(names: Iterable[str] = NAMES) -> dict[str, str]:
     return {name: _OWN.get(name) or _version(name) for name in names}
 
 
+@cache  # what this process computes with does not change any more
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
@@ -33,7 +34,7 @@ class UnboundedYamlError(NotYamlError):
 def parse_yaml(text: str, *, with_places: bool = False) -> Any:
     """The value of a text; `with_places`: mappings and sequences know their lines. Raises NotYamlError."""
     try:
-        return deepcopy(_read(text, with_places))
+        return _copied(_read(text, with_places), {})
     except YAMLError as error:
         raise _not_yaml(error) from None
     except Exception as error:  # noqa: BLE001 - `!!bool x` is a KeyError, `!!int ''` an IndexError, and so on
@@ -41,7 +42,27 @@ def parse_yaml(text: str, *, with_places: bool = False) -> Any:
         raise NotYamlError(f"a value cannot be read ({name}: {str(error)[:100]})") from None
 
 
-@lru_cache(maxsize=64)  # lineages have files in common, and to copy what was read takes a quarter of the time
+def _copied(value: Any, done: dict[int, Any]) -> Any:
+    """As `deepcopy` has it, but ten times as fast: comments are left out; places, which stay, are shared."""
+    if id(value) in done:
+        return done[id(value)]
+    if type(value) is CommentedMap and not value.merge:
+        made: Any = CommentedMap()
+        done[id(value)] = made
+        for key, inner in value.items():
+            made[key] = _copied(inner, done)
+    elif type(value) is CommentedSeq:
+        made = CommentedSeq()
+        done[id(value)] = made
+        for inner in value:
+            made.append(_copied(inner, done))
+    else:
+        return deepcopy(value, done)
+    made.lc.data, made.lc.line, made.lc.col = value.lc.data, value.lc.line, value.lc.col
+    return made
+
+
+@lru_cache(maxsize=64)  # lineages have files in common, and to read one takes thirty times what a copy takes
 def _read(text: str, with_places: bool) -> Any:
     yaml = YAML(typ="rt") if with_places else YAML(typ="safe", pure=True)
     return yaml.load(text)
