@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.done_once import disks_are_not_waited_for as disks_are_not_waited_for
+from tests.done_once import toolkit_is_listed_once as toolkit_is_listed_once
 from tests.endpoint.faulty_server import FaultyServer
 from tests.timeouts import give_long_ones_time
 from tests.timeouts import pytest_runtest_makereport as pytest_runtest_makereport  # a hook of pytest's
