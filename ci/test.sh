@@ -77,6 +77,7 @@ if [ -n "$builder" ]; then
 fi
 
 say "end-to-end tests"
-marks="(slow or cluster) and not sweep"
-[ "${1:-}" != sweep ] || marks=sweep
-"$venv/bin/pytest" -n 3 --dist loadgroup -m "$marks" --durations=15 -rs
+# Tests wait half of their time, for Slurm and for the next look at it: five at a time keep two cores busy.
+marks="(slow or cluster) and not sweep" workers=5
+[ "${1:-}" != sweep ] || marks=sweep workers=3
+"$venv/bin/pytest" -n "$workers" --dist loadgroup -m "$marks" --durations=15 -rs
