@@ -21,7 +21,6 @@ from mlipilot.jobs.job_files import read_order
 from mlipilot.jobs.kept_checkpoints import clear_output
 from mlipilot.jobs.notes import BEGUN, ENDED, read_begun, read_notes
 from mlipilot.jobs.slurm_note import read_note
-from mlipilot.jobs.spool import Spool
 from mlipilot.paths import CLAIM, RESULT, STDERR, STDOUT, RunPaths
 
 # What a start leaves beside its output. Notes first: without them half of it is never taken for whole.
@@ -125,6 +124,8 @@ def may_be_sealed(attempt: Path) -> bool:
 
 
 def _cancel_was_asked(attempt: Path) -> bool:
+    from mlipilot.jobs.spool import Spool  # a fifth of what every phase of a job would import, for this alone
+
     note = read_note(attempt)
     return note is not None and Spool(RunPaths(Path(read_order(attempt).run)).spool).is_cancelled(note.name)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlipilot.audit.protected import PACKAGE
 from mlipilot.checkpoint import DIRECTORY, INTERVAL_S
-from mlipilot.evaluation.scorecard import Profile
 from mlipilot.paths import RECIPE
+
+if TYPE_CHECKING:  # a third of what every worker would import
+    from mlipilot.evaluation.scorecard import Profile
 
 # One thread a job: on busy cores two threads a job were measured many times slower.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
