@@ -67,3 +67,14 @@ def test_what_is_done_to_one_reading_is_not_seen_in_the_next(tmp_path: Path) -> 
     second = load_yaml(path)
     assert second == {"name": "x", "many": [{"a": 1}, {"b": 2}]}
     assert line_of(second, ("many", 1, "b")) == 4
+
+
+def test_a_reading_has_the_places_and_the_shared_parts_of_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("first: &x [1, {k: 2}]\nsecond: *x\nthird:\n  <<: {a: 1}\n  b: 3\n")
+    for _ in range(2):  # the second is a copy of what was read for the first
+        data = load_yaml(path)
+        assert data["first"] == [1, {"k": 2}] and data["first"] is data["second"]
+        assert dict(data["third"]) == {"a": 1, "b": 3}
+        assert (line_of(data, ("second",)), line_of(data, ("third", "b"))) == (2, 5)
+        assert line_of(data, ("first", 1, "k")) == 1
