@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -185,6 +186,7 @@ def _entropy_bits(text: str) -> float:
     return -sum(share * math.log2(share) for share in shares)
 
 
+@lru_cache(maxsize=16)
 def _compressed(data: bytes) -> int:
     # The window holds all of it, so that what was there before costs next to nothing again. The preset's own
     # of 64 MiB makes no recipe shorter, and takes 670 MB of memory, which are cleared first.
@@ -206,8 +208,9 @@ def _beyond(said: list[tuple[int, str]], known: list[tuple[int, str]]) -> list[t
     return added
 
 
+@lru_cache(maxsize=16)  # what a recipe began as is asked for with each that is tried
 def _content(name: str, data: bytes) -> _Content:
-    """What a file says. Raises ValueError or SyntaxError where it is not what its name says."""
+    """What a file says; nobody changes that. Raises ValueError or SyntaxError where it cannot be read so."""
     text = data.decode("utf-8")
     if "\0" in text:
         raise ValueError("it is binary")
