@@ -4,9 +4,10 @@
 # daemons NAME [DIRECTORY]: the pids of the cluster in that directory, or of all that up.sh has started. They are known by
 # what up.sh gave them in their environment: one that was started a moment ago may have no pid file yet, or none any more.
 daemons() {
-  local comm told
+  local comm told name
   for comm in /proc/[0-9]*/comm; do
-    [ "$(cat "$comm" 2>/dev/null)" = "$1" ] || continue
+    { read -r name <"$comm"; } 2>/dev/null || continue # without a process for each: there are hundreds
+    [ "$name" = "$1" ] || continue
     { told=$(tr '\0' '\n' <"${comm%comm}environ" | grep -a '^MLIPILOT_CLUSTER_DIR='); } 2>/dev/null || continue
     [ "${2:-${told#*=}}" != "${told#*=}" ] || basename "${comm%/comm}"
   done

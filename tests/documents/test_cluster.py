@@ -117,7 +117,7 @@ def test_where_only_a_login_node_may_submit(user: User, checkout: Path) -> None:
             return is_judged(run)
 
         deadline = time.monotonic() + 120
-        while not (run.root / "image.sha256").exists():
+        while not run.lineage(0).ledger.exists():  # the data set is built first
             assert time.monotonic() < deadline, shell.type("squeue; cat mlipilot-cu_emt-*.log")
             time.sleep(1)
         await_jobs(shell, cron_has_done_it)
