@@ -30,7 +30,7 @@ from mlipilot.audit.files import files_below, sha256_bytes, whole_lines
 from mlipilot.audit.ledger import LedgerError, Record, of_kind, read_ledger
 from mlipilot.audit.lessons import Finding, lessons_of
 from mlipilot.audit.protected import differing_toolkit
-from mlipilot.audit.recipes import verify_recipe
+from mlipilot.audit.recorded_recipes import verify_recipe
 from mlipilot.audit.reports import verify_reports
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification_result import Verification
