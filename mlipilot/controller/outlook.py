@@ -23,18 +23,18 @@ _LOST_BELOW_SD = -2.0
 
 def weigh(state: State, number: int, measured: Measurements) -> Weighed:
     """What the first seed of a candidate says of its chances. Raises PausedError as `Measurements` does."""
-    new = measured.scores(state, number)[:1]
-    if state.incumbent is None or not new:
-        return Weighed(iteration=number)
-    judged = [each.number for each in state.iterations if each.verdict is not None and each.proposed]
-    others = [measured.scores(state, each) for each in judged]
-    return outlook(number, measured.scores(state, state.incumbent), new, others)
+    if state.incumbent is None:
+        raise AssertionError("a candidate is weighed only against an incumbent")
+    new, old = (measured.scores(state, each) for each in (number, state.incumbent))
+    return outlook(number, old, new, [measured.scores(state, each) for each in range(number)])
 
 
 def outlook(
     number: int, old: Sequence[Score], new: Sequence[Score], others: Sequence[Sequence[Score]]
 ) -> Weighed:
     """The same by scores: the incumbent's, the candidate's so far, and those of each that was measured."""
+    if not new:  # somebody has rewritten what was measured: its verdict will say so
+        return Weighed(iteration=number)
     if feasible(old) and not feasible(new):
         lost = "its first seed fails gates that the incumbent passes: " + failed_gates(new)
         return Weighed(iteration=number, lost=lost)
@@ -42,8 +42,8 @@ def outlook(
         return Weighed(iteration=number)
     is_objective = feasible(new)
     before, after, *groups = (_values(scores, objective=is_objective) for scores in (old, new, *others))
-    noise = pooled_noise([group for group in groups if group])
-    if not (before and after and any(scatter(group) for group in groups if len(group) > 1)):
+    noise = pooled_noise(groups)
+    if not (before and after and any(group and scatter(group) for group in groups)):
         return Weighed(iteration=number)
     gain, bound = mean(before) - mean(after), _LOST_BELOW_SD * noise.sd
     what = "objective" if is_objective else "total gate violation"

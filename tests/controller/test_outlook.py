@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlipilot.audit.events.running import Weighed
 from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.outlook import outlook, weigh
 from mlipilot.controller.recheck import recheck_records
@@ -42,12 +43,18 @@ def test_a_gain_below_two_standard_deviations_has_lost() -> None:
     assert lost.lost is not None and lost.lost.startswith(
         "by its first seed the objective gains -0.460 ln units, below -0.447 (two standard deviations over 2"
     )
+    assert lost.lost.endswith("over 2 degrees of freedom)")
+    exact = [_good(0.0, 1.0, 2.0)]  # s = 1
+    assert outlook(3, exact[0], _good(3.0), exact).lost is None, "what is as far is not below"
+    assert outlook(3, exact[0], _good(3.01), [*exact, [], _bad(1.0)]).lost is not None
 
 
 def test_between_two_that_fail_gates_the_violation_is_compared() -> None:
     found = outlook(1, _bad(2.0, 3.0), _bad(9.0), [_bad(2.0, 3.0)])
     assert found.bound == pytest.approx(-2 * math.sqrt(0.5)) and found.gain == pytest.approx(-6.5)
-    assert found.lost is not None and "total gate violation" in found.lost
+    assert found.lost is not None and found.lost.startswith(
+        "by its first seed the total gate violation gains"
+    )
 
 
 def test_a_failed_gate_loses_against_one_that_passes_all_and_the_other_way_round_nothing_is_lost() -> None:
@@ -62,6 +69,10 @@ def test_a_failed_gate_loses_against_one_that_passes_all_and_the_other_way_round
     [
         (_good(0.0), _good(9.0), [_good(0.0)]),  # one seed a candidate: the noise is not known
         (_good(0.0, 0.1), _good(9.0), []),
+        (_good(0.5, 0.5), _good(0.5 + 1e-16), [_good(0.5, 0.5)]),  # last digits are no noise
+        (_good(0.0, 0.1), [], [_good(0.0, 0.1)]),
+        (_good(0.0, 0.1), [Score(feasible=True, violation=0.0, log_objective=None, gates=[])], [_good(0, 1)]),
+        (_bad(2.0, 3.0), _good(9.0), [_good(0.0, 0.1), _bad(2.0, 3.0)]),  # it passes all, the other does not
         (
             [Score(feasible=True, violation=0.0, log_objective=None, gates=[])],
             _good(9.0),
@@ -72,7 +83,7 @@ def test_a_failed_gate_loses_against_one_that_passes_all_and_the_other_way_round
 def test_without_a_noise_or_an_objective_nobody_has_lost(
     old: list[Score], new: list[Score], groups: list[list[Score]]
 ) -> None:
-    assert outlook(1, old, new, groups).lost is None
+    assert outlook(1, old, new, groups) == Weighed(iteration=1)
 
 
 def test_an_equal_candidate_is_seldom_given_up_and_a_better_one_hardly_ever() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,9 @@ def test_files_that_came_or_went_are_taken_as_a_whole() -> None:
 def test_lines_of_which_there_are_many_are_lines_as_well() -> None:
     many = "pass\n" * 150
     assert _undone(many + many, many + "x\n" + many, many + "x\n" + many + "y\n") == many + many + "y\n"
+    half = "pass\n" * 75
+    now = half + "y\n" + half + "x\n" + many
+    assert _undone(many + many, many + "x\n" + many, now) == half + "y\n" + half + many
 
 
 _LINES = st.lists(st.sampled_from("abcde"), max_size=8).map(lambda lines: "".join(f"{x}\n" for x in lines))
@@ -74,6 +78,23 @@ def test_a_step_that_nothing_followed_leaves_what_was_before(before: str, after:
 @given(_LINES, _LINES, _LINES)
 def test_a_step_that_changed_nothing_leaves_what_is(before: str, now: str, _other: str) -> None:
     assert _undone(before, before, now) == now
+
+
+def test_what_is_no_regular_file_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("x")
+    for name, make in (("link", lambda path: path.symlink_to(tmp_path / "there")), ("pipe", os.mkfifo)):
+        make(tmp_path / name)
+        with pytest.raises(OSError, match=rf"/{name}: not a regular file$"):
+            tree(tmp_path)
+        (tmp_path / name).unlink()
+    assert tree(tmp_path) == {"there": b"x"}
+
+
+def test_what_is_no_text_in_any_of_the_three_is_not_merged() -> None:
+    for place in range(3):
+        texts = [b"a\nb\n", b"A\nb\n", b"A\nB\n"]
+        texts[place] = texts[place].replace(b"\n", b"\xff\n", 1)
+        assert undone(*({"f": text} for text in texts)) is None
 
 
 def test_the_digest_is_that_of_the_files_in_a_directory(tmp_path: Path) -> None:
