@@ -23,9 +23,7 @@ _LOST_BELOW_SD = -2.0
 
 def weigh(state: State, number: int, measured: Measurements) -> Weighed:
     """What the first seed of a candidate says of its chances. Raises PausedError as `Measurements` does."""
-    if state.incumbent is None:
-        raise AssertionError("a candidate is weighed only against an incumbent")
-    new, old = (measured.scores(state, each) for each in (number, state.incumbent))
+    new, old = (measured.scores(state, each) for each in (number, state.incumbent or 0))
     return outlook(number, old, new, [measured.scores(state, each) for each in range(number)])
 
 
@@ -33,8 +31,6 @@ def outlook(
     number: int, old: Sequence[Score], new: Sequence[Score], others: Sequence[Sequence[Score]]
 ) -> Weighed:
     """The same by scores: the incumbent's, the candidate's so far, and those of each that was measured."""
-    if not new:  # somebody has rewritten what was measured: its verdict will say so
-        return Weighed(iteration=number)
     if feasible(old) and not feasible(new):
         lost = "its first seed fails gates that the incumbent passes: " + failed_gates(new)
         return Weighed(iteration=number, lost=lost)

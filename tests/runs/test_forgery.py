@@ -84,7 +84,7 @@ def _others(value: Any, kind: str) -> Iterator[Any]:
         case str():
             words = json.dumps(KINDS[kind].model_json_schema())
             yield from (word for word in words.split('"') if word.isidentifier() and word != value)
-            yield from (value[:-1] + ("0" if value[-1:] != "0" else "1"), f"{value} x")
+            yield from (value[:-1] + ("0" if value[-1:] != "0" else "1"), f"{value} x", "permuted-labels")
         case None:
             yield from (
                 True,
@@ -97,7 +97,7 @@ def _others(value: Any, kind: str) -> Iterator[Any]:
                 *json.dumps(KINDS[kind].model_json_schema()).split('"'),
             )
         case list():
-            yield from ([*value, each] for each in ("x", EFFECT))
+            yield from ([*value, each] for each in ("x", EFFECT, "prompt_tokens"))
             yield value[1:]
         case dict():
             for key in value:
@@ -113,9 +113,10 @@ def _edits(line: dict[str, Any], lines: Lines) -> Iterator[tuple[str, Any]]:
     """
     kind, body = line["kind"], line["body"]
     for name in body if kind == "sealed_check" else KINDS[kind].model_fields:
-        elsewhere = (other["body"].get(name) for other in lines if other["kind"] == kind)
-        told = (value for value in elsewhere if value != body.get(name))
-        others = (o for o in chain(islice(told, 1), _others(body.get(name), kind)) if o != body.get(name))
+        has = body[name] if name in body else KINDS[kind].model_fields[name].default
+        elsewhere = (other["body"].get(name, has) for other in lines if other["kind"] == kind)
+        told = (value for value in elsewhere if value != has)
+        others = (other for other in chain(islice(told, 1), _others(has, kind)) if other != has)
         possible = (other for other in others if _may_be(kind, body | {name: other}))
         accepted = [*islice(possible, None if name == "outcome" else 2)]
         assert accepted, f"{kind}.{name}: nothing else that it may be is tried"
