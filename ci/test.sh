@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks: format, lint, types, the unit suite, then short campaigns end to end with their faults.
 #
-#   ci/test.sh          all but the sweeps, in about 34 minutes on two idle cores
+#   ci/test.sh          all but the sweeps, in about 40 minutes on two idle cores
 #   ci/test.sh sweep    the sweeps alone: longer tests of what shorter ones have shown
 #
 # As root on Debian 12 it also installs a one-node Slurm and Apptainer (ci/cluster), adds an ordinary user, has them

@@ -13,7 +13,7 @@ from mlipilot.controller.next_steps import next_step
 from mlipilot.controller.outlook import outlook, weigh
 from mlipilot.controller.recheck import recheck_records
 from mlipilot.controller.state import replay
-from mlipilot.controller.steps import AskPilot, Judge, SubmitJob, Weigh
+from mlipilot.controller.steps import AskPilot, AwaitJobs, Judge, SubmitJob, Weigh
 from mlipilot.controller.verdict import Measurements
 from mlipilot.evaluation.scorecard import GateResult, Score
 from mlipilot.paths import JobKey
@@ -137,6 +137,16 @@ def test_the_other_seeds_wait_for_the_first_and_are_spared_where_that_has_lost(t
     assert kinds.count("weighed") == 2
     assert next_step(state, made.spec) == AskPilot(3)
     assert recheck_records(made.run, made.lineage) == []
+
+
+def test_though_slots_are_free_the_first_seed_goes_alone(tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "cu_emt", ALONE)
+    made.propose(0, None, {})
+    _candidate(made, 0, 0.9)
+    made.propose(1, None, {"learning_rate: 0.01": "learning_rate: 0.02"})
+    assert made.spec.jobs.attempts_in_flight > 1
+    made.start(JobKey(1, 1, "train"))
+    assert next_step(replay(made.ledger.records), made.spec) == AwaitJobs()
 
 
 def test_where_seeds_do_not_wait_nothing_is_weighed(tmp_path: Path) -> None:
