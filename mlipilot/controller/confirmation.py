@@ -14,8 +14,8 @@ P. H. Westfall and A. Krishen, Journal of Statistical Planning and Inference 99 
 among all of them has at most the chance alpha, where noise is normal. The seeds that chose a step are in
 none of these figures.
 
-Where a campaign plans for it (`confirm.most_seeds`), there are two looks: with k seeds at the part
-alpha · (k / K)² of alpha, and with K seeds at the rest, where the first has left something near. What the
+Where a campaign plans for it (`confirm.most_seeds`), there are two looks: with k seeds at
+alpha · (k / K)², and with K seeds at the rest of alpha, where the first has left something near. What the
 first look has said stays said, and no chance is spent twice: false words have at most the sum of both parts
 (Bonferroni). To divide alpha by the share of the data that a look has is the idea of K. K. G. Lan and
 D. L. DeMets, Biometrika 70 (1983) 659. It holds for looks that were planned; nobody asks twice.
@@ -213,7 +213,6 @@ def confirm(
     last = len(kept) - 1
     compared = [compare(i, i + 1, scores, faults) for i in range(last)]
     passed = [sum(score.feasible for score in each) for each in scores]
-    said = [step.confirmed for step in first.steps] if first else [False] * last
 
     def told(found: Comparison, level: float, is_said: bool) -> ConfirmedStep:
         return ConfirmedStep(
@@ -231,6 +230,7 @@ def confirm(
 
     whole = told(compare(0, last, scores, faults), look.alpha, first is not None and first.whole.confirmed)
     levels = holm_levels([found.p for found in compared], look.alpha) if whole.confirmed else [0.0] * last
+    said = [step.confirmed for step in first.steps] if first and whole.confirmed else [False] * last
     steps = list(map(told, compared, levels, said))
     stands = last if whole.confirmed else 0
     asked = steps if whole.confirmed else [whole]

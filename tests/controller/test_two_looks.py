@@ -75,6 +75,17 @@ def test_what_the_first_look_has_said_stays_said_but_of_equal_weights() -> None:
     assert not found.whole.confirmed and found.incumbent == 0
 
 
+def test_no_step_is_left_of_a_whole_that_a_second_look_takes_back() -> None:
+    drawn = [_good(*values) for values in ([0.0, 0.1, 0.2], [-2.0, -1.9, -1.81], [-4.0, -3.91, -3.8])]
+    kept, none = [0, 1, 2], [None] * 3
+    first = confirm(kept, range(3), drawn, none, 0.05, None, Look(3, 0.0125, 6))
+    assert [step.confirmed for step in first.steps] == [True, True]
+    faults = [None, None, "seeds 1 and 2 gave the same weights"]
+    found = confirm(kept, range(3), drawn, faults, 0.05, None, Look(3, 0.0375), first)
+    assert not found.whole.confirmed and found.incumbent == 0
+    assert [step.confirmed for step in found.steps] == [False, False]
+
+
 def test_two_looks_hold_alpha_on_a_thousand_null_campaigns_and_find_more_than_the_first() -> None:
     dice = random.Random(11)
     asked = Confirmation(seeds=5, most_seeds=8, alpha=0.05)

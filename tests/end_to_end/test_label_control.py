@@ -29,14 +29,15 @@ RELABEL = """
 """
 CHANGES: dict[str, Any] = {
     "seeds": [1],
-    "budget": {"iterations": 1, "optimizer_steps": 40},
+    "budget": {"iterations": 1, "optimizer_steps": 120},
     "confirm": {"seeds": 2, "alpha": 0.9},
+    "recipe_values": {"optimiser.learning_rate": 0.0005},  # so that the shipped one is surely better
 }
 
 
 def _run(tmp_path: Path, tiny_data: Path, train: str) -> RunPaths:
     with_data(tiny_data, tmp_path)
-    better = (RECIPE / "recipe.yaml").read_text().replace("learning_rate: 0.01 ", "learning_rate: 0.02 ")
+    better = (RECIPE / "recipe.yaml").read_text()
     candidate = Candidate("faster", {"train.py": train, "recipe.yaml": better})
     with villain([candidate]) as url:
         pilot = PILOT | {"base_url": url}
@@ -52,7 +53,7 @@ def test_who_labels_the_structures_itself_is_kept_and_not_confirmed(tiny_data: P
     assert state.confirmed is not None and state.confirmed.control is not None, "the search kept nothing"
     control = state.confirmed.control
     assert control.explained is not None and control.of_true is not None
-    assert control.of_true > 0.1 and control.explained > MOST_WITHOUT * control.of_true
+    assert control.of_true > 0.3 and control.explained > MOST_WITHOUT * control.of_true
     assert not state.confirmed.whole.confirmed and state.incumbent == 0
     assert "did not come from its data" in run.report_md.read_text()
     assert verify_run(run).problems == []
@@ -64,6 +65,6 @@ def test_who_learns_from_its_data_knows_nothing_without_them(tiny_data: Path, tm
     assert state.confirmed is not None and state.confirmed.control is not None, "the search kept nothing"
     control = state.confirmed.control
     assert control.explained is not None and control.of_true is not None
-    assert control.of_true > 0.1 and control.explained < 0.05
+    assert control.of_true > 0.3 and control.explained < 0.1
     assert state.confirmed.whole.fault is None
     assert verify_run(run).problems == []
