@@ -22,6 +22,7 @@ from ase.build import bulk
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.neighborlist import neighbor_list
 from pydantic import BaseModel
 
 from mlipilot.datasets.base import Group, Progress, appearing, check_groups, salted, seal_splits, share
@@ -29,6 +30,10 @@ from mlipilot.datasets.emt import ASAP_CUTOFF, check_labels, emt, label
 from mlipilot.datasets.options import CuEmtOptions
 
 LATTICE_CONSTANT_A = 3.5898  # EMT's own minimum, so that zero strain means zero pressure
+NEAREST_A = 2.08
+"""No displaced frame has two atoms nearer than this, where MD at 1200 K comes to. A normal deviate has no bound: one
+test split in five had a pair below 2.05 Å that nothing in training is like, which alone was its worst force. The
+compressed frames go nearer, all neighbours at once."""
 _FILES = {
     "train": "train/train.xyz",
     "valid": "train/valid.xyz",
@@ -98,6 +103,7 @@ def _write(options: CuEmtOptions, out_dir: Path, progress: Progress) -> None:
         "versions": {"ase": ase.__version__, "numpy": np.__version__},
         "options": options.model_dump(),
         "lattice_constant_a": LATTICE_CONSTANT_A,
+        "nearest_a": NEAREST_A,
         "force_check_worst_ev_per_a": float(f"{deviation:.1e}"),
     }
     said_of = {
@@ -202,7 +208,7 @@ def _compressed(cell: Atoms, frames: int, rng: np.random.Generator) -> Iterator[
         frame = cell.copy()
         neighbour_a = rng.uniform(2.05, 2.45)
         _strain(frame, (neighbour_a * np.sqrt(2) / LATTICE_CONSTANT_A - 1) * np.eye(3))
-        yield _rattle(frame, rng, rng.uniform(0.005, 0.05))
+        yield _displaced(frame, rng, rng.uniform(0.005, 0.05))
 
 
 def _strain(cell: Atoms, strain: np.ndarray) -> None:
@@ -210,6 +216,13 @@ def _strain(cell: Atoms, strain: np.ndarray) -> None:
 
 
 def _rattle(cell: Atoms, rng: np.random.Generator, sigma_a: float) -> Atoms:
+    """Displaced atoms of which no two are nearer than `NEAREST_A`: drawn again until it is so."""
+    while len(neighbor_list("i", frame := _displaced(cell, rng, sigma_a), NEAREST_A)):
+        pass
+    return frame
+
+
+def _displaced(cell: Atoms, rng: np.random.Generator, sigma_a: float) -> Atoms:
     frame = cell.copy()
     frame.positions += rng.normal(scale=sigma_a, size=frame.positions.shape)
     return frame

@@ -119,6 +119,24 @@ def test_sizes_and_the_repulsive_wall(data: Path) -> None:
     assert min(a.get_all_distances(mic=True)[0, 1:].min() for a in squeezed) < 2.45
 
 
+def nearest_a(atoms: Atoms) -> float:
+    pairs_a = atoms.get_all_distances(mic=True)
+    return float(pairs_a[~np.eye(len(atoms), dtype=bool)].min())
+
+
+def test_no_pair_of_a_displaced_frame_decides_a_split() -> None:
+    """A normal deviate has no bound, and each campaign draws its own frames."""
+    families = [Group("test", kind, f"test-{kind}-0", 5) for kind in ("rattled", "vacancy", "strained")]
+    for salt in range(30):
+        for group in families:
+            drawn = list(cu_emt._generate(group, CuEmtOptions(salt=salt)))
+            assert len(drawn) == 5
+            assert min(map(nearest_a, drawn)) >= cu_emt.NEAREST_A
+    unbounded = cu_emt._displaced(drawn[0], np.random.default_rng(0), 0.2)
+    assert nearest_a(unbounded) < cu_emt.NEAREST_A
+    assert nearest_a(cu_emt._rattle(drawn[0], np.random.default_rng(0), 0.12)) >= cu_emt.NEAREST_A
+
+
 def test_forces_are_minus_the_slope_of_the_energy_and_a_wrong_label_is_caught(data: Path) -> None:
     sample = frames(data, "train")[:2]
     assert check_labels(sample) < 1e-5
