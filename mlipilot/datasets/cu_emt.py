@@ -31,9 +31,9 @@ from mlipilot.datasets.options import CuEmtOptions
 
 LATTICE_CONSTANT_A = 3.5898  # EMT's own minimum, so that zero strain means zero pressure
 NEAREST_A = 2.08
-"""No displaced frame has two atoms nearer than this, where MD at 1200 K comes to. A normal deviate has no bound: one
-test split in five had a pair below 2.05 Å that nothing in training is like, which alone was its worst force. The
-compressed frames go nearer, all neighbours at once."""
+"""No displaced frame has two atoms nearer than this, where MD at 1200 K comes to. A normal deviate has no
+bound: of one test split in five the worst force was that of a pair below 2.05 Å, which nothing in training is
+like. The compressed frames go nearer, all neighbours at once."""
 _FILES = {
     "train": "train/train.xyz",
     "valid": "train/valid.xyz",
