@@ -205,9 +205,11 @@ class LineagePaths:
         """What a variant of a candidate has for itself, and its jobs."""
         return self.confirmation / key.folder
 
-    def permuted(self, key: JobKey) -> Path:
-        """The data on which a candidate is trained in the place of the run's own; holds `train/`."""
-        return self.variant(key) / "data"
+    def training_data(self, key: JobKey) -> Path:
+        """What a job of fresh seeds is trained on in the place of the run's own data; holds `train/`."""
+        if key.variant == PERMUTED:
+            return self.variant(key) / "data"
+        return self.confirmation / "data" / f"seed-{key.seed}"
 
     def job(self, key: JobKey) -> Path:
         """The directory of a job's attempts; what follows the search lies apart: iterations are finished."""

@@ -35,7 +35,7 @@ from mlipilot.audit.reports import verify_reports
 from mlipilot.audit.unlisted import is_left_by_a_kill, verify_report, verify_unlisted
 from mlipilot.audit.verification_result import Verification
 from mlipilot.errors import InputError
-from mlipilot.paths import HYPOTHESIS, PATCH, PERMUTED, LineagePaths, RunPaths
+from mlipilot.paths import HYPOTHESIS, PATCH, LineagePaths, RunPaths
 
 _BEFORE_THE_START = (Paused, Cancelled, LedgerRepaired)
 _OF_A_BEGUN_ONE = ("iterations", "drafts", "confirmation", "sealed-check", "incumbent")
@@ -228,8 +228,8 @@ def _verify_attempts(
                 f"that the ledger has without step {less}",
                 found,
             )
-        if ended.variant == PERMUTED:  # whoever computes records again compares them with the run's data
-            found.accounted |= set(files_below(lineage.permuted(ended.key) / "train"))
+        if ended.fresh:  # whoever computes records again compares it with the run's data
+            found.accounted |= set(files_below(lineage.training_data(ended.key) / "train"))
         if ended.manifest_sha256 is not None:
             found.expect_sealed(attempt, ended.manifest_sha256, _where(lineage, record))
         elif left := files_below(attempt):

@@ -52,6 +52,13 @@ class Confirmation(BaseModel, extra="forbid", frozen=True):
         description="trains the last kept step once more on labels of other structures: what it then knows "
         "of the true ones did not come from its data",
     )
+    leave_out: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="the share of the training structures that each fresh seed is trained without, "
+        "another one for each; 0: all have them all",
+    )
 
     @model_validator(mode="after")
     def _goes_on_to_more(self) -> Confirmation:

@@ -204,8 +204,10 @@ def load_locked(path: Path) -> CampaignSpec:
         )
     if isinstance(raw, dict) and isinstance(raw.get("budget"), dict):  # a run from before there was a bound
         raw["budget"].setdefault("training_seconds_over_baseline", None)
-    if isinstance(raw, dict) and isinstance(raw.get("confirm"), dict):  # nor a control of the labels
-        raw["confirm"].setdefault("permuted_labels", False)
+    if isinstance(raw, dict) and isinstance(
+        raw.get("confirm"), dict
+    ):  # nor a control of the labels or structures
+        raw["confirm"] = {"permuted_labels": False, "leave_out": 0.0} | raw["confirm"]
     return validate(raw, CampaignSpec, path)
 
 

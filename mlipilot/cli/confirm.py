@@ -28,6 +28,12 @@ def confirm(
     alpha: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="The chance of any false word of it.")
     ] = _DEFAULT.alpha,
+    leave_out: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.5, help="The share of the training structures that each is trained without."
+        ),
+    ] = _DEFAULT.leave_out,
     lineage: Lineage = 0,
 ) -> None:
     """Train baseline and kept steps of a finished run with fresh seeds, and say what of it holds."""
@@ -37,7 +43,8 @@ def confirm(
         raise InputError(
             f"--most-seeds {most_seeds}: not more than --seeds, {seeds}", mend="name more, or none"
         )
-    ask_confirmation(paths, lineage, Confirmation(seeds=seeds, most_seeds=most_seeds, alpha=alpha))
+    wanted = Confirmation(seeds=seeds, most_seeds=most_seeds, alpha=alpha, leave_out=leave_out)
+    ask_confirmation(paths, lineage, wanted)
     if paths.image_digest.exists():
         say(f"asked; {paths.resuming(lineage)} confirms it")
         return

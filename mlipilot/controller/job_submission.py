@@ -20,6 +20,7 @@ from mlipilot.controller.observer import JobProgress
 from mlipilot.controller.smoke import SMOKE_STEPS, smoke_fault
 from mlipilot.controller.spending import training_limit_s
 from mlipilot.controller.state import State
+from mlipilot.controller.variants import data_of
 from mlipilot.errors import PausedError
 from mlipilot.evaluation.handover_files import MAX_BYTES
 from mlipilot.evaluation.metrics_file import MetricsFile
@@ -66,8 +67,18 @@ class Attempts:
             else SlurmBackend(run.root, run.spool, spec.jobs)
         )
 
-    def order(self, key: JobKey, number: int, trained: int, machine_limit_s: float | None = None) -> JobOrder:
-        """What an attempt is told to run; `trained` is the training attempt that an evaluation looks at."""
+    def order(
+        self,
+        key: JobKey,
+        number: int,
+        trained: int,
+        machine_limit_s: float | None = None,
+        data: Path | None = None,
+    ) -> JobOrder:
+        """What an attempt is told to run; `trained` is the training attempt that an evaluation looks at.
+
+        `data` is what is trained on; None: the run's own.
+        """
         attempt = self.lineage.attempt(key, number)
         use_gpu = self.spec.jobs.device == "cuda"
         recipe = self.lineage.recipe_of(key)
@@ -77,9 +88,8 @@ class Attempts:
             steps, limit = min(steps, SMOKE_STEPS), self.spec.jobs.smoke_wall_limit_s
         held = {str(recipe): tree_digest(recipe)}
         if key.kind in ("train", "smoke"):
-            data = self.run.data
-            if key.variant == PERMUTED:
-                data = self.lineage.permuted(key)
+            data = data or self.run.data
+            if data != self.run.data:
                 held[str(data / "train")] = tree_digest(data / "train")
             argv = commands.train_argv(self.python, data, attempt / "output", key.seed, steps)
             interval_s = self.spec.jobs.checkpoint_interval_s
@@ -135,8 +145,11 @@ class Attempts:
 
     def due_order(self, state: State, key: JobKey, number: int) -> JobOrder:
         """What an attempt that is due now is told to run."""
-        limit_s = training_limit_s(state, self.spec, key)
-        return self.order(key, number, self._trained(state, key, number), limit_s)
+        return self._order(state, key, number, self._trained(state, key, number))
+
+    def _order(self, state: State, key: JobKey, number: int, trained: int) -> JobOrder:
+        data = data_of(self.run, self.lineage, self.spec, state, key)
+        return self.order(key, number, trained, training_limit_s(state, self.spec, key), data)
 
     def _trained(self, state: State, key: JobKey, number: int) -> int:
         if key.kind not in ("evaluate", "sealed"):
@@ -159,7 +172,7 @@ class Attempts:
         ends = [attempt.ended for attempt in state.jobs.get(key, []) if attempt.ended is not None]
         return Submission(
             attempt=self.lineage.attempt(key, number),
-            order=self.order(key, number, trained, training_limit_s(state, self.spec, key)),
+            order=self._order(state, key, number, trained),
             anchor=anchor,
             kind="train" if key.kind in ("train", "smoke") else "evaluate",
             avoid_nodes=[end.bad_node for end in ends if end.bad_node],

@@ -172,7 +172,7 @@ class Controller:
                 self._check_protected()
                 if key.fresh or key.kind == "sealed":  # whoever serves the pilot's model may go
                     end_if_last(self.job, self.run, self.lineage.number)
-                make_variant(self.run, self.lineage, state, key)
+                make_variant(self.run, self.lineage, self.spec, state, key)
                 # The intent alone: what is in flight is started, all together, before it is waited for.
                 note_jobs(self.ledger, self.observer, self.planting.submit(state, key, attempt))
             case steps.AwaitJobs():

@@ -121,9 +121,6 @@ class _Files:
             return found
         if isinstance(record.event, JobFinished):
             found += [f": {said}" for said in self._wrong_order(record.event, before)]
-            found += [
-                f": {said}" for said in other_variant(self.run, self.lineage, self.spec, before, record.event)
-            ]
         for name, value in self._computed(record, before).items():
             said, again = to_jsonable_python(getattr(record.event, name)), to_jsonable_python(value)
             if not same(said, again):

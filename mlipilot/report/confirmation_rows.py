@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlipilot.audit.events.concluding import Confirmed, ConfirmedStep
+from mlipilot.campaign.extent import Confirmation
 from mlipilot.controller.confirmation import LABELS_SHOW, asked_for
 from mlipilot.report.text import joined, number
 from mlipilot.report.view import LineageView
@@ -103,7 +104,15 @@ def confirmation_sentences(view: LineageView) -> list[str]:
             f"Of its {len(found.steps)} steps {alone} {verb} confirmed alone "
             f"(Holm's procedure at {found.alpha:g})."
         )
-    return [*words, *_of_control(found), *looked]
+    asked = asked_for(view.state, view.spec)
+    return [*words, *_of_structures(asked), *_of_control(found), *looked]
+
+
+def _of_structures(asked: Confirmation | None) -> list[str]:
+    if asked is None or not asked.leave_out:
+        return []
+    share = f"{100 * asked.leave_out:g} %"
+    return [f"Each of these seeds was trained without another {share} of the training structures."]
 
 
 def _of_control(found: Confirmed) -> list[str]:

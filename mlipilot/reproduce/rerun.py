@@ -11,11 +11,13 @@ from pathlib import Path
 from mlipilot.audit.files import write_atomic
 from mlipilot.audit.ledger import GENESIS
 from mlipilot.campaign.spec import CampaignSpec, dump_spec, load_locked
+from mlipilot.controller.confirmation import asked_for
 from mlipilot.controller.job_submission import Attempts, end_words
 from mlipilot.controller.observer import Observer
 from mlipilot.controller.prepare import salt_of
 from mlipilot.controller.publishing import copy_recipe
 from mlipilot.controller.state import Attempt, State
+from mlipilot.controller.variants import make_variant
 from mlipilot.errors import InputError
 from mlipilot.jobs.container_commands import PYTHON, Container
 from mlipilot.jobs.job_settings import JobSettings
@@ -57,7 +59,8 @@ def _with_its_salt(spec: CampaignSpec, run: RunPaths) -> CampaignSpec:
 def attempts_of(record: Recorded, output: RunPaths, container: Container | None = None) -> Attempts:
     """Orders for the iteration's jobs in `output`, on local workers whatever the run had."""
     lineage = output.lineage(record.lineage.number)
-    spec = record.spec.model_copy(update={"jobs": jobs_here(record.spec.jobs)})
+    asked = asked_for(record.state, record.spec)  # which may be a person's word
+    spec = record.spec.model_copy(update={"jobs": jobs_here(record.spec.jobs), "confirm": asked})
     if container is None:
         return Attempts(output, lineage, spec)
     return Attempts(output, lineage, spec, LocalBackend(container), PYTHON)
@@ -82,6 +85,7 @@ def run_jobs(attempts: Attempts, trainings: Sequence[JobKey], observer: Observer
         while due or state.in_flight():
             while due and len(state.in_flight()) < attempts.spec.jobs.attempts_in_flight:
                 key = due.pop(0)
+                make_variant(attempts.run, attempts.lineage, attempts.spec, state, key)
                 ends.callback(attempts.backend.cancel, attempts.lineage.attempt(key, 1))
                 attempts.ensure_started(state, [(key, 1)], GENESIS)
                 state.jobs[key] = [Attempt(1)]

@@ -123,6 +123,7 @@ FIELDS: dict[str, dict[str, Shape]] = {
         "alpha": Shape((0.25, 0.75), (*NO_NUMBER, math.nan, math.inf, -0.25, 0.0, 1.0)),
         "most_seeds": optional(Shape((4, 64), (*NO_NUMBER, 3.5, 2, 65))),
         "permuted_labels": FLAG,
+        "leave_out": Shape((0.0, 0.1, 0.5), (*NO_NUMBER, math.nan, math.inf, -0.25, 0.51)),
     },
     "ablation_asked": {"steps": listed(inner(TAKEN_OUT))},
     "ablated": {"steps": listed(inner(WORTH))},

@@ -94,7 +94,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
     | dict.fromkeys(("sealed_by", "dropped", "isolation", "machine", "exit_status")),
     "paused": {"mends_by_itself": False},
     "proposed": {"revision": None},
-    "confirmation_asked": {"most_seeds": None, "permuted_labels": False},
+    "confirmation_asked": {"most_seeds": None, "permuted_labels": False, "leave_out": 0.0},
     "confirmed": {"control": None, "goes_on_to": None},
 }
 """By kind, and what a record is read as that does not say it."""

@@ -104,12 +104,12 @@ def test_killed_between_recipe_and_record_it_makes_the_same_again(tmp_path: Path
     due = next_step(state := replay(made.ledger.records), made.spec)
     assert isinstance(due, SubmitJob) and due.key.without == 1
     for left in ("", "nonsense"):
-        make_variant(made.run, made.lineage, state, due.key)
+        make_variant(made.run, made.lineage, made.spec, state, due.key)
         recipe = made.lineage.recipe_of(due.key)
         assert tree_digest(recipe) == asked.steps[0].recipe_digest
         (recipe / "recipe.yaml").write_text(left)
         assert next_step(replay(made.ledger.records), made.spec) == due
-    make_variant(made.run, made.lineage, state, due.key)
+    make_variant(made.run, made.lineage, made.spec, state, due.key)
     assert tree_digest(recipe) == asked.steps[0].recipe_digest
     assert verify_run(made.run).problems == [], "an open lineage's recipe is not on record yet"
 

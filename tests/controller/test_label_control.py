@@ -122,12 +122,12 @@ def test_labels_that_were_changed_since_are_found_and_so_are_others_beside_them(
     before = path.read_bytes()
     path.write_bytes(before.replace(b"REF_energy", b"REF_energi"))
     said = recheck_records(honest.run, honest.lineage)
-    assert any("these are not the labels that the run's data give with seed" in each for each in said)
+    assert any("this is not what the run's data give with seed" in each for each in said)
     assert {*verify_run(honest.run).problems} == {*said}
     path.write_bytes(before)
     more = path.with_name("more.xyz")
     more.write_text("1\n\nH 0 0 0\n")
-    assert any("are not the labels" in said for said in verify_run(honest.run).problems)
+    assert any("is not what the run's data give" in said for said in verify_run(honest.run).problems)
     more.unlink()
     assert verify_run(honest.run).problems == []
 
@@ -167,14 +167,14 @@ def test_a_control_that_was_told_to_train_on_other_data_is_none(change: str, tmp
     (attempt / "manifest-sha256.txt").unlink()
     write_manifest(attempt)
     said = recheck_records(made.run, made.lineage)
-    assert any("its order is not that of a training of this variant" in each for each in said)
+    assert any("its order is not that of this training" in each for each in said)
 
 
 def test_whatever_lies_in_its_place_the_labels_are_put_there_and_nowhere_else(tmp_path: Path) -> None:
     made = searched(tmp_path, 0.6, 0.9)
     state = replay(made.ledger.records)
     key = confirmation_jobs(state, SPEC)[-1]
-    data, before = made.lineage.permuted(key), tree(made.run.data)
+    data, before = made.lineage.training_data(key), tree(made.run.data)
     for plant in ("link", "dangling", "file", "inner", "staging"):
         remove(data.parent)
         data.parent.mkdir(parents=True)
@@ -191,7 +191,7 @@ def test_whatever_lies_in_its_place_the_labels_are_put_there_and_nowhere_else(tm
             case "staging":
                 data.mkdir()
                 (data / ".train.staging").symlink_to(made.run.data)
-        make_variant(made.run, made.lineage, state, key)
+        make_variant(made.run, made.lineage, made.spec, state, key)
         assert tree(made.run.data) == before
         assert tree(data / "train") == permuted_labels(made.run.data / "train", key.seed)
         assert not data.is_symlink() and [path.name for path in data.iterdir()] == ["train"]

@@ -35,7 +35,6 @@ from mlipilot.controller.job_submission import Attempts
 from mlipilot.controller.next_steps import next_step, sealed_jobs
 from mlipilot.controller.prepare import starting
 from mlipilot.controller.publishing import copy_recipe
-from mlipilot.controller.spending import training_limit_s
 from mlipilot.controller.state import replay
 from mlipilot.controller.steps import AskPilot, Confirm, Examine, Finish, SubmitJob
 from mlipilot.controller.variants import make_variant
@@ -202,15 +201,14 @@ class SyntheticRun:
         self.train_as(JobKey(number, seed, "train"), quality, failed)
 
     def train_as(self, key: JobKey, quality: float, failed: str | None = None) -> None:
-        """One training with its log, of a variant with what that needs."""
-        make_variant(self.run, self.lineage, replay(self.ledger.records), key)
+        """One training with its log, with a fresh seed on what that is shown."""
+        state = replay(self.ledger.records)
+        make_variant(self.run, self.lineage, self.spec, state, key)
         attempt = self.start(key)
-        if key.variant:
-            limit_s = training_limit_s(replay(self.ledger.records), self.spec, key)
-            order = Attempts(self.run, self.lineage, self.spec).order(
-                key, 1, trained=1, machine_limit_s=limit_s
+        if key.fresh:
+            write_atomic(
+                attempt / ORDER, Attempts(self.run, self.lineage, self.spec).due_order(state, key, 1).text
             )
-            write_atomic(attempt / ORDER, order.text)
         write_atomic(attempt / "stdout.log", training_log(key.seed, quality, diverges=failed is not None))
         write_atomic(attempt / "stderr.log", f"Traceback\n{failed}\n" if failed else "")
         self.finish(key, 31.0 + key.seed % (10 if key.fresh else 1000), failed)

@@ -19,6 +19,8 @@ class ConfirmationAsked(Model):
     """To as many it may go on."""
     permuted_labels: bool = False
     """Whether the last kept step is to be trained on labels of other structures, too."""
+    leave_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Of the training structures, for each seed others."""
 
     @model_validator(mode="after")
     def _goes_on_to_more(self) -> ConfirmationAsked:
