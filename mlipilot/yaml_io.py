@@ -90,16 +90,16 @@ def line_of(data: Any, location: tuple[int | str, ...]) -> int | None:
 
 
 def _mend(fault: Any, model: type[BaseModel], location: tuple[int | str, ...]) -> str | None:
-    owner = _owner(model, location[:-1]) if location else None
+    """Which keys there are, for one that is not; else what the value is for, where its field says so."""
+    names = [part for part in location if isinstance(part, str)]
+    owner = _owner(model, tuple(names[:-1])) if names else None
     if owner is None:
         return None
-    if fault["type"] == "string_pattern_mismatch":
-        field = owner.model_fields.get(str(location[-1]))
-        return field.description if field else None
-    if fault["type"] != "extra_forbidden":
-        return None
-    keys = [field.alias or name for name, field in owner.model_fields.items()]
-    return did_you_mean(str(location[-1]), keys, "the keys here are")
+    if fault["type"] == "extra_forbidden":
+        keys = [field.alias or name for name, field in owner.model_fields.items()]
+        return did_you_mean(names[-1], keys, "the keys here are")
+    field = owner.model_fields.get(names[-1])
+    return f"{names[-1]}: {field.description}" if field and field.description else None
 
 
 def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -1,11 +1,14 @@
 """`reports.jsonl`: which reports were written of a run, and from which ledgers; chained as a ledger is.
 
-It says of the newest report what the manifest beside it is to be, and of each that the ledgers which it was
-made from are there still. It is no part of a lineage: a report shows several, and may be made much later.
+It says of the newest report what the manifest beside it is to be, which has to be there unless a report is
+being written now, and of each that the ledgers which it was made from are there still. It is no part of a
+lineage: a report shows several, and may be made much later.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterable, Mapping
 
 from mlipilot.audit.events.reporting import Reported
@@ -54,9 +57,28 @@ def verify_reports(run: RunPaths, found: Verification, *, has_report: bool) -> N
     elif reports and has_report and sha256_file(run.root / MANIFEST) != reports[-1][1].manifest_sha256:
         found.problems.append(f"{run.root / MANIFEST}: not that of the report that is on record")
     elif reports and not has_report:
-        found.notes.append(
-            f"{run.root / MANIFEST}: missing: the report on record is not whole; `mlipilot report` makes it"
-        )
+        said = f"{run.root / MANIFEST}: missing: the report on record is not whole"
+        if _is_being_written(run):
+            found.notes.append(f"{said}: it is being written")
+        else:  # a kill's work, or somebody's who does not want it checked
+            found.problems.append(f"{said}; `mlipilot report` makes it")
+
+
+def _is_being_written(run: RunPaths) -> bool:
+    """Whether somebody on this host holds the lock of reports; asked by who may only read, too."""
+    try:
+        descriptor = os.open(run.report_lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system that has no such locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _hashes(run: RunPaths, number: int) -> Iterable[str]:

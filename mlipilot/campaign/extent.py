@@ -25,8 +25,8 @@ class Budget(BaseModel, extra="forbid", frozen=True):
     )
     first_seed_alone: bool = Field(
         default=False,
-        description="the other seeds of a candidate wait until its first is measured, and are spared where "
-        "that has lost; takes longer where slots are free",
+        description="the other seeds of a candidate, where it has any, wait until its first is measured, and "
+        "are spared where that has lost; takes longer where slots are free",
     )
     cpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs")
     gpu_seconds: float | None = Field(default=None, gt=0, description="of all jobs: GPUs held × time")

@@ -178,7 +178,7 @@ def test_an_unknown_key_by_override_is_named() -> None:
 def test_a_name_that_no_directory_can_have_is_refused_with_what_it_may_hold() -> None:
     with pytest.raises(InputError, match=r"'name'.*'Qwen/Qwen3'") as fault:
         load_campaign(CU_EMT, None, ["name=Qwen/Qwen3"])
-    assert "mend: lower-case letters, digits, _ and -" in str(fault.value)
+    assert "mend: name: lower-case letters, digits, _ and -" in str(fault.value)
 
 
 def test_a_missing_profile_lists_the_others(tmp_path: Path) -> None:

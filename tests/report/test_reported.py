@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from mlipilot.audit.files import sha256_file
 from mlipilot.audit.ledger import Ledger, LedgerError, read_ledger
@@ -113,11 +114,16 @@ def test_a_report_without_a_record_is_one_of_before_there_were_any(run: RunPaths
     assert verify_run(run).problems == [f"{run.root / MANIFEST}: no report is on record in reports.jsonl"]
 
 
-def test_a_kill_between_record_and_seal_leaves_an_unsealed_report(run: RunPaths) -> None:
+MISSING = "missing: the report on record is not whole"
+
+
+def test_a_report_whose_seal_a_kill_or_a_person_took_away_is_named_with_the_mend(run: RunPaths) -> None:
     (run.root / MANIFEST).unlink()
-    found = verify_run(run)
-    assert found.problems == []
-    assert any(f"{run.root / MANIFEST}: missing" in note for note in found.notes)
+    run.report_html.write_text("<html>better numbers</html>")
+    assert verify_run(run).problems == [f"{run.root / MANIFEST}: {MISSING}; `mlipilot report` makes it"]
+    for path in (run.report_html, run.report_md):
+        path.unlink()
+    assert verify_run(run).problems == [f"{run.root / MANIFEST}: {MISSING}; `mlipilot report` makes it"]
     write_report(run)
     assert verify_run(run).problems == [] and len(read_ledger(run.reports)) == 1
 
@@ -128,8 +134,12 @@ def test_a_record_that_was_cut_short_is_cut_off_by_the_next_report(run: RunPaths
     torn = f"{run.reports}: its last line is not whole; the next report cuts it off"
     assert verify_run(run).problems == [torn], "no kill leaves it beside a sealed report"
     (run.root / MANIFEST).unlink()
-    found = verify_run(run)
-    assert found.problems == [] and torn in found.notes
+    with FileLock(run.report_lock):
+        found = verify_run(run)
+    assert found.problems == [] and {torn, f"{run.root / MANIFEST}: {MISSING}: it is being written"} <= {
+        *found.notes
+    }
+    assert [MISSING in said for said in verify_run(run).problems] == [True]
     write_report(run)
     kinds = [record.event.kind for record in read_ledger(run.reports)]
     assert kinds == ["reported", "ledger_repaired", "reported"] and verify_run(run).problems == []
