@@ -16,7 +16,7 @@ from mlipilot.datasets.drawing import drawn_structures
 GROUPS = {f"family {number}": 6 for number in range(10)}
 
 
-def _frames(key: str | None = "group") -> list[Atoms]:
+def _frames() -> list[Atoms]:
     random = np.random.default_rng(5)
     frames: list[Atoms] = []
     for index, (name, size) in enumerate(GROUPS.items()):
@@ -24,7 +24,7 @@ def _frames(key: str | None = "group") -> list[Atoms]:
             atoms = Atoms("CH4" if index % 2 else "C2H6")
             atoms.positions = random.normal(size=(len(atoms), 3))
             atoms.arrays["REF_forces"] = np.round(random.normal(size=(len(atoms), 3)), 6)
-            atoms.info |= {"REF_energy": float(len(frames)), **({key: name} if key else {})}
+            atoms.info |= {"REF_energy": float(len(frames)), "group": name}
             frames.append(atoms)
     return frames
 
@@ -46,10 +46,6 @@ def _drawn(train: Path, seed: int, share: float = 0.1) -> list[Atoms]:
     return list(read(io.StringIO(text), index=":", format="extxyz"))
 
 
-def _names(frames: list[Atoms], key: str = "group") -> Counter[str]:
-    return Counter(str(atoms.info[key]) for atoms in frames)
-
-
 def test_a_share_goes_and_what_stays_is_as_it_was_in_another_order(train: Path) -> None:
     before = {atoms.info["REF_energy"]: atoms for atoms in _frames()}
     for seed in range(20):
@@ -66,23 +62,16 @@ def test_a_share_goes_and_what_stays_is_as_it_was_in_another_order(train: Path) 
     assert files["valid.xyz"] == (train / "valid.xyz").read_bytes()
 
 
-@pytest.mark.parametrize("key", ["group", "molecule"])
-def test_whole_groups_go_first(tmp_path: Path, key: str) -> None:
-    train = _written(tmp_path / "of", _frames(key))
-    gone = Counter[str]()
-    for seed in range(40):
-        left = _names(_drawn(train, seed, 0.25), key)
-        short = {name: 6 - left[name] for name in GROUPS if left[name] < 6}
-        assert sorted(short.values()) == [3, 6, 6], "a quarter of sixty: two groups and half of a third"
-        gone.update(name for name, missing in short.items() if missing == 6)
-    assert len(gone) == 10, "any of them may go"
-
-
-def test_without_groups_those_of_a_formula_go_together(tmp_path: Path) -> None:
-    train = _written(tmp_path / "of", _frames(None))
-    for seed in range(5):
-        formulas = Counter(atoms.get_chemical_formula() for atoms in _drawn(train, seed, 0.5))
-        assert sorted(formulas.values()) in ([30], [1, 29])
+def test_any_may_go_and_no_family_goes_as_a_whole(train: Path) -> None:
+    gone, families = Counter[float](), Counter[str]()
+    everything = {atoms.info["REF_energy"] for atoms in _frames()}
+    for seed in range(200):
+        after = _drawn(train, seed)
+        gone.update(everything - {atoms.info["REF_energy"] for atoms in after})
+        families[str(len({str(atoms.info["group"]) for atoms in after}))] += 1
+    assert families == {"10": 200}
+    mean, sd = 200 * 6 / 60, (200 * 0.1 * 0.9) ** 0.5
+    assert len(gone) == 60 and all(abs(count - mean) < 5 * sd for count in gone.values())
 
 
 @pytest.mark.parametrize(("share", "left"), [(0.0, 60), (0.1, 54), (0.5, 30), (0.016, 60), (0.017, 59)])
