@@ -3,10 +3,11 @@
     python ci/calibrate.py --campaign campaigns/cu_emt.yaml --work runs/calibration
 
 Trains the campaign's baseline, then the recipe after each scripted move, and evaluates each of them on the
-test split. A move that the accept rule rejects is undone before the next, as in a campaign. With --ablate,
-the last recipe is then measured with parts of it (normalisation, loss, …) back at the baseline's, one at a
-time. What is finished is not repeated: stop it at any time and start it again. The table goes to
-docs/benchmarks.md.
+test split. As each run of a campaign draws splits of its own, so does each seed here, with itself as the
+salt: a gate has to hold over draws. A move that the accept rule rejects is undone before the next, as in a
+campaign. With --ablate, the last recipe is then measured with parts of it (normalisation, loss, …) back at
+the baseline's, one at a time. What is finished is not repeated: stop it at any time and start it again. The
+table goes to docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -77,30 +78,38 @@ def main() -> None:
     """Measure what is missing and write the table."""
     options = _options()
     campaign = load_campaign(options.campaign, options.profile)
-    data = options.work / "data"
-    if not is_finished(data):
-        dataset = DATASETS[campaign.spec.dataset.name]
-        chosen = dataset.options.model_validate(campaign.spec.dataset.options)
-        dataset.build(chosen, data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
+    for seed in options.seeds:
+        _build(_data(options, seed), seed, campaign, options)
     settings = campaign.scorecard.settings_for(options.profile)
-    values, how = reference.obtain(data, settings, _say)
-    if how == "computed":
-        write_json(data / REFERENCE_FILE, values.model_dump(mode="json"))
     moves = fitting_moves(load_moves(), metrics_of(settings.system))
-    arms, results = _path(moves, campaign, data, options)
+    arms, results = _path(moves, campaign, options)
     last = [arm for arm in arms if arm.verdict in ("start", "accepted")][-1]
     for arm in _ablations(last, options.ablate):
         arms.append(arm)
-        results.append(_measure(arm, data, campaign, options))
+        results.append(_measure(arm, campaign, options))
     _publish(_table(arms, results, campaign, options), campaign.spec.name)
 
 
-def _path(
-    moves: list[Move], campaign: Campaign, data: Path, options: argparse.Namespace
-) -> tuple[list[Arm], Results]:
+def _data(options: argparse.Namespace, seed: int) -> Path:
+    return Path(options.work / f"data-{seed}")
+
+
+def _build(data: Path, seed: int, campaign: Campaign, options: argparse.Namespace) -> None:
+    """The data set as a run with this salt has it, and its reference values, unless they are there."""
+    if not is_finished(data):
+        dataset = DATASETS[campaign.spec.dataset.name]
+        salt = {"salt": seed} if "salt" in dataset.options.model_fields else {}
+        chosen = dataset.options.model_validate(campaign.spec.dataset.options | salt)
+        dataset.build(chosen, data, lambda done, total, what: _say(f"data {done}/{total} {what}"))
+    values, how = reference.obtain(data, campaign.scorecard.settings_for(options.profile), _say)
+    if how == "computed":
+        write_json(data / REFERENCE_FILE, values.model_dump(mode="json"))
+
+
+def _path(moves: list[Move], campaign: Campaign, options: argparse.Namespace) -> tuple[list[Arm], Results]:
     """The baseline and the moves upon it, each judged as in a campaign."""
     arms = [Arm("baseline", {})]
-    results = [_measure(arms[0], data, campaign, options)]
+    results = [_measure(arms[0], campaign, options)]
     incumbent = 0
     for number, move in enumerate(moves, start=1):
         arm = Arm(
@@ -109,7 +118,7 @@ def _path(
         if _recipe(arm, campaign, options.work) == _recipe(arms[incumbent], campaign, options.work):
             continue  # nothing to change: the scripted pilot leaves such a move out, too
         arms.append(arm)
-        results.append(_measure(arm, data, campaign, options))
+        results.append(_measure(arm, campaign, options))
         card = campaign.scorecard
         old, new = ([score(card, run.measured) for run in results[n]] for n in (incumbent, -1))
         judgement = judge(card.accept, old, new)
@@ -149,16 +158,17 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _measure(arm: Arm, data: Path, campaign: Campaign, options: argparse.Namespace) -> list[Run]:
+def _measure(arm: Arm, campaign: Campaign, options: argparse.Namespace) -> list[Run]:
     """The runs of one arm, one a seed."""
     recipe = _recipe(arm, campaign, options.work)
     settings = campaign.scorecard.settings_for(options.profile).model_dump(mode="json")
-    # What a training depends on does not change with the scorecard, and is not repeated for its sake.
-    trained = _mark(str(campaign.spec.budget.optimizer_steps), tree_digest(data / "train"))
-    evaluator = map(sha256_file, sorted((ROOT / "mlipilot/evaluation").rglob("*.py")))
-    measured = _mark(json.dumps(settings, sort_keys=True), tree_digest(data), *evaluator)
+    evaluator = [*map(sha256_file, sorted((ROOT / "mlipilot/evaluation").rglob("*.py")))]
 
     def one(seed: int) -> Run:
+        data = _data(options, seed)
+        # What a training depends on does not change with the scorecard, and is not repeated for its sake.
+        trained = _mark(str(campaign.spec.budget.optimizer_steps), tree_digest(data / "train"))
+        measured = _mark(json.dumps(settings, sort_keys=True), tree_digest(data), *evaluator)
         run = recipe.parent / f"seed-{seed}-{trained}"
         wall_s = _trained(run, recipe, data, seed, campaign)
         result = _evaluated(run / f"evaluate-{measured}", run / "train/model", data, campaign)
@@ -251,8 +261,8 @@ def _table(arms: list[Arm], results: Results, campaign: Campaign, options: argpa
     ablate = f" --ablate{parts}" if parts else ""
     about = (
         f"Made by `python ci/calibrate.py --campaign {options.campaign} --profile {options.profile}{ablate} "
-        f"--jobs {options.jobs} --seeds {seeds}`: mean ± standard "
-        f"deviation over these seeds; ✗n: the gate fails on n of {len(options.seeds)}. "
+        f"--jobs {options.jobs} --seeds {seeds}`: mean ± standard deviation over these seeds, each with "
+        f"a draw of the data of its own; ✗n: the gate fails on n of {len(options.seeds)}. "
         f"Machine: {_cpu()}, one thread a job, {options.jobs} at a time. Versions: Python "
         f"{platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("torch", "mace-torch", "ase", "numpy", "matcalc"))

@@ -27,6 +27,7 @@ FILES = {
 }
 # Of the geometries of a trained molecule. Its minimum is always trained on.
 _SHARES = {"train": 0.6, "valid": 0.12, "test": 0.16, "sealed": 0.12}
+_MOST_STRAINED = 2  # of a molecule; where one alone was taught, what came next decided a split's errors
 _NEEDED = ("train", "valid", "test")  # by every campaign
 _MEND = "more geometries (temperatures_k, normal_mode, rattled), more molecules, or a smaller unseen_share"
 
@@ -78,15 +79,31 @@ def divide(frames: Sequence[Frame], division: Division) -> dict[str, list[Frame]
             splits["sealed_unseen" if place % 2 else "test_unseen"] += of_molecule
             continue
         splits["train"] += [frame for frame in of_molecule if frame.kind == "equilibrium"]
-        others = [frame for frame in of_molecule if frame.kind != "equilibrium"]
-        shuffled = [others[index] for index in rng.permutation(len(others))]
-        for split, count in share(len(shuffled), _SHARES).items():
-            splits[split] += shuffled[:count]
-            shuffled = shuffled[count:]
+        for split, drawn in _spread([f for f in of_molecule if f.kind != "equilibrium"], rng).items():
+            splits[split] += drawn
     for of_split in splits.values():
         of_split.sort(key=lambda frame: (frame.molecule, frame.index))
     check_splits(splits)
     return splits
+
+
+def _spread(frames: Sequence[Frame], rng: np.random.Generator) -> dict[str, list[Frame]]:
+    """The geometries of one molecule by split, each of which gets gentle and strained ones.
+
+    In the order of energy they are cut into as many stretches as a split gets, and one is drawn of each. The
+    most strained are trained on: what judges lies below what was taught, however it is drawn.
+    """
+    ordered = sorted(frames, key=lambda frame: (frame.energy_ev or 0.0, frame.index))
+    counts = share(len(ordered), _SHARES)
+    judged = len(ordered) - min(_MOST_STRAINED, counts["train"])
+    left, taught = ordered[:judged], ordered[judged:]
+    found: dict[str, list[Frame]] = {}
+    for split in ("test", "sealed", "valid"):
+        stretches = np.array_split(np.arange(len(left)), counts[split]) if counts[split] else []
+        places = {int(rng.choice(stretch)) for stretch in stretches}
+        found[split] = [left[place] for place in sorted(places)]
+        left = [frame for place, frame in enumerate(left) if place not in places]
+    return found | {"train": taught + left}
 
 
 def check_splits(splits: dict[str, list[Frame]]) -> None:

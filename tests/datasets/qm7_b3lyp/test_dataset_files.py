@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.io import read
 
@@ -39,6 +40,22 @@ def test_the_minimum_of_a_trained_molecule_is_trained_on(frames: list[Frame]) ->
     assert {split for name, split in home.items() if name in {f.molecule for f in splits["train"]}} == {
         "train"
     }
+
+
+def test_each_split_has_gentle_and_strained_geometries_and_the_most_strained_are_taught() -> None:
+    order = np.random.default_rng(3).permutation(20)
+    made = [frame("a", 0, "equilibrium")]
+    made += [frame("a", int(i)).model_copy(update={"energy_ev": 0.1 * i**2 - 100.0}) for i in order if i]
+    drawn: dict[str, set[int]] = {split: set() for split in ("train", "valid", "test", "sealed")}
+    for salt in range(60):
+        splits = divide(made, Division(1, 0.0, salt))
+        of = {split: sorted(f.index for f in splits[split] if f.molecule == "a") for split in drawn}
+        assert {0, 18, 19} <= {*of["train"]}
+        assert [len(of[split]) for split in ("valid", "test", "sealed")] == [2, 3, 2]
+        assert of["test"][0] <= 6 < of["test"][1] <= 12 < of["test"][2], "one of each third of what may be"
+        for split, places in of.items():
+            drawn[split] |= {*places}
+    assert drawn["test"] == {*range(1, 18)} and drawn["sealed"] == {*range(1, 18)}
 
 
 def test_splits_follow_the_seed(frames: list[Frame]) -> None:
