@@ -49,9 +49,9 @@ def ledger_lines(run: RunPaths, lineage: int, first: int = 0) -> list[dict[str, 
     return [json.loads(line) for line in run.lineage(lineage).ledger.read_text().splitlines()[first:]]
 
 
-def runs_of(backend: str) -> pytest.MarkDecorator:
-    """The run of each format that was made by way of that backend."""
-    archives = [path for path in ARCHIVES if path.name.startswith(backend)]
+def runs_of(*names: str) -> pytest.MarkDecorator:
+    """The runs of these names, of each format."""
+    archives = [path for path in ARCHIVES if path.name.startswith(names)]
     return pytest.mark.parametrize("kept", archives, ids=name_of, indirect=True)
 
 

@@ -31,10 +31,14 @@ from typing import Any
 
 from mlipilot.audit.ledger import read_ledger
 from mlipilot.audit.settled import SettledRequests
+from mlipilot.campaign.extent import Confirmation
 from mlipilot.campaign.spec import dump_yaml, load_campaign
+from mlipilot.controller.asking_ablation import ask_ablation
+from mlipilot.controller.asking_confirmation import ask_confirmation
 from mlipilot.controller.carrying import run_lineage
+from mlipilot.controller.dropping import drop_candidate
 from mlipilot.controller.loop import CancelledError
-from mlipilot.controller.observer import JobProgress
+from mlipilot.controller.observer import JobProgress, Observer
 from mlipilot.controller.prepare import create_run
 from mlipilot.controller.state import replay
 from mlipilot.errors import MlipilotError, PausedError
@@ -97,15 +101,21 @@ def prepared(name: str, **changes: Any) -> RunPaths:
     return run
 
 
-def session(run: RunPaths, number: int, *answers: Behaviour, end: type[MlipilotError] | None = None) -> None:
+def session(
+    run: RunPaths,
+    number: int,
+    *answers: Behaviour,
+    end: type[BaseException] | None = None,
+    observer: Observer | None = None,
+) -> None:
     """Carry a lineage with a model that answers so, until the controller ends as `end` says."""
     with FaultyServer() as server:
         server.answers(*answers)
         os.environ[ADDRESS] = server.base_url
         try:
-            run_lineage(run, number, Told())
+            run_lineage(run, number, observer or Told())
             assert end is None
-        except MlipilotError as raised:
+        except (MlipilotError, KeyboardInterrupt) as raised:
             assert end and isinstance(raised, end)
         assert len(server.behaviours) == 1, f"{len(server.behaviours) - 1} answers were not asked for"
 
@@ -157,12 +167,15 @@ def _kill(attempt: Path, *, its_command: bool) -> None:
 
 
 class Interrupting(Told):
-    """Shows how the run gets on until the sealed check's jobs are with Slurm; then Ctrl-C comes."""
+    """Shows how the run gets on until jobs with a word in their names are in hand; then Ctrl-C comes."""
 
     is_live = True
 
+    def __init__(self, word: str) -> None:
+        self.word = word
+
     def jobs(self, running: Sequence[JobProgress]) -> None:
-        if any("sealed" in job.name for job in running):
+        if any(self.word in job.name for job in running):
             raise KeyboardInterrupt
 
 
@@ -180,12 +193,38 @@ def slurm_run() -> RunPaths:
         os.environ.update(nodes.environment)
         with Submitter(run.root, MLIPILOT_POLL_S="1", MLIPILOT_FOLD_S="6"):
             with suppress(KeyboardInterrupt):
-                run_lineage(run, 0, Interrupting())
+                run_lineage(run, 0, Interrupting("sealed"))
             names = [json.loads((attempt / "slurm.json").read_text())["name"] for attempt in last]
             spool = Spool(run.spool)
             wait_until(lambda: (row := spool.queue().rows.get(names[1])) and is_over(row.state), 120)
     settled = SettledRequests(run.spool)
     assert [settled.get(name) is not None for name in names] == [True, False]
+    return run
+
+
+def asked_run() -> RunPaths:
+    """One lineage of which persons wanted more: a candidate dropped, then fresh seeds, then an ablation.
+
+    The first seed of each candidate goes alone, and a second look at the confirmation is planned for.
+    """
+    budget = {"iterations": 2, "optimizer_steps": 150, "first_seed_alone": True}
+    run = prepared("asked", pilot=MODEL, budget=budget)
+    lesson = calls("write_lesson", lesson="A rate that learns is worth more than any other change.")
+    session(
+        run,
+        0,
+        *(PROBE, edits("learning_rate: 1e-06", "learning_rate: 0.02"), submits("A rate that learns")),
+        *(APPROVE, lesson),
+        *(edits("learning_rate: 0.02", "learning_rate: 0.01"), submits("Half the rate"), APPROVE),
+        end=KeyboardInterrupt,
+        observer=Interrupting("0002/seed"),
+    )
+    drop_candidate(run, 0, 2, "nobody waits for half a rate", print)
+    session(run, 0, PROBE, lesson)
+    ask_confirmation(run, 0, Confirmation(seeds=3, most_seeds=4, leave_out=0.25))
+    run_lineage(run, 0, Told())  # nobody asks the model any more
+    ask_ablation(run, 0)
+    run_lineage(run, 0, Told())
     return run
 
 
@@ -244,7 +283,7 @@ def in_a_neutral_place(folder: Path, names: Sequence[str]) -> int:
 
 
 def main(folder: str, *names: str) -> None:
-    makers: dict[str, Callable[[], RunPaths]] = {"local": local_run, "slurm": slurm_run}
+    makers: dict[str, Callable[[], RunPaths]] = {"local": local_run, "slurm": slurm_run, "asked": asked_run}
     if _INSIDE not in os.environ:
         sys.exit(in_a_neutral_place(Path(folder), names or tuple(makers)))
     for name in names:

@@ -39,6 +39,7 @@ def take_for_the_runs_own(run: RunPaths) -> None:
     write_json(run.protected, own | now)
 
 
+@runs_of("local", "slurm")
 @pytest.mark.usefixtures("later_toolkit", "signals")
 def test_a_later_version_goes_on_with_none_of_them_and_damages_nothing(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
