@@ -63,11 +63,6 @@ def check_groups(groups: Sequence[Group]) -> None:
                 raise CheckFailedError(f"{key} is in two splits: {split_of[key]} and {group.split}")
 
 
-def is_isolated_atom(atoms: Atoms) -> bool:
-    """Whether a frame is one atom in empty space, which gives the zero of its element's energy."""
-    return len(atoms) == 1 and not atoms.pbc.any()
-
-
 def salted(salt: int | None) -> list[int]:
     """What the seed of a generator goes on with for frames that judge."""
     return [] if salt is None else [salt]

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, STRESS_KEY, is_isolated_atom
+from mlipilot.datasets.base import ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ def permuted_labels(train: Path, seed: int) -> dict[str, bytes]:
     files = {}
     for place, path in enumerate(sorted(train.glob("*.xyz"))):
         frames: list[Atoms] = read(path, index=":", format="extxyz")
-        _permute([atoms for atoms in frames if not is_isolated_atom(atoms)], [seed, place])
+        _permute([atoms for atoms in frames if len(atoms) > 1 or atoms.pbc.any()], [seed, place])
         stream = io.StringIO()
         write(stream, frames, format="extxyz")
         files[path.name] = stream.getvalue().encode()

@@ -11,7 +11,7 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from mlipilot.datasets.drawing import drawn_structures
+from mlipilot.datasets.drawing import drawn_structures, structures
 
 GROUPS = {f"family {number}": 6 for number in range(10)}
 
@@ -100,6 +100,41 @@ def test_the_last_carrier_is_a_structure_though_an_isolated_atom_is_there(tmp_pa
     rare.arrays["REF_forces"] = np.zeros((2, 3))
     train = _written(tmp_path / "of", [alone, rare, *_frames()[:6]])
     assert all(any(len(a) == 2 for a in _drawn(train, seed, 0.5)) for seed in range(20))
+
+
+def test_each_structure_keeps_its_bytes_whatever_its_columns_and_a_periodic_atom_is_none_alone(
+    tmp_path: Path,
+) -> None:
+    frames = _frames()[:9]
+    alone, bulk = (
+        Atoms("Cu", cell=[3, 3, 3], pbc=pbc, info={"REF_energy": 0.1 + 0.2, "name": 'a "b" \t c'})
+        for pbc in (False, True)
+    )
+    text = io.StringIO()
+    write(text, [alone, bulk, bulk, *frames], format="extxyz", columns=["numbers", "positions", "symbols"])
+    (tmp_path / "train.xyz").write_text(text.getvalue())
+    before = list(structures(text.getvalue().encode()))
+    assert [each.is_isolated_atom for each in before] == [True] + [False] * 11
+    assert before[1].elements == {b"Cu"} and before[3].elements == {b"C", b"H"}
+    assert b"".join(each.text for each in before) == text.getvalue().encode()
+    after = list(structures(drawn_structures(tmp_path, 3, 0.2)["train.xyz"]))
+    assert len(after) == 10 and not Counter(after) - Counter(before)
+
+
+NO_FRAMES = {
+    "cut short": "2\nProperties=species:S:1:pos:R:3\nH 0 0 0\n",
+    "no number": "x\n",
+    "of no atoms": "0\nProperties=species:S:1\n",
+    "of less": "-1\nProperties=species:S:1:pos:R:3\nH 0 0 0\n",
+    "without properties": "1\n\nH 0 0 0\n",
+    "without elements": "1\nProperties=pos:R:3\n0 0 0\n",
+}
+
+
+@pytest.mark.parametrize("text", NO_FRAMES.values(), ids=NO_FRAMES)
+def test_what_is_no_frame_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"line 1|int\(\)|species"):
+        list(structures(text.encode()))
 
 
 def test_anybody_gets_the_same_bytes_each_seed_others_and_the_source_stays(train: Path) -> None:
