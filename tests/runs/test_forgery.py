@@ -47,7 +47,9 @@ BELIEVED = {
         "base_url model mode context_tokens max_tokens_field takes_system_role": "the endpoint's word",
         "why requests": "a probe is not in the transcript",
     },
-    "heard": {"findings": "who was told at that moment, and how far others were"},
+    "heard": {
+        "findings records": "who was told at that moment, and how far others were: no farther than now"
+    },
     "no_proposal": {"reason": "what replies in the transcript are taken for: a replay shows it"},
     "paused": {"reason mends_by_itself": "what was met outside of the run"},
     "ledger_repaired": {"bytes_cut sha256": "what was cut off is gone"},
