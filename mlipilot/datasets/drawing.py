@@ -1,8 +1,8 @@
 """Training data of which a part is left out: what suits one collection of structures need not suit another.
 
 Which ones is drawn with a seed, one by one: without whole molecules or trajectories the question would be how
-a model extrapolates, and gates that were set with all of them would fail for that. The rest comes in another
-order, each structure with the bytes that it had.
+a model extrapolates, which gates do not ask. The rest comes in another order, each structure with the bytes
+that it had.
 """
 
 from __future__ import annotations
